@@ -1,0 +1,1 @@
+"""Heterogeneous cryo-EM reconstruction that ends in atomic structures: one for every particle."""

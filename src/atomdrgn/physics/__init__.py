@@ -1,0 +1,1 @@
+"""Image formation: pure functions and frozen records. Angstrom and radians, axes xyz, images [..., y, x]."""

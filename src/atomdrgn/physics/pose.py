@@ -1,0 +1,30 @@
+"""Where a molecule stands in the microscope."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import pad
+
+from .record import Record
+
+
+@dataclass(frozen=True)
+class Pose(Record):
+    """From the molecule's frame to the camera's: ``x_camera = rotation @ x``, then the shift is added in x and y.
+
+    Parameters
+    ----------
+    rotation : (*batch, 3, 3)
+        Acts on column vectors xyz; the projection is along the camera's z.
+    shift : (*batch, 2)
+        Where the molecule's origin stands from the origin of the image, x and y, A.
+    """
+
+    rotation: Float[Tensor, "*batch 3 3"]
+    shift: Float[Tensor, "*batch 2"]
+
+    def apply(self, position: Float[Tensor, "*batch bead 3"]) -> Float[Tensor, "*batch bead 3"]:
+        """Camera coordinates of positions in the molecule's frame, A."""
+        camera = position @ self.rotation.transpose(-1, -2)
+        return camera + pad(self.shift, (0, 1))[..., None, :]

@@ -1,0 +1,25 @@
+"""The base of the frozen records that hold one entry an image, a bead or a particle."""
+
+from dataclasses import fields, replace
+from typing import Self
+
+import torch
+
+
+class Record:
+    """A frozen dataclass whose tensors share their leading dimensions.
+
+    ``record[index]`` picks along them (an int, a slice, a mask, an index tensor); ``record.to(device)`` moves them.
+    A field that is not a tensor belongs to the whole record and is left as it is.
+    """
+
+    def _mapped(self, function) -> Self:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: function(v) for name, v in values.items() if isinstance(v, torch.Tensor)})
+
+    def __getitem__(self, index) -> Self:
+        return self._mapped(lambda tensor: tensor[index])
+
+    def to(self, device) -> Self:
+        """The same record with its tensors on `device` (or of a dtype: anything ``Tensor.to`` takes)."""
+        return self._mapped(lambda tensor: tensor.to(device))

@@ -1,0 +1,96 @@
+"""Rotations: Euler angles as RELION writes them, rotation vectors, unit quaternions (w, x, y, z), matrices on column vectors."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def matrix_from_euler(angles: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """Matrix from molecule to camera of RELION's angles (rot, tilt, psi), rad: Rz(-psi) Ry(-tilt) Rz(-rot).
+
+    It is the transpose of SciPy's intrinsic ``from_euler("ZYZ", [rot, tilt, psi])``.
+    """
+    rot, tilt, psi = angles.unbind(-1)
+    return _about_z(-psi) @ _about_y(-tilt) @ _about_z(-rot)
+
+
+def euler_from_matrix(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
+    """RELION's angles (rot, tilt, psi), rad, of a matrix from molecule to camera. At tilt 0 or pi the whole turn is in rot."""
+    tilt = torch.atan2(torch.hypot(matrix[..., 2, 0], matrix[..., 2, 1]), matrix[..., 2, 2])
+    upright = torch.hypot(matrix[..., 2, 0], matrix[..., 2, 1]) < 1e-7
+    rot = torch.where(upright, torch.atan2(matrix[..., 0, 1] * matrix[..., 2, 2].sign(), matrix[..., 0, 0] * matrix[..., 2, 2].sign()),
+                      torch.atan2(matrix[..., 2, 1], matrix[..., 2, 0]))
+    psi = torch.where(upright, torch.zeros_like(rot), torch.atan2(matrix[..., 1, 2], -matrix[..., 0, 2]))
+    return torch.stack([rot, tilt, psi], -1)
+
+
+def _about_z(angle):
+    c, s, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    return torch.stack([c, -s, zero, s, c, zero, zero, zero, one], -1).unflatten(-1, (3, 3))
+
+
+def _about_y(angle):
+    c, s, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+    return torch.stack([c, zero, s, zero, one, zero, -s, zero, c], -1).unflatten(-1, (3, 3))
+
+
+def cross_matrix(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """Matrix [v] with ``[v] u = v x u``."""
+    x, y, z = vector.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+
+
+def quaternion_from_vector(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4"]:
+    """Unit quaternion of a rotation vector (axis times angle, rad)."""
+    half = 0.5 * vector
+    angle2 = (half**2).sum(-1, keepdim=True)
+    # sin(a)/a and cos(a) with gradients that exist at zero
+    small = angle2 < 1e-8
+    angle = torch.where(small, torch.ones_like(angle2), angle2).sqrt()
+    sinc = torch.where(small, 1 - angle2 / 6, angle.sin() / angle)
+    return torch.cat([torch.where(small, 1 - angle2 / 2, angle.cos()), sinc * half], -1)
+
+
+def vector_from_quaternion(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3"]:
+    """Rotation vector (rad, length at most pi) of a unit quaternion."""
+    q = torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
+    sine = q[..., 1:].norm(dim=-1, keepdim=True)
+    angle = 2 * torch.atan2(sine, q[..., :1])
+    return q[..., 1:] * torch.where(sine < 1e-7, 2 / q[..., :1].clamp_min(1e-7), angle / sine.clamp_min(1e-12))
+
+
+def matrix_from_quaternion(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
+    """Rotation matrix of a quaternion of any length but zero; it is normalised first."""
+    w, x, y, z = (quaternion / quaternion.norm(dim=-1, keepdim=True)).unbind(-1)
+    return torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+                        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+                        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1).unflatten(-1, (3, 3))
+
+
+def matrix_from_vector(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """Rotation matrix of a rotation vector (axis times angle, rad)."""
+    return matrix_from_quaternion(quaternion_from_vector(vector))
+
+
+def quaternion_product(a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 4"]:
+    """Quaternion of rotation `b` followed by rotation `a`."""
+    real = a[..., :1] * b[..., :1] - (a[..., 1:] * b[..., 1:]).sum(-1, keepdim=True)
+    return torch.cat([real, a[..., :1] * b[..., 1:] + b[..., :1] * a[..., 1:] + torch.linalg.cross(a[..., 1:], b[..., 1:])], -1)
+
+
+def left_jacobian(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """How a change d of a rotation vector v turns the rotated: R(v + d) = R(J d) R(v) to first order in d.
+
+    References
+    ----------
+    Sola et al., A micro Lie theory for state estimation in robotics (2018), equation 145.
+    """
+    angle2 = (vector**2).sum(-1)[..., None, None]
+    small = angle2 < 1e-6
+    safe = torch.where(small, torch.ones_like(angle2), angle2)
+    angle = safe.sqrt()
+    first = torch.where(small, 0.5 - angle2 / 24, (1 - angle.cos()) / safe)
+    second = torch.where(small, 1 / 6 - angle2 / 120, (angle - angle.sin()) / (safe * angle))
+    cross = cross_matrix(vector)
+    return torch.eye(3, dtype=vector.dtype, device=vector.device) + first * cross + second * (cross @ cross)

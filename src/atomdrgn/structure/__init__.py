@@ -1,0 +1,1 @@
+"""The molecule: atoms, beads, segments, motions, restraints' geometry, and back to atoms."""
