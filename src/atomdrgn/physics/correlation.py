@@ -1,0 +1,79 @@
+"""How alike two images or two maps are: over pixels, and at each resolution."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .fourier import half_plane_weight
+from .grid import ImageGrid
+
+
+def normalized_cross_correlation(
+    first: Float[Tensor, "*#batch box box"], second: Float[Tensor, "*#batch box box"]
+) -> Float[Tensor, "*batch"]:
+    """Pearson correlation of the pixels of each pair of images, -1 to 1; 0 where an image is constant."""
+    first = first - first.mean((-2, -1), keepdim=True)
+    second = second - second.mean((-2, -1), keepdim=True)
+    product = (first * second).sum((-2, -1))
+    return _ratio(product, (first**2).sum((-2, -1)), (second**2).sum((-2, -1)))
+
+
+def fourier_ring_correlation(
+    first: Float[Tensor, "*#batch box box"], second: Float[Tensor, "*#batch box box"]
+) -> Float[Tensor, "*batch shell"]:
+    """Correlation of the Fourier coefficients of each pair of images, one value a ring.
+
+    Ring i holds the frequencies nearest to ``i / grid.extent``, i from 0 to ``box // 2``; corners beyond are left out.
+
+    References
+    ----------
+    Saxton & Baumeister, J. Microsc. 127 (1982), 127-138.
+    """
+    return _correlation_of_shells(first, second, dimensions=2)
+
+
+def fourier_shell_correlation(
+    first: Float[Tensor, "*#batch box box box"], second: Float[Tensor, "*#batch box box box"]
+) -> Float[Tensor, "*batch shell"]:
+    """Correlation of the Fourier coefficients of each pair of maps, one value a shell.
+
+    Shell i holds the frequencies nearest to ``i / grid.extent``, i from 0 to ``box // 2``; corners beyond are left out.
+
+    References
+    ----------
+    Harauz & van Heel, Optik 73 (1986), 146-156.
+    """
+    return _correlation_of_shells(first, second, dimensions=3)
+
+
+def _correlation_of_shells(first, second, *, dimensions):
+    box_size = first.shape[-1]
+    axes = tuple(range(-dimensions, 0))
+    a, b = torch.fft.rfftn(first, dim=axes), torch.fft.rfftn(second, dim=axes)
+    shell = _shell_index(box_size, dimensions, device=a.device)
+    multiplicity = half_plane_weight(ImageGrid(box_size, 1.0), a.device)[0]
+
+    def total(product):
+        return _sum_over_shells(multiplicity * product, shell, dimensions)
+
+    return _ratio(total((a * b.conj()).real), total(a.abs() ** 2), total(b.abs() ** 2)).to(first.dtype)
+
+
+def _shell_index(box_size, dimensions, device):
+    """Number of the shell of each coefficient of rfftn."""
+    full = torch.fft.fftfreq(box_size, 1 / box_size, device=device)
+    half = torch.fft.rfftfreq(box_size, 1 / box_size, device=device)
+    components = torch.meshgrid(*[full] * (dimensions - 1), half, indexing="ij")
+    return sum(component**2 for component in components).sqrt().round().long()
+
+
+def _sum_over_shells(value, shell, dimensions):
+    # in double precision: a shell of a large map has a million coefficients
+    flat = value.flatten(-dimensions).double()
+    total = torch.zeros(*flat.shape[:-1], int(shell.max()) + 1, dtype=flat.dtype, device=flat.device)
+    return total.index_add(-1, shell.flatten(), flat)[..., : value.shape[-dimensions] // 2 + 1]
+
+
+def _ratio(product, first_power, second_power):
+    power = (first_power * second_power).sqrt()
+    return torch.where(power > 0, product / torch.where(power > 0, power, 1), 0)
