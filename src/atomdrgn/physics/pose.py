@@ -24,7 +24,7 @@ class Pose(Record):
     rotation: Float[Tensor, "*batch 3 3"]
     shift: Float[Tensor, "*batch 2"]
 
-    def apply(self, position: Float[Tensor, "*batch bead 3"]) -> Float[Tensor, "*batch bead 3"]:
+    def apply(self, position: Float[Tensor, "*#batch bead 3"]) -> Float[Tensor, "*#batch bead 3"]:
         """Camera coordinates of positions in the molecule's frame, A."""
         camera = position @ self.rotation.transpose(-1, -2)
         return camera + pad(self.shift, (0, 1))[..., None, :]

@@ -1,9 +1,12 @@
 """The base of the frozen records that hold one entry an image, a bead or a particle."""
 
 from dataclasses import fields, replace
-from typing import Self
+from typing import TypeVar
 
 import torch
+
+# not typing.Self, which the shape checker of the tests cannot read method by method
+R = TypeVar("R", bound="Record")
 
 
 class Record:
@@ -13,13 +16,13 @@ class Record:
     A field that is not a tensor belongs to the whole record and is left as it is.
     """
 
-    def _mapped(self, function) -> Self:
+    def _mapped(self: R, function) -> R:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{name: function(v) for name, v in values.items() if isinstance(v, torch.Tensor)})
 
-    def __getitem__(self, index) -> Self:
+    def __getitem__(self: R, index) -> R:
         return self._mapped(lambda tensor: tensor[index])
 
-    def to(self, device) -> Self:
+    def to(self: R, device) -> R:
         """The same record with its tensors on `device` (or of a dtype: anything ``Tensor.to`` takes)."""
         return self._mapped(lambda tensor: tensor.to(device))

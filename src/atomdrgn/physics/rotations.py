@@ -18,7 +18,8 @@ def euler_from_matrix(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*ba
     """RELION's angles (rot, tilt, psi), rad, of a matrix from molecule to camera. At tilt 0 or pi the whole turn is in rot."""
     tilt = torch.atan2(torch.hypot(matrix[..., 2, 0], matrix[..., 2, 1]), matrix[..., 2, 2])
     upright = torch.hypot(matrix[..., 2, 0], matrix[..., 2, 1]) < 1e-7
-    rot = torch.where(upright, torch.atan2(matrix[..., 0, 1] * matrix[..., 2, 2].sign(), matrix[..., 0, 0] * matrix[..., 2, 2].sign()),
+    up_or_down = matrix[..., 2, 2].sign()
+    rot = torch.where(upright, torch.atan2(matrix[..., 0, 1] * up_or_down, matrix[..., 0, 0] * up_or_down),
                       torch.atan2(matrix[..., 2, 1], matrix[..., 2, 0]))
     psi = torch.where(upright, torch.zeros_like(rot), torch.atan2(matrix[..., 1, 2], -matrix[..., 0, 2]))
     return torch.stack([rot, tilt, psi], -1)
@@ -90,7 +91,8 @@ def left_jacobian(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 
     small = angle2 < 1e-6
     safe = torch.where(small, torch.ones_like(angle2), angle2)
     angle = safe.sqrt()
-    first = torch.where(small, 0.5 - angle2 / 24, (1 - angle.cos()) / safe)
+    # 1 - cos(angle) by the half angle: the difference itself has lost its digits in single precision
+    first = torch.where(small, 0.5 - angle2 / 24, 2 * (0.5 * angle).sin() ** 2 / safe)
     second = torch.where(small, 1 / 6 - angle2 / 120, (angle - angle.sin()) / (safe * angle))
     cross = cross_matrix(vector)
     return torch.eye(3, dtype=vector.dtype, device=vector.device) + first * cross + second * (cross @ cross)
