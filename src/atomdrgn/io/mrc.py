@@ -1,0 +1,157 @@
+"""MRC stacks and maps: headers, chosen sections of a stack without the rest, whole maps."""
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mrcfile.dtypes import HEADER_DTYPE
+from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode
+
+from ..errors import FileFormatError, MissingFileError
+
+HEADER_BYTES = 1024
+MODES = (0, 1, 2, 6, 12)
+
+
+@dataclass(frozen=True)
+class MrcHeader:
+    """What the header of an MRC file says, and how much of it is there.
+
+    Parameters
+    ----------
+    path : Path
+    shape : (3,) int
+        Sections, rows and columns as they lie in the file: (nz, ny, nx).
+    available : int
+        Whole sections that the file holds; fewer than ``shape[0]`` where it was cut short.
+    dtype : numpy.dtype
+        Of a value in the file, with its byte order.
+    offset : int
+        Where the values begin, bytes.
+    voxel_size : (3,) float
+        Edge of a voxel along x, y and z, A; 0 where the header does not say.
+    origin : (3,) float
+        Origin x, y and z, A.
+    nstart : (3,) int
+        Number of the first column, row and section.
+    axis_order : (3,) int
+        Which axis (1 is x) runs along columns, rows and sections; (1, 2, 3) in nearly all files.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    available: int
+    dtype: np.dtype
+    offset: int
+    voxel_size: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    nstart: tuple[int, int, int]
+    axis_order: tuple[int, int, int]
+
+
+def read_header(path) -> MrcHeader:
+    """The header of an MRC file of mode 0, 1, 2, 6 or 12 in either byte order.
+
+    A missing MAP magic or machine stamp is a warning: several programs leave them out, and the values are still plain.
+
+    Raises
+    ------
+    MissingFileError
+        If there is no such file.
+    FileFormatError
+        If it is no MRC file, is shorter than a header, or has a mode that is not one of those above.
+    """
+    path = Path(path)
+    try:
+        raw = np.fromfile(path, dtype=np.uint8, count=HEADER_BYTES)
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise FileFormatError(f"{path}: a folder, where an MRC file was expected") from None
+    if len(raw) < HEADER_BYTES:
+        raise FileFormatError(f"{path}: {len(raw)} bytes, where an MRC header alone has {HEADER_BYTES}; the file is cut short or no MRC")
+    return _header(path, raw, size)
+
+
+def read_sections(header: MrcHeader, index) -> np.ndarray:
+    """Sections of a stack as float32 (section, y, x); nothing else is read.
+
+    Parameters
+    ----------
+    header : MrcHeader
+    index : (section,) int
+        Which sections, from 0.
+
+    Raises
+    ------
+    FileFormatError
+        If a section is asked for that the file does not hold.
+    """
+    index = np.asarray(index, dtype=np.int64).reshape(-1)
+    if len(index) == 0:
+        return np.empty((0, *header.shape[1:]), np.float32)
+    if index.min() < 0 or index.max() >= header.available:
+        missing = index[(index < 0) | (index >= header.available)] + 1
+        raise FileFormatError(f"{header.path}: no image {', '.join(map(str, missing[:5]))}: the header promises {header.shape[0]} "
+                              f"and the file holds {header.available}")
+    stack = np.memmap(header.path, header.dtype, "r", header.offset, (header.available, *header.shape[1:]))
+    first, last = index[0], index[-1]
+    if len(index) == last - first + 1 and (np.diff(index) == 1).all():
+        return stack[first:last + 1].astype(np.float32)
+    return stack[index].astype(np.float32)
+
+
+def read_map(path) -> tuple[np.ndarray, MrcHeader]:
+    """The whole map as float32 with axes (z, y, x), whatever their order in the file, and its header.
+
+    Raises
+    ------
+    MissingFileError, FileFormatError
+        As for :func:`read_header`; also if the file is cut short.
+    """
+    header = read_header(path)
+    if header.available < header.shape[0]:
+        raise FileFormatError(f"{header.path}: the header promises {header.shape[0]} sections and the file holds {header.available}")
+    density = read_sections(header, range(header.shape[0]))
+    section_axis, row_axis, column_axis = header.axis_order[::-1]
+    in_file = (section_axis, row_axis, column_axis)
+    return np.ascontiguousarray(density.transpose([in_file.index(axis) for axis in (3, 2, 1)])), header
+
+
+def _header(path, raw, size):
+    order, faults = _byte_order(path, raw)
+    record = raw.view(HEADER_DTYPE.newbyteorder(order))[0]
+    columns, rows, sections = (int(record[name]) for name in ("nx", "ny", "nz"))
+    if min(columns, rows, sections) < 1 or int(record["mode"]) not in MODES:
+        raise FileFormatError(f"{path}: {columns} x {rows} x {sections} values of mode {int(record['mode'])}; expected an MRC file "
+                              f"with positive sizes and one of the modes {MODES}")
+    if faults:
+        warnings.warn(f"{path}: no {' and no '.join(faults)} in the header; read as an MRC file all the same", stacklevel=4)
+    value = dtype_from_mode(int(record["mode"])).newbyteorder(order)
+    offset = HEADER_BYTES + max(int(record["nsymbt"]), 0)
+    available = min(max(size - offset, 0) // (value.itemsize * columns * rows), sections)
+    sampling = [int(record[name]) for name in ("mx", "my", "mz")]
+    cell = [float(record["cella"][axis]) for axis in "xyz"]
+    axes = tuple(int(record[name]) for name in ("mapc", "mapr", "maps"))
+    return MrcHeader(path, (sections, rows, columns), available, value, offset,
+                     tuple(edge / n if n > 0 else 0.0 for edge, n in zip(cell, sampling, strict=True)),
+                     tuple(float(record["origin"][axis]) for axis in "xyz"),
+                     tuple(int(record[name]) for name in ("nxstart", "nystart", "nzstart")),
+                     axes if sorted(axes) == [1, 2, 3] else (1, 2, 3))
+
+
+def _byte_order(path, raw):
+    """Byte order, and what is missing from the header. Without a stamp the order is the one in which the mode is a mode."""
+    little = raw.view(HEADER_DTYPE.newbyteorder("<"))[0]
+    faults = [] if bytes(little["map"]).startswith(b"MAP") else ["MAP magic"]
+    try:
+        return byte_order_from_machine_stamp(little["machst"]), faults
+    except ValueError:
+        faults.append("machine stamp")
+    for order in "<>":
+        record = raw.view(HEADER_DTYPE.newbyteorder(order))[0]
+        if record["mode"] in MODES and all(0 < record[name] < 1 << 24 for name in ("nx", "ny", "nz")):
+            return order, faults
+    raise FileFormatError(f"{path}: neither a machine stamp nor sizes and a mode that make sense in either byte order; no MRC file")

@@ -1,0 +1,185 @@
+"""From what a particle file says of each image to a ParticleStack: the part that all formats share."""
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import FileFormatError, InputError
+from ..io.mrc import MrcHeader
+from ..physics.ctf import CTF
+from ..physics.grid import ImageGrid
+from ..physics.pose import Pose
+from .images import ImageFiles, check_sections
+from .stack import ParticleStack
+
+
+@dataclass(frozen=True)
+class OpticsGroup:
+    """Images taken and processed alike: `box_size` is None where the particle file does not say it (the stack does)."""
+
+    name: str
+    pixel_size: float
+    box_size: int | None = None
+    premultiplied: bool = False
+
+
+@dataclass(frozen=True)
+class ImageRows:
+    """What a particle file says of each image, in our conventions and units: where the reader of every format ends.
+
+    Parameters
+    ----------
+    source : Path
+    format : str
+    headers : tuple of MrcHeader
+        The stacks.
+    file, section : (image,) int64
+        Which stack, and which image of it, from 0.
+    row : (image,) int64
+        Row of the table, from 0.
+    particle : (image,) int64
+        Any labels; equal where images show one molecule.
+    rotation : (image, 3, 3) float64
+        Molecule to microscope.
+    shift : (image, 2) float64
+        Where the molecule's origin stands from the image's, A.
+    ctf : dict of (image,) float64
+        Fields of :class:`CTF`.
+    groups : tuple of OpticsGroup
+    optics_group : (image,) int64
+        Index into `groups`.
+    sign : (image,) float64
+        Factor that makes protein white.
+    half : (image,) int64 or None
+        Half-set, 1 or 2, where the file says it.
+    warnings : tuple of Warning
+        What is odd about the file.
+    """
+
+    source: Path
+    format: str
+    headers: tuple[MrcHeader, ...]
+    file: np.ndarray
+    section: np.ndarray
+    row: np.ndarray
+    particle: np.ndarray
+    rotation: np.ndarray
+    shift: np.ndarray
+    ctf: dict[str, np.ndarray]
+    groups: tuple[OpticsGroup, ...]
+    optics_group: np.ndarray
+    sign: np.ndarray
+    half: np.ndarray | None = None
+    warnings: tuple[Warning, ...] = field(default=())
+
+
+def assemble(rows: ImageRows, *, box: int | None = None) -> ParticleStack:
+    """The particle stack of these rows, on the grid of the first optics group, cropped to `box`; warnings are issued here.
+
+    Raises
+    ------
+    FileFormatError
+        If a stack holds fewer images than the rows name, or images of another size than the particle file says.
+    InputError
+        If there are no rows, or `box` is larger than the images.
+    """
+    if len(rows.row) == 0:
+        raise InputError(f"{rows.source}: no particles")
+    check_sections(rows.file, rows.section, rows.row, headers=rows.headers, beside=rows.source)
+    used = np.unique(rows.optics_group)
+    grids = tuple(_grid(rows, number) for number in used)
+    found = (*rows.warnings, *_pixel_size_warnings(rows), *_odd_box_warning(rows, grids))
+    for warning in found:
+        warnings.warn(warning, stacklevel=4)
+    particle = number_by_first_row(rows.particle)
+    optics_group = np.searchsorted(used, rows.optics_group)
+    premultiplied = np.array([rows.groups[number].premultiplied for number in used])
+    return ParticleStack(
+        images=ImageFiles(_integer(rows.file), _integer(rows.section), _float(rows.sign), rows.headers),
+        grid=grids[0].cropped(box) if box else grids[0],
+        pose=Pose(_float(rows.rotation), _float(rows.shift)),
+        ctf=CTF(**{name: _float(values) for name, values in rows.ctf.items()}),
+        particle=_integer(particle),
+        row=_integer(rows.row),
+        half=_integer(_halves(rows, particle)),
+        optics_group=_integer(optics_group),
+        tilt=_integer(order_by_dose(particle, rows.ctf["dose"])),
+        premultiplied=torch.from_numpy(premultiplied[optics_group]),
+        optics_group_names=tuple(rows.groups[number].name for number in used),
+        optics_group_grids=grids,
+        source=rows.source,
+        format=rows.format,
+        warnings=tuple(str(warning) for warning in found))
+
+
+def number_by_first_row(label) -> np.ndarray:
+    """Labels as numbers from 0 in the order of their first appearance, (image,)."""
+    _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse]
+
+
+def order_by_dose(particle, dose) -> np.ndarray:
+    """Place of each image by dose among those of its particle, from 0; ties stay in the order of the file."""
+    order = np.lexsort((dose, particle))
+    start = np.searchsorted(particle[order], particle[order])
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - start
+    return place
+
+
+def _halves(rows, particle):
+    if rows.half is None:
+        return particle % 2 + 1
+    wrong = ~np.isin(rows.half, (1, 2))
+    if wrong.any():
+        raise FileFormatError(f"{rows.source}: row {rows.row[wrong][0] + 1} is of half-set {rows.half[wrong][0]}, expected 1 or 2")
+    _, first = np.unique(particle, return_index=True)
+    half = rows.half[first][particle]
+    if (half != rows.half).any():
+        row = rows.row[half != rows.half][0]
+        raise FileFormatError(f"{rows.source}: row {row + 1} is of another half-set than the first image of its particle; the halves "
+                              "would not be independent")
+    return half
+
+
+def _grid(rows, number):
+    group, mine = rows.groups[number], np.unique(rows.file[rows.optics_group == number])
+    shapes = {rows.headers[file].shape[1:] for file in mine}
+    if len(shapes) > 1 or len(set(next(iter(shapes)))) > 1:
+        raise FileFormatError(f"{rows.source}: the stacks of optics group {group.name} hold images of "
+                              f"{' and '.join(f'{x} x {y}' for y, x in sorted(shapes))} pixels; expected one square size")
+    box = shapes.pop()[0]
+    if group.box_size not in (None, box):
+        raise FileFormatError(f"{rows.source}: optics group {group.name} has a box of {group.box_size} pixels, but "
+                              f"{rows.headers[mine[0]].path} holds images of {box}")
+    return ImageGrid(box, group.pixel_size)
+
+
+def _pixel_size_warnings(rows):
+    """Headers that contradict the particle file; 0 and 1 A are what programs write that do not know."""
+    for number in np.unique(rows.optics_group):
+        header = rows.headers[rows.file[rows.optics_group == number][0]]
+        stated, believed = header.voxel_size[0], rows.groups[number].pixel_size
+        if stated not in (0.0, 1.0) and abs(stated / believed - 1) > 0.01:
+            yield UserWarning(f"{rows.source}: pixels of {believed:.4g} A, but the header of {header.path.name} says {stated:.4g} A; "
+                              "the particle file is followed")
+
+
+def _odd_box_warning(rows, grids):
+    odd = sorted({grid.box_size for grid in grids if grid.box_size % 2})
+    if odd:
+        yield UserWarning(f"{rows.source}: images of {' and '.join(map(str, odd))} pixels: programs differ by a pixel in where the "
+                          "centre of an odd box is; pixel box // 2, counted from 0, is taken")
+
+
+def _integer(values):
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
+
+
+def _float(values):
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

@@ -1,0 +1,135 @@
+"""Optics of RELION's particle files: a table of groups (3.1 and later) or columns of the particles (3.0 and before)."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import FileFormatError, InputError, UnmodelledWarning
+from ..io.star import StarTable
+from .assembly import OpticsGroup
+
+MICROSCOPE = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
+ABERRATIONS = ("rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike", "rlnEvenZernike")
+MAGNIFICATION = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
+
+
+@dataclass(frozen=True)
+class Optics:
+    """The optics of each row of a particle table.
+
+    Parameters
+    ----------
+    groups : tuple of OpticsGroup
+    group : (row,) int64
+        Index into `groups`.
+    values : dict of (row,) float64
+        Those of ``rlnVoltage``, ``rlnSphericalAberration`` and ``rlnAmplitudeContrast`` that the file holds.
+    """
+
+    groups: tuple[OpticsGroup, ...]
+    group: np.ndarray
+    values: dict[str, np.ndarray]
+
+    @property
+    def pixel_size(self) -> np.ndarray:
+        """Pixel size of each row, A (row,)."""
+        return np.array([group.pixel_size for group in self.groups])[self.group]
+
+
+def read_optics(particles: StarTable, optics: StarTable | None) -> Optics:
+    """Optics of each row: from the optics table where there is one, else from the particles' own columns.
+
+    Raises
+    ------
+    FileFormatError
+        If a row is of a group that the optics table does not list.
+    InputError
+        If the pixel size is nowhere, the images are volumes, or they were phase-flipped.
+    """
+    if optics is None:
+        return _from_columns(particles)
+    _refuse_unusable(optics)
+    group = _group_of_rows(particles, optics)
+    pixel_size = _pixel_size(optics)
+    if pixel_size is None:
+        by_row = _needed_pixel_size(particles)
+        pixel_size = np.array([by_row[group == g][0] if (group == g).any() else np.nan for g in range(len(optics))])
+    names = optics.texts("rlnOpticsGroupName") if "rlnOpticsGroupName" in optics else [str(i + 1) for i in range(len(optics))]
+    boxes = optics.numbers("rlnImageSize").astype(int).tolist() if "rlnImageSize" in optics else [None] * len(optics)
+    flag = "rlnCtfDataAreCtfPremultiplied"
+    premultiplied = optics.numbers(flag) != 0 if flag in optics else np.zeros(len(optics), bool)
+    groups = tuple(OpticsGroup(name, float(size), box, bool(flag))
+                   for name, size, box, flag in zip(names, pixel_size, boxes, premultiplied, strict=True))
+    values = {name: optics.numbers(name)[group] if name in optics else particles.numbers(name)
+              for name in MICROSCOPE if name in optics or name in particles}
+    return Optics(groups, group, values)
+
+
+def unmodelled_aberrations(*tables: StarTable | None) -> tuple[Warning, ...]:
+    """One warning that names all aberrations that the tables hold and our CTF does not, or none."""
+    present = []
+    for table in tables:
+        if table is not None:
+            present += [name for name in ABERRATIONS if name in table and _differs(table, name, 0.0, 1e-6)]
+            present += [name for name, value in MAGNIFICATION.items() if name in table and _differs(table, name, value, 1e-4)]
+    if not present:
+        return ()
+    return (UnmodelledWarning(f"{tables[0].path}: aberrations that are not modelled and were left out: {', '.join(present)}; "
+                              "resolution finer than a few angstrom suffers"),)
+
+
+def _from_columns(particles):
+    _refuse_unusable(particles)
+    pixel_size = _needed_pixel_size(particles)
+    values = {name: particles.numbers(name) for name in MICROSCOPE if name in particles}
+    _, first, group = np.unique(np.stack([pixel_size, *values.values()], 1), axis=0, return_index=True, return_inverse=True)
+    groups = tuple(OpticsGroup(str(number + 1), float(pixel_size[row])) for number, row in enumerate(first))
+    return Optics(groups, group.reshape(-1), values)
+
+
+def _group_of_rows(particles, optics):
+    if "rlnOpticsGroup" not in particles and len(optics) == 1:
+        return np.zeros(len(particles), np.int64)
+    listed = optics.numbers("rlnOpticsGroup")
+    wanted = particles.numbers("rlnOpticsGroup")
+    unknown = np.flatnonzero(~np.isin(wanted, listed))
+    if len(unknown):
+        raise FileFormatError(f"{particles.path}: row {unknown[0] + 1} is of optics group {wanted[unknown[0]]:g}, but data_optics lists "
+                              f"{', '.join(f'{g:g}' for g in listed)}")
+    order = np.argsort(listed)
+    return order[np.searchsorted(listed[order], wanted)]
+
+
+def _needed_pixel_size(table):
+    size = _pixel_size(table)
+    if size is None:
+        raise InputError(f"{table.path}: no pixel size: expected rlnImagePixelSize in an optics table, rlnPixelSize, or "
+                         "rlnDetectorPixelSize with rlnMagnification; add one of them")
+    return size
+
+
+def _pixel_size(table):
+    """Pixel size of each row of a table, A, or None where it has no such columns."""
+    for name in ("rlnImagePixelSize", "rlnPixelSize"):
+        if name in table:
+            return table.numbers(name)
+    if "rlnDetectorPixelSize" in table:
+        # micrometres over the magnification; RELION takes 10,000 where that is missing, which makes it angstrom
+        magnification = table.numbers("rlnMagnification") if "rlnMagnification" in table else 1e4
+        return table.numbers("rlnDetectorPixelSize") * 1e4 / magnification
+    return None
+
+
+def _refuse_unusable(table):
+    if "rlnImageDimensionality" in table and (table.numbers("rlnImageDimensionality") == 3).any():
+        raise InputError(f"{table.path}: rlnImageDimensionality is 3: these are subtomogram volumes, and 2D images are needed; "
+                         "extract the particles again as 2D stacks")
+    if "rlnCtfDataArePhaseFlipped" in table and (table.numbers("rlnCtfDataArePhaseFlipped") != 0).any():
+        raise InputError(f"{table.path}: the images are phase-flipped (rlnCtfDataArePhaseFlipped), which is not supported; "
+                         "extract them again without flipping")
+
+
+def _differs(table, name, expected, tolerance):
+    return any(abs(float(number) - expected) > tolerance
+               for token in set(table.texts(name)) for number in re.split(r"[\[\],\s]+", token) if number)

@@ -1,0 +1,188 @@
+"""Single particles and tilt images of RELION and Warp, one row an image: STAR files of RELION 3.0 to 5."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import FileFormatError, InputError
+from ..io.star import StarTable, find_table
+from ..physics.rotations import matrix_from_euler
+from .assembly import ImageRows
+from .images import find_stacks, list_rows
+from .optics import Optics, read_optics, unmodelled_aberrations
+from .tilt_series import are_tilt_series, as_tilt_series
+
+ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
+
+
+def read_relion(tables: list[StarTable], *, data_folder=None, invert_contrast: bool | None = None, tilt_series: bool = False,
+                allow_missing_ctf: bool = False) -> ImageRows:
+    """What a STAR file with one row an image says of each image.
+
+    Parameters
+    ----------
+    tables : list of StarTable
+        The file.
+    data_folder, invert_contrast, tilt_series, allow_missing_ctf
+        As for :func:`~atomdrgn.particles.reading.read_particles`.
+
+    Raises
+    ------
+    InputError
+        If angles, CTF or pixel size are missing, or the images are volumes.
+    FileFormatError, MissingFileError
+        If the file or a stack is not what it has to be.
+    """
+    particles, optics_table = particle_table(tables), find_table(tables, "optics")
+    optics = read_optics(particles, optics_table)
+    names, section = image_names(particles)
+    file, headers = find_stacks(names, beside=particles.path, data_folder=data_folder)
+    sign = np.full(len(particles), -1.0 if invert_contrast else 1.0)
+    rows = ImageRows(
+        source=particles.path, format="RELION 3.0" if optics_table is None else "RELION 3.1 or later",
+        headers=headers, file=file, section=section, row=np.arange(len(particles)), particle=np.arange(len(particles)),
+        rotation=read_rotation(particles), shift=read_shift(particles, optics.pixel_size),
+        ctf=read_ctf(particles, optics, allow_missing_ctf=allow_missing_ctf), groups=optics.groups, optics_group=optics.group,
+        sign=sign, half=read_half(particles), warnings=unmodelled_aberrations(particles, optics_table))
+    return as_tilt_series(rows, particles) if tilt_series or are_tilt_series(particles) else rows
+
+
+def particle_table(tables: list[StarTable]) -> StarTable:
+    """The table of a STAR file that has one row an image or particle.
+
+    Raises
+    ------
+    FileFormatError
+        If there is none.
+    """
+    for table in tables:
+        if table.block != "optics" and "rlnImageName" in table:
+            return table
+    found = ", ".join(f"data_{table.block}" for table in tables)
+    raise FileFormatError(f"{tables[0].path if tables else 'the file'}: no table with rlnImageName, so it is no particle file (found {found})")
+
+
+def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
+    """Stack of each row as it is written, and number of the image in it from 0 (row,): ``000001@stack.mrcs`` is 0.
+
+    Raises
+    ------
+    InputError
+        If the images are volumes.
+    FileFormatError
+        If a number is none.
+    """
+    if "rlnCtfImage" in particles:
+        raise InputError(f"{particles.path}: rlnCtfImage is there, so these are subtomogram volumes, and 2D images are needed; extract the "
+                         "particles again as 2D stacks or tilt images")
+    numbers, names = [], []
+    for row, name in enumerate(particles.texts("rlnImageName")):
+        number, at, stack = name.partition("@")
+        if at and not number.isdecimal():
+            raise FileFormatError(f"{particles.path}: row {row + 1} of rlnImageName is {name!r}, expected NUMBER@STACK")
+        numbers.append(int(number) - 1 if at else 0)
+        names.append(stack if at else name)
+    return names, np.array(numbers, dtype=np.int64)
+
+
+def read_rotation(particles: StarTable) -> np.ndarray:
+    """Rotation of each row from molecule to microscope, float64 (row, 3, 3).
+
+    Raises
+    ------
+    InputError
+        If an angle is missing.
+    """
+    missing = [name for name in ANGLES if name not in particles]
+    if missing:
+        raise InputError(f"{particles.path}: no {' and no '.join(missing)}: the particles have no 3D orientation; refine them first "
+                         "(all poses have to be known)")
+    return euler_matrices(particles, ANGLES)
+
+
+def euler_matrices(table: StarTable, names) -> np.ndarray:
+    """Matrices of RELION's three angles in these columns (rot, tilt, psi; degrees), float64 (row, 3, 3)."""
+    angles = np.radians(np.stack([table.numbers(name) for name in names], -1))
+    return matrix_from_euler(torch.from_numpy(angles)).numpy()
+
+
+def read_shift(particles: StarTable, pixel_size: np.ndarray) -> np.ndarray:
+    """Where each molecule stands from the centre of its image, A (row, 2): minus RELION's origin, which moves it to the centre.
+
+    RELION 3.1 writes rlnOriginXAngst in A, RELION 3.0 rlnOriginX in pixels; where neither stands the image is centred.
+    """
+    shift = np.zeros((len(particles), 2))
+    for axis, letter in enumerate("XY"):
+        if f"rlnOrigin{letter}Angst" in particles:
+            shift[:, axis] = -particles.numbers(f"rlnOrigin{letter}Angst")
+        elif f"rlnOrigin{letter}" in particles:
+            shift[:, axis] = -particles.numbers(f"rlnOrigin{letter}") * pixel_size
+    return shift
+
+
+def read_ctf(particles: StarTable, optics: Optics, *, allow_missing_ctf: bool = False) -> dict[str, np.ndarray]:
+    """Fields of the CTF of each row in our units, float64 (row,).
+
+    Raises
+    ------
+    InputError
+        If the file has no CTF (unless that is allowed: the CTF is then 1), only part of one, or a defocus of 0.
+    """
+    missing = [name for name in DEFOCUS if name not in particles]
+    if len(missing) == len(DEFOCUS):
+        if not allow_missing_ctf:
+            raise InputError(f"{particles.path}: no CTF columns (rlnDefocusU, ...): real images need them; for images that were made "
+                             "without a CTF pass allow_missing_ctf (--allow-missing-ctf)")
+        return no_ctf(len(particles))
+    if missing:
+        raise InputError(f"{particles.path}: no {' and no '.join(missing)}, which the other CTF columns need")
+    microscope = microscope_fields(optics, path=particles.path)
+    defocus_u, defocus_v, angle = (particles.numbers(name) for name in DEFOCUS)
+    refuse_zero_defocus(defocus_u, defocus_v, path=particles.path)
+    zero = np.zeros(len(particles))
+    return {
+        "defocus_u": defocus_u, "defocus_v": defocus_v, "defocus_angle": np.radians(angle),
+        # RELION omits the column where there is no phase plate
+        "phase_shift": np.radians(particles.numbers("rlnPhaseShift")) if "rlnPhaseShift" in particles else zero,
+        **microscope,
+        "scale": particles.numbers("rlnCtfScalefactor") if "rlnCtfScalefactor" in particles else zero + 1,
+        "b_factor": particles.numbers("rlnCtfBfactor") if "rlnCtfBfactor" in particles else zero,
+        "dose": zero}
+
+
+def microscope_fields(optics: Optics, *, path: Path) -> dict[str, np.ndarray]:
+    """Voltage, spherical aberration and amplitude contrast of each row under our names.
+
+    Raises
+    ------
+    InputError
+        If one is missing: no value is assumed.
+    """
+    names = {"voltage_kv": "rlnVoltage", "spherical_aberration_mm": "rlnSphericalAberration", "amplitude_contrast": "rlnAmplitudeContrast"}
+    missing = [name for name in names.values() if name not in optics.values]
+    if missing:
+        raise InputError(f"{path}: no {' and no '.join(missing)}: the CTF needs it; add the column with the value that the CTF was "
+                         "estimated with")
+    return {ours: optics.values[theirs] for ours, theirs in names.items()}
+
+
+def refuse_zero_defocus(defocus_u, defocus_v, *, path: Path) -> None:
+    """Raise an InputError for rows whose defocus is 0 or no number: that is what programs write that did not estimate it."""
+    zero = ~np.isfinite(defocus_u + defocus_v) | ((defocus_u == 0) & (defocus_v == 0))
+    if zero.any():
+        raise InputError(f"{path}: the defocus of {list_rows(np.flatnonzero(zero))} is 0 or no number: the CTF was not estimated; "
+                         "estimate it, or leave these rows out")
+
+
+def no_ctf(n: int) -> dict[str, np.ndarray]:
+    """Fields of a CTF that is 1 at every frequency, for images that were made without one."""
+    zero = np.zeros(n)
+    return {"defocus_u": zero, "defocus_v": zero, "defocus_angle": zero, "phase_shift": zero, "voltage_kv": zero + 300.0,
+            "spherical_aberration_mm": zero, "amplitude_contrast": zero + 1, "scale": zero + 1, "b_factor": zero, "dose": zero}
+
+
+def read_half(particles: StarTable) -> np.ndarray | None:
+    """Half-set of each row, 1 or 2, or None where the file does not say it."""
+    return particles.numbers("rlnRandomSubset").astype(np.int64) if "rlnRandomSubset" in particles else None
