@@ -9,11 +9,15 @@ from .grid import ImageGrid
 
 def transform(image: Float[Tensor, "*batch box box"]) -> Complex[Tensor, "*batch box half"]:
     """Fourier coefficients of images on the half-plane of rfft2, phases about pixel ``box // 2``, unnormalised."""
+    if image.numel() == 0:      # some of the libraries behind torch.fft refuse an empty batch
+        return image.new_zeros(*image.shape[:-1], image.shape[-1] // 2 + 1, dtype=image.dtype.to_complex())
     return torch.fft.rfft2(torch.fft.ifftshift(image, dim=(-2, -1)))
 
 
 def inverse_transform(coefficient: Complex[Tensor, "*batch box half"], box_size: int) -> Float[Tensor, "*batch box box"]:
     """Images whose :func:`transform` this is."""
+    if coefficient.numel() == 0:
+        return coefficient.new_zeros(*coefficient.shape[:-1], box_size, dtype=coefficient.dtype.to_real())
     return torch.fft.fftshift(torch.fft.irfft2(coefficient, s=(box_size, box_size)), dim=(-2, -1))
 
 
