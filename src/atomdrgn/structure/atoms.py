@@ -1,0 +1,158 @@
+"""The atoms of a structure file, and the way back to a file."""
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import InputError, UnmodelledWarning
+from ..io.structures import read_gemmi, write_gemmi
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """Every atom of the first model of a file, in file order. Chains and residue numbers are the author's.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file, for messages.
+    position : (atom, 3)
+        A.
+    element : (atom,) int
+        Atomic number.
+    atom_name, residue_name, chain : (atom,) str
+        As in the file; the name of a chain may be empty.
+    residue, insertion_code : (atom,) int, (atom,) str
+        Number of the residue and the letter behind it ("" without).
+    altloc : (atom,) str
+        Name of the alternative location, "" where there is one only.
+    occupancy, b_factor : (atom,)
+        As in the file; the B-factor in A^2.
+    residue_index : (atom,) int
+        0, 1, ... in file order: which residue an atom belongs to.
+    source : gemmi.Structure
+        The same model with all that the file says besides; what :func:`write_structure` starts from.
+    """
+
+    name: str
+    position: Float[Tensor, "atom 3"]
+    element: np.ndarray
+    atom_name: np.ndarray
+    residue: np.ndarray
+    insertion_code: np.ndarray
+    residue_name: np.ndarray
+    chain: np.ndarray
+    altloc: np.ndarray
+    occupancy: np.ndarray
+    b_factor: np.ndarray
+    residue_index: np.ndarray
+    source: gemmi.Structure
+
+    def __len__(self) -> int:
+        return len(self.element)
+
+    def moved(self, position: Float[Tensor, "atom 3"]) -> "Structure":
+        """The same structure with its atoms elsewhere."""
+        return replace(self, position=position)
+
+
+def read_structure(path) -> Structure:
+    """The first model of a PDB, mmCIF or BinaryCIF file (each also .gz), every atom in file order.
+
+    Raises
+    ------
+    MissingFileError, FileFormatError
+        The file is not there, cannot be read, or holds no atom.
+
+    Warns
+    -----
+    UnmodelledWarning
+        The file holds several models.
+    """
+    source = read_gemmi(path)
+    if len(source) > 1:
+        warnings.warn(f"{path}: holds {len(source)} models; the first is used", UnmodelledWarning, stacklevel=2)
+        del source[1:]
+    return structure_from_gemmi(source, name=Path(path).name)
+
+
+def structure_from_gemmi(source: gemmi.Structure, *, name: str = "structure") -> Structure:
+    """The record of the first model of a ``gemmi.Structure``; its atoms keep their order."""
+    residues = [(chain, residue) for chain in source[0] for residue in chain]
+    count = np.array([len(residue) for _, residue in residues])
+    atoms = [atom for _, residue in residues for atom in residue]
+
+    def for_each_atom(values):
+        return np.repeat(np.array(values), count)
+
+    return Structure(
+        name=name,
+        position=torch.tensor(np.array([atom.pos.tolist() for atom in atoms]), dtype=torch.float32),
+        element=np.array([atom.element.atomic_number for atom in atoms]),
+        atom_name=np.array([atom.name for atom in atoms]),
+        residue=for_each_atom([residue.seqid.num for _, residue in residues]),
+        insertion_code=for_each_atom([residue.seqid.icode.strip() for _, residue in residues]),
+        residue_name=for_each_atom([residue.name for _, residue in residues]),
+        chain=for_each_atom([chain.name for chain, _ in residues]),
+        altloc=np.array([atom.altloc.strip("\0 ") for atom in atoms]),
+        occupancy=np.array([atom.occ for atom in atoms]),
+        b_factor=np.array([atom.b_iso for atom in atoms]),
+        residue_index=for_each_atom(np.arange(len(residues))),
+        source=source,
+    )
+
+
+def write_structure(structure: Structure, path, *, position=None, b_factor=None, format=None) -> None:
+    """Write every atom of a structure, in order, with all that its file said besides. The file appears complete or not at all.
+
+    Parameters
+    ----------
+    structure : Structure
+        What to write.
+    path : path
+        Its ending says the format: .pdb, .cif or .bcif, or one of these and .gz.
+    position : (atom, 3), optional
+        Coordinates in place of the structure's own, A; kept to 0.001 A.
+    b_factor : (atom,), optional
+        B-factors in place of the structure's own, A^2. Anisotropic ones are dropped then, and wherever atoms have moved.
+    format : str, optional
+        "pdb", "mmcif" or "bcif", whatever the name says.
+
+    Raises
+    ------
+    InputError
+        A number of coordinates or B-factors other than that of the atoms, a coordinate that is not finite, or a structure
+        that does not fit into a PDB file.
+    """
+    source = structure.source.clone()
+    position = structure.position if position is None else position
+    position = _one_an_atom(structure, position, (len(structure), 3), "coordinates")
+    # the format's own precision; it also takes the float32 tail off the numbers
+    position = np.round(position, 3)
+    anisotropic = b_factor is not None or not np.array_equal(position, np.round(structure.position.double().numpy(), 3))
+    for atom, xyz in zip(source[0].all(), position.tolist(), strict=True):
+        atom.atom.pos = gemmi.Position(*xyz)
+    if b_factor is not None:
+        b_factor = np.round(_one_an_atom(structure, b_factor, (len(structure),), "B-factors"), 2)
+        for atom, value in zip(source[0].all(), b_factor.tolist(), strict=True):
+            atom.atom.b_iso = value
+    if anisotropic:
+        for atom in source[0].all():
+            atom.atom.aniso = gemmi.SMat33f(0, 0, 0, 0, 0, 0)
+    write_gemmi(source, path, format=format)
+
+
+def _one_an_atom(structure, values, shape, what):
+    values = torch.as_tensor(values).detach().double().cpu().numpy()
+    if values.shape != shape:
+        raise InputError(f"{structure.name}: {what} of shape {values.shape} for {len(structure)} atoms; expected {shape}")
+    bad = (~np.isfinite(values)).sum()
+    if bad:
+        raise InputError(f"{structure.name}: {bad} of the {what} are not finite and cannot be written")
+    return values
