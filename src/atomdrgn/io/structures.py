@@ -221,7 +221,8 @@ def _binary_of_document(document):
     for name in source.get_mmcif_category_names():
         name = name.strip("_.")
         table = source.get_mmcif_category(f"_{name}.", raw=True)
-        block[name] = BinaryCIFCategory({tag: _column(name, tag, tokens) for tag, tokens in table.items()})
+        if all(table.values()):      # a loop without rows has no place in the format
+            block[name] = BinaryCIFCategory({tag: _column(name, tag, tokens) for tag, tokens in table.items()})
     file = BinaryCIFFile({source.name: compress(block)})
     content = BytesIO()
     file.write(content)

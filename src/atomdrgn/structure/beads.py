@@ -300,7 +300,8 @@ def _warn_of_torn_residues(structure, first, kind, spread):
         atom = first[torn[0]]
         name = f"{structure.chain[atom]}:{structure.residue[atom]}{structure.insertion_code[atom]}"
         warnings.warn(f"{structure.name}: the atoms of {len(torn)} residues lie far from each other ({name}: "
-                      f"{spread[torn[0]]:.0f} A on each axis), and their beads are as wide; check their coordinates", UnmodelledWarning, stacklevel=3)
+                      f"{spread[torn[0]]:.0f} A on each axis), and their beads are as wide; check their coordinates",
+                      UnmodelledWarning, stacklevel=3)
 
 
 def _residue_electrons(name, amino_acid):
