@@ -65,13 +65,13 @@ def test_narrow_beads_are_band_limited(pixels, box_size):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
 def test_the_profile_is_the_closed_form(pixels, dtype, tolerance):
     """A Gaussian less the part beyond Nyquist, by Faddeeva's function w (Abramowitz & Stegun 7.1.3)."""
-    center = np.linspace(-20, 20, 101)
+    center = np.linspace(-40, 40, 201)      # as far as half a box outside the image
     d = center[:, None] - (np.arange(40) - 20)
     faddeeva = wofz(-d / (math.sqrt(2) * pixels) + 1j * math.pi * pixels / math.sqrt(2))
     gaussian = np.exp(-(d**2) / (2 * pixels**2))
     beyond = math.exp(-0.5 * (math.pi * pixels) ** 2) * (np.exp(-1j * math.pi * d) * faddeeva).real
     expected = torch.from_numpy((gaussian - beyond) / (math.sqrt(2 * math.pi) * pixels))
-    position = torch.zeros(101, 1, 3, dtype=dtype)
+    position = torch.zeros(201, 1, 3, dtype=dtype)
     position[:, 0, 0] = torch.from_numpy(center)
     # the row through the beads, over what a bead on that row leaves there
     image = project_beads(position, torch.ones(1, dtype=dtype), torch.full((1,), pixels, dtype=dtype), ImageGrid(40, 1.0))
