@@ -59,6 +59,10 @@ class CTF(Record):
 
     def at(self, kx: Float[Tensor, "*frequency"], ky: Float[Tensor, "*frequency"]) -> Float[Tensor, "..."]:
         """The CTF at the frequencies (kx, ky), 1/A: one value for each entry and frequency."""
+        return self.oscillation(kx, ky) * self.envelope(kx, ky)
+
+    def oscillation(self, kx: Float[Tensor, "*frequency"], ky: Float[Tensor, "*frequency"]) -> Float[Tensor, "..."]:
+        """The part that changes sign: the lens, without damage, decay and weight of the image."""
         one = (...,) + (None,) * kx.ndim
         k2 = kx**2 + ky**2
         mean = 0.5 * (self.defocus_u + self.defocus_v)
@@ -69,9 +73,13 @@ class CTF(Record):
         spherical = 0.5 * math.pi * self.spherical_aberration_mm * MM * wavelength**3
         chi = (math.pi * wavelength)[one] * defocus * k2 - spherical[one] * k2**2 + self.phase_shift[one]
         w = self.amplitude_contrast[one]
-        value = torch.sqrt(1 - w**2) * torch.sin(chi) + w * torch.cos(chi)
-        if self.b_factor.any():
-            value = value * torch.exp(-0.25 * self.b_factor[one] * k2)
+        return torch.sqrt(1 - w**2) * torch.sin(chi) + w * torch.cos(chi)
+
+    def envelope(self, kx: Float[Tensor, "*frequency"], ky: Float[Tensor, "*frequency"]) -> Float[Tensor, "..."]:
+        """The part that only weakens: the image's scale, its B-factor and the damage done by the dose."""
+        one = (...,) + (None,) * kx.ndim
+        k2 = kx**2 + ky**2
+        value = self.scale[one] * torch.exp(-0.25 * self.b_factor[one] * k2)
         if self.dose.any():
             value = value * dose_weight(self.dose[one], torch.sqrt(k2), voltage_kv=self.voltage_kv[one])
-        return value * self.scale[one]
+        return value

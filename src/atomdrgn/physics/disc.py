@@ -1,0 +1,92 @@
+"""The Fourier coefficients that a fit uses: a half-disc of frequencies, ordered from coarse to fine."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from .fourier import transform
+from .grid import ImageGrid
+
+
+@dataclass(frozen=True)
+class FourierDisc:
+    """Frequencies of an image's half-plane down to a resolution, zero left out, sorted by radius: a coarser disc is a prefix.
+
+    Coefficients on a disc are scaled so that white noise of unit variance a pixel has unit power a coefficient.
+
+    Parameters
+    ----------
+    grid : ImageGrid
+        Of the images.
+    resolution : float
+        Finest resolution, A. Nyquist itself is left out.
+    x_index, y_index : (frequency,)
+        Frequency in units of one over the box: x_index >= 0, y_index of both signs.
+    """
+
+    grid: ImageGrid
+    resolution: float
+    x_index: Int[Tensor, "frequency"]
+    y_index: Int[Tensor, "frequency"]
+
+    def __len__(self) -> int:
+        return len(self.x_index)
+
+    @property
+    def reach(self) -> int:
+        """Largest index along an axis."""
+        return int(max(self.x_index.max(), self.y_index.abs().max()))
+
+    @property
+    def kx(self) -> Float[Tensor, "frequency"]:
+        """Frequency along x, 1/A."""
+        return self.x_index / self.grid.extent
+
+    @property
+    def ky(self) -> Float[Tensor, "frequency"]:
+        """Frequency along y, 1/A."""
+        return self.y_index / self.grid.extent
+
+    @property
+    def shell(self) -> Int[Tensor, "frequency"]:
+        """Ring of each coefficient: its radius rounded to units of one over the box, counted from 0 at radius 1."""
+        return torch.hypot(self.x_index.float(), self.y_index.float()).round().long() - 1
+
+    @property
+    def multiplicity(self) -> Float[Tensor, "frequency"]:
+        """How many coefficients of the whole plane each stands for: 2, or 1 where x_index is 0 (both signs of y are held)."""
+        return torch.where(self.x_index == 0, 1.0, 2.0)
+
+    def coarser(self, resolution: float) -> "FourierDisc":
+        """The part of this disc down to a coarser resolution: its first coefficients."""
+        count = _count_within(self.x_index, self.y_index, self.grid.extent / resolution)
+        return replace(self, resolution=max(resolution, self.resolution), x_index=self.x_index[:count], y_index=self.y_index[:count])
+
+    def coefficients(self, image: Float[Tensor, "*batch box box"]) -> Complex[Tensor, "*batch frequency"]:
+        """Of images of this disc's grid, phases about the image's origin."""
+        plane = transform(image)
+        return plane[..., self.y_index % self.grid.box_size, self.x_index] / self.grid.box_size
+
+    def to(self, device) -> "FourierDisc":
+        """The same disc with its indices on `device`."""
+        return replace(self, x_index=self.x_index.to(device), y_index=self.y_index.to(device))
+
+
+def _count_within(x_index, y_index, radius):
+    return int((torch.hypot(x_index.float(), y_index.float()) <= radius).sum())
+
+
+def make_disc(grid: ImageGrid, resolution: float) -> FourierDisc:
+    """All coefficients of an image down to `resolution` (A), or to Nyquist where that is coarser."""
+    reach = min(grid.extent / resolution, (grid.box_size - 1) // 2)
+    most = math.floor(reach)
+    y, x = torch.meshgrid(torch.arange(-most, most + 1), torch.arange(0, most + 1), indexing="ij")
+    x, y = x.flatten(), y.flatten()
+    radius = torch.hypot(x.float(), y.float())
+    keep = (radius <= reach) & (radius > 0)
+    x, y, radius = x[keep], y[keep], radius[keep]
+    order = torch.argsort(radius, stable=True)
+    return FourierDisc(grid, max(resolution, grid.extent / reach), x[order], y[order])

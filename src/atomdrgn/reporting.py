@@ -1,0 +1,30 @@
+"""How long work is watched: a command line or a notebook hands a Reporter down, and the work tells it how far it is."""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Reporter:
+    """Watches a piece of work. This one keeps silent; others override its four methods."""
+
+    def start(self, title: str, total: int) -> None:
+        """A task of `total` steps begins."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Some steps of the task are done."""
+
+    def finish(self) -> None:
+        """The task is done."""
+
+    def say(self, text: str) -> None:
+        """Something worth a line: a result on the way."""
+
+    def watch(self, items: Iterable[T], title: str, total: int) -> Iterator[T]:
+        """Go through `items` as a task of `total` steps, one an item."""
+        self.start(title, total)
+        for item in items:
+            yield item
+            self.advance()
+        self.finish()

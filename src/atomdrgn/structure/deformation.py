@@ -1,0 +1,125 @@
+"""From numbers to conformations: what a latent decodes to, and how the conformation changes with it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..physics.record import Record
+from ..physics.rotations import left_jacobian, matrix_from_quaternion, quaternion_from_vector
+from .beads import BeadModel
+from .motion import RigidMotion
+from .segmentation import Segmentation
+
+
+@dataclass(frozen=True)
+class Conformation(Record):
+    """Beads of some particles: where they stand and whether they are there.
+
+    Parameters
+    ----------
+    position : (*batch, bead, 3)
+        A, in the molecule's frame.
+    occupancy : (*batch, bead)
+        1 where the bead is present.
+    """
+
+    position: Float[Tensor, "*batch bead 3"]
+    occupancy: Float[Tensor, "*batch bead"]
+
+
+@dataclass(frozen=True)
+class Members(Record):
+    """The beads of each segment, one entry for each bead and segment with a share in each other, sorted by segment.
+
+    Parameters
+    ----------
+    bead, segment : (entry,)
+        Which bead and which segment.
+    weight : (entry,)
+        The bead's membership.
+    """
+
+    bead: Int[Tensor, "entry"]
+    segment: Int[Tensor, "entry"]
+    weight: Float[Tensor, "entry"]
+
+    def parts(self, n_segments: int) -> list[slice]:
+        """The run of entries of each segment."""
+        ends = torch.bincount(self.segment, minlength=n_segments).cumsum(0).tolist()
+        return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+class SegmentDeformation:
+    """Segments that move as rigid bodies, blended at their borders.
+
+    The latent of a particle holds six numbers for each segment: a shift, and a rotation vector about the segment's centroid
+    times the segment's radius of gyration, so that all are in A and one unit moves the segment by about 1 A.
+    A latent of zeros is the base model. Fixed segments have none.
+
+    Parameters
+    ----------
+    beads : BeadModel
+        The base model.
+    segmentation : Segmentation
+        Which bead follows which segment.
+    """
+
+    def __init__(self, beads: BeadModel, segmentation: Segmentation):
+        self.position, self.weight = beads.position, segmentation.weight
+        mass = self.weight / self.weight.sum(0)
+        self.centroid = mass.T @ self.position
+        distance2 = ((self.position[:, None] - self.centroid) ** 2).sum(-1)
+        # a segment of one bead still needs a length to measure its turns by
+        self.radius = (mass * distance2).sum(0).sqrt().clamp_min(1.0)
+        self.free = torch.nonzero(~segmentation.fixed)[:, 0]
+        entry = torch.nonzero(self.weight.T)
+        self.members = Members(entry[:, 1], entry[:, 0], self.weight[entry[:, 1], entry[:, 0]])
+
+    @property
+    def n_segments(self) -> int:
+        return len(self.centroid)
+
+    @property
+    def n_latent(self) -> int:
+        """Numbers that describe one particle: six for each segment that is free to move."""
+        return 6 * len(self.free)
+
+    def _vectors(self, latent):
+        """Shift (A) and rotation vector (rad) of every segment."""
+        full = latent.new_zeros(*latent.shape[:-1], self.n_segments, 6)
+        full[..., self.free, :] = latent.unflatten(-1, (len(self.free), 6))
+        return full[..., :3], full[..., 3:] / self.radius[:, None]
+
+    def motion(self, latent: Float[Tensor, "*batch latent"]) -> RigidMotion:
+        """The rigid motion of each segment."""
+        shift, vector = self._vectors(latent)
+        return RigidMotion(quaternion_from_vector(vector), shift)
+
+    def conformation(self, latent: Float[Tensor, "*batch latent"]) -> Conformation:
+        """What a latent decodes to."""
+        position = self.motion(latent).apply(self.position, self.centroid, weight=self.weight)
+        return Conformation(position, torch.ones_like(position[..., 0]))
+
+    def arms(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch entry 3"]:
+        """From the moved centroid of a segment to each of its beads as that segment alone would move it, A."""
+        rotation = matrix_from_quaternion(self.motion(latent).rotation)[..., self.members.segment, :, :]
+        arm = self.position[self.members.bead] - self.centroid[self.members.segment]
+        return (rotation @ arm[..., None])[..., 0]
+
+    def jacobian(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch free 6 6"]:
+        """How a change of the latent moves each free segment: its rows are a shift and a small turn (rad) of the segment as it stands."""
+        _, vector = self._vectors(latent)
+        vector, radius = vector[..., self.free, :], self.radius[self.free]
+        out = latent.new_zeros(*vector.shape[:-1], 6, 6)
+        out[..., :3, :3] = torch.eye(3, dtype=latent.dtype, device=latent.device)
+        out[..., 3:, 3:] = left_jacobian(vector) / radius[:, None, None]
+        return out
+
+    def trace_metric(self, trace: Tensor) -> Float[Tensor, "latent latent"]:
+        """Matrix G such that a small latent d moves the trace beads by ``sqrt(d G d)`` A r.m.s."""
+        zero = self.position.new_zeros(self.n_latent)
+        moved = torch.func.jacfwd(lambda latent: self.conformation(latent).position[trace])(zero)     # (trace, 3, latent)
+        flat = moved.flatten(0, 1)
+        return flat.T @ flat / moved.shape[0]

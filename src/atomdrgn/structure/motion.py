@@ -1,0 +1,60 @@
+"""Rigid motions of segments, and what they do to beads and atoms."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..physics.record import Record
+from ..physics.rotations import matrix_from_quaternion, quaternion_product
+
+
+@dataclass(frozen=True)
+class RigidMotion(Record):
+    """A rotation and a shift of each segment, about the segment's own centroid in the base model.
+
+    A point x of a segment with centroid c goes to ``R (x - c) + c + t``.
+
+    Parameters
+    ----------
+    rotation : (*batch, segment, 4)
+        Unit quaternions (w, x, y, z).
+    translation : (*batch, segment, 3)
+        A.
+    """
+
+    rotation: Float[Tensor, "*batch segment 4"]
+    translation: Float[Tensor, "*batch segment 3"]
+
+    def apply(self, position: Float[Tensor, "point 3"], centroid: Float[Tensor, "segment 3"], *,
+              weight: Float[Tensor, "point segment"]) -> Float[Tensor, "*batch point 3"]:
+        """Points moved by the motions of their segments, blended by membership: a sum of moved copies, rows of `weight` sum to 1."""
+        matrix = matrix_from_quaternion(self.rotation)
+        # sum_s w_s (R_s x + d_s) with d_s = c_s + t_s - R_s c_s: the blend of the maps, applied once
+        offset = centroid + self.translation - (matrix @ centroid[..., None])[..., 0]
+        blended = torch.einsum("ns,...sij->...nij", weight, matrix)
+        return (blended @ position[..., None])[..., 0] + weight @ offset
+
+    def compose(self, first: "RigidMotion") -> "RigidMotion":
+        """The motion that does `first` and then this one, both about the same centroids."""
+        matrix = matrix_from_quaternion(self.rotation)
+        turned = (matrix @ first.translation[..., None])[..., 0]
+        return RigidMotion(quaternion_product(self.rotation, first.rotation), turned + self.translation)
+
+    def inverse(self) -> "RigidMotion":
+        """The motion that undoes this one."""
+        back = self.rotation * torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=self.rotation.dtype, device=self.rotation.device)
+        return RigidMotion(back, -(matrix_from_quaternion(back) @ self.translation[..., None])[..., 0])
+
+
+def blended_rotation(motion: RigidMotion, weight: Float[Tensor, "bead segment"]) -> Float[Tensor, "*batch bead 3 3"]:
+    """One proper rotation for each bead: the mean of its segments' quaternions, weighted by membership and normalised.
+
+    Atoms turn with it about their bead, so that a residue at a border keeps its shape where the blend of positions would shear it.
+    """
+    largest = weight.argmax(-1)
+    reference = motion.rotation[..., largest, :]                                 # (*batch, bead, 4)
+    same_side = torch.sign(torch.einsum("...nq,...sq->...ns", reference, motion.rotation))
+    mean = torch.einsum("...ns,...sq->...nq", weight * torch.where(same_side == 0, 1.0, same_side), motion.rotation)
+    return matrix_from_quaternion(mean)
