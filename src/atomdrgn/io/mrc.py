@@ -71,7 +71,8 @@ def read_header(path) -> MrcHeader:
     except IsADirectoryError:
         raise FileFormatError(f"{path}: a folder, where an MRC file was expected") from None
     if len(raw) < HEADER_BYTES:
-        raise FileFormatError(f"{path}: {len(raw)} bytes, where an MRC header alone has {HEADER_BYTES}; the file is cut short or no MRC")
+        raise FileFormatError(f"{path}: {len(raw)} bytes, where an MRC header alone has {HEADER_BYTES}; the file is cut short or "
+                              "no MRC")
     return _header(path, raw, size)
 
 
@@ -94,8 +95,8 @@ def read_sections(header: MrcHeader, index) -> np.ndarray:
         return np.empty((0, *header.shape[1:]), np.float32)
     if index.min() < 0 or index.max() >= header.available:
         missing = index[(index < 0) | (index >= header.available)] + 1
-        raise FileFormatError(f"{header.path}: no image {', '.join(map(str, missing[:5]))}: the header promises {header.shape[0]} "
-                              f"and the file holds {header.available}")
+        raise FileFormatError(f"{header.path}: no image {', '.join(map(str, missing[:5]))}: the header promises "
+                              f"{header.shape[0]} and the file holds {header.available}")
     stack = np.memmap(header.path, header.dtype, "r", header.offset, (header.available, *header.shape[1:]))
     first, last = index[0], index[-1]
     if len(index) == last - first + 1 and (np.diff(index) == 1).all():
@@ -113,7 +114,8 @@ def read_map(path) -> tuple[np.ndarray, MrcHeader]:
     """
     header = read_header(path)
     if header.available < header.shape[0]:
-        raise FileFormatError(f"{header.path}: the header promises {header.shape[0]} sections and the file holds {header.available}")
+        raise FileFormatError(f"{header.path}: the header promises {header.shape[0]} sections and the file holds "
+                              f"{header.available}")
     density = read_sections(header, range(header.shape[0]))
     section_axis, row_axis, column_axis = header.axis_order[::-1]
     in_file = (section_axis, row_axis, column_axis)
@@ -125,8 +127,8 @@ def _header(path, raw, size):
     record = raw.view(HEADER_DTYPE.newbyteorder(order))[0]
     columns, rows, sections = (int(record[name]) for name in ("nx", "ny", "nz"))
     if min(columns, rows, sections) < 1 or int(record["mode"]) not in MODES:
-        raise FileFormatError(f"{path}: {columns} x {rows} x {sections} values of mode {int(record['mode'])}; expected an MRC file "
-                              f"with positive sizes and one of the modes {MODES}")
+        raise FileFormatError(f"{path}: {columns} x {rows} x {sections} values of mode {int(record['mode'])}; expected an MRC "
+                              f"file with positive sizes and one of the modes {MODES}")
     if faults:
         warnings.warn(f"{path}: no {' and no '.join(faults)} in the header; read as an MRC file all the same", stacklevel=4)
     value = dtype_from_mode(int(record["mode"])).newbyteorder(order)
@@ -154,4 +156,5 @@ def _byte_order(path, raw):
         record = raw.view(HEADER_DTYPE.newbyteorder(order))[0]
         if record["mode"] in MODES and all(0 < record[name] < 1 << 24 for name in ("nx", "ny", "nz")):
             return order, faults
-    raise FileFormatError(f"{path}: neither a machine stamp nor sizes and a mode that make sense in either byte order; no MRC file")
+    raise FileFormatError(f"{path}: neither a machine stamp nor sizes and a mode that make sense in either byte order; no MRC "
+                          "file")

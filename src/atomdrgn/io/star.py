@@ -54,7 +54,7 @@ class StarTable:
             return np.array([float(token) for token in tokens])
         except ValueError:
             row = next(i for i, token in enumerate(tokens) if not _is_number(token))
-            raise FileFormatError(f"{self.path}: row {row + 1} of {name} is {tokens[row]!r}, where a number was expected") from None
+            raise FileFormatError(f"{self.path}: row {row + 1} of {name} is {tokens[row]!r}, expected a number") from None
 
     def rows(self, index: Iterable[int]) -> "StarTable":
         """The same table with these rows, in this order, every token as it was."""

@@ -137,13 +137,14 @@ def _halves(rows, particle):
         return particle % 2 + 1
     wrong = ~np.isin(rows.half, (1, 2))
     if wrong.any():
-        raise FileFormatError(f"{rows.source}: row {rows.row[wrong][0] + 1} is of half-set {rows.half[wrong][0]}, expected 1 or 2")
+        raise FileFormatError(f"{rows.source}: row {rows.row[wrong][0] + 1} is of half-set {rows.half[wrong][0]}, expected 1 or "
+                              "2")
     _, first = np.unique(particle, return_index=True)
     half = rows.half[first][particle]
     if (half != rows.half).any():
         row = rows.row[half != rows.half][0]
-        raise FileFormatError(f"{rows.source}: row {row + 1} is of another half-set than the first image of its particle; the halves "
-                              "would not be independent")
+        raise FileFormatError(f"{rows.source}: row {row + 1} is of another half-set than the first image of its particle; the "
+                              "halves would not be independent")
     return half
 
 
@@ -166,15 +167,15 @@ def _pixel_size_warnings(rows):
         header = rows.headers[rows.file[rows.optics_group == number][0]]
         stated, believed = header.voxel_size[0], rows.groups[number].pixel_size
         if stated not in (0.0, 1.0) and abs(stated / believed - 1) > 0.01:
-            yield UserWarning(f"{rows.source}: pixels of {believed:.4g} A, but the header of {header.path.name} says {stated:.4g} A; "
-                              "the particle file is followed")
+            yield UserWarning(f"{rows.source}: pixels of {believed:.4g} A, but the header of {header.path.name} says "
+                              f"{stated:.4g} A; the particle file is followed")
 
 
 def _odd_box_warning(rows, grids):
     odd = sorted({grid.box_size for grid in grids if grid.box_size % 2})
     if odd:
-        yield UserWarning(f"{rows.source}: images of {' and '.join(map(str, odd))} pixels: programs differ by a pixel in where the "
-                          "centre of an odd box is; pixel box // 2, counted from 0, is taken")
+        yield UserWarning(f"{rows.source}: images of {' and '.join(map(str, odd))} pixels: programs differ by a pixel in where "
+                          "the centre of an odd box is; pixel box // 2, counted from 0, is taken")
 
 
 def _integer(values):

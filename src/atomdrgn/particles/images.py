@@ -56,7 +56,9 @@ class ImageFiles(Record):
 
 
 def find_file(name, *, beside: Path, data_folder=None) -> Path:
-    """The file that another file names: as written, under the naming file's folder, under `data_folder`, there without its folders.
+    """The file that another file names.
+
+    It is looked for as written, under the naming file's folder, under `data_folder`, and there without its folders.
 
     Parameters
     ----------
@@ -79,7 +81,8 @@ def find_file(name, *, beside: Path, data_folder=None) -> Path:
         if os.path.isfile(place):
             return place
     tried = ", ".join(dict.fromkeys(map(str, places)))
-    raise MissingFileError(f"{beside} names {name}, which is not there (tried {tried}); say where the images lie with --data-folder")
+    raise MissingFileError(f"{beside} names {name}, which is not there (tried {tried}); say where the images lie with "
+                           "--data-folder")
 
 
 def find_stacks(names: Iterable[str], *, beside: Path, data_folder=None) -> tuple[np.ndarray, tuple[MrcHeader, ...]]:

@@ -95,8 +95,8 @@ def _group_of_rows(particles, optics):
     wanted = particles.numbers("rlnOpticsGroup")
     unknown = np.flatnonzero(~np.isin(wanted, listed))
     if len(unknown):
-        raise FileFormatError(f"{particles.path}: row {unknown[0] + 1} is of optics group {wanted[unknown[0]]:g}, but data_optics lists "
-                              f"{', '.join(f'{g:g}' for g in listed)}")
+        raise FileFormatError(f"{particles.path}: row {unknown[0] + 1} is of optics group {wanted[unknown[0]]:g}, but "
+                              f"data_optics lists {', '.join(f'{g:g}' for g in listed)}")
     order = np.argsort(listed)
     return order[np.searchsorted(listed[order], wanted)]
 

@@ -2,18 +2,23 @@
 
 from pathlib import Path
 
-from ..io.star import read_star
-from .assembly import ImageRows, assemble
-from .relion import read_relion
+from ..errors import InputError
+from ..io.star import StarTable, read_star
+from .assembly import assemble
+from .cryosparc import read_cryosparc
+from .images import find_file
+from .relion import particle_table, read_relion
 from .stack import ParticleStack
+from .tilt_stacks import are_tilt_stacks, read_tilt_stacks
 
 
-def read_particles(path, *, box: int | None = None, data_folder=None, invert_contrast: bool | None = None, tilt_series: bool = False,
-                   tomograms=None, allow_missing_ctf: bool = False) -> ParticleStack:
+def read_particles(path, *, box: int | None = None, data_folder=None, invert_contrast: bool | None = None,
+                   tilt_series: bool = False, tomograms=None, allow_missing_ctf: bool = False) -> ParticleStack:
     """The particle images that a .star or .cs file lists, in our conventions.
 
-    Read are RELION 3.0 to 5 (one row an image), Warp and M 1.x tilt series (one row a tilt image), WarpTools and RELION 5 2D stacks
-    (one row a particle, with tomograms.star), and cryoSPARC. All stacks are checked here; their pixels are read later.
+    Read are RELION 3.0 to 5 (one row an image), Warp and M 1.x tilt series (one row a tilt image), 2D stacks of WarpTools
+    and RELION 4 and 5 (one row a particle, with tomograms.star), and cryoSPARC. All stacks are checked here; their pixels are
+    read later.
 
     Parameters
     ----------
@@ -44,14 +49,36 @@ def read_particles(path, *, box: int | None = None, data_folder=None, invert_con
     FileFormatError
         If a file is not what it has to be, or a stack holds fewer images than there are rows.
     InputError
-        If something is missing without which the images cannot be used (poses, CTF, pixel size, tomograms), or `box` is too large.
+        If something is missing without which the images cannot be used (poses, CTF, pixel size, tomograms), or `box` is too
+        large.
     """
+    if box is not None and box < 2:
+        raise InputError(f"box {box}: expected at least 2 pixels")
+    options = {"data_folder": data_folder, "invert_contrast": invert_contrast}
     path = Path(path)
-    rows = _read_star_file(path, data_folder=data_folder, invert_contrast=invert_contrast, tilt_series=tilt_series, tomograms=tomograms,
-                           allow_missing_ctf=allow_missing_ctf)
+    if path.suffix == ".cs":
+        _refuse_tomograms(tomograms, path)
+        return assemble(read_cryosparc(path, **options), box=box)
+    tables, tomograms = _follow_optimisation_set(read_star(path), tomograms, data_folder=data_folder)
+    particles = particle_table(tables)
+    if are_tilt_stacks(particles):
+        return assemble(read_tilt_stacks(tables, tomograms=tomograms, **options), box=box)
+    _refuse_tomograms(tomograms, particles.path)
+    rows = read_relion(tables, tilt_series=tilt_series, allow_missing_ctf=allow_missing_ctf, **options)
     return assemble(rows, box=box)
 
 
-def _read_star_file(path, *, data_folder, tomograms, tilt_series, **options) -> ImageRows:
-    tables = read_star(path)
-    return read_relion(tables, data_folder=data_folder, tilt_series=tilt_series, **options)
+def _follow_optimisation_set(tables: list[StarTable], tomograms, *, data_folder):
+    """The particle file's tables and the tomograms: those that an optimisation set names, if this is one."""
+    entry = next((table for table in tables if "rlnTomoParticlesFile" in table), None)
+    if entry is None:
+        return tables, tomograms
+    particles = find_file(entry.texts("rlnTomoParticlesFile")[0], beside=entry.path, data_folder=data_folder)
+    if tomograms is None and "rlnTomoTomogramsFile" in entry:
+        tomograms = find_file(entry.texts("rlnTomoTomogramsFile")[0], beside=entry.path, data_folder=data_folder)
+    return read_star(particles), tomograms
+
+
+def _refuse_tomograms(tomograms, path):
+    if tomograms is not None:
+        raise InputError(f"{path}: has one row an image, so {tomograms} has nothing to say about it; leave tomograms out")

@@ -61,7 +61,8 @@ def particle_table(tables: list[StarTable]) -> StarTable:
         if table.block != "optics" and "rlnImageName" in table:
             return table
     found = ", ".join(f"data_{table.block}" for table in tables)
-    raise FileFormatError(f"{tables[0].path if tables else 'the file'}: no table with rlnImageName, so it is no particle file (found {found})")
+    raise FileFormatError(f"{tables[0].path if tables else 'the file'}: no table with rlnImageName, so it is no particle file "
+                          f"(found {found})")
 
 
 def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
@@ -75,8 +76,8 @@ def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
         If a number is none.
     """
     if "rlnCtfImage" in particles:
-        raise InputError(f"{particles.path}: rlnCtfImage is there, so these are subtomogram volumes, and 2D images are needed; extract the "
-                         "particles again as 2D stacks or tilt images")
+        raise InputError(f"{particles.path}: rlnCtfImage is there, so these are subtomogram volumes, and 2D images are needed; "
+                         "extract the particles again as 2D stacks or tilt images")
     numbers, names = [], []
     for row, name in enumerate(particles.texts("rlnImageName")):
         number, at, stack = name.partition("@")
@@ -97,8 +98,8 @@ def read_rotation(particles: StarTable) -> np.ndarray:
     """
     missing = [name for name in ANGLES if name not in particles]
     if missing:
-        raise InputError(f"{particles.path}: no {' and no '.join(missing)}: the particles have no 3D orientation; refine them first "
-                         "(all poses have to be known)")
+        raise InputError(f"{particles.path}: no {' and no '.join(missing)}: the particles have no 3D orientation; refine them "
+                         "first (all poses have to be known)")
     return euler_matrices(particles, ANGLES)
 
 
@@ -133,8 +134,8 @@ def read_ctf(particles: StarTable, optics: Optics, *, allow_missing_ctf: bool = 
     missing = [name for name in DEFOCUS if name not in particles]
     if len(missing) == len(DEFOCUS):
         if not allow_missing_ctf:
-            raise InputError(f"{particles.path}: no CTF columns (rlnDefocusU, ...): real images need them; for images that were made "
-                             "without a CTF pass allow_missing_ctf (--allow-missing-ctf)")
+            raise InputError(f"{particles.path}: no CTF columns (rlnDefocusU, ...): real images need them; for images that were "
+                             "made without a CTF pass allow_missing_ctf (--allow-missing-ctf)")
         return no_ctf(len(particles))
     if missing:
         raise InputError(f"{particles.path}: no {' and no '.join(missing)}, which the other CTF columns need")
@@ -160,11 +161,12 @@ def microscope_fields(optics: Optics, *, path: Path) -> dict[str, np.ndarray]:
     InputError
         If one is missing: no value is assumed.
     """
-    names = {"voltage_kv": "rlnVoltage", "spherical_aberration_mm": "rlnSphericalAberration", "amplitude_contrast": "rlnAmplitudeContrast"}
+    names = {"voltage_kv": "rlnVoltage", "spherical_aberration_mm": "rlnSphericalAberration",
+             "amplitude_contrast": "rlnAmplitudeContrast"}
     missing = [name for name in names.values() if name not in optics.values]
     if missing:
-        raise InputError(f"{path}: no {' and no '.join(missing)}: the CTF needs it; add the column with the value that the CTF was "
-                         "estimated with")
+        raise InputError(f"{path}: no {' and no '.join(missing)}: the CTF needs it; add the column with the value that the CTF "
+                         "was estimated with")
     return {ours: optics.values[theirs] for ours, theirs in names.items()}
 
 
@@ -172,8 +174,8 @@ def refuse_zero_defocus(defocus_u, defocus_v, *, path: Path) -> None:
     """Raise an InputError for rows whose defocus is 0 or no number: that is what programs write that did not estimate it."""
     zero = ~np.isfinite(defocus_u + defocus_v) | ((defocus_u == 0) & (defocus_v == 0))
     if zero.any():
-        raise InputError(f"{path}: the defocus of {list_rows(np.flatnonzero(zero))} is 0 or no number: the CTF was not estimated; "
-                         "estimate it, or leave these rows out")
+        raise InputError(f"{path}: the defocus of {list_rows(np.flatnonzero(zero))} is 0 or no number: the CTF was not "
+                         "estimated; estimate it, or leave these rows out")
 
 
 def no_ctf(n: int) -> dict[str, np.ndarray]:

@@ -134,5 +134,5 @@ class ParticleStack(Record):
                                   "extract it again or leave the row out")
 
     def _mapped(self, function) -> Self:
-        nested = {f.name: getattr(self, f.name)._mapped(function) for f in fields(self) if isinstance(getattr(self, f.name), Record)}
-        return replace(super()._mapped(function), **nested)
+        records = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Record)}
+        return replace(super()._mapped(function), **{name: record._mapped(function) for name, record in records.items()})

@@ -48,15 +48,15 @@ def as_tilt_series(rows: ImageRows, particles: StarTable) -> ImageRows:
     """
     missing = [name for name in COLUMNS if name not in particles]
     if missing:
-        raise InputError(f"{particles.path}: no {' and no '.join(missing)}, which tilt series with one row an image need (particle, cosine "
-                         "of the tilt, and -4 times the dose)")
+        raise InputError(f"{particles.path}: no {' and no '.join(missing)}, which tilt series with one row an image need "
+                         "(particle, cosine of the tilt, and -4 times the dose)")
     dose = -particles.numbers("rlnCtfBfactor") / 4
     if (dose < 0).any():
-        raise InputError(f"{particles.path}: row {np.flatnonzero(dose < 0)[0] + 1} has a positive rlnCtfBfactor, but tilt series have -4 times "
-                         "the dose there; do not pass tilt_series for single particles")
+        raise InputError(f"{particles.path}: row {np.flatnonzero(dose < 0)[0] + 1} has a positive rlnCtfBfactor, but tilt series "
+                         "have -4 times the dose there; do not pass tilt_series for single particles")
     ctf = {**rows.ctf, "scale": particles.numbers("rlnCtfScalefactor"), "dose": dose, "b_factor": np.zeros(len(dose))}
-    series = replace(rows, format="Warp or M 1.x tilt series", particle=number_by_first_row(particles.texts("rlnGroupName")), ctf=ctf)
-    return without_excluded(series)
+    particle = number_by_first_row(particles.texts("rlnGroupName"))
+    return without_excluded(replace(rows, format="Warp or M 1.x tilt series", particle=particle, ctf=ctf))
 
 
 def without_excluded(rows: ImageRows) -> ImageRows:
@@ -64,8 +64,8 @@ def without_excluded(rows: ImageRows) -> ImageRows:
     kept = rows.ctf["scale"] != 0
     if kept.all():
         return rows
-    warning = UserWarning(f"{rows.source}: {np.count_nonzero(~kept)} of {len(kept)} tilt images have rlnCtfScalefactor 0: they are marked as "
-                          "excluded and were left out")
+    warning = UserWarning(f"{rows.source}: {np.count_nonzero(~kept)} of {len(kept)} tilt images have rlnCtfScalefactor 0: they "
+                          "are marked as excluded and were left out")
     names = ("file", "section", "row", "particle", "rotation", "shift", "optics_group", "sign")
     return replace(rows, **{name: getattr(rows, name)[kept] for name in names}, ctf={k: v[kept] for k, v in rows.ctf.items()},
                    half=None if rows.half is None else rows.half[kept], warnings=(*rows.warnings, warning))

@@ -1,0 +1,194 @@
+"""2D stacks of WarpTools and RELION 4 and 5: one row and one stack a particle, tilts in tomograms.star.
+
+The product of the files' matrices, tilt times particle, shows the mirror image of the molecule in the frame of RELION's single
+particles. With M = diag(1, 1, -1) the pose is M (T A) M; x and y of the image stay as they are, so shifts are not touched.
+"""
+
+import numpy as np
+
+from ..errors import FileFormatError, InputError
+from ..io.star import StarTable, find_table
+from .assembly import ImageRows
+from .images import find_stacks
+from .optics import MICROSCOPE, Optics, read_optics, unmodelled_aberrations
+from .relion import euler_matrices, image_names, microscope_fields, particle_table, read_half, read_rotation
+from .tilt_series import without_excluded
+from .tomograms import Tomogram, lists_of_numbers, read_tomograms
+
+MIRROR = np.diag([1.0, 1.0, -1.0])
+SUBTOMOGRAM_ANGLES = ("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi")
+
+
+def are_tilt_stacks(particles: StarTable) -> bool:
+    """Whether the rows of a particle table are particles with a stack of tilts each."""
+    return "rlnTomoName" in particles and not any("@" in name for name in particles.columns["rlnImageName"][:1])
+
+
+def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
+                     invert_contrast: bool | None = None) -> ImageRows:
+    """What a STAR file of 2D stacks and its tomograms.star say of each tilt image.
+
+    Hidden tilts (rlnTomoVisibleFrames) and excluded ones (rlnCtfScalefactor 0) are left out; dose, pose, CTF and image go by
+    one mask.
+
+    Parameters
+    ----------
+    tables : list of StarTable
+        The particle file.
+    tomograms : path
+        The tomograms.star.
+    data_folder, invert_contrast
+        As for :func:`~atomdrgn.particles.reading.read_particles`.
+
+    Raises
+    ------
+    InputError
+        If `tomograms` is None, the images are volumes, or something is missing that tilts need.
+    FileFormatError, MissingFileError
+        If a file is not what it has to be.
+    """
+    particles, optics_table = particle_table(tables), find_table(tables, "optics")
+    optics = read_optics(particles, optics_table)
+    names, _ = image_names(particles)
+    if tomograms is None:
+        raise InputError(f"{particles.path}: its rows are particles with a stack of tilts each (rlnTomoName), and the tilts "
+                         "stand in tomograms.star; pass it as tomograms (--tomograms)")
+    by_name = read_tomograms(tomograms, particles.texts("rlnTomoName"), data_folder=data_folder)
+    of_row = [by_name[name] for name in particles.texts("rlnTomoName")]
+    file, headers = find_stacks(names, beside=particles.path, data_folder=data_folder)
+    row, tilt, section = visible_images(particles, n_tilts=[len(tomogram.projection) for tomogram in of_row],
+                                        n_images=[headers[number].available for number in file])
+    projection, tilt_ctf = _of_images(by_name, particles, row, tilt)
+    offset = _offset(particles)
+    position, outside = particle_position(particles, optics, of_row)
+    depth = np.einsum("nj,nj->n", projection[:, 2], (position - offset)[row])
+    hand = np.array([tomogram.hand for tomogram in of_row])
+    half = read_half(particles)
+    return without_excluded(ImageRows(
+        source=particles.path, format="2D stacks of tilts", headers=headers, file=file[row], section=section,
+        row=row, particle=row,
+        rotation=MIRROR @ projection @ particle_matrix(particles)[row] @ MIRROR,
+        shift=-np.einsum("nij,nj->ni", projection[:, :2], offset[row]),
+        ctf=_ctf(tilt_ctf, _microscope(optics, of_row, particles), row=row, depth=hand[row] * depth),
+        groups=optics.groups, optics_group=optics.group[row], sign=np.full(len(row), -1.0 if invert_contrast else 1.0),
+        half=None if half is None else half[row], warnings=(*unmodelled_aberrations(particles, optics_table), *outside)))
+
+
+def visible_images(particles: StarTable, *, n_tilts, n_images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row, tilt and number in its stack of each visible image, from 0, (image,).
+
+    WarpTools writes all tilts to a stack and RELION 5 only the visible ones; the number of images tells.
+
+    Parameters
+    ----------
+    particles : StarTable
+    n_tilts, n_images : (row,) int
+        Tilts of the tomogram, and images in the stack, of each row.
+
+    Raises
+    ------
+    FileFormatError
+        If a stack holds neither all tilts nor the visible ones, or rlnTomoVisibleFrames has another length.
+    """
+    visible = _visible(particles, n_tilts)
+    row = np.repeat(np.arange(len(visible)), [np.count_nonzero(shown) for shown in visible])
+    tilt = np.concatenate([np.flatnonzero(shown) for shown in visible])
+    section = []
+    for number, (shown, images) in enumerate(zip(visible, n_images, strict=True)):
+        count = np.count_nonzero(shown)
+        if images not in (len(shown), count):
+            raise FileFormatError(f"{particles.path}: the stack of row {number + 1} holds {images} images, but its tomogram has "
+                                  f"{len(shown)} tilts, of which {count} are visible; expected one of the two")
+        section.append(np.flatnonzero(shown) if images == len(shown) else np.arange(count))
+    return row, tilt, np.concatenate(section)
+
+
+def particle_matrix(particles: StarTable) -> np.ndarray:
+    """Rotation from the molecule to the tomogram as the file means it, float64 (row, 3, 3): subtomogram's times particle's."""
+    return _subtomogram_matrix(particles) @ read_rotation(particles)
+
+
+def particle_position(particles: StarTable, optics: Optics,
+                      tomograms: list[Tomogram]) -> tuple[np.ndarray, tuple[Warning, ...]]:
+    """Where each particle stands from the centre of its tomogram, A (row, 3), and a warning if that is outside.
+
+    RELION 5 writes angstrom from the centre (rlnCenteredCoordinateXAngst). rlnCoordinateX counts from the corner: in pixels of
+    the extracted images where WarpTools wrote the file, which is known by its tomogram names that end in ``.tomostar``, and in
+    unbinned pixels of the tilt series in RELION 4.
+
+    Raises
+    ------
+    InputError
+        If there are no coordinates: the defocus of a particle depends on its depth.
+    """
+    size = np.array([tomogram.size for tomogram in tomograms])
+    if "rlnCenteredCoordinateXAngst" in particles:
+        position = np.stack([particles.numbers(f"rlnCenteredCoordinate{axis}Angst") for axis in "XYZ"], 1)
+    elif "rlnCoordinateX" in particles:
+        from_warp = np.array([name.endswith(".tomostar") for name in particles.texts("rlnTomoName")])
+        pixel_size = np.where(from_warp, optics.pixel_size, [tomogram.pixel_size for tomogram in tomograms])
+        corner = np.stack([particles.numbers(f"rlnCoordinate{axis}") for axis in "XYZ"], 1)
+        position = corner * pixel_size[:, None] - size / 2
+    else:
+        raise InputError(f"{particles.path}: no rlnCenteredCoordinateXAngst and no rlnCoordinateX: the depth of a particle in "
+                         "its tomogram changes its defocus, so coordinates are needed")
+    outside = (np.abs(position) > 0.55 * size).any(1)
+    if not outside.any():
+        return position, ()
+    return position, (UserWarning(f"{particles.path}: {np.count_nonzero(outside)} of {len(outside)} particles stand outside "
+                                  "their tomogram; the unit of the coordinates may not be what the format says, and with it the "
+                                  "defocus is off"),)
+
+
+def _visible(particles, n_tilts):
+    if "rlnTomoVisibleFrames" not in particles:
+        return [np.ones(count, bool) for count in n_tilts]
+    visible = [flags != 0 for flags in lists_of_numbers(particles, "rlnTomoVisibleFrames")]
+    for row, (shown, count) in enumerate(zip(visible, n_tilts, strict=True)):
+        if len(shown) != count:
+            raise FileFormatError(f"{particles.path}: row {row + 1} of rlnTomoVisibleFrames has {len(shown)} entries, but its "
+                                  f"tomogram has {count} tilts")
+    return visible
+
+
+def _of_images(by_name, particles, row, tilt):
+    """Projection and CTF of the tilt that each image shows."""
+    tomograms = list(by_name.values())
+    first = np.concatenate([[0], np.cumsum([len(tomogram.projection) for tomogram in tomograms])])
+    number = {name: i for i, name in enumerate(by_name)}
+    entry = first[np.array([number[name] for name in particles.texts("rlnTomoName")])[row]] + tilt
+    ctf = {name: np.concatenate([tomogram.ctf[name] for tomogram in tomograms])[entry] for name in tomograms[0].ctf}
+    return np.concatenate([tomogram.projection for tomogram in tomograms])[entry], ctf
+
+
+def _subtomogram_matrix(particles):
+    if SUBTOMOGRAM_ANGLES[0] not in particles:
+        return np.broadcast_to(np.eye(3), (len(particles), 3, 3))
+    return euler_matrices(particles, SUBTOMOGRAM_ANGLES)
+
+
+def _offset(particles):
+    """RELION's origin of each particle, turned from the subtomogram's frame to the tomogram's, A (row, 3).
+
+    The molecule stands at minus it from the coordinate, where the stack was extracted.
+    """
+    names = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
+    if not all(name in particles for name in names):
+        return np.zeros((len(particles), 3))
+    origin = np.stack([particles.numbers(name) for name in names], 1)
+    return np.einsum("nij,nj->ni", _subtomogram_matrix(particles), origin)
+
+
+def _microscope(optics, tomograms, particles):
+    """Of each row: from the particles' optics, and what these lack from the tomograms."""
+    values = dict(optics.values)
+    for name in MICROSCOPE:
+        if name not in values and all(name in tomogram.microscope for tomogram in tomograms):
+            values[name] = np.array([tomogram.microscope[name] for tomogram in tomograms])
+    return microscope_fields(Optics(optics.groups, optics.group, values), path=particles.path)
+
+
+def _ctf(tilt_ctf, microscope, *, depth, row):
+    """CTF of each image; the particle's depth towards the camera's z adds to the defocus, by RELION's rlnTomoHand."""
+    return {**tilt_ctf, "defocus_u": tilt_ctf["defocus_u"] + depth, "defocus_v": tilt_ctf["defocus_v"] + depth,
+            "b_factor": np.zeros(len(row)), **{name: values[row] for name, values in microscope.items()}}
