@@ -1,14 +1,13 @@
 """PDB, mmCIF and BinaryCIF files (each also .gz) to one ``gemmi.Structure`` of one model, and back."""
 
 import gzip
-import os
-import tempfile
 from pathlib import Path
 
 import gemmi
 import numpy as np
 
 from ..errors import FileFormatError, InputError, MissingFileError
+from .whole_file import whole_file
 
 FORMATS = {".pdb": "pdb", ".ent": "pdb", ".cif": "mmcif", ".mmcif": "mmcif", ".bcif": "bcif"}
 
@@ -105,25 +104,8 @@ def write_gemmi(structure: gemmi.Structure, path, *, format: str | None = None) 
         raise InputError(f"{path}: a structure is written as pdb, mmcif or bcif, not as {kind!r}")
     if Path(path).name.lower().endswith(".gz"):
         content = gzip.compress(content, 6, mtime=0)
-    _write_whole(Path(path), content)
-
-
-def _write_whole(path, content):
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())      # mkstemp makes files that only their owner reads
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def _open(path, mode="rb"):

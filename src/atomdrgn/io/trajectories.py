@@ -1,0 +1,62 @@
+"""Trajectories of atoms, DCD and XTC, written frame after frame."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import FileFormatError, InputError
+from .whole_file import whole_file
+
+FORMATS = (".dcd", ".xtc")
+
+
+def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
+    """Number of frames written. Only one frame is in memory, and the file appears when the last one is written.
+
+    Parameters
+    ----------
+    path : path
+        Ends in .dcd (float32, A) or .xtc (compressed, to 0.01 A; nm inside the file, as the format wants).
+    frames : iterable of (atom, 3)
+        Coordinates, A; all of one number of atoms.
+
+    Raises
+    ------
+    FileFormatError
+        The name has another ending.
+    InputError
+        No frame, frames of different numbers of atoms, or coordinates that are not finite.
+    """
+    from biotite.structure.io.dcd import DCDFile
+    from biotite.structure.io.xtc import XTCFile
+
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise FileFormatError(f"{path}: the name of a trajectory has to end in {' or '.join(FORMATS)}")
+    written = _Counted(frames, path)
+    kind = DCDFile if path.suffix.lower() == ".dcd" else XTCFile
+    with whole_file(path) as temporary:
+        kind.write_iter(temporary, iter(written))
+        if written.count == 0:
+            raise InputError(f"{path}: there is no frame to write")
+    return written.count
+
+
+class _Counted:
+    """Frames as float32, checked and counted on their way."""
+
+    def __init__(self, frames, path):
+        self.frames, self.path, self.count = frames, path, 0
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        expected = None
+        for frame in self.frames:
+            frame = np.ascontiguousarray(frame, dtype=np.float32)
+            if frame.ndim != 2 or frame.shape[1] != 3 or frame.shape != (expected or frame.shape):
+                raise InputError(f"{self.path}: frame {self.count + 1} has shape {frame.shape}, not {expected or '(atom, 3)'}")
+            if not np.isfinite(frame).all():
+                raise InputError(f"{self.path}: frame {self.count + 1} holds coordinates that are not finite")
+            expected = frame.shape
+            self.count += 1
+            yield frame

@@ -1,0 +1,68 @@
+"""Where the base model stands: poses turn about the box centre of the consensus map, which is coordinate (0, 0, 0)."""
+
+import warnings
+
+import numpy as np
+import torch
+
+from ..errors import InputError, UnmodelledWarning
+from ..io.mrc import MrcHeader
+from ..physics.grid import ImageGrid
+from .atoms import Structure
+from .beads import BeadModel
+
+
+def centre_of_map(header: MrcHeader) -> np.ndarray:
+    """(3,) where the box centre of a map lies in the frame of models that fit the map, xyz, A.
+
+    The centre is voxel ``n // 2`` along each axis. The first voxel lies at the header's origin, or, where that is zero, at
+    nstart times the voxel size, as programs for models read it.
+
+    Raises
+    ------
+    InputError
+        The header does not say how large a voxel is.
+    """
+    if min(header.voxel_size) <= 0:
+        raise InputError(f"{header.path}: the header gives no voxel size, so that lengths are unknown; write it into the "
+                         "header, or give the box centre in the model's frame with --origin")
+    # shape and nstart follow the file: columns, rows, sections; voxel size and origin follow x, y, z
+    along = [header.axis_order.index(axis) for axis in (1, 2, 3)]
+    size = np.array(header.shape[::-1])[along]
+    voxel = np.array(header.voxel_size, dtype=float)
+    first = np.array(header.origin, dtype=float)
+    if not first.any():
+        first = np.array(header.nstart)[along] * voxel
+    return first + size // 2 * voxel
+
+
+def place(structure: Structure, origin) -> Structure:
+    """The structure moved so that the point `origin` (xyz, A) of its frame becomes (0, 0, 0)."""
+    return structure.moved(structure.position - torch.as_tensor(np.asarray(origin), dtype=torch.float32))
+
+
+def require_inside(beads: BeadModel, grid: ImageGrid) -> None:
+    """Whether the model stands in the box, as it has to before anything is projected.
+
+    Raises
+    ------
+    InputError
+        More than half of its electrons are outside.
+
+    Warns
+    -----
+    UnmodelledWarning
+        Some of its beads are outside.
+    """
+    outside = (beads.position.abs() > grid.extent / 2).any(1)
+    share = (beads.amplitude * outside).sum() / beads.amplitude.sum()
+    centre = (beads.amplitude[:, None] * beads.position).sum(0) / beads.amplitude.sum()
+    at = ", ".join(f"{x:.0f}" for x in centre.tolist())
+    where = f"the model's centre is at ({at}) A, and the box reaches from {-grid.extent / 2:.0f} to {grid.extent / 2:.0f} A"
+    advice = ("models usually stand in the frame of the consensus map, with its corner at 0: give that map with --map, or the "
+              "coordinates of its centre with --origin")
+    if share > 0.5:
+        raise InputError(f"{share:.0%} of the model lies outside the images: {where}; {advice}")
+    if outside.any():
+        warnings.warn(f"{outside.sum()} of {len(beads)} beads lie outside the images: {where}; if that is not meant, {advice}",
+                      UnmodelledWarning, stacklevel=2)
