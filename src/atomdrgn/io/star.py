@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import FileFormatError, MissingFileError
 
-# Quotes hold a token together only where one starts and where a blank follows: 5'-end is a plain token.
-TOKEN = re.compile(r"""\s*("[^"]*"(?=\s|$)|'[^']*'(?=\s|$)|[^\s]+)""")
+# A quote opens only at the start of a token and closes only before a blank: 5'-end is a plain token.
+TOKEN = re.compile(r"""\s*("(?:[^"]|"(?=\S))*"(?=\s|$)|'(?:[^']|'(?=\S))*'(?=\s|$)|\S+)""")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class _Reader:
         self.names, self.rows = [], []
 
     def tables(self, text):
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             stripped = line.strip()
             if stripped.startswith("#"):
                 self.comments.append(stripped)

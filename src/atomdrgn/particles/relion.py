@@ -56,9 +56,13 @@ def particle_table(tables: list[StarTable]) -> StarTable:
     ------
     FileFormatError
         If there is none.
+    InputError
+        If it has no rows.
     """
     for table in tables:
         if table.block != "optics" and "rlnImageName" in table:
+            if len(table) == 0:
+                raise InputError(f"{table.path}: no particles: the table has names of columns and no rows")
             return table
     found = ", ".join(f"data_{table.block}" for table in tables)
     raise FileFormatError(f"{tables[0].path if tables else 'the file'}: no table with rlnImageName, so it is no particle file "

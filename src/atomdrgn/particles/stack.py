@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Self
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -84,12 +83,12 @@ class ParticleStack(Record):
         """The most images that one molecule has."""
         return int(self.particle.bincount().max()) if len(self) else 0
 
-    def __getitem__(self, index) -> Self:
+    def __getitem__(self, index) -> "ParticleStack":
         if isinstance(index, int):
             index = torch.tensor([index])                  # a stack of one image is still a stack
         return super().__getitem__(index)
 
-    def of_particles(self, particles) -> Self:
+    def of_particles(self, particles) -> "ParticleStack":
         """The images of these particles, in their order here.
 
         Parameters
@@ -133,6 +132,6 @@ class ParticleStack(Record):
             raise FileFormatError(f"{self.source.name} row {int(row[bad[0]]) + 1}: {part.describe(bad[0])} {fault}{more}; "
                                   "extract it again or leave the row out")
 
-    def _mapped(self, function) -> Self:
+    def _mapped(self, function) -> "ParticleStack":
         records = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Record)}
         return replace(super()._mapped(function), **{name: record._mapped(function) for name, record in records.items()})

@@ -57,7 +57,7 @@ def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
     of_row = [by_name[name] for name in particles.texts("rlnTomoName")]
     file, headers = find_stacks(names, beside=particles.path, data_folder=data_folder)
     row, tilt, section = visible_images(particles, n_tilts=[len(tomogram.projection) for tomogram in of_row],
-                                        n_images=[headers[number].available for number in file])
+                                        n_images=[headers[number].shape[0] for number in file])
     projection, tilt_ctf = _of_images(by_name, particles, row, tilt)
     offset = _offset(particles)
     position, outside = particle_position(particles, optics, of_row)
