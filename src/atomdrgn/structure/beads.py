@@ -138,17 +138,20 @@ def coarse_grain(structure: Structure, *, beads: int = 1, atomic_blur: float = A
         raise InputError(f"{structure.name}: no amino acid or nucleotide among {len(kind)} residues; "
                          "the base model has to hold a protein, RNA or DNA")
     site = _sites(structure)
-    electrons = _electrons(structure, site)
+    likeliest, occupancy = _conformers(structure, site)
+    electrons = np.where(likeliest, structure.element * np.minimum(occupancy, 1), 0.0)
     part = _parts(structure, kind) if beads == 2 else np.zeros(len(structure), dtype=np.int64)
     modelled = kind[structure.residue_index] != "water"
     # a bead is a site and a part of it; np.unique keeps sites in file order and puts the backbone (0) before the rest (1)
     key, group = np.unique((2 * site + part)[modelled], return_inverse=True)
     atoms = np.flatnonzero(modelled)
-    first = atoms[np.unique(group, return_index=True)[1]]
+    # a bead bears the names of its likeliest conformer
+    by_likelihood = np.argsort(~likeliest[atoms], kind="stable")
+    first = atoms[by_likelihood[np.unique(group[by_likelihood], return_index=True)[1]]]
     position, amplitude, spread2 = _moments(structure.position.double().numpy()[atoms], electrons[atoms],
                                             element=structure.element[atoms], group=group)
     bead_kind = kind[structure.residue_index[first]]
-    alone = np.bincount(group) == 1
+    alone = np.bincount(group, likeliest[atoms]) == 1
     amplitude, spread2 = _with_whole_residues(structure, bead_kind, first=first, alone=alone,
                                               amplitude=amplitude, spread2=spread2)
     _warn_of_torn_residues(structure, first, bead_kind, np.sqrt(spread2))
@@ -192,7 +195,8 @@ def _kind(residue):
             return "amino acid"
         if info.is_nucleic_acid() or names & {"C1'", "C1*"} and names & {"P", "O3'", "O3*"}:
             return "nucleotide"
-        if entity == gemmi.EntityType.Polymer:
+        # caps of chains have plain names; atoms of ligands, which some files put before a TER, are numbered
+        if entity == gemmi.EntityType.Polymer and (info.is_amino_acid() or names & {"C", "N", "P"}):
             return "amino acid" if info.is_amino_acid() else "other polymer"
     sugar = entity == gemmi.EntityType.Branched or info.kind in (gemmi.ResidueKind.PYR, gemmi.ResidueKind.KET)
     return "sugar" if sugar else "ligand"
@@ -226,12 +230,6 @@ def _sites(structure):
     same &= structure.altloc != ""
     same[1:] &= structure.altloc[:-1] != ""
     return np.cumsum(start & ~same) - 1
-
-
-def _electrons(structure, site):
-    """(atom,) electrons that count: Z times the occupancy of all conformers together, on the likeliest one's atoms only."""
-    likeliest, occupancy = _conformers(structure, site)
-    return np.where(likeliest, structure.element * np.minimum(occupancy, 1), 0.0)
 
 
 def _conformers(structure, site):

@@ -104,7 +104,7 @@ def membership(mean: Float[Tensor, "component"], width: Float[Tensor, "component
 def without_traces(weight: Float[Tensor, "bead segment"]) -> Float[Tensor, "bead segment"]:
     """Memberships with all but the two largest, and those below 1e-3, set to exactly 0; rows sum to 1 again."""
     if weight.shape[1] > 2:
-        weight = torch.where(weight >= weight.topk(2).values[:, 1:], weight, 0.0)
+        weight = weight * torch.zeros_like(weight).scatter(1, weight.topk(2).indices, 1.0)
     weight = torch.where(weight >= SMALLEST_MEMBERSHIP, weight, 0.0)
     return weight / weight.sum(1, keepdim=True)
 

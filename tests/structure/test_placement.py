@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from atomdrgn.errors import InputError, UnmodelledWarning
+from atomdrgn.io.mrc import MrcHeader, read_header
+from atomdrgn.physics.grid import ImageGrid
+from atomdrgn.structure.atoms import read_structure
+from atomdrgn.structure.beads import coarse_grain
+from atomdrgn.structure.placement import centre_of_map, place, require_inside
+from molecules import helix, write_pdb
+
+
+def header(**changes):
+    values = {"path": Path("map.mrc"), "shape": (12, 10, 8), "available": 12, "dtype": np.dtype("<f4"), "offset": 1024,
+              "voxel_size": (1.0, 2.0, 3.0), "origin": (0.0, 0.0, 0.0), "nstart": (0, 0, 0), "axis_order": (1, 2, 3)}
+    return MrcHeader(**{**values, **changes})
+
+
+def test_a_plain_map_has_its_corner_at_zero():
+    assert centre_of_map(header()).tolist() == [4, 10, 18]
+
+
+def test_an_odd_box_has_its_centre_at_half_rounded_down():
+    assert centre_of_map(header(shape=(5, 5, 5))).tolist() == [2, 4, 6]
+
+
+def test_nstart_counts_in_voxels_and_the_origin_goes_before_it():
+    assert centre_of_map(header(nstart=(-4, -5, -6))).tolist() == [0, 0, 0]
+    assert centre_of_map(header(nstart=(-4, -5, -6), origin=(100.0, 0.0, 0.0))).tolist() == [104, 10, 18]
+
+
+def test_other_orders_of_axes_are_put_right():
+    # columns along z, rows along y, sections along x: 8 columns are 8 voxels of 3 A in z
+    assert centre_of_map(header(axis_order=(3, 2, 1), nstart=(1, 0, 0))).tolist() == [6, 10, 12 + 3]
+
+
+def test_a_map_without_voxel_size_is_refused():
+    with pytest.raises(InputError, match="map.mrc.*no voxel size"):
+        centre_of_map(header(voxel_size=(0.0, 0.0, 0.0)))
+
+
+@pytest.fixture
+def structure(tmp_path):
+    return read_structure(write_pdb(tmp_path / "a.pdb", helix("A", 20, start=(100, 100, 100))))
+
+
+def test_the_centre_of_the_map_becomes_zero(structure):
+    placed = place(structure, np.array([100.0, 90.0, 80.0]))
+    torch.testing.assert_close(placed.position + torch.tensor([100.0, 90.0, 80.0]), structure.position)
+    assert np.array_equal(placed.atom_name, structure.atom_name)
+
+
+def test_a_model_in_the_corner_frame_is_refused(structure):
+    with pytest.raises(InputError, match=r"100% .*centre is at \(100, 100, 115\).*from -64 to 64 A.*--map.*--origin"):
+        require_inside(coarse_grain(structure), ImageGrid(64, 2.0))
+
+
+def test_a_few_beads_outside_are_said(structure):
+    beads = coarse_grain(place(structure, (100, 100, 100 - 45)))
+    with pytest.warns(UnmodelledWarning, match=r"[1-9] of 20 beads lie outside"):
+        require_inside(beads, ImageGrid(64, 2.0))
+
+
+def test_a_placed_model_is_inside(structure, recwarn):
+    require_inside(coarse_grain(place(structure, (100, 100, 115))), ImageGrid(64, 2.0))
+    assert not recwarn.list
+
+
+def test_a_deposited_model_stands_in_its_map(shared):
+    """TRPV1 and its map: with the map's centre at zero the model's beads lie within the map's own box."""
+    folder = shared / "data/maps/emdb_chain_maps"
+    map_header = read_header(folder / "emd_5778_zone.mrc")
+    beads = coarse_grain(place(read_structure(folder / "5778_native.pdb"), centre_of_map(map_header)))
+    half = np.array(map_header.shape[::-1]) * np.array(map_header.voxel_size) / 2
+    assert (np.abs(beads.position.numpy()) < half).all()
