@@ -101,6 +101,39 @@ def test_elements_follow_from_names_where_the_column_is_missing(tmp_path):
     assert by_name["ALA", "CA"] == 6 and by_name["CA", "CA"] == 20 and by_name["SOD", "SOD"] == 11
 
 
+def test_elements_are_mended_in_mmcif_too(tmp_path):
+    source = read_gemmi(write_pdb(tmp_path / "plain.pdb", helix("A", 2)))
+    document = source.make_mmcif_document()
+    for row in document[0].find(["_atom_site.type_symbol"]):
+        row[0] = "?"
+    document.write_file(str(tmp_path / "bare.cif"))
+    assert read_structure(tmp_path / "bare.cif").element.tolist() == [7, 6, 6, 8, 6] * 2
+
+
+@pytest.mark.filterwarnings("ignore:Attribute .auth_:UserWarning")
+def test_another_library_reads_and_writes_the_same_binarycif(awkward, tmp_path):
+    from biotite.structure.io import pdbx
+
+    structure = read_structure(awkward)
+    write_structure(structure, tmp_path / "ours.bcif")
+    theirs = pdbx.get_structure(pdbx.BinaryCIFFile.read(tmp_path / "ours.bcif"), model=1, altloc="all")
+    assert np.array_equal(theirs.atom_name, structure.atom_name) and np.array_equal(theirs.chain_id, structure.chain)
+    assert np.array_equal(theirs.res_id, structure.residue) and np.array_equal(theirs.ins_code, structure.insertion_code)
+    np.testing.assert_allclose(theirs.coord, structure.position.numpy(), atol=1e-3)
+    file = pdbx.BinaryCIFFile()
+    pdbx.set_structure(file, theirs)
+    file.write(tmp_path / "theirs.bcif")
+    back = read_structure(tmp_path / "theirs.bcif")
+    assert np.array_equal(back.element, structure.element) and np.array_equal(back.residue, structure.residue)
+
+
+def test_large_b_factors_keep_the_columns_of_a_pdb_file(awkward, tmp_path):
+    structure = read_structure(awkward)
+    write_structure(structure, tmp_path / "out.pdb", b_factor=np.full(len(structure), 12_345.0))
+    back = read_structure(tmp_path / "out.pdb")
+    assert np.array_equal(back.element, structure.element) and (back.b_factor > 900).all()
+
+
 def test_adenylate_kinase_has_hydrogen_and_no_helium(shared):
     structure = read_structure(shared / "data/ensembles/adk_closed.pdb")
     assert set(structure.element.tolist()) == {1, 6, 7, 8, 16}

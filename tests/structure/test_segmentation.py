@@ -61,6 +61,13 @@ def test_long_chains_are_cut_and_small_ones_join_what_they_touch(beads):
     assert len(set(own[beads.chain == "B"]) | set(own[beads.chain == "C"])) == 1
 
 
+def test_chains_that_touch_nothing_join_the_nearest(tmp_path):
+    groups = helix("A", 20), helix("B", 10, start=(200, 0, 0)), helix("C", 20, start=(300, 0, 0))
+    beads = coarse_grain(read_structure(write_pdb(tmp_path / "far.pdb", *groups)))
+    own = make_segments(beads, 2).weight.argmax(1).numpy()
+    assert own.tolist() == [0] * 20 + [1] * 30
+
+
 def test_segments_keep_about_the_same_size(shared):
     ribosome = coarse_grain(read_structure(shared / "data/particles/warptools_dev/model_50S_placed.cif.gz"))
     size = np.bincount(make_segments(ribosome, 20).weight.argmax(1).numpy())

@@ -18,6 +18,8 @@ ION_NAMES = {"SOD": "Na", "POT": "K", "CLA": "Cl", "CAL": "Ca", "CES": "Cs", "ZN
 # name that starts one column early ("HE1", "CD", "HG") reads as helium, cadmium, mercury.
 LIGAND_ELEMENTS = {"Cl", "Br", "Fe", "Zn", "Mg", "Mn", "Ni", "Cu", "Co", "Na", "Se", "Si", "Li", "Al", "Be", "Mo"}
 
+ORGANIC_ELEMENTS = tuple("HCNOPSFDBIK")
+
 # Columns of _atom_site that a BinaryCIF file holds as numbers; every other token stays text, so that "001" remains "001".
 FLOAT_COLUMNS = ("Cartn_x", "Cartn_y", "Cartn_z", "occupancy", "B_iso_or_equiv")
 INTEGER_COLUMNS = ("id", "label_seq_id", "auth_seq_id", "pdbx_PDB_model_num")
@@ -67,10 +69,9 @@ def read_gemmi(path) -> gemmi.Structure:
     except Exception as error:      # gemmi, biotite and zlib raise many kinds; to the user they are one
         raise FileFormatError(f"{path}: cannot be read as {kind}: {error}") from error
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
-        wanted = "ATOM records" if kind == "pdb" else "an _atom_site category"
+        wanted = "ATOM records" if kind == "pdb" else "an _atom_site category (with type_symbol)"
         raise FileFormatError(f"{path}: holds no atom; a {kind} file with {wanted} was expected")
-    if kind == "pdb":
-        _mend_elements(structure, path)
+    _mend_elements(structure, stated=_element_column(path) if kind == "pdb" else None)
     structure.setup_entities()
     return structure
 
@@ -115,16 +116,23 @@ def _open(path, mode="rb"):
 # ---- elements -------------------------------------------------------------------------------------------------------------
 
 
-def _mend_elements(structure, path):
-    """PDB files without an element column: the element follows from names and residue, not from the column of the name."""
-    with _open(path, "rt") as file:
-        stated = [line[76:78].strip() for line in file if line.startswith(("ATOM  ", "HETATM"))]
+def _mend_elements(structure, *, stated):
+    """Elements that a file leaves out follow from names and residue, not from the column in which a name starts.
+
+    `stated` is the element column of a PDB file, None for other formats, where gemmi knows what it was told.
+    """
     atoms = [(residue, atom) for model in structure for chain in model for residue in chain for atom in residue]
-    if len(atoms) != len(stated):
-        return      # gemmi skipped or merged records: the lines cannot be told apart, and its elements stand
+    if stated is None or len(stated) != len(atoms):
+        # where gemmi skipped records the lines cannot be told apart; but a file has the column or has it not
+        stated = [""] * len(atoms) if stated and not any(stated) else [atom.element.name for _, atom in atoms]
     for (residue, atom), symbol in zip(atoms, stated, strict=True):
-        if not symbol or gemmi.Element(symbol).atomic_number == 0:
+        if gemmi.Element(symbol).atomic_number == 0:
             atom.element = gemmi.Element(_element_from_names(residue, atom))
+
+
+def _element_column(path):
+    with _open(path, "rt") as file:
+        return [line[76:78].strip() for line in file if line.startswith(("ATOM  ", "HETATM"))]
 
 
 def _element_from_names(residue, atom):
@@ -138,7 +146,7 @@ def _element_from_names(residue, atom):
     biopolymer = info.is_amino_acid() or info.is_nucleic_acid() or info.is_water() or {"N", "CA", "C"} <= names
     if not biopolymer and atom.element.name in LIGAND_ELEMENTS:
         return atom.element.name
-    return letters[:1] or "X"
+    return letters[:1] if letters[:1] in ORGANIC_ELEMENTS else "X"
 
 
 # ---- what each format can hold ----------------------------------------------------------------------------------------------

@@ -213,6 +213,9 @@ def unmodelled(structure: Structure) -> list[str]:
     if others.any():
         said.append(f"{others.sum()} atoms in alternative locations other than the one with the highest occupancy: "
                     "they follow their residue's bead")
+    unknown = structure.element == 0
+    if unknown.any():
+        said.append(f"{unknown.sum()} atoms of unknown element: they add no density")
     zero = structure.occupancy == 0
     if zero.any() and not zero.all():
         said.append(f"{zero.sum()} atoms of occupancy 0: they add no density")
