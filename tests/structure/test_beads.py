@@ -124,6 +124,14 @@ def test_calcium_is_an_ion_and_follows_the_nearest_residue(tmp_path):
     assert model.anchor[-1] == (model.position[:-1] - model.position[-1]).norm(dim=1).argmin()
 
 
+def test_ligands_in_front_of_a_ter_are_no_residues(tmp_path):
+    lines = helix("A", 10) + [atom_line(90, "CA", "CA", "A", 300, (3, 0, 9), element="CA", record="HETATM"),
+                              atom_line(91, "C1'", "ADP", "A", 301, (9, 0, 9), record="HETATM"),
+                              atom_line(92, "O3'", "ADP", "A", 301, (9, 1, 9), record="HETATM")]
+    model = coarse_grain(read_structure(write_pdb(tmp_path / "no_ter.pdb", lines)))
+    assert model.polymer.tolist() == [True] * 10 + [False] * 2
+
+
 def test_files_without_a_polymer_are_refused(tmp_path):
     ion = [atom_line(90, "ZN", "ZN", "A", 1, (0, 0, 0), element="ZN", record="HETATM")]
     structure = read_structure(write_pdb(tmp_path / "ion.pdb", ion))

@@ -140,14 +140,7 @@ def coarse_grain(structure: Structure, *, beads: int = 1, atomic_blur: float = A
     site = _sites(structure)
     likeliest, occupancy = _conformers(structure, site)
     electrons = np.where(likeliest, structure.element * np.minimum(occupancy, 1), 0.0)
-    part = _parts(structure, kind) if beads == 2 else np.zeros(len(structure), dtype=np.int64)
-    modelled = kind[structure.residue_index] != "water"
-    # a bead is a site and a part of it; np.unique keeps sites in file order and puts the backbone (0) before the rest (1)
-    key, group = np.unique((2 * site + part)[modelled], return_inverse=True)
-    atoms = np.flatnonzero(modelled)
-    # a bead bears the names of its likeliest conformer
-    by_likelihood = np.argsort(~likeliest[atoms], kind="stable")
-    first = atoms[by_likelihood[np.unique(group[by_likelihood], return_index=True)[1]]]
+    atoms, group, place, first = _groups(structure, kind, site=site, likeliest=likeliest, beads=beads)
     position, amplitude, spread2 = _moments(structure.position.double().numpy()[atoms], electrons[atoms],
                                             element=structure.element[atoms], group=group)
     bead_kind = kind[structure.residue_index[first]]
@@ -156,12 +149,13 @@ def coarse_grain(structure: Structure, *, beads: int = 1, atomic_blur: float = A
                                               amplitude=amplitude, spread2=spread2)
     _warn_of_torn_residues(structure, first, bead_kind, np.sqrt(spread2))
     polymer = np.isin(bead_kind, POLYMER_KINDS)
-    trace = polymer & np.concatenate([[True], key[1:] // 2 != key[:-1] // 2])
+    trace = polymer & np.concatenate([[True], place[1:] != place[:-1]])
     bead_of_atom = np.full(len(structure), -1, dtype=np.int64)
     bead_of_atom[atoms] = group
     anchor = _anchors(structure, position=position, polymer=polymer, trace=trace, bead_of_atom=bead_of_atom)
-    if not modelled.all():
-        bead_of_atom[~modelled] = cKDTree(position).query(structure.position.numpy()[~modelled])[1]
+    water = bead_of_atom < 0
+    if water.any():
+        bead_of_atom[water] = cKDTree(position).query(structure.position.numpy()[water])[1]
     return BeadModel(
         position=torch.tensor(position, dtype=torch.float32),
         sigma=torch.tensor(np.sqrt(atomic_blur**2 + spread2), dtype=torch.float32),
@@ -187,13 +181,14 @@ def _kind(residue):
     entity = residue.entity_type
     if info.is_water() or residue.name in WATER_NAMES or entity == gemmi.EntityType.Water:
         return "water"
-    names = {atom.name for atom in residue}
+    names = {atom.name for atom in residue if atom.element.name != "Ca"}
     # some programs write a chain as many ligands; a free amino acid or nucleotide would be a HETATM
     mislabelled = residue.het_flag == "A" and (info.is_amino_acid() or info.is_nucleic_acid())
     if entity in (gemmi.EntityType.Polymer, gemmi.EntityType.Unknown) or mislabelled:
         if "CA" in names and (info.is_amino_acid() or {"N", "C"} <= names or len(names) == 1):
             return "amino acid"
-        if info.is_nucleic_acid() or names & {"C1'", "C1*"} and names & {"P", "O3'", "O3*"}:
+        unlisted_nucleotide = not info.found() and names & {"C1'", "C1*"} and names & {"P", "O3'", "O3*"}
+        if info.is_nucleic_acid() or unlisted_nucleotide:      # ADP and ATP are listed, as ligands
             return "nucleotide"
         # caps of chains have plain names; atoms of ligands, which some files put before a TER, are numbered
         if entity == gemmi.EntityType.Polymer and (info.is_amino_acid() or names & {"C", "N", "P"}):
@@ -257,6 +252,18 @@ def _first_of_largest(group, value):
     largest = np.zeros(len(group), dtype=bool)
     largest[order[np.unique(group[order], return_index=True)[1]]] = True
     return largest
+
+
+def _groups(structure, kind, *, site, likeliest, beads):
+    """Which atoms are modelled, the bead of each of these, the site of each bead, and the atom that names each bead."""
+    part = _parts(structure, kind) if beads == 2 else 0
+    atoms = np.flatnonzero(kind[structure.residue_index] != "water")
+    # sites in file order, and the backbone (part 0) before the rest (part 1)
+    key, group = np.unique((2 * site + part)[atoms], return_inverse=True)
+    # a bead bears the names of its likeliest conformer
+    by_likelihood = np.argsort(~likeliest[atoms], kind="stable")
+    first = atoms[by_likelihood[np.unique(group[by_likelihood], return_index=True)[1]]]
+    return atoms, group, key // 2, first
 
 
 def _parts(structure, kind):
