@@ -63,7 +63,7 @@ def tiny(tmp_path) -> TinySet:
     origin = rng.normal(size=(6, 2)) * 3
     write_stack(tmp_path / "stack.mrcs", [bead_image(c, 32, 2.0) for c in bead_centre(angles, origin)])
     columns = {"rlnImageName": [f"{i + 1:06d}@stack.mrcs" for i in range(6)],
-               **{name: [repr(v) for v in angles[:, i].tolist()] for i, name in enumerate(("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"))},
+               "rlnAngleRot": angles[:, 0].tolist(), "rlnAngleTilt": angles[:, 1].tolist(), "rlnAnglePsi": angles[:, 2].tolist(),
                "rlnOriginXAngst": origin[:, 0].tolist(), "rlnOriginYAngst": origin[:, 1].tolist(),
                "rlnDefocusU": [15000.0 + 100 * i for i in range(6)], "rlnDefocusV": [14000.0] * 6, "rlnDefocusAngle": [30.0] * 6,
                "rlnOpticsGroup": [1] * 6}

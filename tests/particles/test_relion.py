@@ -89,6 +89,12 @@ def test_a_defocus_of_zero_names_its_rows(tiny):
         read_particles(tiny.star)
 
 
+def test_a_pose_that_is_no_number_names_its_row(tiny):
+    tiny.columns["rlnAnglePsi"][3] = "nan"
+    with pytest.raises(FileFormatError, match="pose of row 4 is not finite"):
+        read_particles(tiny.star)
+
+
 def test_volumes_and_flipped_images_are_refused(tiny):
     tiny.optics["rlnImageDimensionality"] = [3]
     with pytest.raises(InputError, match="subtomogram volumes, and 2D images are needed"):
@@ -134,7 +140,8 @@ def test_a_real_file_reads_as_another_program_reads_it(shared):
     optics = read_optics(particles, None)
     theirs = np.load(zoo / "pose.star.npz")
     np.testing.assert_allclose(read_rotation(particles), theirs["rotation"], atol=1e-12)
-    np.testing.assert_allclose(-read_shift(particles, optics.pixel_size) / (300 * optics.pixel_size[:, None]), theirs["shift"], atol=1e-9)
+    shift = read_shift(particles, optics.pixel_size) / (300 * optics.pixel_size[:, None])    # theirs are fractions of the box
+    np.testing.assert_allclose(-shift, theirs["shift"], atol=1e-9)
     ctf = np.load(zoo / "ctf1.npz")["ctf"]
     np.testing.assert_allclose(ctf[:, 2], particles.numbers("rlnDefocusU"), rtol=1e-6)
     np.testing.assert_allclose(optics.pixel_size, ctf[:, 1], rtol=1e-6)
@@ -151,7 +158,8 @@ def test_six_real_optics_groups(shared):
 def test_shifts_of_real_projections_centre_them(shared):
     """RELION projected one map shifted and centred: reading both and undoing the shift gives one image."""
     folder = shared / "data" / "particles" / "relion_project_70S"
-    shifted, centred = (read_particles(folder / f"rln_proj_64_{name}.star", allow_missing_ctf=True) for name in ("shifted", "centered"))
+    shifted, centred = (read_particles(folder / f"rln_proj_64_{name}.star", allow_missing_ctf=True)
+                        for name in ("shifted", "centered"))
     kx, ky = shifted.grid.frequencies()
     phase = torch.exp(2j * np.pi * (kx * shifted.pose.shift[:, 0, None, None] + ky * shifted.pose.shift[:, 1, None, None]))
     moved = torch.fft.irfft2(torch.fft.rfft2(shifted.read()) * phase, s=(64, 64))

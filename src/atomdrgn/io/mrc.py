@@ -130,7 +130,7 @@ def _header(path, raw, size):
         raise FileFormatError(f"{path}: {columns} x {rows} x {sections} values of mode {int(record['mode'])}; expected an MRC "
                               f"file with positive sizes and one of the modes {MODES}")
     if faults:
-        warnings.warn(f"{path}: no {' and no '.join(faults)} in the header; read as an MRC file all the same", stacklevel=4)
+        warnings.warn(f"{path}: no {' and no '.join(faults)} in the header; read as an MRC file all the same", stacklevel=3)
     value = dtype_from_mode(int(record["mode"])).newbyteorder(order)
     offset = HEADER_BYTES + max(int(record["nsymbt"]), 0)
     available = min(max(size - offset, 0) // (value.itemsize * columns * rows), sections)

@@ -12,7 +12,7 @@ from ..io.mrc import MrcHeader
 from ..physics.ctf import CTF
 from ..physics.grid import ImageGrid
 from ..physics.pose import Pose
-from .images import ImageFiles, check_sections
+from .images import ImageFiles, check_sections, list_rows
 from .stack import ParticleStack
 
 
@@ -82,18 +82,20 @@ def assemble(rows: ImageRows, *, box: int | None = None) -> ParticleStack:
     Raises
     ------
     FileFormatError
-        If a stack holds fewer images than the rows name, or images of another size than the particle file says.
+        If a stack holds fewer images than the rows name, or images of another size than the particle file says, or a pose or
+        CTF is not finite.
     InputError
         If there are no rows, or `box` is larger than the images.
     """
     if len(rows.row) == 0:
         raise InputError(f"{rows.source}: no particles")
+    _refuse_not_finite(rows)
     check_sections(rows.file, rows.section, rows.row, headers=rows.headers, beside=rows.source)
     used = np.unique(rows.optics_group)
     grids = tuple(_grid(rows, number) for number in used)
     found = (*rows.warnings, *_pixel_size_warnings(rows), *_odd_box_warning(rows, grids))
     for warning in found:
-        warnings.warn(warning, stacklevel=4)
+        warnings.warn(warning, stacklevel=3)
     particle = number_by_first_row(rows.particle)
     optics_group = np.searchsorted(used, rows.optics_group)
     premultiplied = np.array([rows.groups[number].premultiplied for number in used])
@@ -130,6 +132,14 @@ def order_by_dose(particle, dose) -> np.ndarray:
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order)) - start
     return place
+
+
+def _refuse_not_finite(rows):
+    values = {"pose": rows.rotation.sum((1, 2)) + rows.shift.sum(1), "CTF": np.sum(list(rows.ctf.values()), axis=0)}
+    for what, value in values.items():
+        bad = rows.row[~np.isfinite(value)]
+        if len(bad):
+            raise FileFormatError(f"{rows.source}: the {what} of {list_rows(np.unique(bad))} is not finite; leave these rows out")
 
 
 def _halves(rows, particle):

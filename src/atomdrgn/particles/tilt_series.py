@@ -15,8 +15,8 @@ def are_tilt_series(particles: StarTable) -> bool:
     """Whether the rows of a group are the tilts of a particle, as the CTF columns show.
 
     rlnGroupName alone proves nothing, in single-particle files it is a noise group. Warp writes the cosine of the tilt as
-    rlnCtfScalefactor and -4 times the dose as rlnCtfBfactor; so within every group no dose may come twice, and of two images
-    with the least and the most dose the scale has to tell a tilt somewhere.
+    rlnCtfScalefactor and -4 times the dose as rlnCtfBfactor; so no dose may come twice within a group, no scale may be above 1,
+    and some scale has to tell a tilt.
     """
     if any(name not in particles for name in COLUMNS) or len(particles) == 0:
         return False
@@ -26,7 +26,7 @@ def are_tilt_series(particles: StarTable) -> bool:
     if group.max() + 1 == len(group) or (dose < 0).any() or not ((scale >= 0) & (scale <= 1 + 1e-3)).all() or not kept.any():
         return False
     distinct = len(np.unique(np.stack([group[kept], dose[kept]], 1), axis=0)) == kept.sum()
-    return distinct and bool(dose.max() > 0) and bool(scale[kept].min() < 0.999)
+    return bool(distinct and dose.max() > 0 and scale[kept].min() < 0.999)
 
 
 def as_tilt_series(rows: ImageRows, particles: StarTable) -> ImageRows:

@@ -1,0 +1,305 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gemmi
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from atomdrgn.errors import FileFormatError, InputError, MissingFileError
+from atomdrgn.io.star import read_star
+from atomdrgn.particles.reading import read_particles
+from atomdrgn.particles.relion import particle_table
+
+from .conftest import star_text, write_stack
+
+TILTS = [-40.0, 0.0, 20.0, 40.0]
+SIZE = (4000, 4400, 1200)              # of the tomogram, unbinned pixels of 1.5 A
+MIRROR = np.diag([1.0, 1, -1])
+
+
+@dataclass
+class TiltSet:
+    """Three particles of a tomogram with four tilts; pixel value of every image tells particle and tilt."""
+
+    folder: Path
+    particles: dict
+    optics: dict
+    tomogram: dict
+    tilts: dict
+    general: dict = field(default_factory=dict)
+
+    @property
+    def star(self):
+        path = self.folder / "particles.star"
+        path.write_text(star_text("optics", self.optics) + star_text("particles", self.particles))
+        return path
+
+    @property
+    def tomograms(self):
+        path = self.folder / "tomograms.star"
+        path.write_text(star_text("global", self.tomogram) + star_text(self.tomogram["rlnTomoName"][0], self.tilts))
+        return path
+
+    def read(self, **options):
+        return read_particles(self.star, tomograms=self.tomograms, **options)
+
+
+def matrix_columns(matrices):
+    return {f"rlnTomoProj{axis}": ["[" + ",".join(map(str, [*m[i], 5])) + "]" for m in matrices] for i, axis in enumerate("XYZ")}
+
+
+def write_images(folder, tilts):
+    for number in range(3):
+        images = np.zeros((len(tilts), 16, 16), np.float16)
+        images[:, 8, 8] = [10 * number + tilt + 1 for tilt in tilts]
+        write_stack(folder / f"p{number}.mrcs", images)
+
+
+@pytest.fixture
+def tilted(tmp_path) -> TiltSet:
+    write_images(tmp_path, range(4))
+    projection = Rotation.from_euler("yz", [[tilt, 85] for tilt in TILTS], degrees=True).as_matrix()      # about fixed axes
+    return TiltSet(
+        folder=tmp_path,
+        particles={"rlnTomoName": ["ts.tomostar"] * 3, "rlnImageName": [f"p{i}.mrcs" for i in range(3)],
+                   "rlnCoordinateX": [300, 320, 200], "rlnCoordinateY": [330, 300, 310], "rlnCoordinateZ": [90, 120, 90],
+                   "rlnAngleRot": [10, -40, 100], "rlnAngleTilt": [80, 60, 0], "rlnAnglePsi": [-70, 20, 5],
+                   "rlnOpticsGroup": [1] * 3, "rlnTomoVisibleFrames": ["[1,1,1,1]"] * 3},
+        optics={"rlnOpticsGroup": [1], "rlnOpticsGroupName": ["one"], "rlnVoltage": [300], "rlnSphericalAberration": [2.7],
+                "rlnAmplitudeContrast": [0.07], "rlnImagePixelSize": [10.0], "rlnImageSize": [16], "rlnImageDimensionality": [2],
+                "rlnTomoTiltSeriesPixelSize": [1.5], "rlnCtfDataAreCtfPremultiplied": [1]},
+        tomogram={"rlnTomoName": ["ts.tomostar"], "rlnTomoHand": [-1],
+                  "rlnTomoSizeX": [SIZE[0]], "rlnTomoSizeY": [SIZE[1]], "rlnTomoSizeZ": [SIZE[2]],
+                  "rlnTomoTiltSeriesPixelSize": [1.5], "rlnVoltage": [300], "rlnSphericalAberration": [2.7],
+                  "rlnAmplitudeContrast": [0.07]},
+        tilts={**matrix_columns(projection), "rlnDefocusU": [30000, 30100, 30200, 30300], "rlnDefocusV": [29000] * 4,
+               "rlnDefocusAngle": [20] * 4, "rlnCtfScalefactor": [0.766, 1, 0.94, 0.766],
+               "rlnMicrographPreExposure": [9, 0, 3, 6]})
+
+
+def identity(images):
+    """Which particle and tilt each image was written for."""
+    value = images[:, 8, 8].round().long() - 1
+    return (value // 10).tolist(), (value % 10).tolist()
+
+
+def test_one_row_is_one_particle_with_its_tilts(tilted):
+    stack = tilted.read()
+    assert (len(stack), stack.n_particles, stack.n_tilts) == (12, 3, 4)
+    assert stack.particle.tolist() == stack.row.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert stack.tilt[:4].tolist() == [3, 0, 1, 2] and stack.premultiplied.all()
+    assert identity(stack.read()) == (stack.particle.tolist(), [0, 1, 2, 3] * 3)
+    assert stack.half.tolist() == [1] * 4 + [2] * 4 + [1] * 4
+
+
+def test_the_pose_is_that_of_the_mirrored_frame(tilted):
+    stack = tilted.read()
+    angles = np.stack([tilted.particles[name] for name in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")], 1)
+    molecule = Rotation.from_euler("ZYZ", angles, degrees=True).inv().as_matrix()
+    projection = Rotation.from_euler("yz", [[tilt, 85] for tilt in TILTS], degrees=True).as_matrix()
+    expected = np.stack([MIRROR @ t @ a @ MIRROR for a in molecule for t in projection])
+    np.testing.assert_allclose(stack.pose.rotation, expected, atol=1e-6)
+
+
+def test_angles_of_relion_5_and_matrices_of_relion_4_say_the_same(tilted):
+    matrices = tilted.read()
+    for axis in "XYZ":
+        tilted.tilts.pop(f"rlnTomoProj{axis}")
+    tilted.tilts |= {"rlnTomoXTilt": [0.0] * 4, "rlnTomoYTilt": TILTS, "rlnTomoZRot": [85.0] * 4}
+    torch.testing.assert_close(tilted.read().pose.rotation, matrices.pose.rotation, atol=1e-6, rtol=0)
+
+
+def test_stretched_matrices_give_rotations(tilted):
+    exact = tilted.read().pose.rotation
+    projection = Rotation.from_euler("yz", [[tilt, 85] for tilt in TILTS], degrees=True).as_matrix()
+    tilted.tilts |= matrix_columns((1.02 * projection).round(4))
+    rotation = tilted.read().pose.rotation
+    torch.testing.assert_close(rotation @ rotation.mT, torch.eye(3).expand(12, 3, 3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(rotation, exact, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("stack_holds_all", [True, False])
+def test_hidden_tilts_leave_image_dose_pose_and_ctf_together(tilted, stack_holds_all):
+    whole = tilted.read()
+    tilted.particles["rlnTomoVisibleFrames"] = ["[1,0,1,1]"] * 3
+    if not stack_holds_all:
+        write_images(tilted.folder, [0, 2, 3])
+    kept = torch.tensor([0, 2, 3, 4, 6, 7, 8, 10, 11])
+    stack = tilted.read()
+    assert (stack.read() == whole.read(kept)).all() if stack_holds_all else identity(stack.read())[1] == [0, 2, 3] * 3
+    assert (stack.pose.rotation == whole.pose.rotation[kept]).all()
+    assert (stack.ctf.dose == whole.ctf.dose[kept]).all() and (stack.ctf.defocus_u == whole.ctf.defocus_u[kept]).all()
+    assert stack.tilt[:3].tolist() == [2, 0, 1] and stack.n_tilts == 3
+
+
+def test_excluded_tilts_are_left_out_and_counted(tilted):
+    tilted.tilts["rlnCtfScalefactor"][0] = 0
+    with pytest.warns(UserWarning, match="3 of 12 tilt images"):
+        stack = tilted.read()
+    assert identity(stack.read())[1] == [1, 2, 3] * 3 and stack.tilt.tolist() == [0, 1, 2] * 3
+
+
+@pytest.mark.parametrize("hand", [1, -1])
+def test_depth_changes_the_defocus_by_the_hand(tilted, hand):
+    tilted.tomogram["rlnTomoHand"] = [hand]
+    defocus = tilted.read().ctf.defocus_u.reshape(3, 4)
+    # at no tilt depth is z from the centre: coordinates are in pixels of 10 A, the section is 1,800 A thick
+    np.testing.assert_allclose(defocus[:, 1] - 30100, hand * np.array([0.0, 300.0, 0.0]), atol=0.01)
+    # turned about y by 40 degrees (then about z, which leaves depth alone), z' = -x sin + z cos
+    x = np.array([300, 320, 200]) * 10 - SIZE[0] * 1.5 / 2
+    depth = -x * np.sin(np.radians(40)) + np.array([0, 300, 0]) * np.cos(np.radians(40))
+    np.testing.assert_allclose(defocus[:, 3] - 30300, hand * depth, atol=0.01)
+
+
+def test_the_three_units_of_coordinates_mean_one_place(tilted):
+    warp = tilted.read()
+    corner = {axis: np.array(tilted.particles.pop(f"rlnCoordinate{axis}")) * 10.0 for axis in "XYZ"}
+    tilted.particles["rlnTomoName"], tilted.tomogram["rlnTomoName"] = ["ts"] * 3, ["ts"]
+    tilted.particles |= {f"rlnCoordinate{axis}": corner[axis] / 1.5 for axis in "XYZ"}
+    relion_4 = tilted.read()
+    for axis, size in zip("XYZ", SIZE, strict=True):
+        tilted.particles.pop(f"rlnCoordinate{axis}")
+        tilted.particles[f"rlnCenteredCoordinate{axis}Angst"] = corner[axis] - size * 1.5 / 2
+    relion_5 = tilted.read()
+    for stack in (relion_4, relion_5):
+        torch.testing.assert_close(stack.ctf.defocus_u, warp.ctf.defocus_u)
+        torch.testing.assert_close(stack.pose.rotation, warp.pose.rotation)
+    for axis in "XYZ":
+        tilted.particles.pop(f"rlnCenteredCoordinate{axis}Angst")
+    with pytest.raises(InputError, match="coordinates are needed"):
+        tilted.read()
+
+
+def test_coordinates_of_another_unit_are_warned_of(tilted):
+    tilted.particles["rlnTomoName"], tilted.tomogram["rlnTomoName"] = ["ts"] * 3, ["ts"]      # so pixels of 1.5 A are expected
+    tilted.particles["rlnCoordinateX"][1] = 40000
+    with pytest.warns(UserWarning, match="1 of 3 particles stand outside their tomogram"):
+        tilted.read()
+
+
+def test_an_origin_in_space_moves_each_tilt_by_its_projection(tilted):
+    """Moving the coordinate by minus the origin, in the subtomogram's frame, leaves image and defocus as they are."""
+    turned = Rotation.from_euler("ZYZ", [[30, 70, -20]] * 3, degrees=True).inv().as_matrix()
+    origin = np.array([[4.0, -2.0, 7.0]] * 3)
+    tilted.particles |= {"rlnTomoSubtomogramRot": [30] * 3, "rlnTomoSubtomogramTilt": [70] * 3,
+                         "rlnTomoSubtomogramPsi": [-20] * 3,
+                         **{f"rlnOrigin{axis}Angst": origin[:, i] for i, axis in enumerate("XYZ")}}
+    moved = tilted.read()
+    in_tomogram = np.einsum("nij,nj->ni", turned, origin)
+    projection = Rotation.from_euler("yz", [[tilt, 85] for tilt in TILTS], degrees=True).as_matrix()
+    expected = -np.einsum("tij,nj->nti", projection, in_tomogram).reshape(12, 3)
+    np.testing.assert_allclose(moved.pose.shift, expected[:, :2], atol=1e-5)
+    for i, axis in enumerate("XYZ"):
+        tilted.particles.pop(f"rlnOrigin{axis}Angst")
+        tilted.particles[f"rlnCoordinate{axis}"] = np.array(tilted.particles[f"rlnCoordinate{axis}"]) - in_tomogram[:, i] / 10
+    extracted_again = tilted.read()
+    assert not extracted_again.pose.shift.any()
+    torch.testing.assert_close(extracted_again.ctf.defocus_u, moved.ctf.defocus_u)
+
+
+def test_the_angles_of_the_subtomogram_come_after_those_of_the_particle(tilted):
+    whole = tilted.read().pose.rotation
+    angles = np.stack([tilted.particles[name] for name in ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")], 1)
+    turned = Rotation.from_euler("ZYZ", [30, 70, -20], degrees=True)
+    # the subtomogram is already turned, so that what is left for the particle is the rest
+    rest = turned.inv().as_matrix().T @ Rotation.from_euler("ZYZ", angles, degrees=True).inv().as_matrix()
+    left = Rotation.from_matrix(rest).inv().as_euler("ZYZ", degrees=True)
+    tilted.particles |= {"rlnTomoSubtomogramRot": [30] * 3, "rlnTomoSubtomogramTilt": [70] * 3,
+                         "rlnTomoSubtomogramPsi": [-20] * 3,
+                         **{name: left[:, i].tolist() for i, name in enumerate(("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi"))}}
+    torch.testing.assert_close(tilted.read().pose.rotation, whole, atol=1e-5, rtol=0)
+
+
+def test_tilts_in_files_of_their_own(tilted):
+    whole, text = tilted.read(), tilted.tilts
+    tilted.tomogram["rlnTomoTiltSeriesStarFile"] = ["series/ts.star"]
+    (tilted.folder / "tomograms.star").write_text(star_text("global", tilted.tomogram))
+    with pytest.raises(MissingFileError, match="series/ts.star"):
+        read_particles(tilted.star, tomograms=tilted.folder / "tomograms.star")
+    (tilted.folder / "series").mkdir()
+    (tilted.folder / "series" / "ts.star").write_text(star_text("ts.tomostar", text))
+    stack = read_particles(tilted.star, tomograms=tilted.folder / "tomograms.star")
+    assert (stack.pose.rotation == whole.pose.rotation).all() and (stack.ctf.defocus_u == whole.ctf.defocus_u).all()
+
+
+def test_an_optimisation_set_leads_to_both_files(tilted):
+    path = tilted.folder / "optimisation_set.star"
+    path.write_text(f"data_\n\n_rlnTomoParticlesFile {tilted.star.name}\n_rlnTomoTomogramsFile {tilted.tomograms.name}\n")
+    stack = read_particles(path)
+    assert len(stack) == 12 and stack.source == tilted.star
+
+
+def test_what_the_particles_lack_of_the_microscope_is_the_tomograms(tilted):
+    tilted.optics.pop("rlnAmplitudeContrast")              # RELION 4 leaves it out
+    np.testing.assert_allclose(tilted.read().ctf.amplitude_contrast, 0.07)
+    tilted.tomogram.pop("rlnAmplitudeContrast")
+    with pytest.raises(InputError, match="no rlnAmplitudeContrast"):
+        tilted.read()
+
+
+def test_faults_are_named(tilted):
+    with pytest.raises(InputError, match=r"tomograms.star; pass it as tomograms \(--tomograms\)"):
+        read_particles(tilted.star)
+    tilted.particles["rlnTomoVisibleFrames"][1] = "[1,1,0]"
+    with pytest.raises(FileFormatError, match="row 2 of rlnTomoVisibleFrames has 3 entries, but its tomogram has 4"):
+        tilted.read()
+    tilted.particles["rlnTomoVisibleFrames"][1] = "[1,0,0,0]"
+    write_images(tilted.folder, range(3))
+    with pytest.raises(FileFormatError, match="stack of row 1 holds 3 images, .* 4 tilts, of which 4 are visible"):
+        tilted.read()
+    tilted.particles["rlnTomoName"][2] = "other"
+    with pytest.raises(InputError, match="no tomogram other, which the particles name"):
+        tilted.read()
+    tilted.particles["rlnTomoName"][2] = "ts.tomostar"
+    tilted.tilts.pop("rlnMicrographPreExposure")
+    with pytest.raises(InputError, match="no rlnMicrographPreExposure in data_ts.tomostar"):
+        tilted.read()
+
+
+def test_pseudo_subtomograms_are_refused(tilted):
+    tilted.optics["rlnImageDimensionality"] = [3]
+    with pytest.raises(InputError, match="subtomogram volumes, and 2D images are needed"):
+        tilted.read()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_real_images_tell_the_hand(shared):
+    """A model that stands in the set's frame shows in the images with our pose, and not with the mirrored one."""
+    folder = shared / "data" / "particles" / "warptools_dev"
+    stack = read_particles(folder / "particles_dev.star", tomograms=folder / "tomograms.star")
+    assert (len(stack), stack.n_particles, stack.n_tilts) == (720, 20, 37) and stack.premultiplied.all()
+    atoms = gemmi.read_structure(str(folder / "model_50S_placed.cif.gz"))[0].all()
+    position = np.array([site.atom.pos.tolist() for site in atoms])[::6]
+    images, rotation = stack.read().numpy(), stack.pose.rotation.numpy().astype(float)
+    kx, ky = stack.grid.frequencies()
+    k = torch.hypot(kx, ky) * stack.grid.pixel_size
+    weight = stack.ctf.evaluate(stack.grid) ** 2 * ((k > 0.06) & (k < 0.35))
+    edges = (np.arange(33) - 16.5) * 12
+
+    def mean_correlation(rotations):
+        model = np.stack([np.histogram2d(*(position @ r[1::-1].T).T, bins=edges)[0] for r in rotations])
+        model = torch.fft.irfft2(torch.fft.rfft2(torch.from_numpy(model)) * weight, s=(32, 32)).numpy()
+        return np.mean([np.corrcoef(m.ravel(), i.ravel())[0, 1] for m, i in zip(model, images, strict=True)])
+
+    assert mean_correlation(rotation) > 0.008              # four standard errors above none
+    assert mean_correlation(MIRROR @ rotation @ MIRROR) < 0.006
+
+
+def test_real_particles_and_tilts_of_relion_5(shared, tmp_path):
+    """The tutorial's tables, with stacks of the visible tilts made for them."""
+    zoo = shared / "data" / "star_zoo"
+    (tmp_path / "Extract/job071/Subtomograms/TS_01").mkdir(parents=True)
+    (tmp_path / "Tomograms/job006/tilt_series").mkdir(parents=True)
+    (tmp_path / "Tomograms/job006/tilt_series/TS_01.star").write_text((zoo / "relion5_TS_01_tilt.star").read_text())
+    particles = particle_table(read_star(zoo / "relion5_tutorial_run_data_head.star"))
+    for name in particles.texts("rlnImageName"):
+        write_stack(tmp_path / name, np.arange(17 * 192 * 192, dtype=np.float32).reshape(17, 192, 192))
+    stack = read_particles(zoo / "relion5_tutorial_run_data_head.star", tomograms=zoo / "R5_tutorial_run_tomograms.star",
+                           data_folder=tmp_path, box=64)
+    assert (len(stack), stack.n_particles, stack.n_tilts) == (12 * 17, 12, 17)
+    assert stack.images.section.tolist() == list(range(17)) * 12 and not stack.warnings
+    assert stack.half.tolist() == np.repeat(particles.numbers("rlnRandomSubset").astype(int), 17).tolist()
+    assert sorted(stack.ctf.dose[:17].tolist()) == [3.0 * i for i in range(17)]      # the first 17 exposures are the lowest tilts
+    assert stack.pose.shift.abs().max() < 3
