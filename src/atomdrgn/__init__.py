@@ -1,1 +1,51 @@
-"""Heterogeneous cryo-EM reconstruction that ends in atomic structures: one for every particle."""
+"""Heterogeneous cryo-EM reconstruction that ends in atomic structures: one for every particle.
+
+Public names load when they are first used, so that ``import atomdrgn`` is quick and changes nothing global.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "AtomdrgnError": "errors",
+    "UnmodelledWarning": "errors",
+    "Reporter": "reporting",
+    "ImageGrid": "physics.grid",
+    "Pose": "physics.pose",
+    "CTF": "physics.ctf",
+    "project_beads": "physics.projection",
+    "normalized_cross_correlation": "physics.correlation",
+    "Structure": "structure.atoms",
+    "read_structure": "structure.atoms",
+    "write_structure": "structure.atoms",
+    "place": "structure.placement",
+    "BeadModel": "structure.beads",
+    "coarse_grain": "structure.beads",
+    "Segmentation": "structure.segmentation",
+    "make_segments": "structure.segmentation",
+    "ParticleStack": "particles.stack",
+    "read_particles": "particles.reading",
+    "inspect": "inspection",
+    "fit": "inference.fit",
+    "Run": "run",
+    "open_run": "run",
+    "export": "analysis.export",
+    "simulate_particles": "simulate",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name):
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("atomdrgn")
+    if name not in _HOME:
+        raise AttributeError(f"module 'atomdrgn' has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,5 @@
+"""``python -m atomdrgn`` is the command ``atomdrgn``."""
+
+from .cli import main
+
+main()

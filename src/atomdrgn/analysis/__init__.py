@@ -1,0 +1,1 @@
+"""Reads a run: its ensemble of structures."""

@@ -1,0 +1,139 @@
+"""The structures of a run, as files for other programs."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError, OutputExistsError
+from ..io.pdb_series import PdbSeries
+from ..io.trajectories import write_trajectory
+from ..io.whole_file import whole_file
+from ..reporting import Reporter
+from ..run import Run
+from ..structure.atoms import Structure, write_structure
+
+ENDINGS = {"pdb": "pdb", "mmcif": "cif", "bcif": "bcif"}
+TRAJECTORIES = ("dcd", "xtc")
+COORDINATES_AT_A_TIME = 2**22      # 16 MiB in single precision
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What has been written.
+
+    Parameters
+    ----------
+    path : Path
+        The folder of single files, or the trajectory.
+    reference : Path or None
+        The structure that names the atoms of a trajectory.
+    count : int
+        Structures.
+    """
+
+    path: Path
+    reference: Path | None
+    count: int
+
+
+def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | None = None, overwrite: bool = False,
+           reporter: Reporter | None = None) -> Exported:
+    """Write the structures of particles, all atoms, in constant memory. Every file appears complete or not at all.
+
+    Parameters
+    ----------
+    run : Run
+        An opened run.
+    out : path
+        A folder, made where it is missing.
+    format : {"dcd", "xtc", "pdb", "mmcif", "bcif"}
+        A trajectory, ``out/ensemble.dcd``, whose frames are the particles in the order of their numbers, with
+        ``out/reference.pdb`` (reference.cif where a PDB file cannot hold the structure); or one file a particle, named by its
+        number: ``out/000000.pdb``.
+    particles : iterable of int, optional
+        Numbers of particles; all by default.
+    overwrite : bool
+        Replace files that are there.
+    reporter : Reporter, optional
+        Is told how far it is.
+
+    Raises
+    ------
+    InputError
+        Another format, or a particle that the run does not have.
+    OutputExistsError
+        A file that would be written is there.
+    """
+    out, reporter = Path(out), reporter or Reporter()
+    chosen = _checked(particles, run.n_particles)
+    if format not in (*ENDINGS, *TRAJECTORIES):
+        raise InputError(f"format {format!r}: choose one of {', '.join([*ENDINGS, *TRAJECTORIES])}")
+    frames = reporter.watch(_conformations(run, chosen), "writing structures", len(chosen))
+    if format in TRAJECTORIES:
+        trajectory = out / f"ensemble.{format}"
+        _prepare(out, [trajectory.name, "reference.pdb", "reference.cif"], overwrite=overwrite)
+        reference = write_reference(run.structure, out, reporter=reporter)
+        return Exported(trajectory, reference, write_trajectory(trajectory, frames))
+    names = [f"{number:06d}.{ENDINGS[format]}" for number in chosen]
+    _prepare(out, names, overwrite=overwrite)
+    _write_files(run.structure, [out / name for name in names], frames, format=format)
+    return Exported(out, None, len(names))
+
+
+def write_reference(structure: Structure, out: Path, *, reporter: Reporter) -> Path:
+    """Path of the structure that names the atoms of a trajectory: out/reference.pdb, or .cif where PDB cannot hold it."""
+    try:
+        write_structure(structure, out / "reference.pdb")
+        return out / "reference.pdb"
+    except InputError as error:
+        reporter.say(f"{error}: reference.cif is written")
+    write_structure(structure, out / "reference.cif")
+    return out / "reference.cif"
+
+
+def _checked(particles, n_particles):
+    if particles is None:
+        return list(range(n_particles))
+    chosen = sorted({int(number) for number in particles})
+    outside = [number for number in chosen if not 0 <= number < n_particles]
+    if outside:
+        raise InputError(f"there is no particle {outside[0]}: the run has the particles 0 to {n_particles - 1}")
+    if not chosen:
+        raise InputError("no particle is chosen; leave the list out to have all")
+    return chosen
+
+
+def _prepare(out, names, *, overwrite):
+    if out.exists() and not out.is_dir():
+        raise OutputExistsError(f"{out} is a file: choose a folder with another name")
+    present = set(os.listdir(out)) if out.exists() else set()
+    there = [name for name in names if name in present]
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise OutputExistsError(f"{out} holds {there[0]}{more}: choose another folder, or --overwrite to replace them")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _conformations(run, particles) -> Iterator[np.ndarray]:
+    batch = max(1, COORDINATES_AT_A_TIME // (3 * len(run.structure)))
+    for first in range(0, len(particles), batch):
+        yield from run.atoms(particles[first:first + batch]).cpu().numpy()
+
+
+def _write_files(structure, paths, frames, *, format):
+    series = None
+    for path, position in zip(paths, frames, strict=True):
+        if series is not None and np.isfinite(position).all() and _fits(position):
+            with whole_file(path) as temporary:
+                temporary.write_bytes(series.with_coordinates(position))
+            continue
+        write_structure(structure, path, position=position, format=format)
+        if format == "pdb":
+            series = PdbSeries(path.read_bytes())
+
+
+def _fits(position):
+    return -999.9994 < position.min() and position.max() < 9999.9994

@@ -1,0 +1,49 @@
+"""The command line: one file a command, each of which calls one function of the package with the same arguments."""
+
+import sys
+
+import typer
+
+from .export import export
+from .fit import fit
+from .inspect import inspect
+
+app = typer.Typer(name="atomdrgn", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
+                  rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+app.command(no_args_is_help=True)(fit)
+app.command(no_args_is_help=True)(export)
+app.command(no_args_is_help=True)(inspect)
+
+
+def _print_version(wanted: bool):
+    if wanted:
+        from .. import __version__
+
+        print(f"atomdrgn {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def atomdrgn(version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version.")):
+    """An atomic structure for every particle of a cryo-EM data set, from a base structure and particle images with poses.
+
+    [bold]Examples[/bold]
+
+        atomdrgn inspect particles.star --against base.pdb
+        atomdrgn fit base.pdb particles.star --segments 20
+        atomdrgn export particles.fit --out ensemble --format dcd
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and end the process with its exit code: 0, 2 for bad input, 1 for other failures, 130 for Ctrl-C."""
+    try:
+        code = app(arguments, standalone_mode=False, prog_name="atomdrgn")
+    except Exception as error:
+        if not hasattr(error, "format_message"):      # the base class of usage errors moves from release to release of typer
+            raise
+        command = error.ctx.command_path if getattr(error, "ctx", None) else "atomdrgn"
+        if error.format_message():      # empty where nothing was typed: the help has been printed
+            print(f"error: {error.format_message()} (see {command} --help)", file=sys.stderr)
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,80 @@
+"""``atomdrgn export``"""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from ..errors import InputError
+from .failures import command
+from .options import Debug, Quiet
+from .progress import progress
+
+
+class Format(StrEnum):
+    """What structures are written as."""
+
+    pdb = "pdb"
+    mmcif = "mmcif"
+    bcif = "bcif"
+    dcd = "dcd"
+    xtc = "xtc"
+
+
+@command
+def export(
+    run: Annotated[Path, Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written.")],
+    out: Annotated[Path, Option("--out", "-o", metavar="DIR", show_default=False, help="Folder for the structures.")],
+    format: Annotated[Format, Option(
+        "--format", "-f",
+        help="One file a particle (pdb, mmcif, bcif), or one trajectory (dcd, xtc) with a reference structure.")] = Format.dcd,
+    particles: Annotated[str | None, Option(
+        metavar="LIST", show_default="all",
+        help="Which particles, counted from 0 by their first row: 0:100 (100 is left out), 3,7,10:20.")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", help="Replace structures that are there.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+):
+    """Write the structure of every particle, all atoms.
+
+    Single files are named by particle, DIR/000000.pdb and so on. A trajectory is DIR/ensemble.dcd (or .xtc), one frame a particle
+    in their order, and DIR/reference.pdb names its atoms. Coordinates are in the frame of the poses: the box centre is (0, 0, 0).
+
+    [bold]Examples[/bold]
+
+        atomdrgn export particles.fit --out ensemble --format dcd
+        atomdrgn export particles.fit --out first --format pdb --particles 0:100
+    """
+    from ..analysis.export import export as export_run
+    from ..run import open_run
+
+    opened = open_run(run)
+    chosen = None if particles is None else parse_particles(particles, opened.n_particles)
+    with progress(quiet=quiet) as reporter:
+        written = export_run(opened, out, format=format.value, particles=chosen, overwrite=overwrite, reporter=reporter)
+    if not quiet:
+        named = f", their atoms to {written.reference}" if written.reference else ""
+        print(f"wrote {written.count:,} structures to {written.path}{named}")
+
+
+def parse_particles(text: str, n_particles: int) -> list[int]:
+    """The particles that a list such as ``3,7,10:20`` names, in its order; the end of a range is left out.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, names nothing, or goes beyond the particles that there are.
+    """
+    chosen = []
+    for item in text.split(","):
+        start, colon, stop = item.strip().partition(":")
+        try:
+            first = int(start) if start or not colon else 0
+            last = first + 1 if not colon else int(stop) if stop else n_particles
+        except ValueError:
+            raise InputError(f"--particles {text}: {item!r} is no particle; write a list such as 3,7,10:20") from None
+        if not 0 <= first < last <= n_particles:
+            raise InputError(f"--particles {text}: {item!r} is outside of the particles 0 to {n_particles - 1}, or empty")
+        chosen += range(first, last)
+    return chosen

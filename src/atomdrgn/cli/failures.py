@@ -1,0 +1,73 @@
+"""How a command ends badly: one line on standard error and an exit code, a traceback only with --debug."""
+
+import logging
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+
+import typer
+
+from ..errors import AtomdrgnError
+
+BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+def command(function: Callable) -> Callable:
+    """A command whose warnings and errors are single lines, and whose exit code tells their kind; it takes a bool `debug`."""
+
+    @wraps(function)
+    def wrapped(*, debug: bool, **arguments):
+        logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
+        with _warnings_in_one_line(everything=debug):
+            try:
+                function(debug=debug, **arguments)
+            except (Exception, KeyboardInterrupt) as error:
+                if isinstance(error, typer.Exit) or hasattr(error, "format_message"):      # typer's own
+                    raise
+                if debug:
+                    logging.getLogger(__name__).error("", exc_info=error)
+                code, line = explain(error)
+                print(line, file=sys.stderr)
+                raise typer.Exit(code) from None
+
+    return wrapped
+
+
+def explain(error: BaseException) -> tuple[int, str]:
+    """Exit code and line for an error."""
+    if isinstance(error, AtomdrgnError):
+        return BAD_INPUT, f"error: {_one_line(error)}"
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, str(error) or "stopped"
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        return FAILURE, f"error: {name}{error.strerror or _one_line(error)}"
+    if isinstance(error, MemoryError):
+        return FAILURE, "error: not enough memory; smaller images (--box) need less"
+    return FAILURE, f"error: {type(error).__name__}: {_one_line(error)} (not foreseen: --debug shows where; please report it)"
+
+
+def command_line(*, without: tuple[str, ...] = ()) -> str:
+    """What the user typed, ready to be typed again."""
+    return shlex.join(["atomdrgn", *(word for word in sys.argv[1:] if word not in without)])
+
+
+def _one_line(error):
+    # KeyError and its kind put quotes around their message; AtomdrgnErrors that are OSErrors do not
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def _warnings_in_one_line(*, everything: bool) -> Iterator[None]:
+    """Warnings meant for users, which are UserWarnings, as lines; those meant for developers too where `everything` is wanted."""
+    def show(message, category, filename, lineno, file=None, line=None):
+        print(f"warning: {_one_line(message)}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("default" if everything else "ignore")
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = show
+        yield

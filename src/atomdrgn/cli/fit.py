@@ -1,0 +1,116 @@
+"""``atomdrgn fit``"""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from ..errors import InputError
+from .failures import command, command_line
+from .options import (
+    MODEL,
+    AllowMissingCtf,
+    Box,
+    DataFolder,
+    Debug,
+    InvertContrast,
+    MapFile,
+    Origin,
+    Particles,
+    Quiet,
+    Threads,
+    TiltSeries,
+    Tomograms,
+)
+from .progress import progress
+
+RUN = "The run"
+
+
+@command
+def fit(
+    base: Annotated[Path, Argument(
+        metavar="BASE", show_default=False, help="Base structure: PDB, mmCIF or BinaryCIF (also .gz).")],
+    particles: Particles,
+    out: Annotated[Path | None, Option(
+        "--out", "-o", metavar="RUN", rich_help_panel=RUN, show_default="the particle file's stem and .fit, here",
+        help="Folder for the result.")] = None,
+    segments: Annotated[int, Option(
+        metavar="N", rich_help_panel=MODEL, help="Parts of the structure that move as rigid bodies.")] = 20,
+    beads: Annotated[int, Option(
+        metavar="1|2", rich_help_panel=MODEL, help="Beads a residue: 1, or 2 for backbone and side chain.")] = 1,
+    parts: Annotated[list[str] | None, Option(
+        metavar="SELECTION", rich_help_panel=MODEL, show_default=False,
+        help="A segment of your own, such as A:1-226,B; repeat it for more, or put semicolons between them. "
+             "What is left is cut automatically.")] = None,
+    fixed: Annotated[str | None, Option(
+        metavar="SELECTION", rich_help_panel=MODEL, show_default=False, help="What does not move, such as A:1-120.")] = None,
+    temperature: Annotated[float | None, Option(
+        metavar="T", rich_help_panel=MODEL, show_default=False,
+        help="Sharpness of the borders between segments; larger is sharper.")] = None,
+    map_file: MapFile = None,
+    origin: Origin = None,
+    box: Box = None,
+    data_folder: DataFolder = None,
+    invert_contrast: InvertContrast = None,
+    tilt_series: TiltSeries = False,
+    tomograms: Tomograms = None,
+    allow_missing_ctf: AllowMissingCtf = False,
+    resolution: Annotated[float | None, Option(
+        metavar="A", rich_help_panel=RUN, show_default="by pixel size and model", help="Finest resolution that is used.")] = None,
+    seed: Annotated[int, Option(metavar="N", rich_help_panel=RUN, help="The same seed gives the same result.")] = 0,
+    resume: Annotated[bool, Option("--resume", rich_help_panel=RUN, help="Go on with a run that was stopped.")] = False,
+    overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=RUN, help="Replace a run that is there.")] = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+):
+    """A structure for every particle: fit the motions of a base structure to particle images with known poses.
+
+    The result is a folder: the latent of each particle with its error, the motions, tables and a summary. Write the structures
+    themselves with [bold]atomdrgn export[/bold].
+
+    Poses turn about the box centre of the consensus map. A model that fits that map stands in the map's frame: give the map.
+
+    [bold]Examples[/bold]
+
+        atomdrgn fit base.pdb particles.star --segments 20
+        atomdrgn fit base.cif particles.cs --map consensus.mrc --box 128
+        atomdrgn fit base.pdb tilts.star --tomograms tomograms.star
+        atomdrgn fit base.pdb particles.star --parts A:1-226,B --fixed C
+        atomdrgn fit base.pdb particles.star --resume
+    """
+    if resume and overwrite:
+        raise InputError("--resume goes on with a run and --overwrite replaces it: give one of them")
+    from ..inference.fit import fit as fit_particles
+    from ..particles.reading import read_particles
+    from .setup import read_model, use_threads
+    from .summary import summary_lines
+
+    use_threads(threads)
+    reading = {"box": box, "data_folder": data_folder, "invert_contrast": invert_contrast, "tilt_series": tilt_series,
+               "tomograms": tomograms, "allow_missing_ctf": allow_missing_ctf}
+    structure, centre = read_model(base, map_file=map_file, origin=origin)
+    stack = read_particles(particles, **reading)
+    settings = {"command": command_line(), "base": base, "particles": particles, "map": map_file, "origin": centre, **reading}
+    out = out or Path(particles.with_suffix(".fit").name)
+    with progress(quiet=quiet) as reporter:
+        try:
+            run = fit_particles(structure, stack, out, segments=segments, beads=beads, temperature=temperature,
+                                parts=_selections(parts), fixed=fixed, resolution=resolution, seed=seed, resume=resume,
+                                overwrite=overwrite, settings=_plain(settings), reporter=reporter)
+        except KeyboardInterrupt:
+            again = command_line(without=("--overwrite", "--resume"))
+            raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
+    if not quiet:
+        print("\n".join(summary_lines(run)))
+
+
+def _selections(parts):
+    """Each segment's selection, whether they were given one by one or with semicolons between them."""
+    selections = [selection.strip() for text in parts or [] for selection in text.split(";")]
+    return [selection for selection in selections if selection] or None
+
+
+def _plain(settings):
+    return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}

@@ -1,0 +1,65 @@
+"""``atomdrgn inspect``"""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from ..errors import InputError
+from .failures import command
+from .options import (
+    MODEL,
+    AllowMissingCtf,
+    Box,
+    DataFolder,
+    Debug,
+    InvertContrast,
+    MapFile,
+    Origin,
+    Particles,
+    Quiet,
+    Threads,
+    TiltSeries,
+    Tomograms,
+)
+from .progress import progress
+
+
+@command
+def inspect(
+    particles: Particles,
+    against: Annotated[Path | None, Option(
+        metavar="BASE", rich_help_panel=MODEL, show_default=False,
+        help="A structure, to see how well it explains the images at their poses.")] = None,
+    map_file: MapFile = None,
+    origin: Origin = None,
+    box: Box = None,
+    data_folder: DataFolder = None,
+    invert_contrast: InvertContrast = None,
+    tilt_series: TiltSeries = False,
+    tomograms: Tomograms = None,
+    allow_missing_ctf: AllowMissingCtf = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+):
+    """Say what a particle file holds, and whether poses, contrast and hand fit a structure.
+
+    [bold]Examples[/bold]
+
+        atomdrgn inspect particles.star
+        atomdrgn inspect particles.star --against base.pdb --map consensus.mrc
+    """
+    if against is None and (map_file is not None or origin is not None):
+        raise InputError("--map and --origin say where a structure stands: give the structure with --against")
+    from ..inspection import inspect as inspect_particles
+    from ..particles.reading import read_particles
+    from .setup import read_model, use_threads
+
+    use_threads(threads)
+    structure = None if against is None else read_model(against, map_file=map_file, origin=origin)[0]
+    stack = read_particles(particles, box=box, data_folder=data_folder, invert_contrast=invert_contrast, tilt_series=tilt_series,
+                           tomograms=tomograms, allow_missing_ctf=allow_missing_ctf)
+    with progress(quiet=quiet) as reporter:
+        inspection = inspect_particles(stack, structure, reporter=reporter)
+    print("\n".join(inspection.lines()))

@@ -1,0 +1,102 @@
+"""Reporters for people: a moving bar on a terminal, a plain line now and then elsewhere. Both speak on standard error."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..reporting import Reporter
+
+QUIET_SECONDS = 60      # between the lines of a long task, where there is no terminal
+
+
+@contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Reporter]:
+    """The reporter that suits standard error: a bar on a terminal, plain lines elsewhere, nothing where `quiet`."""
+    if quiet:
+        yield Reporter()
+    elif sys.stderr.isatty():
+        reporter = BarReporter()
+        try:
+            yield reporter
+        finally:
+            reporter.close()
+    else:
+        yield PlainReporter()
+
+
+class PlainReporter(Reporter):
+    """Prints results on the way, and once a minute how far a task is."""
+
+    def start(self, title: str, total: int) -> None:
+        self.title, self.total, self.done = title, total, 0
+        self.started = self.said = time.monotonic()
+
+    def advance(self, steps: int = 1) -> None:
+        self.done += steps
+        now = time.monotonic()
+        if now - self.said > QUIET_SECONDS and self.done < self.total:
+            self.said = now
+            left = (now - self.started) * (self.total - self.done) / max(self.done, 1)
+            self.say(f"{self.title}: {self.done:,} of {self.total:,}, {duration(left)} left")
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class BarReporter(Reporter):
+    """Shows a bar with rate and time left, which leaves the screen when the task ends."""
+
+    def __init__(self):
+        self.bar = None
+
+    def start(self, title: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.close()
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _rate_column(), TimeRemainingColumn()
+        self.bar = Progress(*columns, TextColumn("left"), console=Console(stderr=True), transient=True)
+        self.task = self.bar.add_task(title, total=total)
+        self.bar.start()
+
+    def advance(self, steps: int = 1) -> None:
+        if self.bar is not None:
+            self.bar.advance(self.task, steps)
+
+    def finish(self) -> None:
+        self.close()
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)      # a bar that is on the screen moves down by itself
+
+    def close(self) -> None:
+        """Take the bar from the screen, also when a task ends early."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def _rate_column():
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class RateColumn(ProgressColumn):
+        """Steps a second, or seconds a step where they are slow."""
+
+        def render(self, task):
+            speed = task.finished_speed or task.speed
+            if not speed:
+                return Text("")
+            return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
+
+    return RateColumn()
+
+
+def duration(seconds: float) -> str:
+    """A time in words, such as "42 s" or "12 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

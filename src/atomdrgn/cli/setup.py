@@ -1,0 +1,34 @@
+"""What commands do before their own work: threads, and a model in the frame of the poses."""
+
+from ..errors import InputError
+
+
+def use_threads(count: int | None) -> None:
+    """Let torch use this many threads; all cores where `count` is None."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)
+
+
+def read_model(path, *, map_file=None, origin: str | None = None):
+    """The structure in the frame of the poses, and where that frame's origin was (xyz, A), or None where it was left in place."""
+    from ..io.mrc import read_header
+    from ..structure.atoms import read_structure
+    from ..structure.placement import centre_of_map, place
+
+    if map_file is not None and origin is not None:
+        raise InputError("--map and --origin both say where the box centre is: give one of them")
+    structure = read_structure(path)
+    if map_file is None and origin is None:
+        return structure, None
+    centre = _three_numbers(origin) if map_file is None else centre_of_map(read_header(map_file)).tolist()
+    return place(structure, centre), centre
+
+
+def _three_numbers(text):
+    try:
+        x, y, z = (float(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(f"--origin {text}: expected three numbers in A, such as 120,120,120") from None
+    return [x, y, z]

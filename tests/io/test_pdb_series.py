@@ -1,0 +1,44 @@
+"""Coordinates put into a PDB file's text are those that the careful writer writes."""
+
+import numpy as np
+import pytest
+
+from atomdrgn import read_structure, write_structure
+from atomdrgn.io.pdb_series import PdbSeries, fixed_point
+from molecules import atom_line, helix, write_pdb
+
+
+@pytest.mark.parametrize("value", [0.0, 0.001, -0.001, 0.9996, -0.5, 9.999, -9.999, 10.0, -10.0, -123.456, 1234.5, 9999.999,
+                                   -999.999])
+def test_numbers_are_written_as_by_c(value):
+    assert fixed_point(np.array([value])).tobytes() == b"%8.3f" % value
+
+
+def test_many_numbers_are_written_as_by_c():
+    values = np.random.default_rng(0).uniform(-999, 9999, (200, 3)).round(3)
+    written = fixed_point(values)
+    assert written.shape == (200, 3, 8)
+    assert [row.tobytes() for row in written.reshape(-1, 8)] == [b"%8.3f" % value for value in values.ravel()]
+
+
+def test_zero_has_no_sign():
+    assert fixed_point(np.array([-0.0001])).tobytes() == b"   0.000"
+
+
+def test_only_coordinates_differ_from_the_careful_writer(tmp_path):
+    """Ends of chains, alternative locations, insertion codes and ions stay as they are."""
+    odd = [atom_line(90, "CA", "SER", "A", 82, (9, 9, 9), icode="B"),
+           atom_line(91, "ZN", "ZN", "A", 99, (0, 0, 0), element="ZN", record="HETATM"),
+           atom_line(92, "CB", "ALA", "B", 1, (1, 2, 3), altloc="A"), atom_line(93, "CB", "ALA", "B", 1, (1, 2, 4), altloc="B")]
+    structure = read_structure(write_pdb(tmp_path / "odd.pdb", helix("A", 9), odd[:2], odd[2:]))
+    write_structure(structure, tmp_path / "base.pdb")
+    moved = (structure.position.double() * 9.1 - 77).round(decimals=3)
+    write_structure(structure, tmp_path / "moved.pdb", position=moved)
+    series = PdbSeries((tmp_path / "base.pdb").read_bytes())
+    assert series.with_coordinates(moved.numpy()) == (tmp_path / "moved.pdb").read_bytes()
+
+
+def test_anisotropic_b_factors_are_left_out():
+    text = b"ATOM      1  CA  ALA A   1       1.000   2.000   3.000\nANISOU    1  CA  ALA A   1     1     2     3\nEND\n"
+    assert PdbSeries(text).with_coordinates(np.array([[4.0, 5.0, -6.0]])) \
+        == b"ATOM      1  CA  ALA A   1       4.000   5.000  -6.000\nEND\n"
