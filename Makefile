@@ -1,0 +1,31 @@
+# make demo    simulate particles of adenylate kinase, fit them, export the structures, compare with the truth
+# make test    the linter and all tests
+# Both set up everything they need in .venv, once; PYTHON=... chooses the interpreter.
+
+VENV := .venv
+PYTHON ?= python3 python3.13 python3.12 python3.11 python
+
+.PHONY: demo test clean
+
+demo: $(VENV)/installed
+	$(VENV)/bin/python examples/demo.py demo
+
+test: $(VENV)/installed
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m pytest
+
+# anew only where the dependencies have changed: the package itself is installed in place
+$(VENV)/installed: pyproject.toml constraints.txt
+	@for python in $(PYTHON); do \
+	  if $$python -c 'import ensurepip, venv, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "found no Python 3.11 or newer with venv (tried: $(PYTHON)); install one, or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; \
+	fi; \
+	echo "installing into $(VENV) with $$($$found --version)"; \
+	$$found -m venv --clear $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo
