@@ -1,6 +1,7 @@
 """The command line: one file a command, each of which calls one function of the package with the same arguments."""
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -15,7 +16,7 @@ app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(inspect)
 
 
-def _print_version(wanted: bool):
+def _print_version(wanted: bool | None):
     if wanted:
         from .. import __version__
 
@@ -24,7 +25,8 @@ def _print_version(wanted: bool):
 
 
 @app.callback()
-def atomdrgn(version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version.")):
+def atomdrgn(version: Annotated[bool | None, typer.Option(
+        "--version", callback=_print_version, is_eager=True, help="Print the version.")] = None):
     """An atomic structure for every particle of a cryo-EM data set, from a base structure and particle images with poses.
 
     [bold]Examples[/bold]

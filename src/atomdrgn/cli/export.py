@@ -27,7 +27,7 @@ def export(
     run: Annotated[Path, Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written.")],
     out: Annotated[Path, Option("--out", "-o", metavar="DIR", show_default=False, help="Folder for the structures.")],
     format: Annotated[Format, Option(
-        "--format", "-f",
+        "--format", "-f", metavar="pdb|mmcif|bcif|dcd|xtc",
         help="One file a particle (pdb, mmcif, bcif), or one trajectory (dcd, xtc) with a reference structure.")] = Format.dcd,
     particles: Annotated[str | None, Option(
         metavar="LIST", show_default="all",

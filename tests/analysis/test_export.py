@@ -1,0 +1,131 @@
+"""Exported files hold every atom of the particles that were asked for, in order, and replace nothing unasked."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from biotite.structure.io.dcd import DCDFile
+from biotite.structure.io.xtc import XTCFile
+
+from atomdrgn import Reporter, export, read_structure
+from atomdrgn.errors import InputError, OutputExistsError
+from atomdrgn.run import Run
+from molecules import atom_line, helix, write_pdb
+
+
+def run_of(structure, n):
+    """A run whose particle i is the structure moved by i A along x, and turned upside down where i is odd."""
+    class Moved(Run):
+        n_particles = n
+
+        def __init__(self):
+            pass
+
+        def atoms(self, particles):
+            number = torch.as_tensor(list(particles)).float()[:, None, None]
+            sign = torch.where(number % 2 == 1, -1.0, 1.0)
+            return (sign * structure.position + number * torch.tensor([1.0, 0.0, 0.0])).float()
+
+    Moved.structure = structure
+    return Moved()
+
+
+@pytest.fixture
+def run(tmp_path):
+    ligand = [atom_line(80, "ZN", "ZN", "B", 99, (1, 2, 3), element="ZN", record="HETATM")]
+    return run_of(read_structure(write_pdb(tmp_path / "base.pdb", helix("A", 6), helix("B", 5, start=(9, 0, 0)), ligand)), 11)
+
+
+@pytest.mark.parametrize("format, reader, tolerance", [("dcd", DCDFile, 1e-6), ("xtc", XTCFile, 6e-3)])
+def test_a_trajectory_has_a_frame_a_particle(run, tmp_path, format, reader, tolerance):
+    written = export(run, tmp_path / "out", format=format)
+    frames = reader.read(written.path).get_coord()
+    assert written.count == 11 and sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"ensemble.{format}", "reference.pdb"]
+    np.testing.assert_allclose(frames, run.atoms(range(11)).numpy(), atol=tolerance)
+    reference = read_structure(written.reference)
+    assert len(reference) == len(run.structure) and reference.atom_name.tolist() == run.structure.atom_name.tolist()
+
+
+@pytest.mark.parametrize("format, ending", [("pdb", "pdb"), ("mmcif", "cif"), ("bcif", "bcif")])
+def test_a_file_a_particle_is_named_by_its_number(run, tmp_path, format, ending):
+    written = export(run, tmp_path / "out", format=format, particles=[10, 3, 4])
+    assert written.count == 3 and sorted(p.name for p in written.path.iterdir()) == [f"{i:06d}.{ending}" for i in (3, 4, 10)]
+    for number in (3, 4, 10):
+        structure = read_structure(written.path / f"{number:06d}.{ending}")
+        torch.testing.assert_close(structure.position, run.atoms([number])[0], atol=5.1e-4, rtol=0)
+        assert structure.chain.tolist() == run.structure.chain.tolist()
+
+
+def test_frames_stand_in_the_order_of_particles_whatever_the_batches(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("atomdrgn.analysis.export.COORDINATES_AT_A_TIME", 3 * len(run.structure) * 2)
+    written = export(run, tmp_path / "out", particles=[7, 0, 5, 5])
+    np.testing.assert_allclose(DCDFile.read(written.path).get_coord(), run.atoms([0, 5, 7]).numpy(), atol=1e-6)
+
+
+def test_quick_pdb_text_is_the_careful_one(run, tmp_path, monkeypatch):
+    export(run, tmp_path / "quick", format="pdb")
+    monkeypatch.setattr("atomdrgn.analysis.export._fits", lambda position: False)
+    export(run, tmp_path / "careful", format="pdb")
+    for number in range(11):
+        quick, careful = ((tmp_path / name / f"{number:06d}.pdb").read_text() for name in ("quick", "careful"))
+        assert re.sub(r"-0\.000", " 0.000", careful) == quick
+
+
+def test_a_structure_that_pdb_cannot_hold_has_an_mmcif_reference(tmp_path):
+    structure = read_structure(write_pdb(tmp_path / "a.pdb", helix("A", 6)))
+    structure.source[0][0].name = "chain"      # five characters
+    said = []
+
+    class Listening(Reporter):
+        def say(self, text):
+            said.append(text)
+
+    written = export(run_of(structure, 2), tmp_path / "out", reporter=Listening())
+    assert written.reference.name == "reference.cif" and "at most 2 characters" in said[0]
+    assert set(read_structure(written.reference).chain) == {"chain"}
+    with pytest.raises(InputError, match="at most 2 characters"):
+        export(run_of(structure, 2), tmp_path / "single", format="pdb")
+
+
+@pytest.mark.parametrize("format", ["dcd", "pdb"])
+def test_nothing_is_replaced_unasked(run, tmp_path, format):
+    written = export(run, tmp_path / "out", format=format, particles=range(3))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        export(run, tmp_path / "out", format=format)
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert export(run, tmp_path / "out", format=format, overwrite=True).count == 11 and written.count == 3
+
+
+def test_a_full_disk_leaves_nothing_half_done(run, tmp_path, monkeypatch):
+    def full(self, particles):
+        if 4 in particles:
+            raise OSError(28, "No space left on device")
+        return run_atoms(self, particles)
+
+    run_atoms = type(run).atoms
+    monkeypatch.setattr(type(run), "atoms", full)
+    monkeypatch.setattr("atomdrgn.analysis.export.COORDINATES_AT_A_TIME", 1)
+    for format in ("dcd", "pdb"):
+        with pytest.raises(OSError, match="No space left"):
+            export(run, tmp_path / format, format=format)
+    assert [path.name for path in (tmp_path / "dcd").iterdir()] == ["reference.pdb"]
+    assert sorted(path.name for path in (tmp_path / "pdb").iterdir()) == [f"{i:06d}.pdb" for i in range(4)]
+
+
+@pytest.mark.parametrize("settings, says", [
+    ({"format": "gro"}, "format 'gro': choose one of"),
+    ({"particles": [3, 11]}, "no particle 11: the run has the particles 0 to 10"),
+    ({"particles": [-1]}, "no particle -1"),
+    ({"particles": []}, "no particle is chosen"),
+])
+def test_what_makes_no_sense_is_refused(run, tmp_path, settings, says):
+    with pytest.raises(InputError, match=says):
+        export(run, tmp_path / "out", **settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_place_of_the_folder(run, tmp_path):
+    with pytest.raises(OutputExistsError, match="is a file"):
+        export(run, tmp_path / "base.pdb")

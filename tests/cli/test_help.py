@@ -1,0 +1,56 @@
+"""Help is quick, has examples, and knows every option; usage errors are one line."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).parent / "atomdrgn"
+COMMANDS = ["fit", "export", "inspect"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_answers_at_once_with_an_example(arguments):
+    started = time.monotonic()
+    shown = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=True, env={**os.environ, "NO_COLOR": "1"})
+    assert time.monotonic() - started < 2.0      # 0.3 s alone; the machine may be busy
+    assert "Examples" in shown.stdout and "atomdrgn fit" in shown.stdout + "atomdrgn fit" * (arguments[0] == "inspect")
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys\nfrom atomdrgn.cli import main\ntry: main(['fit', '--help'])\nfinally: print('loaded', *sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "numpy", "scipy", "gemmi", "biotite"} & set(shown.split("loaded")[-1].split())
+
+
+def test_the_version_is_printed(atomdrgn):
+    ended = atomdrgn("--version")
+    assert ended.code == 0 and re.fullmatch(r"atomdrgn \d+\.\d+\.\d+\S*\n", ended.out)
+
+
+def test_the_package_can_be_run_as_a_module():
+    shown = subprocess.run([sys.executable, "-m", "atomdrgn", "--version"], capture_output=True, text=True, check=True)
+    assert shown.stdout.startswith("atomdrgn ")
+
+
+@pytest.mark.parametrize("arguments, says", [
+    (["fit", "a.pdb", "b.star", "--segmnts", "3"], r"No such option: --segmnts.*--segments.*atomdrgn fit --help"),
+    (["fit", "a.pdb"], r"Missing argument.*PARTICLES.*atomdrgn fit --help"),
+    (["fit", "a.pdb", "b.star", "--segments", "many"], r"'--segments'.*integer"),
+    (["export", "run"], r"Missing option '--out'"),
+    (["export", "run", "--out", "x", "--format", "gro"], r"'gro' is not one of"),
+    (["fitt"], r"No such command 'fitt'"),
+])
+def test_usage_errors_are_one_line(atomdrgn, arguments, says):
+    ended = atomdrgn(*arguments)
+    assert ended.code == 2 and ended.out == "" and re.search(says, ended.err) and ended.err.count("\n") == 1
+    assert ended.err.startswith("error: ")
+
+
+@pytest.mark.parametrize("arguments", [[], ["fit"], ["export"], ["inspect"]])
+def test_without_arguments_there_is_help(atomdrgn, arguments):
+    assert "Usage" in atomdrgn(*arguments).out
