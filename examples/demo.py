@@ -22,17 +22,18 @@ from atomdrgn import ImageGrid, Structure, read_structure, simulate_particles
 
 DATA = Path(__file__).parent / "data"
 LID, NMP = (122, 159), (30, 59)      # the two domains that close; the rest is the core
-PARTICLES, GRID, SNR = 800, ImageGrid(64, 1.8), 0.1
+GRID, SNR = ImageGrid(64, 1.8), 0.1
 
 
-def main():
-    out = Path(sys.argv[1] if len(sys.argv) > 1 else "demo")
+def main(out, particles=800):
+    """Simulate, fit, export and compare with the truth, all in the folder `out`."""
+    out = Path(out)
     shutil.rmtree(out, ignore_errors=True)
     started = time.monotonic()
     closed, path = adenylate_kinase()
-    closing = np.random.default_rng(0).uniform(0, 1, PARTICLES)      # 0: as in 4AKE, open; 1: as in 1AKE, closed
+    closing = np.random.default_rng(0).uniform(0, 1, particles)      # 0: as in 4AKE, open; 1: as in 1AKE, closed
     conformations = np.stack([path(s) for s in closing])
-    print(f"making {PARTICLES} images of {GRID.box_size} x {GRID.box_size} pixels, signal-to-noise ratio {SNR}", flush=True)
+    print(f"making {particles} images of {GRID.box_size} x {GRID.box_size} pixels, signal-to-noise ratio {SNR}", flush=True)
     star = simulate_particles(closed, torch.tensor(conformations, dtype=torch.float32), out, grid=GRID, snr=SNR,
                               truth={"closing": closing})
     run("atomdrgn", "fit", out / "base.pdb", star, "--segments", "12", "--out", out / "particles.fit")
@@ -127,4 +128,4 @@ def trace_rmsd(position, true):
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2] or ["demo"])

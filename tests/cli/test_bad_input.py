@@ -116,6 +116,13 @@ def test_settings_that_make_no_sense(atomdrgn, folder, more, says):
     assert refused(fit(atomdrgn, *more), says)
 
 
+def test_warnings_are_one_line_each(atomdrgn, folder):
+    model = (folder / "base.pdb").read_text().replace("END", "")
+    (folder / "two.pdb").write_text(f"MODEL 1\n{model}ENDMDL\nMODEL 2\n{model}ENDMDL\nEND\n")
+    ended = fit(atomdrgn, "--fixed", "Z", base="two.pdb")
+    assert refused(ended, "no chain 'Z'") and "warning: two.pdb: holds 2 models; the first is used\n" in ended.err
+
+
 def test_inspect_needs_a_structure_to_place(atomdrgn, folder):
     assert refused(atomdrgn("inspect", "particles.star", "--origin", "0,0,0"), "--against")
 

@@ -38,8 +38,10 @@ def export(
 ):
     """Write the structure of every particle, all atoms.
 
-    Single files are named by particle, DIR/000000.pdb and so on. A trajectory is DIR/ensemble.dcd (or .xtc), one frame a particle
-    in their order, and DIR/reference.pdb names its atoms. Coordinates are in the frame of the poses: the box centre is (0, 0, 0).
+    Single files are named by particle, DIR/000000.pdb and so on. A trajectory
+    is DIR/ensemble.dcd (or .xtc), one frame a particle in their order, and
+    DIR/reference.pdb names its atoms. Coordinates are in the frame of the
+    poses: the box centre is (0, 0, 0).
 
     [bold]Examples[/bold]
 

@@ -67,10 +67,11 @@ def fit(
 ):
     """A structure for every particle: fit the motions of a base structure to particle images with known poses.
 
-    The result is a folder: the latent of each particle with its error, the motions, tables and a summary. Write the structures
-    themselves with [bold]atomdrgn export[/bold].
+    The result is a folder: the latent of each particle with its error, the
+    motions, tables and a summary. [bold]atomdrgn export[/bold] writes the structures.
 
-    Poses turn about the box centre of the consensus map. A model that fits that map stands in the map's frame: give the map.
+    Poses turn about the box centre of the consensus map. A model that fits
+    that map stands in the map's frame: give the map.
 
     [bold]Examples[/bold]
 

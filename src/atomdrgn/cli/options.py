@@ -37,5 +37,5 @@ AllowMissingCtf = Annotated[bool, Option(
     help="Accept a file without CTF columns, for images that were made without a CTF.")]
 
 Threads = Annotated[int | None, Option(metavar="N", rich_help_panel=GENERAL, show_default="all cores", help="CPU threads.")]
-Quiet = Annotated[bool, Option("--quiet", "-q", rich_help_panel=GENERAL, help="Print warnings and errors only.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", rich_help_panel=GENERAL, help="No progress and no closing summary.")]
 Debug = Annotated[bool, Option("--debug", rich_help_panel=GENERAL, help="Show where an error comes from.")]

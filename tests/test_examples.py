@@ -1,0 +1,49 @@
+"""The examples run as they stand, and their data are what the script beside them makes."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from atomdrgn import read_structure, write_structure
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_the_demo_finds_the_motion(tmp_path, capfd):
+    load(EXAMPLES / "demo.py").main(tmp_path / "demo", particles=200)
+    said = capfd.readouterr().out
+    before, after = re.search(r"trace RMSD: (\S+) A .*, (\S+) A", said).groups()
+    assert all(float(value) > 0.9 for value in re.findall(r"correlation (\S+)", said)), said
+    assert float(after) < 0.6 * float(before), said
+
+
+def test_the_demos_path_joins_the_crystal_structures_without_stretching():
+    demo = load(EXAMPLES / "demo.py")
+    closed, path = demo.adenylate_kinase()
+    opened = read_structure(EXAMPLES / "data" / "4ake.pdb")
+    trace = closed.atom_name == "CA"
+    np.testing.assert_allclose(path(1), closed.position, atol=1e-4)
+    same = opened.position.double().numpy()[demo.same_atoms(closed, opened)]
+    turn, centre, shift = demo.superposition(same, path(0))
+    np.testing.assert_allclose(turn.apply(same - centre) + centre + shift, path(0), atol=1e-3)
+    for closing in np.linspace(0, 1, 9):
+        bond = np.linalg.norm(np.diff(path(closing)[trace], axis=0), axis=1)
+        assert 2.9 < bond.min() and bond.max() < 4.0
+
+
+@pytest.mark.parametrize("name, source", [("1ake", "1ake_chainA.pdb"), ("4ake", "4ake_chainA_H.pdb")])
+def test_example_coordinates_are_made_by_the_script_beside_them(shared, tmp_path, name, source):
+    make_data = load(EXAMPLES / "data" / "make_data.py")
+    write_structure(make_data.heavy_polymer_atoms(shared / "data" / "structures" / source, name), tmp_path / "made.pdb")
+    assert (tmp_path / "made.pdb").read_bytes() == (EXAMPLES / "data" / f"{name}.pdb").read_bytes()
