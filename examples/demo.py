@@ -112,8 +112,9 @@ def report(base: Structure, *, found, true, out, seconds):
     print(f"""
 {out}/particles.star    the images, with base.pdb and truth.npz
 {out}/particles.fit/    the run: latents, motions, tables
-{out}/ensemble/         reference.pdb and ensemble.dcd, one frame a particle; to look at them:
-                       chimerax {out}/ensemble/reference.pdb {out}/ensemble/ensemble.dcd""")
+{out}/ensemble/         reference.pdb and ensemble.dcd, one frame a particle
+
+to look at them: chimerax {out}/ensemble/reference.pdb {out}/ensemble/ensemble.dcd""")
 
 
 def opening(structure: Structure, position, domain):

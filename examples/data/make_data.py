@@ -15,13 +15,14 @@ HERE = Path(__file__).parent
 
 
 def heavy_polymer_atoms(path, name):
-    """Chain A of a structure file without ligands, water and hydrogens, and without what its header says."""
+    """Chain A of a structure file without ligands, water, hydrogens, second conformers, and without what its header says."""
     source = read_structure(path).source
     plain = gemmi.Structure()
     plain.add_model(gemmi.Model(1))
     plain[0].add_chain(source[0]["A"])
     plain.remove_ligands_and_waters()
     plain.remove_hydrogens()
+    plain.remove_alternative_conformations()
     plain.setup_entities()
     plain.name = name
     return structure_from_gemmi(plain, name=name)

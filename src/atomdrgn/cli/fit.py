@@ -93,13 +93,14 @@ def fit(
                "tomograms": tomograms, "allow_missing_ctf": allow_missing_ctf}
     structure, centre = read_model(base, map_file=map_file, origin=origin)
     stack = read_particles(particles, **reading)
-    settings = {"command": command_line(), "base": base, "particles": particles, "map": map_file, "origin": centre, **reading}
+    how = {"base": base, "particles": particles, "map": map_file, "origin": centre, **reading}
+    settings = {"command": command_line(), "reading": {name: str(v) if isinstance(v, Path) else v for name, v in how.items()}}
     out = out or Path(particles.with_suffix(".fit").name)
     with progress(quiet=quiet) as reporter:
         try:
             run = fit_particles(structure, stack, out, segments=segments, beads=beads, temperature=temperature,
                                 parts=_selections(parts), fixed=fixed, resolution=resolution, seed=seed, resume=resume,
-                                overwrite=overwrite, settings=_plain(settings), reporter=reporter)
+                                overwrite=overwrite, settings=settings, reporter=reporter)
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
@@ -111,7 +112,3 @@ def _selections(parts):
     """Each segment's selection, whether they were given one by one or with semicolons between them."""
     selections = [selection.strip() for text in parts or [] for selection in text.split(";")]
     return [selection for selection in selections if selection] or None
-
-
-def _plain(settings):
-    return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
