@@ -1,14 +1,23 @@
 """Brightness, bead width and noise: the scales that are shared by many images, measured at the conformations found so far."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from ..likelihood.normal_equations import camera_motion, derivative_images, predict
+from ..physics.disc import FourierDisc
 from ..physics.record import Record
+from .model import FitModel
+from .parallel import in_order
+from .state import FitState
+
+IMAGES_MEASURED = 2000           # of which scales are measured: enough for a spectrum, few enough to be quick
+IMAGES_SPREAD = 256              # of which the power hidden by uncertainty is measured
+NARROWEST = 0.5                  # A, a bead's width
 
 
 @dataclass(frozen=True)
@@ -34,14 +43,21 @@ class ShellSums(Record):
     spread: Float[Tensor, "group shell"]
     spread_count: Float[Tensor, "group shell"]
 
+    @property
+    def hidden(self) -> Float[Tensor, "group shell"]:
+        """Power a coefficient that uncertainty adds to the predictions'."""
+        return self.spread / self.spread_count.clamp_min(1)
+
     def noise(self, gain: Float[Tensor, "shell"]) -> Float[Tensor, "group shell"]:
         """Noise power a coefficient when the prediction is multiplied by `gain`: the residual's, and what uncertainty hides of it.
 
-        A shell that no image of a group reaches gets the nearest finer or coarser one's power.
+        A group of which no image was measured gets the mean of the others.
         """
         residual = self.data2 - 2 * gain * self.prediction_data + gain**2 * self.prediction2
-        power = residual / self.count.clamp_min(1) + gain**2 * self.spread / self.spread_count.clamp_min(1)
-        return power.clamp_min(1e-12 * float(power.max()))
+        power = residual / self.count.clamp_min(1) + gain**2 * self.hidden
+        measured = self.count.sum(1) > 0
+        power[~measured] = power[measured].mean(0)
+        return power.clamp_min(1e-9 * float(power.max()))
 
 
 def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Tensor, "shell"], *,
@@ -58,7 +74,7 @@ def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Ten
         The least that the width may change by (negative: beads may become narrower by this), A^2.
     """
     cross = (sums.prediction_data / noise).sum(0).double()
-    power = (sums.prediction2 / noise).sum(0).double()
+    power = ((sums.prediction2 + sums.hidden * sums.count) / noise).sum(0).double()
 
     def amplitude(width2):
         shape = torch.exp(-2 * math.pi**2 * width2 * k2.double())
@@ -70,3 +86,62 @@ def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Ten
 
     found = minimize_scalar(misfit, bounds=(smallest_width2, 60.0), method="bounded")
     return amplitude(found.x)[1], float(found.x)
+
+
+def calibrate(model: FitModel, state: FitState, disc: FourierDisc, generator: torch.Generator) -> FitState:
+    """The state with brightness, bead width and noise spectrum measured up to the resolution of `disc`."""
+    sums = measure(model, state, disc, generator)
+    k2 = ((torch.arange(sums.count.shape[1]) + 1) / disc.grid.extent) ** 2
+    shell_gain = (sums.prediction_data.sum(0) / (sums.prediction2 + sums.hidden * sums.count).sum(0).clamp_min(1e-20)).clamp_min(0)
+    narrowest = NARROWEST**2 - float((model.beads.sigma**2).min()) - state.width2
+    amplitude, width2 = fit_gain(sums, sums.noise(shell_gain), k2, smallest_width2=narrowest)
+    gain = amplitude * torch.exp(-2 * math.pi**2 * width2 * k2)
+    return replace(state, amplitude=state.amplitude * amplitude, width2=state.width2 + width2, spectrum=sums.noise(gain))
+
+
+def measure(model: FitModel, state: FitState, disc: FourierDisc, generator: torch.Generator) -> ShellSums:
+    """Shell sums over a sample of the images at the conformations of `state`, the same share of each noise group."""
+    sample = _sample(model.images.group, IMAGES_MEASURED, generator)
+    for_spread = torch.zeros(len(model.images), dtype=torch.bool)
+    for_spread[sample[_sample(model.images.group[sample], IMAGES_SPREAD, generator)]] = True
+    n_groups, n_shells = int(model.images.group.max()) + 1, int(disc.shell.max()) + 1
+    # prediction and data without the noise divided out, but with the multiplicity's root
+    beads, flat = model.bright_beads(state), model.noise(torch.ones(n_groups, n_shells))
+
+    def of_batch(index):
+        transfer, data = model.whitened(index, disc, flat)
+        transfer = transfer * state.contrast[index, None]
+        pose, latent = model.images.stack.pose[index], state.latent[model.particle[index]]
+        prediction = predict(model.deformation, beads, latent, pose=pose, disc=disc) * transfer[:, None]
+        held = (transfer != 0) * disc.multiplicity
+        chosen = for_spread[index]
+        hidden = torch.zeros_like(transfer)
+        if state.step and chosen.any():
+            hidden[chosen] = _hidden_power(model, state, index[chosen], disc=disc, transfer=transfer[chosen], beads=beads)
+        terms = (held, data.square().sum(1), (prediction * data).sum(1), prediction.square().sum(1), hidden, held * chosen[:, None])
+        return [term.new_zeros(len(index), n_shells).index_add_(1, disc.shell, term) for term in terms]
+
+    sums = [torch.zeros(n_groups, n_shells) for _ in range(6)]
+    batches = model.batches(disc, sample)
+    for index, terms in zip(batches, in_order(of_batch, batches), strict=True):
+        for total, term in zip(sums, terms, strict=True):
+            total.index_add_(0, model.images.group[index], term)
+    return ShellSums(*sums)
+
+
+def _sample(group, count, generator):
+    """Indices of about `count` images, the first of a shuffle of each group, in file order."""
+    shuffled = torch.randperm(len(group), generator=generator)
+    by_group = shuffled[torch.argsort(group[shuffled], stable=True)]
+    size = torch.bincount(group)
+    place = torch.arange(len(group)) - torch.repeat_interleave(size.cumsum(0) - size, size)
+    return by_group[place < max(1, count // len(size))].sort().values
+
+
+def _hidden_power(model, state, index, *, disc, transfer, beads):
+    """Power that the uncertainty of each conformation adds to a coefficient: (batch, frequency)."""
+    latent, pose = state.latent[model.particle[index]], model.images.stack.pose[index]
+    _, derivative = derivative_images(model.deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
+    change = camera_motion(model.deformation, latent, pose)
+    directions = (change @ state.population.root.unflatten(0, (-1, 6))).flatten(1, 2) @ torch.linalg.cholesky(state.uncertainty[model.particle[index]])
+    return (directions.transpose(1, 2) @ derivative.flatten(1, 2).flatten(2)).square().sum(1).unflatten(1, (2, -1)).sum(1)

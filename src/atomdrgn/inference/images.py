@@ -46,15 +46,15 @@ class FourierImages:
         if 8 * len(self) * len(self.disc) > LARGEST_IN_MEMORY:
             logger.info("%d images of %d coefficients are read from disk in every pass", len(self), len(self.disc))
             return
-        kept = torch.empty(len(self), len(self.disc), 2)
+        kept = torch.empty(len(self), 2, len(self.disc))
         for start in progress(range(0, len(self), READ_AT_ONCE)):
             kept[start:start + READ_AT_ONCE] = self._read(torch.arange(start, min(start + READ_AT_ONCE, len(self))))
         self.kept = kept
 
     def _read(self, index):
-        return torch.view_as_real(self.disc.coefficients(self.stack.read(index)))
+        return torch.view_as_real(self.disc.coefficients(self.stack.read(index))).movedim(-1, -2)
 
-    def coefficients(self, index: Int[Tensor, "batch"], disc: FourierDisc) -> Float[Tensor, "batch frequency 2"]:
+    def coefficients(self, index: Int[Tensor, "batch"], disc: FourierDisc) -> Float[Tensor, "batch 2 frequency"]:
         """Of some images, on this disc or a coarser one."""
         whole = self._read(index) if self.kept is None else self.kept[index]
-        return whole[:, :len(disc)]
+        return whole[..., :len(disc)]

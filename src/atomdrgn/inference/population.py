@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..physics.record import Record
+from .parallel import in_order
 
 logger = logging.getLogger(__name__)
 CHUNK = 256      # particles whose matrices are inverted together
@@ -95,9 +96,13 @@ def moments(matrix: Float[Tensor, "particle latent latent"], target: Float[Tenso
     """The expectation step, summed over particles."""
     rank = population.root.shape[1]
     total = [population.mean.new_zeros(shape, dtype=torch.float64) for shape in ((), (rank,), (rank, rank), ())]
-    for start in range(0, len(matrix), CHUNK):
+
+    def of_chunk(start):
         mean, covariance, evidence = whitened_posterior(matrix[start:start + CHUNK], target[start:start + CHUNK], population)
-        for sum_, term in zip(total, (len(mean), mean.sum(0), covariance.sum(0) + mean.T @ mean, evidence.sum()), strict=True):
+        return len(mean), mean.sum(0), covariance.sum(0) + mean.T @ mean, evidence.sum()
+
+    for terms in in_order(of_chunk, range(0, len(matrix), CHUNK)):
+        for sum_, term in zip(total, terms, strict=True):
             sum_ += term
     return Moments(*total)
 
@@ -174,9 +179,10 @@ def _population(coordinates, basis):
 
 def posterior(matrix: Float[Tensor, "particle latent latent"], target: Float[Tensor, "particle latent"], population: Population) -> Posterior:
     """Each particle's mean and covariance given its images and the population."""
-    means, covariances = [], []
-    for start in range(0, len(matrix), CHUNK):
+
+    def of_chunk(start):
         mean, covariance, _ = whitened_posterior(matrix[start:start + CHUNK], target[start:start + CHUNK], population)
-        means.append(population.mean + mean @ population.root.T)
-        covariances.append(covariance)
+        return population.mean + mean @ population.root.T, covariance
+
+    means, covariances = zip(*in_order(of_chunk, range(0, len(matrix), CHUNK)), strict=True)
     return Posterior(torch.cat(means), torch.cat(covariances))

@@ -32,8 +32,8 @@ class Noise:
     group: Int[Tensor, "image"]
     premultiplied: Tensor
 
-    def whiten(self, coefficient: Float[Tensor, "batch frequency 2"], ctf: CTF, index: Int[Tensor, "batch"], *,
-               disc: FourierDisc) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch frequency 2"]]:
+    def whiten(self, coefficient: Float[Tensor, "batch 2 frequency"], ctf: CTF, index: Int[Tensor, "batch"], *,
+               disc: FourierDisc) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch 2 frequency"]]:
         """What to multiply a prediction by, and the image, so that their difference is white with unit variance.
 
         Sums over the disc then stand for sums over the whole Fourier plane: each term holds the root of its multiplicity.
@@ -41,7 +41,7 @@ class Noise:
 
         Parameters
         ----------
-        coefficient : (batch, frequency, 2)
+        coefficient : (batch, 2, frequency)
             Of the images.
         ctf : CTF
             Of the images, (batch,).
@@ -53,7 +53,7 @@ class Noise:
         Returns
         -------
         transfer : (batch, frequency)
-        data : (batch, frequency, 2)
+        data : (batch, 2, frequency)
         """
         oscillation = ctf.oscillation(disc.kx, disc.ky)
         root = (disc.multiplicity / self.spectrum[self.group[index]][:, disc.shell]).sqrt()
@@ -61,7 +61,7 @@ class Noise:
         held = ~undo | (oscillation.abs() > SMALLEST_CTF)
         root = root * held
         divisor = torch.where(undo & held, oscillation, 1.0)
-        return oscillation * ctf.envelope(disc.kx, disc.ky) * root, coefficient * (root / divisor)[..., None]
+        return oscillation * ctf.envelope(disc.kx, disc.ky) * root, coefficient * (root / divisor)[:, None]
 
 
 def noise_groups(optics_group: Int[Tensor, "image"], tilt: Int[Tensor, "image"]) -> Int[Tensor, "image"]:

@@ -56,35 +56,43 @@ class ImageProducts(Record):
     prediction_data: Float[Tensor, "*batch"]
     data2: Float[Tensor, "*batch"]
 
-    def contrast(self, prior_sd: float) -> Float[Tensor, "*batch"]:
-        """The likeliest strength of the signal in each image, with prior N(1, prior_sd^2)."""
-        precision = prior_sd**-2
-        return (self.prediction_data + precision) / (self.prediction2 + precision)
+    def contrast(self, prior_sd: float, hidden: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """Strength of the signal in each image and its standard deviation, with prior N(1, prior_sd^2).
 
-    def normal_equations(self, contrast_sd: float) -> NormalEquations:
+        Parameters
+        ----------
+        prior_sd : float
+            Of the contrast over images.
+        hidden : (*batch,)
+            Power that the conformation's uncertainty adds to the prediction's. Without it a conformation that was fitted to
+            the image's own noise would seem to be a brighter signal.
+        """
+        precision = prior_sd**-2
+        spread = self.prediction2 + hidden + precision
+        return (self.prediction_data + precision) / spread, spread**-0.5
+
+    def normal_equations(self, contrast_sd: float, hidden: Float[Tensor, "*batch"]) -> NormalEquations:
         """For the motion alone, with each image's contrast fitted and its uncertainty taken out of the matrix (Schur complement)."""
-        contrast, precision = self.contrast(contrast_sd), contrast_sd**-2
-        chi2 = self.data2 - 2 * contrast * self.prediction_data + contrast**2 * self.prediction2 + precision * (contrast - 1) ** 2
+        contrast, sd = self.contrast(contrast_sd, hidden)
+        chi2 = self.data2 - 2 * contrast * self.prediction_data + contrast**2 * self.prediction2 + ((contrast - 1) / contrast_sd) ** 2
         c = contrast[..., None]
         gradient = c * (self.with_data - c * self.with_prediction)
         # the mixed second derivative with contrast, at the fitted contrast, in Gauss-Newton's approximation
-        mixed = c * self.with_prediction
-        spread = (self.prediction2 + precision)[..., None, None]
-        matrix = (c * c)[..., None] * self.matrix - mixed[..., :, None] * mixed[..., None, :] / spread
-        return NormalEquations(matrix, gradient, chi2)
+        mixed = (c * sd[..., None]) * self.with_prediction
+        return NormalEquations((c * c)[..., None] * self.matrix - mixed[..., :, None] * mixed[..., None, :], gradient, chi2)
 
 
 def predict(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
-            pose: Pose, disc: FourierDisc) -> Float[Tensor, "batch frequency 2"]:
+            pose: Pose, disc: FourierDisc) -> Float[Tensor, "batch 2 frequency"]:
     """Fourier coefficients of the noise-free image before the CTF, at the conformation that a latent decodes to."""
     conformation = deformation.conformation(latent)
     weight = (beads.amplitude * conformation.occupancy)[..., None]
     return bead_transform(pose.apply(conformation.position), beads.sigma, disc, weight=weight)[:, 0, 0]
 
 
-def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
-                      pose: Pose, disc: FourierDisc) -> tuple[Float[Tensor, "batch frequency 2"], Float[Tensor, "batch free 5 frequency 2"]]:
-    """The prediction of :func:`predict`, and how it changes with each free segment's motion in the camera's frame.
+def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *, pose: Pose, disc: FourierDisc,
+                      transfer: Float[Tensor, "batch frequency"]) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch free 5 2 frequency"]]:
+    """The prediction of :func:`predict` times a transfer function, and how it changes with each free segment's motion in the camera's frame.
 
     The five motions are shifts along the camera's x and y (per A) and turns about its x, y and z (per rad) about the segment's
     centroid as it stands; a shift along z changes nothing.
@@ -98,16 +106,24 @@ def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent:
     amplitude = (beads.amplitude * conformation.occupancy)[:, members.bead] * members.weight
     field = amplitude[..., None] * torch.cat([torch.ones_like(arm[..., :1]), arm], -1)
     transform = bead_transform(camera, beads.sigma[members.bead], disc, weight=field, parts=members.parts(deformation.n_segments))
-    prediction = transform[:, :, 0].sum(1)
-    transform = transform[:, deformation.free]
-    mass, arm_x, arm_y, arm_z = transform.unbind(2)
-    kx, ky = disc.kx[:, None], disc.ky[:, None]
-    along = torch.stack([kx * mass, ky * mass, -ky * arm_z, kx * arm_z, ky * arm_x - kx * arm_y], 2)
-    return prediction, 2 * torch.pi * torch.stack([along[..., 1], -along[..., 0]], -1)      # times -i
+    prediction = transform[:, :, 0].sum(1) * transfer[:, None]
+    if len(deformation.free) < deformation.n_segments:
+        transform = transform[:, deformation.free]
+    derivative = torch.empty(*transform.shape[:2], 5, 2, len(disc), dtype=transform.dtype, device=transform.device)
+    along_x, along_y = (2 * torch.pi * k * transfer[:, None] for k in (disc.kx, disc.ky))
+    # times -i: what was imaginary becomes real, what was real becomes minus imaginary
+    for part, other, sign in ((0, 1, 1.0), (1, 0, -1.0)):
+        mass, arm_x, arm_y, arm_z = transform[:, :, :, other].unbind(2)
+        torch.mul(mass, sign * along_x, out=derivative[:, :, 0, part])
+        torch.mul(mass, sign * along_y, out=derivative[:, :, 1, part])
+        torch.mul(arm_z, -sign * along_y, out=derivative[:, :, 2, part])
+        torch.mul(arm_z, sign * along_x, out=derivative[:, :, 3, part])
+        torch.mul(arm_x, sign * along_y, out=derivative[:, :, 4, part]).addcmul_(arm_y, -sign * along_x)
+    return prediction, derivative
 
 
 def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *, pose: Pose, disc: FourierDisc,
-                   transfer: Float[Tensor, "batch frequency"], data: Float[Tensor, "batch frequency 2"]) -> ImageProducts:
+                   transfer: Float[Tensor, "batch frequency"], data: Float[Tensor, "batch 2 frequency"]) -> ImageProducts:
     """Inner products from which the normal equations of each image are made.
 
     Parameters
@@ -116,24 +132,24 @@ def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Fl
         As in :func:`derivative_images`.
     transfer : (batch, frequency)
         What the prediction is multiplied by so that it meets `data`: the CTF over the noise's amplitude, with the root of the multiplicity.
-    data : (batch, frequency, 2)
+    data : (batch, 2, frequency)
         Whitened coefficients of the images.
     """
-    prediction, derivative = derivative_images(deformation, beads, latent, pose=pose, disc=disc)
-    rows = torch.cat([derivative.flatten(1, 2), prediction[:, None]], 1) * transfer[:, None, :, None]
-    rows = torch.cat([rows, data[:, None]], 1).flatten(-2)
-    product = rows @ rows.transpose(-1, -2)
-    change = _camera_motion(deformation, latent, pose)
-    n = product.shape[-1] - 2
+    prediction, derivative = derivative_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
+    rows, seen = derivative.flatten(-2).flatten(1, 2), torch.stack([prediction, data], 1).flatten(-2)
+    product = torch.cat([rows @ rows.transpose(-1, -2), rows @ seen.transpose(-1, -2)], -1)
+    among = seen @ seen.transpose(-1, -2)
+    change = camera_motion(deformation, latent, pose)
+    n = product.shape[1]
     free = change.shape[1]
-    left = change.transpose(-1, -2) @ product[:, :n].unflatten(1, (free, 5))          # (batch, free, 6, row)
+    left = change.transpose(-1, -2) @ product.unflatten(1, (free, 5))          # (batch, free, 6, row)
     left = left.flatten(1, 2)
     matrix = (left[..., :n].unflatten(-1, (free, 5)).transpose(1, 2) @ change).transpose(1, 2).flatten(2)
     return ImageProducts(matrix=matrix, with_prediction=left[..., n], with_data=left[..., n + 1],
-                         prediction2=product[:, n, n], prediction_data=product[:, n, n + 1], data2=product[:, n + 1, n + 1])
+                         prediction2=among[:, 0, 0], prediction_data=among[:, 0, 1], data2=among[:, 1, 1])
 
 
-def _camera_motion(deformation, latent, pose):
+def camera_motion(deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"], pose: Pose) -> Float[Tensor, "batch free 5 6"]:
     """How the latent moves each free segment in the camera's frame: (batch, free, 5, 6)."""
     turn = pose.rotation[:, None]
     jacobian = deformation.jacobian(latent)

@@ -29,8 +29,8 @@ def _waves(coordinate, sigma, disc: FourierDisc):
 
 
 def bead_transform(position: Float[Tensor, "*batch bead 3"], sigma: Float[Tensor, "bead"], disc: FourierDisc, *,
-                   weight: Float[Tensor, "*batch bead field"], parts: list[slice] | None = None) -> Float[Tensor, "*batch part field frequency 2"]:
-    """Fourier coefficients of fields of Gaussian beads, summed over each part; last axis real, imaginary.
+                   weight: Float[Tensor, "*batch bead field"], parts: list[slice] | None = None) -> Float[Tensor, "*batch part field 2 frequency"]:
+    """Fourier coefficients of fields of Gaussian beads, summed over each part, real and imaginary parts apart.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def bead_transform(position: Float[Tensor, "*batch bead 3"], sigma: Float[Tensor
 
     Returns
     -------
-    (*batch, part, field, frequency, 2)
+    (*batch, part, field, 2, frequency)
         Scaled like :meth:`FourierDisc.coefficients` of the image of :func:`atomdrgn.project_beads`.
     """
     batch, n_field = position.shape[:-2], weight.shape[-1]
@@ -56,13 +56,15 @@ def bead_transform(position: Float[Tensor, "*batch bead 3"], sigma: Float[Tensor
     along_x = _waves(position[..., 0], sigma, disc)
     along_y = _waves(position[..., 1], sigma, disc)
     pick, sign = _picks(disc, n_field), torch.where(disc.y_index < 0, -1.0, 1.0).to(position)
-    transforms = []
-    for part in parts or [slice(None)]:
+    parts = parts or [slice(None)]
+    out = position.new_empty(len(position), len(parts), n_field, 2, len(disc))
+    for number, part in enumerate(parts):
         right = (weight[:, part, :, None] * along_y[:, part, None, :]).flatten(-2)
         product = (along_x[:, part].transpose(-1, -2) @ right).flatten(1)
         cos_cos, cos_sin, sin_cos, sin_sin = product[:, pick].unflatten(1, (n_field, 4, len(disc))).unbind(2)
-        transforms.append(torch.stack([cos_cos - sign * sin_sin, -sin_cos - sign * cos_sin], -1))
-    return torch.stack(transforms, 1).unflatten(0, batch)
+        torch.addcmul(cos_cos, sign, sin_sin, value=-1, out=out[:, number, :, 0])
+        torch.addcmul(sin_cos, sign, cos_sin, out=out[:, number, :, 1]).neg_()
+    return out.unflatten(0, batch)
 
 
 def _picks(disc, n_field):

@@ -81,12 +81,13 @@ def _count_within(x_index, y_index, radius):
 
 def make_disc(grid: ImageGrid, resolution: float) -> FourierDisc:
     """All coefficients of an image down to `resolution` (A), or to Nyquist where that is coarser."""
-    reach = min(grid.extent / resolution, (grid.box_size - 1) // 2)
-    most = math.floor(reach)
+    nyquist = grid.box_size / 2
+    reach = min(grid.extent / resolution, nyquist)
+    most = min(math.floor(reach), (grid.box_size - 1) // 2)
     y, x = torch.meshgrid(torch.arange(-most, most + 1), torch.arange(0, most + 1), indexing="ij")
     x, y = x.flatten(), y.flatten()
     radius = torch.hypot(x.float(), y.float())
-    keep = (radius <= reach) & (radius > 0)
+    keep = (radius <= reach) & (radius < nyquist) & (radius > 0)
     x, y, radius = x[keep], y[keep], radius[keep]
     order = torch.argsort(radius, stable=True)
     return FourierDisc(grid, max(resolution, grid.extent / reach), x[order], y[order])

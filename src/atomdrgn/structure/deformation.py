@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..physics.record import Record
@@ -117,9 +117,22 @@ class SegmentDeformation:
         out[..., 3:, 3:] = left_jacobian(vector) / radius[:, None, None]
         return out
 
-    def trace_metric(self, trace: Tensor) -> Float[Tensor, "latent latent"]:
-        """Matrix G such that a small latent d moves the trace beads by ``sqrt(d G d)`` A r.m.s."""
-        zero = self.position.new_zeros(self.n_latent)
-        moved = torch.func.jacfwd(lambda latent: self.conformation(latent).position[trace])(zero)     # (trace, 3, latent)
+    def pair_rows(self, latent: Float[Tensor, "batch latent"], i: Int[Tensor, "pair"], j: Int[Tensor, "pair"], *,
+                  direction: Float[Tensor, "batch pair 3"]) -> Float[Tensor, "batch pair latent"]:
+        """How the distance of pairs of beads along given directions changes with the latent: gradients of ``direction . (x_i - x_j)``."""
+        rotation = matrix_from_quaternion(self.motion(latent).rotation)
+
+        def pushed(bead):
+            arm = torch.einsum("bsij,nsj->bnsi", rotation, self.position[bead][:, None] - self.centroid)
+            along = direction[:, :, None].expand_as(arm)
+            share = self.weight[bead][..., None]
+            return torch.cat([share * along, share * torch.linalg.cross(arm, along)], -1)
+
+        rows = (pushed(i) - pushed(j))[:, :, self.free]
+        return torch.einsum("bnfi,bfij->bnfj", rows, self.jacobian(latent)).flatten(2)
+
+    def trace_metric(self, trace: Bool[Tensor, "bead"], latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent latent"]:
+        """Matrix G such that a small step d from a latent moves the trace beads by ``sqrt(d G d)`` A r.m.s."""
+        moved = torch.func.jacfwd(lambda value: self.conformation(value).position[trace])(latent)     # (trace, 3, latent)
         flat = moved.flatten(0, 1)
         return flat.T @ flat / moved.shape[0]

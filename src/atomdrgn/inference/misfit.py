@@ -1,0 +1,54 @@
+"""How badly conformations explain their images."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..likelihood.normal_equations import predict
+from ..physics.disc import FourierDisc
+from .model import FitModel
+from .parallel import in_order
+from .state import FitState
+
+
+def misfits(model: FitModel, state: FitState, disc: FourierDisc, candidates: list[Float[Tensor, "particle latent"]], *,
+            advance=lambda images: None) -> tuple[Float[Tensor, "candidate particle"], Float[Tensor, "particle"]]:
+    """Weighted squares of what each candidate leaves of each particle's images, every image at its likeliest contrast.
+
+    Parameters
+    ----------
+    model, state, disc
+        The fit, its scales and noise, and the frequencies that count.
+    candidates : list of (particle, latent)
+        Conformations to compare.
+    advance : callable
+        Is told the number of images that are done.
+
+    Returns
+    -------
+    (candidate, particle)
+        Minus twice the log-likelihood, the contrast's prior included.
+    (particle,)
+        Numbers of the images that count: what the right conformation leaves on average.
+    """
+    beads, noise = model.bright_beads(state), model.noise(state.spectrum)
+    precision = state.contrast_sd**-2
+
+    def of_batch(index):
+        transfer, data = model.whitened(index, disc, noise)
+        pose, particle = model.images.stack.pose[index], model.particle[index]
+        left = []
+        for candidate in candidates:
+            prediction = predict(model.deformation, beads, candidate[particle], pose=pose, disc=disc) * transfer[:, None]
+            power, cross = prediction.square().sum((1, 2)), (prediction * data).sum((1, 2))
+            contrast = (cross + precision) / (power + precision)
+            left.append(contrast**2 * power - 2 * contrast * cross + precision * (contrast - 1) ** 2)
+        return torch.stack(left) + data.square().sum((1, 2)), ((transfer != 0) * disc.multiplicity).sum(1)
+
+    total, count = torch.zeros(len(candidates), model.n_particles), torch.zeros(model.n_particles)
+    batches = model.batches(disc)
+    for index, (left, numbers) in zip(batches, in_order(of_batch, batches), strict=True):
+        total.index_add_(1, model.particle[index], left)
+        count.index_add_(0, model.particle[index], numbers)
+        advance(len(index))
+    return total, count

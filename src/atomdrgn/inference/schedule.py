@@ -1,0 +1,40 @@
+"""Which resolutions a fit goes through."""
+
+from ..errors import InputError
+from ..physics.grid import ImageGrid
+
+COARSEST = 60.0        # A: where a fit starts, or at a third of a small box
+FINEST = 5.0           # A: one bead a residue says nothing beyond
+STEP = 1.25            # from one resolution to the next
+COARSE_PASSES, FINE_PASSES = 3, 2
+SEARCHES = (0.4, 0.6, 0.8)      # parts of the passes after which the leading motions are looked at widely
+
+
+def finest_resolution(grid: ImageGrid, resolution: float | None = None) -> float:
+    """The resolution a fit ends at, A: the one asked for, else Nyquist's or 5 A, whichever is coarser.
+
+    Raises
+    ------
+    InputError
+        One is asked for that the pixels cannot hold, or that is coarser than the box allows to start from.
+    """
+    if resolution is None:
+        return max(grid.nyquist, FINEST)
+    if not grid.nyquist * 0.999 <= resolution <= grid.extent / 2:
+        raise InputError(f"a resolution of {resolution} A: images of {grid.box_size} pixels of {grid.pixel_size:.4g} A hold "
+                         f"{grid.nyquist:.4g} A (Nyquist) to {grid.extent / 2:.4g} A (half the box)")
+    return resolution
+
+
+def resolutions(grid: ImageGrid, finest: float) -> list[float]:
+    """Resolution of each pass, A: the coarsest repeated, then finer by steps, the finest repeated."""
+    coarsest = max(finest, min(COARSEST, grid.extent / 3))
+    steps = [coarsest] * COARSE_PASSES
+    while steps[-1] / STEP > finest * STEP**0.5:
+        steps.append(steps[-1] / STEP)
+    return steps + [finest] * FINE_PASSES
+
+
+def search_after(passes: list[float]) -> set[int]:
+    """Numbers of the passes (from 1) after which particles are searched for that went astray."""
+    return {round(part * len(passes)) for part in SEARCHES}

@@ -1,0 +1,59 @@
+"""A wide look along the leading motions, for particles that the linear steps have led astray."""
+
+import math
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..physics.disc import FourierDisc
+from ..reporting import Reporter
+from .misfit import misfits
+from .model import FitModel
+from .motions import principal_motions
+from .population import Posterior
+from .state import FitState
+
+MOST_SEARCHED = 3            # motions
+REACH = 2.5                  # standard deviations to both sides
+# A step of the linearised fit reaches about a third of the resolution at the parts that move most, which is about an eighth in
+# r.m.s. over the trace. Motions that are smaller have nothing hidden; grid points lie so far apart.
+STEP = 1 / 8                 # of the resolution
+FEWEST_POINTS, MOST_POINTS = 5, 15
+CLEARLY = 2.0                # log-likelihood by which another place has to be better
+
+
+def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: Reporter) -> tuple[FitState, int]:
+    """The state with particles moved to clearly better places along the leading motions, and their number.
+
+    Places are compared on the span of the leading motions alone: elsewhere a particle has adapted to where it stands.
+    """
+    metric = model.deformation.trace_metric(torch.from_numpy(model.beads.trace), state.population.mean)
+    motions = principal_motions(state.population, Posterior(state.latent, state.uncertainty), metric)
+    sd = motions.variance.sqrt()
+    wide = int((sd[:MOST_SEARCHED] > STEP * disc.resolution).sum())
+    if not wide:
+        return state, 0
+    place, direction = motions.latent[:, :wide].clone(), motions.direction[:, :wide]
+    astray = torch.zeros(model.n_particles, dtype=torch.bool)
+    for axis in range(wide):
+        points = min(MOST_POINTS, max(FEWEST_POINTS, math.ceil(2 * REACH * float(sd[axis]) / (STEP * disc.resolution))))
+        grid = torch.linspace(-REACH, REACH, points) * sd[axis]
+        tried = [place, *(_with_column(place, axis, value) for value in grid)]
+        reporter.start(f"looking widely along motion {axis + 1}", len(model.images))
+        left, _ = misfits(model, state, disc, [state.population.mean + each @ direction.T for each in tried], advance=reporter.advance)
+        reporter.finish()
+        score = -0.5 * left - torch.stack([0.5 * (each / sd[:wide]).square().sum(1) for each in tried])
+        best, which = score.max(0)
+        better = (best > score[0] + CLEARLY) & ((torch.cat([grid[:1], grid])[which] - place[:, axis]).abs() > STEP * disc.resolution)
+        place = torch.where(better[:, None], torch.stack(tried)[which, torch.arange(len(place))], place)
+        astray |= better
+    moved = state.population.mean + place @ direction.T
+    return replace(state, latent=torch.where(astray[:, None], moved, state.latent)), int(astray.sum())
+
+
+def _with_column(place: Float[Tensor, "particle k"], axis: int, value) -> Float[Tensor, "particle k"]:
+    place = place.clone()
+    place[:, axis] = value
+    return place

@@ -1,0 +1,60 @@
+"""Where a fit starts: the motions that the base model's own shape makes likely."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..structure.beads import BeadModel
+from ..structure.contacts import bond_pairs, elastic_pairs
+from ..structure.deformation import SegmentDeformation
+from .population import Population
+
+# Standard deviations of the start, A. What holds a domain to the next is the number of its contacts: with 3 A a contact, a hinge
+# of about ten contacts may turn by some ten degrees and an interface of a hundred hardly moves. A chain stays whole.
+# Poses are known, so that the molecule as a whole moves little. The fit only starts here: the data widen and narrow it.
+CONTACT_SIGMA, BOND_SIGMA, WHOLE_SIGMA, LONGEST_SIGMA = 3.0, 1.0, 1.0, 20.0
+ROWS_AT_ONCE = 20_000
+
+
+def elastic_population(deformation: SegmentDeformation, beads: BeadModel) -> Population:
+    """A Gaussian over motions from an elastic network between the segments: soft hinges are wide, broad interfaces are stiff.
+
+    The low-frequency modes of an elastic network of rigid blocks resemble the motions that proteins make.
+
+    References
+    ----------
+    Tama et al., Proteins 41:1 (2000): rotation-translation of blocks. Atilgan et al., Biophys. J. 80:505 (2001): the network.
+    """
+    n = deformation.n_latent
+    precision = torch.eye(n, dtype=torch.float64) / LONGEST_SIGMA**2
+    for pairs, sigma in ((elastic_pairs(beads), CONTACT_SIGMA), (bond_pairs(beads), BOND_SIGMA)):
+        rows = _strained(deformation, pairs)
+        precision += rows.T @ rows / sigma**2
+    whole = _whole_motion(deformation, beads)
+    precision += whole.T @ whole / WHOLE_SIGMA**2
+    value, vector = torch.linalg.eigh(torch.linalg.inv(precision))
+    return Population(torch.zeros(n), (vector * value.clamp_min(0).sqrt()).float())
+
+
+def _strained(deformation, pairs) -> Float[Tensor, "row latent"]:
+    """Rows of the pairs that some motion can strain: those not wholly in one segment."""
+    overlap = (deformation.weight[pairs[:, 0]] * deformation.weight[pairs[:, 1]]).sum(1)
+    pairs = pairs[overlap < 1]
+    zero = deformation.position.new_zeros(1, deformation.n_latent)
+    rows = []
+    for part in pairs.split(ROWS_AT_ONCE):
+        apart = deformation.position[part[:, 0]] - deformation.position[part[:, 1]]
+        direction = apart / apart.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        rows.append(deformation.pair_rows(zero, part[:, 0], part[:, 1], direction=direction[None])[0].double())
+    return torch.cat(rows) if rows else zero.double()
+
+
+def _whole_motion(deformation, beads) -> Float[Tensor, "6 latent"]:
+    """Mean shift of the molecule and its mean turn (times its radius of gyration), as far as small motions make them."""
+    trace = torch.from_numpy(beads.trace)
+    zero = deformation.position.new_zeros(deformation.n_latent)
+    moved = torch.func.jacfwd(lambda latent: deformation.conformation(latent).position[trace])(zero).double()
+    arm = (deformation.position[trace] - deformation.position[trace].mean(0)).double()
+    inertia = (arm**2).sum() * torch.eye(3, dtype=torch.float64) - arm.T @ arm
+    turn = torch.linalg.solve(inertia, torch.linalg.cross(arm[..., None].expand_as(moved), moved, dim=1).sum(0))
+    return torch.cat([moved.mean(0), turn * arm.norm(dim=-1).square().mean().sqrt()])

@@ -1,0 +1,82 @@
+"""What a fit knows between two passes over the images, and its file."""
+
+import os
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import FileFormatError
+from ..io.whole_file import whole_file
+from .population import Population
+
+
+@dataclass(frozen=True)
+class FitState:
+    """Everything that the next pass starts from.
+
+    Parameters
+    ----------
+    step : int
+        Passes done.
+    latent : (particle, latent)
+        Motions of each particle, A.
+    population : Population
+        Of all of them.
+    uncertainty : (particle, rank, rank)
+        Posterior covariance of each particle in the coordinates of the population's root.
+    spectrum : (group, shell)
+        Noise power, up to the resolution of the last pass.
+    contrast : (image,)
+        Strength of the signal; 1 on average.
+    contrast_sd : float
+        Of the contrast over the images.
+    amplitude, width2 : float
+        The beads' amplitudes are multiplied by the one, their squared widths raised by the other (A^2).
+    """
+
+    step: int
+    latent: Float[Tensor, "particle latent"]
+    population: Population
+    uncertainty: Float[Tensor, "particle rank rank"]
+    spectrum: Float[Tensor, "group shell"]
+    contrast: Float[Tensor, "image"]
+    contrast_sd: float
+    amplitude: float
+    width2: float
+
+
+NUMBERS = ("step", "contrast_sd", "amplitude", "width2")
+TENSORS = ("latent", "uncertainty", "spectrum", "contrast")
+
+
+def save_state(state: FitState, path) -> None:
+    """Write a state whole or not at all: the file before stays until the new one is complete and on the disk."""
+    tensors = {name: getattr(state, name).contiguous() for name in TENSORS}
+    tensors |= {f"population.{f.name}": getattr(state.population, f.name).contiguous() for f in fields(state.population)}
+    tensors |= {name: torch.tensor(getattr(state, name), dtype=torch.float64) for name in NUMBERS}
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+
+
+def load_state(path) -> FitState:
+    """Read what :func:`save_state` wrote.
+
+    Raises
+    ------
+    FileFormatError
+        The file is none, or is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            held = {name: file.get_tensor(name) for name in file.keys()}
+        population = Population(*(held[f"population.{f.name}"] for f in fields(Population)))
+        numbers = {name: float(held[name]) for name in NUMBERS}
+        return FitState(**{name: held[name] for name in TENSORS}, population=population, **numbers | {"step": int(numbers["step"])})
+    except (SafetensorError, KeyError) as error:
+        raise FileFormatError(f"{path}: not a checkpoint of a fit ({error}); start again with --overwrite") from error

@@ -1,0 +1,334 @@
+"""How well a structure explains images at their poses, and whether one of the usual faults would explain them better."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from scipy.special import ndtr, stdtrit
+from torch import Tensor
+
+from ..particles.stack import ParticleStack
+from ..physics.bead_transform import bead_transform
+from ..physics.disc import FourierDisc, make_disc
+from ..physics.pose import Pose
+from ..reporting import Reporter
+from ..structure.beads import BeadModel
+from .noise import Noise, noise_groups
+
+FINEST = 8.0                 # A. Beads of a residue hold no more, and the ratios of difference to error hardly change with it
+PIXELS_ABOVE_NYQUIST = 2.2   # resolution in pixels where that is coarser: the last rings are spoilt by interpolation
+PARTNERS = 5                 # other particles whose rotations each particle is tried with
+SIGMAS = 3.0                 # standard errors that decide
+WORTH_NAMING = 1.1           # how much better a fault has to explain the images: many images make small differences significant
+IMAGES_AT_A_TIME = 128
+BEAD_VALUES = 2**23          # waves of beads that a chunk of images may hold
+
+AS_READ, OTHERS, MIRRORED, BLOB = "as in the file", "rotations of other particles", "hand mirrored", "a round blob instead"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong between programs: how a pose that has it is mended, and what to say.
+
+    Parameters
+    ----------
+    mended : callable
+        From the pose in the file and the model's centre (3,), A, to the pose that would be right.
+    advice : str
+    """
+
+    mended: Callable[[Pose, Tensor], Pose]
+    advice: str
+
+
+def _seen_in_a_mirror(pose, axes):
+    """Poses for the mirror image of the molecule; a mirror along the camera's z as well changes no projection."""
+    return replace(pose, rotation=pose.rotation * pose.rotation.new_tensor(axes))
+
+
+FAULTS = {
+    MIRRORED: Fault(
+        lambda pose, centre: _seen_in_a_mirror(pose, (1, 1, -1)),
+        "the hand is mirrored: the poses belong to the mirror image of the model; refine them against a map of the model's hand"),
+    "hand mirrored along x": Fault(
+        lambda pose, centre: _seen_in_a_mirror(pose, (-1, 1, 1)),
+        "the hand is mirrored, along x: the model fits a map that was flipped in x after the poses were found; refine them "
+        "against the flipped map"),
+    "rotations inverted": Fault(
+        lambda pose, centre: replace(pose, rotation=pose.rotation.transpose(-1, -2)),
+        "the rotations are inverted: the file holds those from the camera to the molecule; convert it again"),
+    "shifts with the other sign": Fault(
+        lambda pose, centre: replace(pose, shift=-pose.shift),
+        "the shifts have the wrong sign; convert the file again"),
+    "shifts left out": Fault(
+        lambda pose, centre: replace(pose, shift=torch.zeros_like(pose.shift)),
+        "the shifts do harm: the images are centred already, or the shifts are in another unit"),
+    "model's centre at the box centre": Fault(
+        lambda pose, centre: replace(pose, shift=pose.shift - (pose.rotation @ centre)[..., :2]),
+        "the model stands beside the molecule: is it in the map's frame? Give the map with --map"),
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Correlations of images with predictions of a model, and what they mean.
+
+    The correlation of a particle is that of all its images together, whitened: the sum over its images and their frequencies of
+    prediction times data, over the norms of both.
+
+    Parameters
+    ----------
+    correlation : dict of str to (particle,)
+        With the poses in the file (:data:`AS_READ`), with each of :data:`FAULTS` mended, with the rotations of other particles
+        (the mean of a few; not a number where there is no other) and with a blob in the model's place.
+    n_images : int
+        Compared.
+    resolution : float
+        Down to which they were compared, A.
+    inverted_on_reading : bool
+        Whether the images were inverted when they were read.
+    """
+
+    correlation: dict[str, Float[Tensor, "particle"]]
+    n_images: int
+    resolution: float
+    inverted_on_reading: bool = False
+
+    @property
+    def n_particles(self) -> int:
+        return len(self.correlation[AS_READ])
+
+    def mean(self, name: str) -> tuple[float, float]:
+        """Mean correlation over the particles, and its standard error."""
+        return _mean_and_error(self.correlation[name])
+
+    def difference(self, name: str, other: str) -> tuple[float, float]:
+        """Mean over the particles of what the one explains better than the other, each with its better contrast, and its standard error."""
+        return _mean_and_error(self._upright(name) - self._upright(other))
+
+    def in_errors(self, name: str, other: str) -> float:
+        """The same difference in standard errors."""
+        difference, error = self.difference(name, other)
+        return difference / error if error > 0 else 0.0
+
+    @property
+    def needed(self) -> float:
+        """Standard errors that decide: 3 for many particles, more for a few, at the same risk (Student)."""
+        return float(stdtrit(self.n_particles - 1, ndtr(SIGMAS))) if self.n_particles > 1 else math.inf
+
+    @property
+    def best(self) -> str:
+        """:data:`AS_READ`, or the fault that would explain the images clearly better if it were mended."""
+        own = abs(self.mean(AS_READ)[0])
+        better = {name: abs(self.mean(name)[0]) for name in FAULTS if self.in_errors(name, AS_READ) >= self.needed}
+        better = {name: value for name, value in better.items() if value >= WORTH_NAMING * own}
+        return max(better, key=better.get, default=AS_READ)
+
+    @property
+    def contrast(self) -> int:
+        """1 where protein is white in the images as they were read, -1 where it is dark: the sign of the mean correlation."""
+        return -1 if self.mean(self.best)[0] < 0 else 1
+
+    @property
+    def explained(self) -> bool:
+        """Whether the model explains the images better at their own poses, mended where need be, than at other particles'."""
+        return self.in_errors(self.best, OTHERS) >= self.needed
+
+    @property
+    def signal(self) -> bool:
+        """Whether something that resembles the model, or at least a blob of its size, is in the images at all."""
+        return any(abs(self._from_zero(name)) >= self.needed for name in (AS_READ, OTHERS, BLOB))
+
+    @property
+    def hand_is_told(self) -> bool:
+        """Whether the mirror image would explain the images clearly worse, or better."""
+        return abs(self.in_errors(AS_READ, MIRRORED)) >= self.needed
+
+    @property
+    def verdict(self) -> str:
+        """The likeliest fault in words, or that there is none, or that it cannot be told."""
+        if self.n_particles < 2:
+            return "one particle: it cannot be told from chance whether the model explains it"
+        gap = f"{self.in_errors(self.best, OTHERS):.1f} standard errors above other particles' rotations; {self.needed:.1f} would tell"
+        if not self.explained and self.signal:
+            return ("there is signal, but the model does not explain it at these poses: is the model in the map's frame (--map), and "
+                    f"of this molecule? ({gap})")
+        if not self.explained:
+            return f"no signal: it cannot be told whether the poses fit the model ({gap})"
+        faults = [self._contrast_advice()] if self.contrast < 0 else []
+        faults += [FAULTS[self.best].advice] if self.best != AS_READ else []
+        if faults:
+            return "; ".join(faults)
+        if self.hand_is_told:
+            return "poses, contrast and hand agree with the model"
+        return ("poses and contrast agree with the model; the hand cannot be told (the mirror image is "
+                f"{self.in_errors(AS_READ, MIRRORED):.1f} standard errors worse; {self.needed:.1f} would tell)")
+
+    def _contrast_advice(self):
+        option = "--keep-contrast" if self.inverted_on_reading else "--invert-contrast"
+        return f"the contrast is inverted (the correlation is negative): pass {option}"
+
+    def _upright(self, name):
+        value = self.correlation[name]
+        return -value if value.mean() < 0 else value
+
+    def _from_zero(self, name):
+        mean, error = self.mean(name)
+        return mean / error if error > 0 else 0.0
+
+
+def _mean_and_error(value):
+    error = value.std() / math.sqrt(len(value)) if len(value) > 1 else value.new_tensor(math.nan)
+    return value.mean().item(), error.item()
+
+
+def measure_agreement(stack: ParticleStack, beads: BeadModel, *, resolution: float | None = None, limit: int = 2000,
+                      generator: torch.Generator | None = None, reporter: Reporter | None = None) -> Agreement:
+    """How well beads explain the images of a sample of the particles.
+
+    For a weak signal in Gaussian noise the sum over frequencies of prediction times data, each divided by the noise's amplitude,
+    is what tells best whether the signal is there, and the sums of a particle's images add up; dose and tilt weaken the
+    prediction of an image, and so its part in the sum. Brightness is not needed, as the norms are divided by. The noise is
+    measured in the images themselves, signal included: its power by ring, for each optics group and tilt. Particles are
+    independent, and errors are those of a mean over them; images of a tilt series are not.
+
+    Shifts are made by phases: what they move over the edge of the box returns at the other side.
+
+    Parameters
+    ----------
+    stack : ParticleStack
+        The images.
+    beads : BeadModel
+        In the frame of the poses.
+    resolution : float, optional
+        Finest frequencies compared, A; by default 8 A or 2.2 pixels, whichever is coarser.
+    limit : int
+        Images compared: those of as many random particles as fit, of at least two.
+    generator : torch.Generator, optional
+        Chooses the particles, and which others lend their rotations; a new one with seed 0 by default.
+    reporter : Reporter, optional
+        Watches.
+    """
+    generator = generator or torch.Generator().manual_seed(0)
+    reporter = reporter or Reporter()
+    sample = _sample(stack, limit, generator)
+    disc = make_disc(stack.grid, resolution or max(FINEST, PIXELS_ABOVE_NYQUIST * stack.grid.pixel_size))
+    batches = _batches(sample.particle)
+    coefficient = torch.cat([_coefficients(sample, some, disc) for some in reporter.watch(batches, "Reading images", len(batches))])
+    noise = _noise_of_images(sample, coefficient, disc, batches)
+    found = []
+    for some in reporter.watch(batches, "Comparing images with the model", len(batches)):
+        transfer, data = noise.whiten(coefficient[some], sample.ctf[some], some, disc=disc)
+        found.append(_correlations(beads, disc, sample[some], transfer=transfer, data=data))
+    correlation = {name: torch.cat([part[name] for part in found]) for name in found[0]}
+    return Agreement(correlation, len(sample), disc.resolution, inverted_on_reading=bool((stack.images.sign < 0).any()))
+
+
+def _sample(stack, limit, generator) -> ParticleStack:
+    """Images of random particles, numbered anew in random order and sorted by particle and tilt.
+
+    Neighbours in a file may be copies of one particle (symmetry expansion), whose rotations would be as good as its own.
+    """
+    label, particle, count = stack.particle.unique(return_inverse=True, return_counts=True)
+    order = torch.randperm(len(label), generator=generator)
+    chosen = order[:max(2, int((count[order].cumsum(0) <= limit).sum()))]
+    rank = torch.full((len(label),), -1)
+    rank[chosen] = torch.arange(len(chosen))
+    index = torch.nonzero(rank[particle] >= 0)[:, 0]
+    index = index[torch.argsort(stack.tilt[index], stable=True)]
+    index = index[torch.argsort(rank[particle[index]], stable=True)]
+    return replace(stack[index], particle=rank[particle[index]])
+
+
+def _batches(particle: Int[Tensor, "image"]) -> list[Int[Tensor, "batch"]]:
+    """Indices of the images of whole particles, enough of these for each to find others in its batch."""
+    n_particles = int(particle[-1]) + 1
+    count = max(1, min(n_particles // (PARTNERS + 1), math.ceil(len(particle) / IMAGES_AT_A_TIME)))
+    ends = torch.tensor([part[-1] for part in torch.arange(n_particles).tensor_split(count)])
+    sizes = torch.searchsorted(particle, ends, right=True).diff(prepend=torch.zeros(1, dtype=torch.long))
+    return list(torch.arange(len(particle)).split(sizes.tolist()))
+
+
+def _coefficients(stack, index, disc) -> Float[Tensor, "batch 2 frequency"]:
+    return torch.view_as_real(disc.coefficients(stack.read(index))).movedim(-1, -2)
+
+
+def _noise_of_images(stack, coefficient, disc: FourierDisc, batches) -> Noise:
+    """The noise as if the images were nothing else: their mean power in each group and ring."""
+    group = noise_groups(stack.optics_group, stack.tilt)
+    power = torch.zeros(int(group.max()) + 1, int(disc.shell.max()) + 1)
+    count = torch.zeros_like(power)
+    flat = Noise(torch.ones_like(power), group, stack.premultiplied)
+    for some in batches:
+        transfer, data = flat.whiten(coefficient[some], stack.ctf[some], some, disc=disc)
+        held = (transfer != 0) * disc.multiplicity
+        for total, value in ((power, data.square().sum(1)), (count, held)):
+            total.index_add_(0, group[some], value.new_zeros(len(some), power.shape[1]).index_add_(1, disc.shell, value))
+    # a ring of which every coefficient is left out, where the CTF is next to zero, has no weight whatever its power
+    return replace(flat, spectrum=torch.where(count > 0, power / count.clamp_min(1), 1.0))
+
+
+def _correlations(beads, disc, stack, *, transfer, data) -> dict[str, Float[Tensor, "particle"]]:
+    """Of one batch of whole particles."""
+    particle = stack.particle - stack.particle[0]
+
+    def correlation(prediction):
+        return _correlation_by_particle(prediction * transfer[:, None], data, particle)
+
+    model = _views(beads, stack.pose.rotation, disc)
+    found = {AS_READ: correlation(_shifted(model, stack.pose.shift, disc))}
+    centre = (beads.amplitude[:, None] * beads.position).sum(0) / beads.amplitude.sum()
+    for name, fault in FAULTS.items():
+        pose = fault.mended(stack.pose, centre)
+        turned = model if pose.rotation is stack.pose.rotation else _views(beads, pose.rotation, disc)
+        found[name] = correlation(_shifted(turned, pose.shift, disc))
+    others = [correlation(_shifted(model[partner], stack.pose.shift, disc)) for partner in _partners(particle)]
+    found[OTHERS] = torch.stack(others).mean(0) if others else torch.full_like(found[AS_READ], math.nan)
+    found[BLOB] = correlation(_shifted(_blob(beads, centre, disc).expand_as(model), stack.pose.shift, disc))
+    return found
+
+
+def _correlation_by_particle(prediction, data, particle) -> Float[Tensor, "particle"]:
+    def total(product):
+        return torch.zeros(int(particle[-1]) + 1, dtype=torch.float64).index_add_(0, particle, product.sum((1, 2)).double())
+
+    power = total(prediction.square()) * total(data.square())
+    return total(prediction * data) / power.sqrt().clamp_min(torch.finfo(torch.float64).tiny)
+
+
+def _views(beads: BeadModel, rotation: Float[Tensor, "image 3 3"], disc: FourierDisc) -> Float[Tensor, "image 2 frequency"]:
+    """Coefficients of the model as seen at each rotation, without shift and lens."""
+    images = max(1, BEAD_VALUES // (6 * len(beads) * (disc.reach + 1)))
+    views = []
+    for some in rotation.split(images):
+        camera = beads.position @ some.transpose(-1, -2)
+        weight = beads.amplitude[:, None].expand(len(some), -1, 1)
+        views.append(bead_transform(camera, beads.sigma, disc, weight=weight)[:, 0, 0])
+    return torch.cat(views)
+
+
+def _shifted(coefficient, shift: Float[Tensor, "image 2"], disc: FourierDisc) -> Float[Tensor, "image 2 frequency"]:
+    phase = -2 * math.pi * (shift[:, :1] * disc.kx + shift[:, 1:] * disc.ky)
+    cos, sin = phase.cos(), phase.sin()
+    real, imaginary = coefficient.unbind(1)
+    return torch.stack([real * cos - imaginary * sin, real * sin + imaginary * cos], 1)
+
+
+def _partners(particle: Int[Tensor, "image"]) -> Iterator[Int[Tensor, "image"]]:
+    """For each image the image of another particle that stands at the same place of its tilt series; a few times."""
+    count = particle.bincount()
+    start = count.cumsum(0) - count
+    place = torch.arange(len(particle)) - start[particle]
+    for step in range(1, min(PARTNERS, len(count) - 1) + 1):
+        other = (particle + step) % len(count)
+        yield start[other] + place % count[other]
+
+
+def _blob(beads, centre, disc: FourierDisc) -> Float[Tensor, "2 frequency"]:
+    """One Gaussian at the box centre with the model's radius of gyration."""
+    share = beads.amplitude / beads.amplitude.sum()
+    variance = (share * (beads.position - centre).square().sum(1)).sum() / 3
+    real = torch.exp(-2 * math.pi**2 * variance * (disc.kx**2 + disc.ky**2))
+    return torch.stack([real, torch.zeros_like(real)])

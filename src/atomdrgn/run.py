@@ -1,0 +1,197 @@
+"""What a fit leaves on disk, and how to open it again.
+
+A run is a folder that other programs can read: run.json (settings, versions, command, hashes of the input, seed), base.cif (the base
+structure in the fit's frame), model.npz (beads and segments), latents.npz, motions.npz, particles.csv, history.csv, summary.json (what
+was found), checkpoint.safetensors. Nothing in it is executed when it is opened.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .errors import FileFormatError, MissingFileError, OutputExistsError
+from .io.whole_file import whole_file
+from .structure.atoms import Structure, read_structure, write_structure
+from .structure.lifting import lift
+from .structure.motion import RigidMotion
+
+FORMAT = 1                 # of the folder; a number that this version does not know is refused
+SETTINGS, BASE, MODEL, LATENTS, MOTIONS = "run.json", "base.cif", "model.npz", "latents.npz", "motions.npz"
+PARTICLES, HISTORY, SUMMARY, CHECKPOINT = "particles.csv", "history.csv", "summary.json", "checkpoint.safetensors"
+FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, HISTORY, SUMMARY, CHECKPOINT)
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished fit.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    settings : dict
+        How it was made: run.json.
+    summary : dict
+        What was found: summary.json.
+    """
+
+    folder: Path
+    settings: dict
+    summary: dict
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The base structure in the fit's frame: the origin is what the poses turn about."""
+        return read_structure(self.folder / BASE)
+
+    @cached_property
+    def model(self) -> dict[str, np.ndarray]:
+        """Beads and segments: `bead` (bead, 3) A, `sigma` (bead,) A and `amplitude` (bead,) as fitted to the images, `bead_of_atom` (atom,),
+        `centroid` (segment, 3) A, `weight` (bead, segment), `trace` (bead,)."""
+        return _arrays(self.folder / MODEL)
+
+    @cached_property
+    def _latents(self):
+        return _arrays(self.folder / LATENTS)
+
+    @property
+    def latent(self) -> np.ndarray:
+        """(particle, k): place of each particle along the k motions; one unit moves the trace by 1 A r.m.s."""
+        return self._latents["latent"]
+
+    @property
+    def latent_sd(self) -> np.ndarray:
+        """(particle, k): standard deviation of `latent`."""
+        return self._latents["latent_sd"]
+
+    @cached_property
+    def motion(self) -> RigidMotion:
+        """Motion of each segment of each particle: rotation (particle, segment, 4), translation (particle, segment, 3) A."""
+        arrays = _arrays(self.folder / MOTIONS)
+        return RigidMotion(torch.from_numpy(arrays["rotation"]), torch.from_numpy(arrays["translation"]))
+
+    @cached_property
+    def table(self) -> dict[str, np.ndarray]:
+        """Columns of particles.csv."""
+        with open(self.folder / PARTICLES, newline="") as file:
+            header, *rows = csv.reader(file)
+        columns = zip(*rows, strict=True)
+        return {name: np.array(column, dtype=float) for name, column in zip(header, columns, strict=True)}
+
+    @property
+    def n_particles(self) -> int:
+        return len(self.latent)
+
+    def atoms(self, particles: Sequence[int]) -> Float[Tensor, "particle atom 3"]:
+        """Positions of all atoms of some particles, A."""
+        model = self.model
+        return lift(self.motion[torch.as_tensor(particles)], self.structure.position, bead=torch.from_numpy(model["bead"]),
+                    bead_of_atom=torch.from_numpy(model["bead_of_atom"]), centroid=torch.from_numpy(model["centroid"]),
+                    weight=torch.from_numpy(model["weight"]))
+
+    def beads(self, particles: Sequence[int]) -> Float[Tensor, "particle bead 3"]:
+        """Positions of the beads of some particles, A."""
+        model = {name: torch.from_numpy(self.model[name]) for name in ("bead", "centroid", "weight")}
+        return self.motion[torch.as_tensor(particles)].apply(model["bead"], model["centroid"], weight=model["weight"])
+
+
+def open_run(folder) -> Run:
+    """Open a finished run.
+
+    Raises
+    ------
+    MissingFileError
+        The folder is none, or its fit did not end.
+    FileFormatError
+        It was written by a later version, or is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFileError(f"{folder}: there is no such folder; a run is the folder that `atomdrgn fit` wrote")
+    settings = read_settings(folder)
+    if not (folder / SUMMARY).exists():
+        raise MissingFileError(f"{folder}: the fit did not end (there is no {SUMMARY}); go on with it: the same command with --resume")
+    return Run(folder, settings, _read_json(folder / SUMMARY))
+
+
+def read_settings(folder: Path) -> dict:
+    """What run.json holds, when this version can read the folder."""
+    if not (folder / SETTINGS).exists():
+        raise MissingFileError(f"{folder}: there is no {SETTINGS}, so it is no run; name the folder that `atomdrgn fit` wrote")
+    settings = _read_json(folder / SETTINGS)
+    if settings.get("format") != FORMAT:
+        raise FileFormatError(f"{folder / SETTINGS}: format {settings.get('format')!r} is not {FORMAT}: "
+                              f"it was written by atomdrgn {settings.get('version')!r}; use that version or fit again")
+    return settings
+
+
+def create_run_folder(folder, *, overwrite: bool) -> Path:
+    """An empty folder for a run. Nothing but the files of an earlier run is ever removed, and these only with `overwrite`.
+
+    Raises
+    ------
+    OutputExistsError
+        There is something.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"{folder} is a file: choose a folder with --out")
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / SETTINGS).exists():
+            raise OutputExistsError(f"{folder} is not empty and is no run: choose another folder with --out")
+        if not overwrite:
+            raise OutputExistsError(f"{folder} holds a run: --resume goes on with it, --overwrite replaces it, --out puts this one elsewhere")
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def write_base(folder: Path, structure: Structure) -> None:
+    """The base structure of a run."""
+    write_structure(structure, folder / BASE, format="mmcif")
+
+
+def write_json(path: Path, content: dict) -> None:
+    """A dictionary as JSON, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Plain arrays as .npz, whole or not at all."""
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def write_table(path: Path, columns: dict[str, Iterable]) -> None:
+    """Columns as CSV, whole or not at all."""
+    with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
+def _arrays(path):
+    if not path.exists():
+        raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (ValueError, OSError, EOFError, KeyError) as error:
+        raise FileFormatError(f"{path}: damaged ({error}); fit again with --overwrite") from error
+
+
+def _read_json(path):
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path}: not valid JSON ({error}); fit again with --overwrite") from error
