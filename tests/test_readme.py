@@ -29,6 +29,10 @@ def particles(tmp_path, monkeypatch):
     conformations = structure.position + torch.linspace(-4, 4, 24)[:, None, None] * moves
     simulate_particles(structure, conformations, tmp_path, grid=ImageGrid(32, 3.0), snr=1.0)
     monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)      # the matrices are tiny: threads would only wait for each other
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_the_python_of_the_readme_runs(particles, capsys):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..errors import InputError, OutputExistsError
 from ..io.pdb_series import PdbSeries
@@ -14,6 +15,7 @@ from ..io.whole_file import whole_file
 from ..reporting import Reporter
 from ..run import Run
 from ..structure.atoms import Structure, write_structure
+from ..structure.placement import place
 
 ENDINGS = {"pdb": "pdb", "mmcif": "cif", "bcif": "bcif"}
 TRAJECTORIES = ("dcd", "xtc")
@@ -39,8 +41,8 @@ class Exported:
     count: int
 
 
-def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | None = None, overwrite: bool = False,
-           reporter: Reporter | None = None) -> Exported:
+def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | None = None, origin=None,
+           overwrite: bool = False, reporter: Reporter | None = None) -> Exported:
     """Write the structures of particles, all atoms, in constant memory. Every file appears complete or not at all.
 
     Parameters
@@ -55,6 +57,9 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
         number: ``out/000000.pdb``.
     particles : iterable of int, optional
         Numbers of particles; all by default.
+    origin : (3,), optional
+        Where the origin of the poses stands in the frame that is wanted, A, such as the centre of the consensus map's box;
+        by default the frame is that of the poses.
     overwrite : bool
         Replace files that are there.
     reporter : Reporter, optional
@@ -71,11 +76,12 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     chosen = _checked(particles, run.n_particles)
     if format not in (*ENDINGS, *TRAJECTORIES):
         raise InputError(f"format {format!r}: choose one of {', '.join([*ENDINGS, *TRAJECTORIES])}")
-    frames = reporter.watch(_conformations(run, chosen), "writing structures", len(chosen))
+    origin = np.zeros(3) if origin is None else np.asarray(origin, dtype=float)
+    frames = reporter.watch(_conformations(run, chosen, origin), "writing structures", len(chosen))
     if format in TRAJECTORIES:
         trajectory = out / f"ensemble.{format}"
         _prepare(out, [trajectory.name, "reference.pdb", "reference.cif"], overwrite=overwrite)
-        reference = write_reference(run.structure, out, reporter=reporter)
+        reference = write_reference(place(run.structure, -origin), out, reporter=reporter)
         return Exported(trajectory, reference, write_trajectory(trajectory, frames))
     names = [f"{number:06d}.{ENDINGS[format]}" for number in chosen]
     _prepare(out, names, overwrite=overwrite)
@@ -117,10 +123,10 @@ def _prepare(out, names, *, overwrite):
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _conformations(run, particles) -> Iterator[np.ndarray]:
+def _conformations(run, particles, origin) -> Iterator[np.ndarray]:
     batch = max(1, COORDINATES_AT_A_TIME // (3 * len(run.structure)))
     for first in range(0, len(particles), batch):
-        yield from run.atoms(particles[first:first + batch]).cpu().numpy()
+        yield from (run.atoms(particles[first:first + batch]) + torch.as_tensor(origin, dtype=torch.float32)).cpu().numpy()
 
 
 def _write_files(structure, paths, frames, *, format):

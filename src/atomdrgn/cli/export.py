@@ -22,6 +22,13 @@ class Format(StrEnum):
     xtc = "xtc"
 
 
+class Frame(StrEnum):
+    """Where coordinates are measured from."""
+
+    poses = "poses"
+    base = "base"
+
+
 @command
 def export(
     run: Annotated[Path, Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written.")],
@@ -32,6 +39,10 @@ def export(
     particles: Annotated[str | None, Option(
         metavar="LIST", show_default="all",
         help="Which particles, counted from 0 by their first row: 0:100 (100 is left out), 3,7,10:20.")] = None,
+    frame: Annotated[Frame, Option(
+        metavar="poses|base",
+        help="poses: the box centre is (0, 0, 0). base: where the base structure stood before --map or --origin placed it, "
+             "so that the structures overlay that map.")] = Frame.poses,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace structures that are there.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -40,13 +51,13 @@ def export(
 
     Single files are named by particle, DIR/000000.pdb and so on. A trajectory
     is DIR/ensemble.dcd (or .xtc), one frame a particle in their order, and
-    DIR/reference.pdb names its atoms. Coordinates are in the frame of the
-    poses: the box centre is (0, 0, 0).
+    DIR/reference.pdb names its atoms.
 
     [bold]Examples[/bold]
 
         atomdrgn export particles.fit --out ensemble --format dcd
         atomdrgn export particles.fit --out first --format pdb --particles 0:100
+        atomdrgn export particles.fit --out overlay --frame base
     """
     from ..analysis.export import export as export_run
     from ..run import open_run
@@ -54,7 +65,8 @@ def export(
     opened = open_run(run)
     chosen = None if particles is None else parse_particles(particles, opened.n_particles)
     with progress(quiet=quiet) as reporter:
-        written = export_run(opened, out, format=format.value, particles=chosen, overwrite=overwrite, reporter=reporter)
+        written = export_run(opened, out, format=format.value, particles=chosen, overwrite=overwrite, reporter=reporter,
+                             origin=opened.settings.get("reading", {}).get("origin") if frame is Frame.base else None)
     if not quiet:
         named = f", their atoms to {written.reference}" if written.reference else ""
         print(f"wrote {written.count:,} structures to {written.path}{named}")

@@ -1,0 +1,136 @@
+"""From a particle file to structures by commands alone; runs are kept, stopped and gone on with as the options say."""
+
+import json
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from biotite.structure.io.dcd import DCDFile
+
+from atomdrgn import open_run, read_structure, write_structure
+from atomdrgn.inference.state import save_state
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The matrices are tiny here: threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def fit(atomdrgn, folder):
+    def call(*more):
+        return atomdrgn("fit", "base.pdb", "particles.star", "--segments", 2, *more)
+    return call
+
+
+@contextmanager
+def ctrl_c_after(passes):
+    """Ctrl-C when so many passes have been kept."""
+    def save_and_stop(state, path):
+        save_state(state, path)
+        if state.step == passes:
+            raise KeyboardInterrupt
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("atomdrgn.inference.fit.save_state", save_and_stop)
+        yield
+
+
+def test_fit_then_export(fit, atomdrgn, folder):
+    ended = fit()
+    assert ended.code == 0 and "12 particles" in ended.out and "atomdrgn export particles.fit" in ended.out
+    assert ended.err == "" or all(line.startswith("warning: ") for line in ended.err.splitlines())
+    run = open_run("particles.fit")
+    assert run.n_particles == 12 and run.settings["command"] == "atomdrgn fit base.pdb particles.star --segments 2"
+    assert run.settings["reading"]["base"] == "base.pdb" and run.settings["reading"]["box"] is None
+    ended = atomdrgn("export", "particles.fit", "--out", "ensemble", "--particles", "2,5:8")
+    assert ended.code == 0 and ended.out.startswith("wrote 4 structures to ensemble/ensemble.dcd")
+    frames = DCDFile.read("ensemble/ensemble.dcd").get_coord()
+    np.testing.assert_allclose(frames, run.atoms([2, 5, 6, 7]).numpy(), atol=1e-4)
+    assert len(read_structure("ensemble/reference.pdb")) == frames.shape[1] == len(read_structure("base.pdb"))
+
+
+def test_quiet_prints_nothing(fit, folder):
+    ended = fit("--quiet", "--out", "elsewhere")
+    assert ended.code == 0 and ended.out == "" and (folder / "elsewhere" / "summary.json").exists()
+    json.loads((folder / "elsewhere" / "run.json").read_text())
+
+
+def test_a_model_is_placed_and_its_structures_can_be_put_back(fit, atomdrgn, folder):
+    base = read_structure("base.pdb")
+    write_structure(base, "corner.pdb", position=base.position + torch.tensor([48.0, 40.0, -30.0]))
+    assert atomdrgn("fit", "corner.pdb", "particles.star", "--segments", "2", "--origin", "48,40,-30").code == 0
+    run = open_run("particles.fit")
+    torch.testing.assert_close(run.structure.position, base.position, atol=2e-3, rtol=0)
+    for frame, origin in (("poses", [0.0, 0.0, 0.0]), ("base", [48.0, 40.0, -30.0])):
+        assert atomdrgn("export", "particles.fit", "--out", frame, "--frame", frame).code == 0
+        expected = torch.tensor(origin)
+        frames = DCDFile.read(f"{frame}/ensemble.dcd").get_coord()
+        np.testing.assert_allclose(frames, run.atoms(range(12)) + expected, atol=1e-4)
+        reference = read_structure(f"{frame}/reference.pdb")
+        torch.testing.assert_close(reference.position, run.structure.position + expected, atol=2e-3, rtol=0)
+
+
+def test_a_run_is_not_overwritten_unasked(fit, folder):
+    assert fit().code == 0
+    before = {path.name: path.read_bytes() for path in (folder / "particles.fit").iterdir()}
+    ended = fit("--seed", 5)
+    assert ended.code == 2 and "--overwrite" in ended.err and "--resume" in ended.err and ended.err.count("\n") == 1
+    assert before == {path.name: path.read_bytes() for path in (folder / "particles.fit").iterdir()}
+    assert fit("--seed", 5, "--overwrite").code == 0 and open_run("particles.fit").settings["fit"]["seed"] == 5
+
+
+def test_a_folder_that_is_no_run_is_left_alone(fit, folder):
+    (folder / "particles.fit").mkdir()
+    (folder / "particles.fit" / "thesis.txt").write_text("the only copy")
+    for more in ([], ["--overwrite"], ["--resume"]):
+        ended = fit(*more)
+        assert ended.code == 2 and ended.err.startswith("error: ") and ended.err.count("\n") == 1
+    assert [path.name for path in (folder / "particles.fit").iterdir()] == ["thesis.txt"]
+
+
+def test_what_ctrl_c_stopped_goes_on_to_the_same_result(fit, atomdrgn, folder):
+    with ctrl_c_after(2):
+        ended = fit()
+    assert ended.code == 130 and ended.err.endswith("to go on: atomdrgn fit base.pdb particles.star --segments 2 --resume\n")
+    refused = atomdrgn("export", "particles.fit", "--out", "ensemble")
+    assert refused.code == 2 and "--resume" in refused.err
+    assert fit("--resume").code == 0 and fit("--out", "whole").code == 0
+    stopped, whole = open_run("particles.fit"), open_run("whole")
+    np.testing.assert_array_equal(stopped.latent, whole.latent)
+    np.testing.assert_array_equal(stopped.atoms(range(12)), whole.atoms(range(12)))
+
+
+def test_resume_refuses_other_settings(fit):
+    with ctrl_c_after(1):
+        assert fit().code == 130
+    ended = fit("--resume", "--seed", 3)
+    assert ended.code == 2 and "seed" in ended.err
+
+
+def test_resume_of_what_is_complete_changes_nothing(fit, folder):
+    assert fit().code == 0
+    before = (folder / "particles.fit" / "latents.npz").read_bytes()
+    assert fit("--resume").code == 0 and (folder / "particles.fit" / "latents.npz").read_bytes() == before
+
+
+def test_resume_of_nothing_starts(fit):
+    assert fit("--resume").code == 0
+
+
+def test_parts_are_repeated_or_put_in_one_string(fit):
+    assert fit("--parts", "A:1-8; A:9-12", "--segments", 3, "--out", "one").code == 0
+    assert fit("--parts", "A:1-8", "--parts", "A:9-12", "--segments", 3, "--out", "two").code == 0
+    np.testing.assert_array_equal(open_run("one").latent, open_run("two").latent)
+    assert open_run("one").settings["fit"]["parts"] == ["A:1-8", "A:9-12"]
+
+
+def test_inspect_says_what_is_there_and_whether_it_fits(atomdrgn, folder):
+    ended = atomdrgn("inspect", "particles.star", "--against", "base.pdb")
+    assert ended.code == 0 and "12" in ended.out and "RELION 3.1" in ended.out
+    alone = atomdrgn("inspect", "particles.star")
+    assert alone.code == 0 and len(alone.out) < len(ended.out)
