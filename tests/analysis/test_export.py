@@ -1,6 +1,7 @@
 """Exported files hold every atom of the particles that were asked for, in order, and replace nothing unasked."""
 
 import re
+import resource
 
 import numpy as np
 import pytest
@@ -98,7 +99,23 @@ def test_nothing_is_replaced_unasked(run, tmp_path, format):
     assert export(run, tmp_path / "out", format=format, overwrite=True).count == 11 and written.count == 3
 
 
-def test_a_full_disk_leaves_nothing_half_done(run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("format", ["dcd", "xtc", "pdb"])
+@pytest.mark.parametrize("missing", [10, 2000])
+def test_what_does_not_fit_on_the_disk_is_not_there(run, tmp_path, format, missing):
+    """A limit on the size of files stands for the disk."""
+    whole = export(run, tmp_path / "whole", format=format).path
+    size = (whole / "000000.pdb" if format == "pdb" else whole).stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - missing, before[1]))
+    try:
+        with pytest.raises(OSError, match="disk full|too large"):
+            export(run, tmp_path / "out", format=format)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "out" / whole.name).exists() and not list((tmp_path / "out").glob(".*"))
+
+
+def test_a_fault_on_the_way_leaves_nothing_half_done(run, tmp_path, monkeypatch):
     def full(self, particles):
         if 4 in particles:
             raise OSError(28, "No space left on device")

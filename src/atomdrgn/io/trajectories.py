@@ -1,5 +1,6 @@
 """Trajectories of atoms, DCD and XTC, written frame after frame."""
 
+import errno
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
         The name has another ending.
     InputError
         No frame, frames of different numbers of atoms, or coordinates that are not finite.
+    OSError
+        The disk is full.
     """
     from biotite.structure.io.dcd import DCDFile
     from biotite.structure.io.xtc import XTCFile
@@ -37,17 +40,22 @@ def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
     written = _Counted(frames, path)
     kind = DCDFile if path.suffix.lower() == ".dcd" else XTCFile
     with whole_file(path) as temporary:
-        kind.write_iter(temporary, iter(written))
+        try:
+            kind.write_iter(temporary, iter(written))
+        except (RuntimeError, TypeError) as error:      # the writers' ways to say it: one stumbles over its own message
+            if not written.taken:
+                raise
+            raise OSError(errno.EIO, "cannot be written to its end (is the disk full?)", str(path)) from error
         if written.count == 0:
             raise InputError(f"{path}: there is no frame to write")
     return written.count
 
 
 class _Counted:
-    """Frames as float32, checked and counted on their way."""
+    """Frames as float32, checked and counted on their way; `taken` while the last one is in the writer's hands."""
 
     def __init__(self, frames, path):
-        self.frames, self.path, self.count = frames, path, 0
+        self.frames, self.path, self.count, self.taken = frames, path, 0, False
 
     def __iter__(self) -> Iterator[np.ndarray]:
         expected = None
@@ -59,4 +67,6 @@ class _Counted:
                 raise InputError(f"{self.path}: frame {self.count + 1} holds coordinates that are not finite")
             expected = frame.shape
             self.count += 1
+            self.taken = True
             yield frame
+            self.taken = False
