@@ -39,6 +39,12 @@ def inspect(
     tilt_series: TiltSeries = False,
     tomograms: Tomograms = None,
     allow_missing_ctf: AllowMissingCtf = False,
+    resolution: Annotated[float | None, Option(
+        metavar="A", rich_help_panel=MODEL, show_default="8, or 2.2 pixels where that is coarser",
+        help="Finest resolution at which images and structure are compared.")] = None,
+    limit: Annotated[int, Option(
+        metavar="N", rich_help_panel=MODEL,
+        help="Images that are compared with the structure, of particles chosen at random.")] = 2000,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -49,6 +55,7 @@ def inspect(
 
         atomdrgn inspect particles.star
         atomdrgn inspect particles.star --against base.pdb --map consensus.mrc
+        atomdrgn inspect tilts.star --tomograms tomograms.star --against base.cif
     """
     if against is None and (map_file is not None or origin is not None):
         raise InputError("--map and --origin say where a structure stands: give the structure with --against")
@@ -61,5 +68,5 @@ def inspect(
     stack = read_particles(particles, box=box, data_folder=data_folder, invert_contrast=invert_contrast, tilt_series=tilt_series,
                            tomograms=tomograms, allow_missing_ctf=allow_missing_ctf)
     with progress(quiet=quiet) as reporter:
-        inspection = inspect_particles(stack, structure, reporter=reporter)
+        inspection = inspect_particles(stack, structure, resolution=resolution, limit=limit, reporter=reporter)
     print("\n".join(inspection.lines()))

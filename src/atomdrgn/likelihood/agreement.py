@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
+from scipy.spatial import cKDTree
 from scipy.special import ndtr, stdtrit
 from torch import Tensor
 
@@ -19,13 +22,30 @@ from .noise import Noise, noise_groups
 
 FINEST = 8.0                 # A. Beads of a residue hold no more, and the ratios of difference to error hardly change with it
 PIXELS_ABOVE_NYQUIST = 2.2   # resolution in pixels where that is coarser: the last rings are spoilt by interpolation
-PARTNERS = 5                 # other particles whose rotations each particle is tried with
+PARTNERS = 8                 # other particles whose rotations each particle is tried with
 SIGMAS = 3.0                 # standard errors that decide
-WORTH_NAMING = 1.1           # how much better a fault has to explain the images: many images make small differences significant
+WORTH_NAMING = 1.05          # how much better a fault has to explain the images: many images make small differences significant
 IMAGES_AT_A_TIME = 128
 BEAD_VALUES = 2**23          # waves of beads that a chunk of images may hold
 
-AS_READ, OTHERS, MIRRORED, BLOB = "as in the file", "rotations of other particles", "hand mirrored", "a round blob instead"
+AS_READ, OTHERS, BLOB = "as in the file", "rotations of other particles", "a round blob instead"
+MIRRORS = MIRRORED, MIRRORED_X, LAID_OVER = "hand mirrored", "hand mirrored along x", "mirror image laid over the model"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What faults have to know of a model.
+
+    Parameters
+    ----------
+    centre : (3,)
+        A.
+    reflection : (3, 3)
+        Reflection in the plane through the centre that lays the model's mirror image best over the model.
+    """
+
+    centre: Float[Tensor, "3"]
+    reflection: Float[Tensor, "3 3"]
 
 
 @dataclass(frozen=True)
@@ -35,38 +55,47 @@ class Fault:
     Parameters
     ----------
     mended : callable
-        From the pose in the file and the model's centre (3,), A, to the pose that would be right.
+        From the poses in the file, and the model's shape, to the poses that would be right.
     advice : str
     """
 
-    mended: Callable[[Pose, Tensor], Pose]
+    mended: Callable[[Pose, Shape], Pose]
     advice: str
 
 
-def _seen_in_a_mirror(pose, axes):
-    """Poses for the mirror image of the molecule; a mirror along the camera's z as well changes no projection."""
-    return replace(pose, rotation=pose.rotation * pose.rotation.new_tensor(axes))
+def _seen_in_a_mirror(pose, reflection, centre):
+    """Poses of the molecule reflected in a plane through `centre`; a second reflection, along the camera's z, does not show."""
+    moved = centre - reflection @ centre
+    return Pose(pose.rotation @ reflection, pose.shift + (pose.rotation @ moved)[..., :2])
+
+
+def _along_axis(pose, *signs):
+    return _seen_in_a_mirror(pose, torch.diag(pose.rotation.new_tensor(signs)), pose.rotation.new_zeros(3))
 
 
 FAULTS = {
     MIRRORED: Fault(
-        lambda pose, centre: _seen_in_a_mirror(pose, (1, 1, -1)),
+        lambda pose, shape: _along_axis(pose, 1, 1, -1),
         "the hand is mirrored: the poses belong to the mirror image of the model; refine them against a map of the model's hand"),
-    "hand mirrored along x": Fault(
-        lambda pose, centre: _seen_in_a_mirror(pose, (-1, 1, 1)),
+    MIRRORED_X: Fault(
+        lambda pose, shape: _along_axis(pose, -1, 1, 1),
         "the hand is mirrored, along x: the model fits a map that was flipped in x after the poses were found; refine them "
         "against the flipped map"),
+    LAID_OVER: Fault(
+        lambda pose, shape: _seen_in_a_mirror(pose, shape.reflection, shape.centre),
+        "the hand is mirrored: the images show the mirror image of the model, about where the model stands; flip the map and "
+        "build the model into it again"),
     "rotations inverted": Fault(
-        lambda pose, centre: replace(pose, rotation=pose.rotation.transpose(-1, -2)),
+        lambda pose, shape: replace(pose, rotation=pose.rotation.transpose(-1, -2)),
         "the rotations are inverted: the file holds those from the camera to the molecule; convert it again"),
     "shifts with the other sign": Fault(
-        lambda pose, centre: replace(pose, shift=-pose.shift),
+        lambda pose, shape: replace(pose, shift=-pose.shift),
         "the shifts have the wrong sign; convert the file again"),
     "shifts left out": Fault(
-        lambda pose, centre: replace(pose, shift=torch.zeros_like(pose.shift)),
+        lambda pose, shape: replace(pose, shift=torch.zeros_like(pose.shift)),
         "the shifts do harm: the images are centred already, or the shifts are in another unit"),
     "model's centre at the box centre": Fault(
-        lambda pose, centre: replace(pose, shift=pose.shift - (pose.rotation @ centre)[..., :2]),
+        lambda pose, shape: replace(pose, shift=pose.shift - (pose.rotation @ shape.centre)[..., :2]),
         "the model stands beside the molecule: is it in the map's frame? Give the map with --map"),
 }
 
@@ -105,7 +134,7 @@ class Agreement:
         return _mean_and_error(self.correlation[name])
 
     def difference(self, name: str, other: str) -> tuple[float, float]:
-        """Mean over the particles of what the one explains better than the other, each with its better contrast, and its standard error."""
+        """Mean over the particles of how much larger the one correlation is, each in its better contrast, and its error."""
         return _mean_and_error(self._upright(name) - self._upright(other))
 
     def in_errors(self, name: str, other: str) -> float:
@@ -142,29 +171,37 @@ class Agreement:
         return any(abs(self._from_zero(name)) >= self.needed for name in (AS_READ, OTHERS, BLOB))
 
     @property
+    def closest_mirror(self) -> str:
+        """Which mirror image explains the images best."""
+        return min(MIRRORS, key=lambda name: self.in_errors(AS_READ, name))
+
+    @property
     def hand_is_told(self) -> bool:
-        """Whether the mirror image would explain the images clearly worse, or better."""
-        return abs(self.in_errors(AS_READ, MIRRORED)) >= self.needed
+        """Whether every mirror image explains the images clearly worse."""
+        return self.in_errors(AS_READ, self.closest_mirror) >= self.needed
 
     @property
     def verdict(self) -> str:
         """The likeliest fault in words, or that there is none, or that it cannot be told."""
         if self.n_particles < 2:
             return "one particle: it cannot be told from chance whether the model explains it"
-        gap = f"{self.in_errors(self.best, OTHERS):.1f} standard errors above other particles' rotations; {self.needed:.1f} would tell"
+        gap = f"{self.in_errors(self.best, OTHERS):.1f} standard errors better, {self.needed:.1f} would tell"
         if not self.explained and self.signal:
-            return ("there is signal, but the model does not explain it at these poses: is the model in the map's frame (--map), and "
-                    f"of this molecule? ({gap})")
+            return ("there is signal, but the model explains it no better as in the file than with the rotations of other "
+                    f"particles ({gap}): is the model in the map's frame (--map), and of this molecule, and do its sides differ "
+                    f"at {self.resolution:.2g} A?")
         if not self.explained:
-            return f"no signal: it cannot be told whether the poses fit the model ({gap})"
+            return ("no signal: it cannot be told whether the poses fit the model (as in the file is "
+                    f"{gap} than with the rotations of other particles); more images may tell (--limit)")
         faults = [self._contrast_advice()] if self.contrast < 0 else []
         faults += [FAULTS[self.best].advice] if self.best != AS_READ else []
         if faults:
             return "; ".join(faults)
         if self.hand_is_told:
             return "poses, contrast and hand agree with the model"
-        return ("poses and contrast agree with the model; the hand cannot be told (the mirror image is "
-                f"{self.in_errors(AS_READ, MIRRORED):.1f} standard errors worse; {self.needed:.1f} would tell)")
+        errors = self.in_errors(AS_READ, self.closest_mirror)
+        return ("poses and contrast agree with the model; the hand cannot be told (a mirror image explains the images "
+                f"{abs(errors):.1f} standard errors {'worse' if errors >= 0 else 'better'}; {self.needed:.1f} would tell)")
 
     def _contrast_advice(self):
         option = "--keep-contrast" if self.inverted_on_reading else "--invert-contrast"
@@ -216,12 +253,16 @@ def measure_agreement(stack: ParticleStack, beads: BeadModel, *, resolution: flo
     sample = _sample(stack, limit, generator)
     disc = make_disc(stack.grid, resolution or max(FINEST, PIXELS_ABOVE_NYQUIST * stack.grid.pixel_size))
     batches = _batches(sample.particle)
-    coefficient = torch.cat([_coefficients(sample, some, disc) for some in reporter.watch(batches, "Reading images", len(batches))])
+    read = reporter.watch(batches, "Reading images", len(batches))
+    coefficient = torch.cat([_coefficients(sample, some, disc) for some in read])
     noise = _noise_of_images(sample, coefficient, disc, batches)
-    found = []
-    for some in reporter.watch(batches, "Comparing images with the model", len(batches)):
-        transfer, data = noise.whiten(coefficient[some], sample.ctf[some], some, disc=disc)
-        found.append(_correlations(beads, disc, sample[some], transfer=transfer, data=data))
+    shape = _shape(beads)
+
+    def of_batch(index):
+        transfer, data = noise.whiten(coefficient[index], sample.ctf[index], index, disc=disc)
+        return _correlations(beads, shape, disc, sample[index], transfer=transfer, data=data)
+
+    found = list(reporter.watch(_on_threads(of_batch, batches), "Comparing images with the model", len(batches)))
     correlation = {name: torch.cat([part[name] for part in found]) for name in found[0]}
     return Agreement(correlation, len(sample), disc.resolution, inverted_on_reading=bool((stack.images.sign < 0).any()))
 
@@ -251,6 +292,17 @@ def _batches(particle: Int[Tensor, "image"]) -> list[Int[Tensor, "batch"]]:
     return list(torch.arange(len(particle)).split(sizes.tolist()))
 
 
+def _on_threads(function, batches) -> Iterator:
+    """Results in order, whole batches on threads of their own: small products lose more by being split than they win."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            yield from pool.map(function, batches)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def _coefficients(stack, index, disc) -> Float[Tensor, "batch 2 frequency"]:
     return torch.view_as_real(disc.coefficients(stack.read(index))).movedim(-1, -2)
 
@@ -270,7 +322,7 @@ def _noise_of_images(stack, coefficient, disc: FourierDisc, batches) -> Noise:
     return replace(flat, spectrum=torch.where(count > 0, power / count.clamp_min(1), 1.0))
 
 
-def _correlations(beads, disc, stack, *, transfer, data) -> dict[str, Float[Tensor, "particle"]]:
+def _correlations(beads, shape, disc, stack, *, transfer, data) -> dict[str, Float[Tensor, "particle"]]:
     """Of one batch of whole particles."""
     particle = stack.particle - stack.particle[0]
 
@@ -279,15 +331,26 @@ def _correlations(beads, disc, stack, *, transfer, data) -> dict[str, Float[Tens
 
     model = _views(beads, stack.pose.rotation, disc)
     found = {AS_READ: correlation(_shifted(model, stack.pose.shift, disc))}
-    centre = (beads.amplitude[:, None] * beads.position).sum(0) / beads.amplitude.sum()
     for name, fault in FAULTS.items():
-        pose = fault.mended(stack.pose, centre)
+        pose = fault.mended(stack.pose, shape)
         turned = model if pose.rotation is stack.pose.rotation else _views(beads, pose.rotation, disc)
         found[name] = correlation(_shifted(turned, pose.shift, disc))
     others = [correlation(_shifted(model[partner], stack.pose.shift, disc)) for partner in _partners(particle)]
     found[OTHERS] = torch.stack(others).mean(0) if others else torch.full_like(found[AS_READ], math.nan)
-    found[BLOB] = correlation(_shifted(_blob(beads, centre, disc).expand_as(model), stack.pose.shift, disc))
+    found[BLOB] = correlation(_shifted(_blob(beads, shape.centre, disc).expand_as(model), stack.pose.shift, disc))
     return found
+
+
+def _shape(beads: BeadModel) -> Shape:
+    """Of the planes across the principal axes, that one whose mirror image has its beads nearest to the model's."""
+    share = beads.amplitude / beads.amplitude.sum()
+    centre = share @ beads.position
+    arm = beads.position - centre
+    axes = torch.linalg.eigh((share[:, None] * arm).T @ arm).eigenvectors.T
+    reflections = torch.eye(3) - 2 * axes[:, :, None] * axes[:, None, :]
+    tree = cKDTree(arm.numpy())
+    distance = [tree.query((arm @ reflection).numpy())[0].mean() for reflection in reflections]
+    return Shape(centre, reflections[int(np.argmin(distance))])
 
 
 def _correlation_by_particle(prediction, data, particle) -> Float[Tensor, "particle"]:

@@ -1,0 +1,226 @@
+"""What a particle file holds, and whether its images, poses, contrast and hand fit a structure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .errors import InputError
+from .likelihood.agreement import AS_READ, BLOB, FAULTS, OTHERS, Agreement, measure_agreement
+from .particles.stack import ParticleStack
+from .physics.grid import ImageGrid
+from .reporting import Reporter
+from .structure.atoms import Structure
+from .structure.beads import coarse_grain
+from .structure.placement import require_inside
+
+IMAGES_LOOKED_AT = 200       # whose pixels are measured
+
+
+@dataclass(frozen=True)
+class OpticsSummary:
+    """One optics group: how many images, the microscope, the pixels on disk, and whether they were multiplied by the CTF."""
+
+    name: str
+    n_images: int
+    voltage_kv: float
+    spherical_aberration_mm: float
+    amplitude_contrast: float
+    grid: ImageGrid
+    premultiplied: bool
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a particle file holds.
+
+    Parameters
+    ----------
+    source : Path
+    format : str
+        What it was recognised as.
+    n_images, n_particles : int
+    tilts : (least, median, most)
+        Images of a particle.
+    grid : ImageGrid
+        As images are read.
+    optics : tuple of OpticsSummary
+    defocus : (least, most)
+        A, underfocus positive; the mean of the two axes.
+    dose : (least, most)
+        e/A^2 before an image.
+    half_sets : (first, second)
+        Particles in each.
+    image_mean, image_sd : float
+        Mean of the pixels and their standard deviation within an image, in a sample of images.
+    warnings : tuple of str
+        What was odd about the file.
+    """
+
+    source: Path
+    format: str
+    n_images: int
+    n_particles: int
+    tilts: tuple[int, float, int]
+    grid: ImageGrid
+    optics: tuple[OpticsSummary, ...]
+    defocus: tuple[float, float]
+    dose: tuple[float, float]
+    half_sets: tuple[int, int]
+    image_mean: float
+    image_sd: float
+    warnings: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        rows = [("format", self.format), ("images", self._counts()),
+                ("read as", f"{self.grid.box_size} x {self.grid.box_size} pixels of {self.grid.pixel_size:.4g} A")]
+        rows += [("optics group", _optics_line(group)) for group in self.optics]
+        rows += [("defocus", f"{_range([x / 1e4 for x in self.defocus], '.2f')} um"),
+                 ("dose", f"{_range(self.dose, '.0f')} e/A^2" if self.dose[1] > 0 else "none given"),
+                 ("half-sets", f"{self.half_sets[0]:,} and {self.half_sets[1]:,} particles"),
+                 ("pixel values", f"mean {self.image_mean:.3g}, s.d. {self.image_sd:.3g} in an image")]
+        rows += [("warning", text) for text in self.warnings]
+        return [str(self.source), *(f"  {title:<13} {text}" for title, text in rows)]
+
+    def _counts(self):
+        least, median, most = self.tilts
+        if most == 1:
+            return f"{self.n_images:,}, one a particle"
+        each = f"{most} of each" if least == most else f"{least} to {most} of each, median {median:g}"
+        return f"{self.n_images:,} of {self.n_particles:,} particles, {each}"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a particle file holds, and how well a structure explains its images.
+
+    Parameters
+    ----------
+    contents : Contents
+    model : str or None
+        Name of the structure, where there was one.
+    agreement : Agreement or None
+        Of the images with it.
+    """
+
+    contents: Contents
+    model: str | None = None
+    agreement: Agreement | None = None
+
+    def lines(self) -> list[str]:
+        """Everything for people, the verdict last."""
+        if self.agreement is None:
+            return self.contents.lines()
+        return [*self.contents.lines(), "", *_agreement_lines(self.model, self.agreement)]
+
+
+def inspect(particles: ParticleStack, structure: Structure | None = None, *, resolution: float | None = None, limit: int = 2000,
+            seed: int = 0, reporter: Reporter | None = None) -> Inspection:
+    """What a particle set holds, and how well a structure explains its images at their poses.
+
+    Parameters
+    ----------
+    particles : ParticleStack
+    structure : Structure, optional
+        In the frame of the poses: the centre of the consensus map's box is (0, 0, 0).
+    resolution : float, optional
+        Finest frequencies compared, A; by default 8 A or 2.2 pixels, whichever is coarser.
+    limit : int
+        Images compared, of random particles.
+    seed : int
+        For these choices.
+    reporter : Reporter, optional
+        Watches.
+
+    Returns
+    -------
+    Inspection
+        ``lines()`` is what the command prints, ``agreement.verdict`` names the likeliest fault.
+
+    Raises
+    ------
+    InputError
+        More than half of the structure lies outside the images, or there is no such resolution or number of images.
+    FileFormatError
+        An image that is compared is empty or not finite.
+    """
+    if resolution is not None and not 0 < resolution <= particles.grid.extent:
+        raise InputError(f"a resolution of {resolution:g} A: expected a positive number, at most the width of the images, "
+                         f"{particles.grid.extent:g} A")
+    if limit < 1:
+        raise InputError(f"a limit of {limit} images: expected at least 1")
+    generator = torch.Generator().manual_seed(seed)
+    contents = _contents(particles, generator)
+    if structure is None:
+        return Inspection(contents)
+    beads = coarse_grain(structure)
+    require_inside(beads, particles.grid)
+    agreement = measure_agreement(particles, beads, resolution=resolution, limit=limit, generator=generator, reporter=reporter)
+    return Inspection(contents, structure.name, agreement)
+
+
+def _contents(stack, generator):
+    particle, count = stack.particle.unique(return_counts=True)
+    half_of_particle = torch.zeros(int(particle[-1]) + 1, dtype=torch.long).index_put_((stack.particle,), stack.half)[particle]
+    mean, sd = _pixel_values(stack, generator)
+    return Contents(
+        source=stack.source, format=stack.format, n_images=len(stack), n_particles=len(particle),
+        tilts=(int(count.min()), float(count.double().quantile(0.5)), int(count.max())), grid=stack.grid,
+        optics=tuple(_optics_summary(stack, number) for number in stack.optics_group.unique().tolist()),
+        defocus=_least_and_most(0.5 * (stack.ctf.defocus_u + stack.ctf.defocus_v)), dose=_least_and_most(stack.ctf.dose),
+        half_sets=(int((half_of_particle == 1).sum()), int((half_of_particle == 2).sum())),
+        image_mean=mean, image_sd=sd, warnings=stack.warnings)
+
+
+def _optics_summary(stack, number):
+    mine = torch.nonzero(stack.optics_group == number)[:, 0]
+    first = stack.ctf[mine[0]]
+    return OpticsSummary(
+        name=stack.optics_group_names[number], n_images=len(mine), voltage_kv=float(first.voltage_kv),
+        spherical_aberration_mm=float(first.spherical_aberration_mm), amplitude_contrast=float(first.amplitude_contrast),
+        grid=stack.optics_group_grids[number], premultiplied=bool(stack.premultiplied[mine[0]]))
+
+
+def _pixel_values(stack, generator):
+    chosen = torch.randperm(len(stack), generator=generator)[:IMAGES_LOOKED_AT].sort().values
+    images = stack.read(chosen).double()
+    return float(images.mean()), float(images.var((-2, -1)).mean().sqrt())
+
+
+def _least_and_most(value):
+    return float(value.min()), float(value.max())
+
+
+def _range(values, form):
+    least, most = (format(value, form) for value in values)
+    return least if least == most else f"{least} to {most}"
+
+
+def _optics_line(group):
+    premultiplied = ", multiplied by the CTF" if group.premultiplied else ""
+    return (f"{group.name}: {group.n_images:,} images, {group.voltage_kv:g} kV, Cs {group.spherical_aberration_mm:g} mm, "
+            f"amplitude contrast {group.amplitude_contrast:g}, {group.grid.box_size} pixels of {group.grid.pixel_size:.4g} A"
+            f"{premultiplied}")
+
+
+def _agreement_lines(model, agreement: Agreement) -> list[str]:
+    width = max(map(len, agreement.correlation)) + 2
+    mean, error = agreement.mean(AS_READ)
+    lines = [f"{model} against {agreement.n_images:,} images of {agreement.n_particles:,} particles, down to "
+             f"{agreement.resolution:.3g} A",
+             f"  {'poses':<{width}}{'correlation':<20}worse than as in the file by",
+             f"  {AS_READ:<{width}}{mean:.4f} +- {error:.4f}",
+             f"  {'contrast inverted':<{width}}{-mean:.4f} +- {error:.4f}"]
+    own = agreement.correlation[AS_READ]
+    # where all shifts are zero, say, some faults cannot be there
+    possible = [name for name in (OTHERS, *FAULTS, BLOB) if not torch.equal(agreement.correlation[name], own)]
+    lines += [f"  {name:<{width}}{_compared(agreement, name)}" for name in possible]
+    return [*lines, f"  {agreement.verdict}"]
+
+
+def _compared(agreement, name):
+    mean, error = agreement.mean(name)
+    difference, its_error = agreement.difference(AS_READ, name)
+    value = f"{mean:.4f} +- {error:.4f}"
+    return f"{value:<20}{difference:.4f} +- {its_error:.4f} ({agreement.in_errors(AS_READ, name):.1f} standard errors)"
