@@ -1,8 +1,8 @@
 """What a fit leaves on disk, and how to open it again.
 
-A run is a folder that other programs can read: run.json (settings, versions, command, hashes of the input, seed), base.cif (the base
-structure in the fit's frame), model.npz (beads and segments), latents.npz, motions.npz, particles.csv, history.csv, summary.json (what
-was found), checkpoint.safetensors. Nothing in it is executed when it is opened.
+A run is a folder that other programs can read: run.json (settings, versions, command, hashes of the input, seed), base.cif
+(the base structure in the fit's frame), model.npz (beads and segments), latents.npz, motions.npz, particles.csv, history.csv,
+summary.json (what was found), checkpoint.safetensors. Nothing in it is executed when it is opened.
 """
 
 import csv
@@ -54,8 +54,8 @@ class Run:
 
     @cached_property
     def model(self) -> dict[str, np.ndarray]:
-        """Beads and segments: `bead` (bead, 3) A, `sigma` (bead,) A and `amplitude` (bead,) as fitted to the images, `bead_of_atom` (atom,),
-        `centroid` (segment, 3) A, `weight` (bead, segment), `trace` (bead,)."""
+        """Beads and segments: `bead` (bead, 3) A, `sigma` (bead,) A and `amplitude` (bead,) as fitted to the images,
+        `bead_of_atom` (atom,), `centroid` (segment, 3) A, `weight` (bead, segment), `trace` (bead,)."""
         return _arrays(self.folder / MODEL)
 
     @cached_property
@@ -118,7 +118,8 @@ def open_run(folder) -> Run:
         raise MissingFileError(f"{folder}: there is no such folder; a run is the folder that `atomdrgn fit` wrote")
     settings = read_settings(folder)
     if not (folder / SUMMARY).exists():
-        raise MissingFileError(f"{folder}: the fit did not end (there is no {SUMMARY}); go on with it: the same command with --resume")
+        raise MissingFileError(f"{folder}: the fit did not end (there is no {SUMMARY}); "
+                               "go on with it: the same command with --resume")
     return Run(folder, settings, _read_json(folder / SUMMARY))
 
 
@@ -133,26 +134,30 @@ def read_settings(folder: Path) -> dict:
     return settings
 
 
-def create_run_folder(folder, *, overwrite: bool) -> Path:
-    """An empty folder for a run. Nothing but the files of an earlier run is ever removed, and these only with `overwrite`.
+def require_free(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a place where something is that a new run would mix with or replace.
 
     Raises
     ------
     OutputExistsError
         There is something.
     """
-    folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f"{folder} is a file: choose a folder with --out")
     if folder.exists() and any(folder.iterdir()):
         if not (folder / SETTINGS).exists():
             raise OutputExistsError(f"{folder} is not empty and is no run: choose another folder with --out")
         if not overwrite:
-            raise OutputExistsError(f"{folder} holds a run: --resume goes on with it, --overwrite replaces it, --out puts this one elsewhere")
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
+            raise OutputExistsError(f"{folder} holds a run: --resume goes on with it, --overwrite replaces it, "
+                                    "--out puts this one elsewhere")
+
+
+def create_run_folder(folder: Path, *, overwrite: bool) -> None:
+    """A folder for a new run. Only the files of an earlier run are ever removed, and these only with `overwrite`."""
+    require_free(folder, overwrite=overwrite)
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def write_base(folder: Path, structure: Structure) -> None:

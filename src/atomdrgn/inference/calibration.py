@@ -29,7 +29,8 @@ class ShellSums(Record):
     count : (group, shell)
         Coefficients of the whole Fourier plane summed over.
     data2, prediction_data, prediction2 : (group, shell)
-        Data with itself, prediction with data, prediction with itself, each image's prediction at its contrast; noise not divided out.
+        Data with itself, prediction with data, prediction with itself, each image's prediction at its contrast; noise not
+        divided out.
     spread : (group, shell)
         Power that the conformations' uncertainty adds to the residual.
     spread_count : (group, shell)
@@ -49,7 +50,7 @@ class ShellSums(Record):
         return self.spread / self.spread_count.clamp_min(1)
 
     def noise(self, gain: Float[Tensor, "shell"]) -> Float[Tensor, "group shell"]:
-        """Noise power a coefficient when the prediction is multiplied by `gain`: the residual's, and what uncertainty hides of it.
+        """Noise power a coefficient when the prediction is multiplied by `gain`: the residual's, and what uncertainty hides.
 
         A group of which no image was measured gets the mean of the others.
         """
@@ -62,7 +63,7 @@ class ShellSums(Record):
 
 def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Tensor, "shell"], *,
              smallest_width2: float) -> tuple[float, float]:
-    """Amplitude and extra squared width (A^2) with which the predictions fit the data best: gain(k) = amplitude exp(-2 pi^2 width2 k^2).
+    """Amplitude and extra squared width (A^2) that fit the data best: gain(k) = amplitude exp(-2 pi^2 width2 k^2).
 
     Parameters
     ----------
@@ -92,7 +93,8 @@ def calibrate(model: FitModel, state: FitState, disc: FourierDisc, generator: to
     """The state with brightness, bead width and noise spectrum measured up to the resolution of `disc`."""
     sums = measure(model, state, disc, generator)
     k2 = ((torch.arange(sums.count.shape[1]) + 1) / disc.grid.extent) ** 2
-    shell_gain = (sums.prediction_data.sum(0) / (sums.prediction2 + sums.hidden * sums.count).sum(0).clamp_min(1e-20)).clamp_min(0)
+    expected_power = (sums.prediction2 + sums.hidden * sums.count).sum(0)
+    shell_gain = (sums.prediction_data.sum(0) / expected_power.clamp_min(1e-20)).clamp_min(0)
     narrowest = NARROWEST**2 - float((model.beads.sigma**2).min()) - state.width2
     amplitude, width2 = fit_gain(sums, sums.noise(shell_gain), k2, smallest_width2=narrowest)
     gain = amplitude * torch.exp(-2 * math.pi**2 * width2 * k2)
@@ -118,7 +120,8 @@ def measure(model: FitModel, state: FitState, disc: FourierDisc, generator: torc
         hidden = torch.zeros_like(transfer)
         if state.step and chosen.any():
             hidden[chosen] = _hidden_power(model, state, index[chosen], disc=disc, transfer=transfer[chosen], beads=beads)
-        terms = (held, data.square().sum(1), (prediction * data).sum(1), prediction.square().sum(1), hidden, held * chosen[:, None])
+        terms = (held, data.square().sum(1), (prediction * data).sum(1), prediction.square().sum(1), hidden,
+                 held * chosen[:, None])
         return [term.new_zeros(len(index), n_shells).index_add_(1, disc.shell, term) for term in terms]
 
     sums = [torch.zeros(n_groups, n_shells) for _ in range(6)]
@@ -143,5 +146,6 @@ def _hidden_power(model, state, index, *, disc, transfer, beads):
     latent, pose = state.latent[model.particle[index]], model.images.stack.pose[index]
     _, derivative = derivative_images(model.deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
     change = camera_motion(model.deformation, latent, pose)
-    directions = (change @ state.population.root.unflatten(0, (-1, 6))).flatten(1, 2) @ torch.linalg.cholesky(state.uncertainty[model.particle[index]])
+    uncertain = torch.linalg.cholesky(state.uncertainty[model.particle[index]])
+    directions = (change @ state.population.root.unflatten(0, (-1, 6))).flatten(1, 2) @ uncertain
     return (directions.transpose(1, 2) @ derivative.flatten(1, 2).flatten(2)).square().sum(1).unflatten(1, (2, -1)).sum(1)

@@ -52,7 +52,8 @@ def linearise(model: FitModel, state: FitState, disc: FourierDisc, reporter: Rep
     def of_batch(index):
         latent = state.latent[model.particle[index]]
         transfer, data = model.whitened(index, disc, noise)
-        products = image_products(model.deformation, beads, latent, pose=model.images.stack.pose[index], disc=disc, transfer=transfer, data=data)
+        products = image_products(model.deformation, beads, latent, pose=model.images.stack.pose[index], disc=disc,
+                                  transfer=transfer, data=data)
         hidden = _hidden_power(products.matrix, state, model.particle[index])
         equations = products.normal_equations(state.contrast_sd, hidden)
         return equations, products.contrast(state.contrast_sd, hidden), latent
@@ -71,7 +72,7 @@ def linearise(model: FitModel, state: FitState, disc: FourierDisc, reporter: Rep
 
 
 def _hidden_power(matrix, state, particle):
-    """Power of each prediction that the uncertainty of its conformation takes away: trace of matrix times posterior covariance."""
+    """Power that the uncertainty of its conformation adds to each prediction: trace of matrix times posterior covariance."""
     root = state.population.root
     return torch.einsum("bij,bji->b", root.T @ matrix @ root, state.uncertainty[particle])
 

@@ -12,6 +12,7 @@ from ..physics.disc import FourierDisc
 from ..structure.beads import BeadModel
 from ..structure.deformation import SegmentDeformation
 from .images import FourierImages
+from .population import CovariancePrior
 from .state import FitState
 
 BATCH_BYTES = 2**27      # what the arrays of one batch may take
@@ -33,6 +34,8 @@ class FitModel:
         What a latent decodes to.
     restraints : Restraints
         What holds a conformation together.
+    prior : CovariancePrior
+        What is believed of the population before any image is seen.
     """
 
     images: FourierImages
@@ -40,6 +43,7 @@ class FitModel:
     beads: BeadModel
     deformation: SegmentDeformation
     restraints: Restraints
+    prior: CovariancePrior
 
     @property
     def n_particles(self) -> int:
@@ -47,13 +51,15 @@ class FitModel:
 
     def bright_beads(self, state: FitState) -> BeadModel:
         """The beads as the images show them: with the fitted amplitude and width."""
-        return replace(self.beads, amplitude=self.beads.amplitude * state.amplitude, sigma=(self.beads.sigma**2 + state.width2).sqrt())
+        sigma = (self.beads.sigma**2 + state.width2).sqrt()
+        return replace(self.beads, amplitude=self.beads.amplitude * state.amplitude, sigma=sigma)
 
     def noise(self, spectrum: Float[Tensor, "group shell"]) -> Noise:
         """The noise of the images with this spectrum."""
         return Noise(spectrum, self.images.group, self.images.stack.premultiplied)
 
-    def whitened(self, index: Int[Tensor, "batch"], disc: FourierDisc, noise: Noise) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch 2 frequency"]]:
+    def whitened(self, index: Int[Tensor, "batch"], disc: FourierDisc, noise: Noise,
+                 ) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch 2 frequency"]]:
         """Transfer function and data of some images (see :meth:`Noise.whiten`)."""
         return noise.whiten(self.images.coefficients(index, disc), self.images.stack.ctf[index], index, disc=disc)
 

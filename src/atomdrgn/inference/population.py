@@ -1,6 +1,6 @@
 """The population of motions: one Gaussian over all particles, and each particle's place in it, in closed form."""
 
-import logging
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,6 @@ from torch import Tensor
 from ..physics.record import Record
 from .parallel import in_order
 
-logger = logging.getLogger(__name__)
 CHUNK = 256      # particles whose matrices are inverted together
 
 
@@ -50,8 +49,9 @@ class Posterior(Record):
     whitened: Float[Tensor, "particle rank rank"]
 
 
-def whitened_posterior(matrix: Float[Tensor, "batch latent latent"], target: Float[Tensor, "batch latent"], population: Population):
-    """Posterior mean and covariance of w, where latent = mean + root @ w and w ~ N(0, 1), and the log of the evidence over that of latent 0.
+def whitened_posterior(matrix: Float[Tensor, "batch latent latent"], target: Float[Tensor, "batch latent"],
+                       population: Population) -> tuple[Tensor, Tensor, Tensor]:
+    """Posterior mean and covariance of w, where latent = mean + root @ w, w ~ N(0, 1), and the log evidence over latent 0's.
 
     Parameters
     ----------
@@ -66,7 +66,8 @@ def whitened_posterior(matrix: Float[Tensor, "batch latent latent"], target: Flo
     covariance = torch.cholesky_inverse(factor)
     mean = (covariance @ right[..., None])[..., 0]
     centre = population.mean
-    evidence = 0.5 * (mean * right).sum(-1) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1) + (target - 0.5 * matrix @ centre) @ centre
+    at_centre = (target - 0.5 * matrix @ centre) @ centre
+    evidence = at_centre + 0.5 * (mean * right).sum(-1) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     return mean, covariance, evidence
 
 
@@ -92,7 +93,8 @@ class Moments(Record):
     evidence: Float[Tensor, ""]
 
 
-def moments(matrix: Float[Tensor, "particle latent latent"], target: Float[Tensor, "particle latent"], population: Population) -> Moments:
+def moments(matrix: Float[Tensor, "particle latent latent"], target: Float[Tensor, "particle latent"],
+            population: Population) -> Moments:
     """The expectation step, summed over particles."""
     rank = population.root.shape[1]
     total = [population.mean.new_zeros(shape, dtype=torch.float64) for shape in ((), (rank,), (rank, rank), ())]
@@ -107,24 +109,52 @@ def moments(matrix: Float[Tensor, "particle latent latent"], target: Float[Tenso
     return Moments(*total)
 
 
-def update(population: Population, sums: Moments, smallest: float = 0.03) -> Population:
-    """The maximisation step: the Gaussian that fits the posteriors best. Directions with an s.d. below `smallest` A are frozen out."""
+@dataclass(frozen=True)
+class CovariancePrior:
+    """What is believed of the population's covariance: as if so many particles with this covariance had been seen.
+
+    It keeps few particles from being explained by wild motions, and many do not feel it.
+
+    Parameters
+    ----------
+    covariance : (latent, latent)
+        A^2.
+    particles : float
+        Its weight.
+    """
+
+    covariance: Float[Tensor, "latent latent"]
+    particles: float
+
+    def log_density(self, population: Population) -> float:
+        """Of a population, up to a constant (inverse Wishart)."""
+        root = population.root.double()
+        value, vector = torch.linalg.eigh(root @ root.T)
+        value = value.clamp_min(1e-10)
+        mean_strain = ((vector.T @ self.covariance.double() @ vector).diagonal() / value).sum()
+        return float(-0.5 * self.particles * (value.log().sum() + mean_strain))
+
+
+def update(population: Population, sums: Moments, prior: CovariancePrior | None = None) -> Population:
+    """The maximisation step: the Gaussian that fits the posteriors, and the prior, best."""
     shift = sums.mean / sums.count
-    covariance = sums.second / sums.count - shift[:, None] * shift
     root = population.root.double()
-    value, vector = torch.linalg.eigh(root @ covariance @ root.T)
-    keep = value > smallest**2
-    keep[-1] = True                                   # the widest direction stays, however narrow
+    covariance = root @ (sums.second / sums.count - shift[:, None] * shift) @ root.T
+    if prior is not None:
+        covariance = (sums.count * covariance + prior.particles * prior.covariance.double()) / (sums.count + prior.particles)
+    value, vector = torch.linalg.eigh(covariance)
     mean = population.mean + (root @ shift).to(population.mean)
-    return Population(mean, (vector[:, keep] * value[keep].clamp_min(1e-12).sqrt()).to(population.mean))
+    return Population(mean, (vector * value.clamp_min(1e-8).sqrt()).to(mean))
 
 
-def fit_population(matrix: Float[Tensor, "particle latent latent"], target: Float[Tensor, "particle latent"], start: Population, *,
-                   rounds: int = 15, tolerance: float = 1e-3) -> tuple[Population, list[float]]:
-    """Maximum-likelihood Gaussian over latents by accelerated EM, and the mean log evidence a particle before each round.
+def fit_population(matrix: Float[Tensor, "particle latent latent"], target: Float[Tensor, "particle latent"],
+                   start: Population, *, prior: CovariancePrior | None = None, rounds: int = 15,
+                   tolerance: float = 1e-3) -> tuple[Population, list[float]]:
+    """The likeliest Gaussian over latents by accelerated EM, and the log evidence a particle before each round.
 
     Plain EM crawls where images say little. After every two rounds the path of (mean, log covariance) is extrapolated, and the
-    extrapolation is kept where the evidence rises. Stops after `rounds`, or when two rounds gain less than `tolerance` a particle.
+    extrapolation is kept where the evidence, with the prior, rises. Stops after `rounds`, or when two rounds gain less than
+    `tolerance` a particle.
 
     References
     ----------
@@ -132,52 +162,47 @@ def fit_population(matrix: Float[Tensor, "particle latent latent"], target: Floa
     """
     def step(population):
         sums = moments(matrix, target, population)
-        return update(population, sums), float(sums.evidence / sums.count)
+        belief = prior.log_density(population) if prior else 0.0
+        return update(population, sums, prior), (float(sums.evidence) + belief) / float(sums.count)
 
     population, history = start, []
     while len(history) < rounds:
         first, evidence = step(population)
         second, better = step(first)
-        history += [evidence, better]
         guess = _extrapolate(population, first, second)
-        if guess is not None:
-            after, reached = step(guess)
-            history.append(reached)
-            if reached > better:
-                second = after
-        population = second
+        after, reached = step(guess)
+        population = after if reached > better else second
+        history += [evidence, better, reached]
         if abs(better - evidence) < tolerance:
             break
     return population, history
 
 
-def _extrapolate(before: Population, first: Population, second: Population, longest: float = 16.0) -> Population | None:
-    """Where the last two rounds lead to, if they go on; None where directions were frozen out on the way."""
-    if before.root.shape[1] != second.root.shape[1]:
-        return None
-    basis = torch.linalg.qr(second.root.double())[0]
-    before, first, second = (_coordinates(population, basis) for population in (before, first, second))
+def _extrapolate(before: Population, first: Population, second: Population, longest: float = 16.0) -> Population:
+    """Where the last two rounds lead to, if they go on."""
+    before, first, second = (_coordinates(population) for population in (before, first, second))
     step, bend = first - before, second - 2 * first + before
     length = float((step.norm() / bend.norm().clamp_min(1e-12)).clamp(1, longest))
-    return _population(before + 2 * length * step + length**2 * bend, basis)
+    return _population(before + 2 * length * step + length**2 * bend)
 
 
-def _coordinates(population, basis):
-    """Mean and log covariance in `basis` as one vector."""
-    inner = basis.T @ population.root.double()
-    value, vector = torch.linalg.eigh(inner @ inner.T)
+def _coordinates(population):
+    """Mean and log covariance as one vector."""
+    root = population.root.double()
+    value, vector = torch.linalg.eigh(root @ root.T)
     log = (vector * value.clamp_min(1e-8).log()) @ vector.T
     return torch.cat([population.mean.double(), log.flatten()])
 
 
-def _population(coordinates, basis):
-    rank = basis.shape[1]
-    mean, log = coordinates[:-rank * rank], coordinates[-rank * rank:].unflatten(0, (rank, rank))
+def _population(coordinates):
+    n = math.isqrt(len(coordinates))      # n + n^2 numbers
+    mean, log = coordinates[:n], coordinates[n:].unflatten(0, (n, n))
     value, vector = torch.linalg.eigh(0.5 * (log + log.T))
-    return Population(mean.float(), (basis @ (vector * (0.5 * value).exp())).float())
+    return Population(mean.float(), (vector * (0.5 * value).exp()).float())
 
 
-def posterior(matrix: Float[Tensor, "particle latent latent"], target: Float[Tensor, "particle latent"], population: Population) -> Posterior:
+def posterior(matrix: Float[Tensor, "particle latent latent"], target: Float[Tensor, "particle latent"],
+              population: Population) -> Posterior:
     """Each particle's mean and covariance given its images and the population."""
 
     def of_chunk(start):

@@ -21,6 +21,7 @@ REACH = 2.5                  # standard deviations to both sides
 # r.m.s. over the trace. Motions that are smaller have nothing hidden; grid points lie so far apart.
 STEP = 1 / 8                 # of the resolution
 FEWEST_POINTS, MOST_POINTS = 5, 15
+FINEST = 30.0                # A: places that far apart need no finer images to be told apart
 CLEARLY = 2.0                # log-likelihood by which another place has to be better
 
 
@@ -29,6 +30,7 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
 
     Places are compared on the span of the leading motions alone: elsewhere a particle has adapted to where it stands.
     """
+    disc = disc.coarser(max(FINEST, disc.resolution))
     metric = model.deformation.trace_metric(torch.from_numpy(model.beads.trace), state.population.mean)
     motions = principal_motions(state.population, Posterior(state.latent, state.uncertainty), metric)
     sd = motions.variance.sqrt()
@@ -42,11 +44,13 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
         grid = torch.linspace(-REACH, REACH, points) * sd[axis]
         tried = [place, *(_with_column(place, axis, value) for value in grid)]
         reporter.start(f"looking widely along motion {axis + 1}", len(model.images))
-        left, _ = misfits(model, state, disc, [state.population.mean + each @ direction.T for each in tried], advance=reporter.advance)
+        candidates = [state.population.mean + each @ direction.T for each in tried]
+        left, _ = misfits(model, state, disc, candidates, advance=reporter.advance)
         reporter.finish()
         score = -0.5 * left - torch.stack([0.5 * (each / sd[:wide]).square().sum(1) for each in tried])
         best, which = score.max(0)
-        better = (best > score[0] + CLEARLY) & ((torch.cat([grid[:1], grid])[which] - place[:, axis]).abs() > STEP * disc.resolution)
+        far = (torch.cat([grid[:1], grid])[which] - place[:, axis]).abs() > STEP * disc.resolution
+        better = (best > score[0] + CLEARLY) & far
         place = torch.where(better[:, None], torch.stack(tried)[which, torch.arange(len(place))], place)
         astray |= better
     moved = state.population.mean + place @ direction.T

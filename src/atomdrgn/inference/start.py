@@ -1,4 +1,4 @@
-"""Where a fit starts: the motions that the base model's own shape makes likely."""
+"""What is likely before any image is seen: the motions that the base model's own shape allows."""
 
 import torch
 from jaxtyping import Float
@@ -9,10 +9,12 @@ from ..structure.contacts import bond_pairs, elastic_pairs
 from ..structure.deformation import SegmentDeformation
 from .population import Population
 
-# Standard deviations of the start, A. What holds a domain to the next is the number of its contacts: with 3 A a contact, a hinge
-# of about ten contacts may turn by some ten degrees and an interface of a hundred hardly moves. A chain stays whole.
-# Poses are known, so that the molecule as a whole moves little. The fit only starts here: the data widen and narrow it.
+# Standard deviations, A. What holds a domain to the next is the number of its contacts: with 3 A a contact, a hinge of about ten
+# contacts may turn by some ten degrees and an interface of a hundred hardly moves. A chain stays whole. Poses are known, so that
+# the molecule as a whole moves little.
 CONTACT_SIGMA, BOND_SIGMA, WHOLE_SIGMA, LONGEST_SIGMA = 3.0, 1.0, 1.0, 20.0
+# A fit that starts narrow lags behind the resolution: the widest motion starts with at least this, A r.m.s. of the trace.
+SMALLEST_START = 4.0
 ROWS_AT_ONCE = 20_000
 
 
@@ -25,15 +27,36 @@ def elastic_population(deformation: SegmentDeformation, beads: BeadModel) -> Pop
     ----------
     Tama et al., Proteins 41:1 (2000): rotation-translation of blocks. Atilgan et al., Biophys. J. 80:505 (2001): the network.
     """
-    n = deformation.n_latent
-    precision = torch.eye(n, dtype=torch.float64) / LONGEST_SIGMA**2
+    return _population(_inner_precision(deformation, beads) + _whole_precision(deformation, beads))
+
+
+def starting_population(deformation: SegmentDeformation, beads: BeadModel) -> Population:
+    """The elastic population, softened where its widest motion would be too narrow for a fit to catch on."""
+    metric = deformation.trace_metric(torch.from_numpy(beads.trace), torch.zeros(deformation.n_latent)).double()
+    inner, whole = _inner_precision(deformation, beads), _whole_precision(deformation, beads)
+    # the whole molecule's motion is held so firmly here that what is left widest is inside it
+    widest = float(torch.linalg.eigvals(torch.linalg.inv(inner + 1e4 * whole) @ metric).real.max())
+    return _population(min(1.0, widest / SMALLEST_START**2) * inner + whole)
+
+
+def _population(precision):
+    value, vector = torch.linalg.eigh(torch.linalg.inv(precision))
+    return Population(torch.zeros(len(precision)), (vector * value.clamp_min(0).sqrt()).float())
+
+
+def _inner_precision(deformation, beads) -> Float[Tensor, "latent latent"]:
+    """Of motions of the parts against each other."""
+    precision = torch.eye(deformation.n_latent, dtype=torch.float64) / LONGEST_SIGMA**2
     for pairs, sigma in ((elastic_pairs(beads), CONTACT_SIGMA), (bond_pairs(beads), BOND_SIGMA)):
         rows = _strained(deformation, pairs)
         precision += rows.T @ rows / sigma**2
+    return precision
+
+
+def _whole_precision(deformation, beads) -> Float[Tensor, "latent latent"]:
+    """Of the motion of the molecule as a whole."""
     whole = _whole_motion(deformation, beads)
-    precision += whole.T @ whole / WHOLE_SIGMA**2
-    value, vector = torch.linalg.eigh(torch.linalg.inv(precision))
-    return Population(torch.zeros(n), (vector * value.clamp_min(0).sqrt()).float())
+    return whole.T @ whole / WHOLE_SIGMA**2
 
 
 def _strained(deformation, pairs) -> Float[Tensor, "row latent"]:

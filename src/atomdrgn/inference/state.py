@@ -77,6 +77,7 @@ def load_state(path) -> FitState:
             held = {name: file.get_tensor(name) for name in file.keys()}
         population = Population(*(held[f"population.{f.name}"] for f in fields(Population)))
         numbers = {name: float(held[name]) for name in NUMBERS}
-        return FitState(**{name: held[name] for name in TENSORS}, population=population, **numbers | {"step": int(numbers["step"])})
+        numbers["step"] = int(numbers["step"])
+        return FitState(**{name: held[name] for name in TENSORS}, population=population, **numbers)
     except (SafetensorError, KeyError) as error:
         raise FileFormatError(f"{path}: not a checkpoint of a fit ({error}); start again with --overwrite") from error

@@ -56,7 +56,8 @@ class ImageProducts(Record):
     prediction_data: Float[Tensor, "*batch"]
     data2: Float[Tensor, "*batch"]
 
-    def contrast(self, prior_sd: float, hidden: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+    def contrast(self, prior_sd: float,
+                 hidden: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
         """Strength of the signal in each image and its standard deviation, with prior N(1, prior_sd^2).
 
         Parameters
@@ -72,9 +73,10 @@ class ImageProducts(Record):
         return (self.prediction_data + precision) / spread, spread**-0.5
 
     def normal_equations(self, contrast_sd: float, hidden: Float[Tensor, "*batch"]) -> NormalEquations:
-        """For the motion alone, with each image's contrast fitted and its uncertainty taken out of the matrix (Schur complement)."""
+        """For the motion alone: each image's contrast is fitted, its uncertainty taken out of the matrix (Schur complement)."""
         contrast, sd = self.contrast(contrast_sd, hidden)
-        chi2 = self.data2 - 2 * contrast * self.prediction_data + contrast**2 * self.prediction2 + ((contrast - 1) / contrast_sd) ** 2
+        misfit = self.data2 - 2 * contrast * self.prediction_data + contrast**2 * self.prediction2
+        chi2 = misfit + ((contrast - 1) / contrast_sd) ** 2
         c = contrast[..., None]
         gradient = c * (self.with_data - c * self.with_prediction)
         # the mixed second derivative with contrast, at the fitted contrast, in Gauss-Newton's approximation
@@ -90,15 +92,17 @@ def predict(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Ten
     return bead_transform(pose.apply(conformation.position), beads.sigma, disc, weight=weight)[:, 0, 0]
 
 
-def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *, pose: Pose, disc: FourierDisc,
-                      transfer: Float[Tensor, "batch frequency"]) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch free 5 2 frequency"]]:
-    """The prediction of :func:`predict` times a transfer function, and how it changes with each free segment's motion in the camera's frame.
+def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
+                      pose: Pose, disc: FourierDisc, transfer: Float[Tensor, "batch frequency"],
+                      ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch free 5 2 frequency"]]:
+    """The prediction of :func:`predict` times a transfer function, and how each free segment's motion changes it.
 
     The five motions are shifts along the camera's x and y (per A) and turns about its x, y and z (per rad) about the segment's
     centroid as it stands; a shift along z changes nothing.
 
-    A bead of amplitude a at p with arm r contributes ``a exp(-2 pi i k.p)``; a shift along x multiplies it by ``-2 pi i kx``, and a turn w
-    moves the bead by w x r. So four fields of each segment (the amplitude, and the amplitude times each component of the arm) make all five.
+    A bead of amplitude a at p with arm r contributes ``a exp(-2 pi i k.p)``; a shift along x multiplies it by ``-2 pi i kx``,
+    and a turn w moves the bead by w x r. So four fields of each segment (the amplitude, and the amplitude times each component
+    of the arm) make all five.
     """
     members, conformation = deformation.members, deformation.conformation(latent)
     camera = pose.apply(conformation.position)[:, members.bead]
@@ -122,8 +126,9 @@ def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent:
     return prediction, derivative
 
 
-def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *, pose: Pose, disc: FourierDisc,
-                   transfer: Float[Tensor, "batch frequency"], data: Float[Tensor, "batch 2 frequency"]) -> ImageProducts:
+def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
+                   pose: Pose, disc: FourierDisc, transfer: Float[Tensor, "batch frequency"],
+                   data: Float[Tensor, "batch 2 frequency"]) -> ImageProducts:
     """Inner products from which the normal equations of each image are made.
 
     Parameters
@@ -131,7 +136,8 @@ def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Fl
     deformation, beads, latent, pose, disc
         As in :func:`derivative_images`.
     transfer : (batch, frequency)
-        What the prediction is multiplied by so that it meets `data`: the CTF over the noise's amplitude, with the root of the multiplicity.
+        What the prediction is multiplied by so that it meets `data`: the CTF over the noise's amplitude, with the root of the
+        multiplicity.
     data : (batch, 2, frequency)
         Whitened coefficients of the images.
     """
@@ -149,7 +155,8 @@ def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Fl
                          prediction2=among[:, 0, 0], prediction_data=among[:, 0, 1], data2=among[:, 1, 1])
 
 
-def camera_motion(deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"], pose: Pose) -> Float[Tensor, "batch free 5 6"]:
+def camera_motion(deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"],
+                  pose: Pose) -> Float[Tensor, "batch free 5 6"]:
     """How the latent moves each free segment in the camera's frame: (batch, free, 5, 6)."""
     turn = pose.rotation[:, None]
     jacobian = deformation.jacobian(latent)

@@ -29,7 +29,8 @@ def _waves(coordinate, sigma, disc: FourierDisc):
 
 
 def bead_transform(position: Float[Tensor, "*batch bead 3"], sigma: Float[Tensor, "bead"], disc: FourierDisc, *,
-                   weight: Float[Tensor, "*batch bead field"], parts: list[slice] | None = None) -> Float[Tensor, "*batch part field 2 frequency"]:
+                   weight: Float[Tensor, "*batch bead field"],
+                   parts: list[slice] | None = None) -> Float[Tensor, "*batch part field 2 frequency"]:
     """Fourier coefficients of fields of Gaussian beads, summed over each part, real and imaginary parts apart.
 
     Parameters
@@ -68,7 +69,7 @@ def bead_transform(position: Float[Tensor, "*batch bead 3"], sigma: Float[Tensor
 
 
 def _picks(disc, n_field):
-    """Where the products cos cos, cos sin, sin cos, sin sin (x, y) of each field and frequency stand in the flat matrix product."""
+    """Where cos cos, cos sin, sin cos and sin sin (x, y) of each field and frequency stand in the flat matrix product."""
     count = disc.reach + 1
     of_x, of_y = torch.meshgrid(torch.arange(2), torch.arange(2), indexing="ij")
     of_x, of_y = (axis.reshape(1, 4, 1).to(disc.x_index.device) for axis in (of_x, of_y))

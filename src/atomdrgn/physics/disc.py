@@ -63,7 +63,8 @@ class FourierDisc:
     def coarser(self, resolution: float) -> "FourierDisc":
         """The part of this disc down to a coarser resolution: its first coefficients."""
         count = _count_within(self.x_index, self.y_index, self.grid.extent / resolution)
-        return replace(self, resolution=max(resolution, self.resolution), x_index=self.x_index[:count], y_index=self.y_index[:count])
+        return replace(self, resolution=max(resolution, self.resolution), x_index=self.x_index[:count],
+                       y_index=self.y_index[:count])
 
     def coefficients(self, image: Float[Tensor, "*batch box box"]) -> Complex[Tensor, "*batch frequency"]:
         """Of images of this disc's grid, phases about the image's origin."""

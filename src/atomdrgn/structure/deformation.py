@@ -106,10 +106,10 @@ class SegmentDeformation:
         """From the moved centroid of a segment to each of its beads as that segment alone would move it, A."""
         rotation = matrix_from_quaternion(self.motion(latent).rotation)[..., self.members.segment, :, :]
         arm = self.position[self.members.bead] - self.centroid[self.members.segment]
-        return (rotation @ arm[..., None])[..., 0]
+        return (rotation * arm[:, None]).sum(-1)
 
     def jacobian(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch free 6 6"]:
-        """How a change of the latent moves each free segment: its rows are a shift and a small turn (rad) of the segment as it stands."""
+        """How a change of the latent moves each free segment: rows are its shift and its small turn (rad)."""
         _, vector = self._vectors(latent)
         vector, radius = vector[..., self.free, :], self.radius[self.free]
         out = latent.new_zeros(*vector.shape[:-1], 6, 6)
@@ -119,7 +119,7 @@ class SegmentDeformation:
 
     def pair_rows(self, latent: Float[Tensor, "batch latent"], i: Int[Tensor, "pair"], j: Int[Tensor, "pair"], *,
                   direction: Float[Tensor, "batch pair 3"]) -> Float[Tensor, "batch pair latent"]:
-        """How the distance of pairs of beads along given directions changes with the latent: gradients of ``direction . (x_i - x_j)``."""
+        """Gradients of ``direction . (x_i - x_j)``: how the latent changes distances of pairs of beads."""
         rotation = matrix_from_quaternion(self.motion(latent).rotation)
 
         def pushed(bead):

@@ -23,4 +23,4 @@ def lift(motion: RigidMotion, atom: Float[Tensor, "atom 3"], *, bead: Float[Tens
     """
     moved = motion.apply(bead, centroid, weight=weight)[..., bead_of_atom, :]
     turn = blended_rotation(motion, weight)[..., bead_of_atom, :, :]
-    return moved + (turn @ (atom - bead[bead_of_atom])[..., None])[..., 0]
+    return moved + (turn * (atom - bead[bead_of_atom])[:, None]).sum(-1)

@@ -29,12 +29,13 @@ class RigidMotion(Record):
 
     def apply(self, position: Float[Tensor, "point 3"], centroid: Float[Tensor, "segment 3"], *,
               weight: Float[Tensor, "point segment"]) -> Float[Tensor, "*batch point 3"]:
-        """Points moved by the motions of their segments, blended by membership: a sum of moved copies, rows of `weight` sum to 1."""
+        """Points moved by their segments, blended by membership: a weighted sum of moved copies; rows of `weight` sum to 1."""
         matrix = matrix_from_quaternion(self.rotation)
         # sum_s w_s (R_s x + d_s) with d_s = c_s + t_s - R_s c_s: the blend of the maps, applied once
         offset = centroid + self.translation - (matrix @ centroid[..., None])[..., 0]
         blended = torch.einsum("ns,...sij->...nij", weight, matrix)
-        return (blended @ position[..., None])[..., 0] + weight @ offset
+        # sums of products: a product of matrices this small costs more to call than to do
+        return (blended * position[:, None]).sum(-1) + weight @ offset
 
     def compose(self, first: "RigidMotion") -> "RigidMotion":
         """The motion that does `first` and then this one, both about the same centroids."""
@@ -51,7 +52,7 @@ class RigidMotion(Record):
 def blended_rotation(motion: RigidMotion, weight: Float[Tensor, "bead segment"]) -> Float[Tensor, "*batch bead 3 3"]:
     """One proper rotation for each bead: the mean of its segments' quaternions, weighted by membership and normalised.
 
-    Atoms turn with it about their bead, so that a residue at a border keeps its shape where the blend of positions would shear it.
+    Atoms turn with it about their bead, so that a residue at a border keeps its shape: the blend of positions would shear it.
     """
     largest = weight.argmax(-1)
     reference = motion.rotation[..., largest, :]                                 # (*batch, bead, 4)

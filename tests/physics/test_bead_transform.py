@@ -1,0 +1,58 @@
+import torch
+
+from atomdrgn.physics.bead_transform import bead_transform, inside
+from atomdrgn.physics.disc import make_disc
+from atomdrgn.physics.grid import ImageGrid
+from atomdrgn.physics.projection import project_beads
+
+
+def beads(batch=2, n=30, spread=8.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    position = spread * torch.randn(batch, n, 3, generator=generator).clamp(-2, 2)
+    return position, 3 + torch.rand(n, generator=generator), 1 + torch.rand(n, generator=generator)
+
+
+def test_it_is_the_transform_of_the_projected_image():
+    """Two routes to one image: sums of waves, and pixels that are transformed."""
+    grid = ImageGrid(48, 2.0)
+    position, sigma, amplitude = beads()
+    disc = make_disc(grid, 6.0)
+    by_sums = bead_transform(position, sigma, disc, weight=amplitude[:, None].expand(2, -1, 1))[:, 0, 0]
+    by_pixels = torch.view_as_real(disc.coefficients(project_beads(position, amplitude, sigma, grid))).movedim(-1, -2)
+    assert (by_sums - by_pixels).norm() < 2e-4 * by_pixels.norm()
+
+
+def test_odd_box_too():
+    grid = ImageGrid(45, 2.0)
+    position, sigma, amplitude = beads()
+    disc = make_disc(grid, 6.0)
+    by_sums = bead_transform(position, sigma, disc, weight=amplitude[:, None].expand(2, -1, 1))[:, 0, 0]
+    by_pixels = torch.view_as_real(disc.coefficients(project_beads(position, amplitude, sigma, grid))).movedim(-1, -2)
+    assert (by_sums - by_pixels).norm() < 2e-4 * by_pixels.norm()
+
+
+def test_parts_add_up_and_fields_are_apart():
+    disc = make_disc(ImageGrid(32, 2.0), 8.0)
+    position, sigma, amplitude = beads()
+    weight = torch.stack([amplitude, 2 * amplitude, 0 * amplitude], -1).expand(2, -1, 3)
+    whole = bead_transform(position, sigma, disc, weight=weight)
+    apart = bead_transform(position, sigma, disc, weight=weight, parts=[slice(0, 11), slice(11, 30)])
+    torch.testing.assert_close(apart.sum(1, keepdim=True), whole, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(whole[:, :, 1], 2 * whole[:, :, 0])
+    assert (whole[:, :, 2] == 0).all()
+
+
+def test_an_empty_part_is_zero():
+    disc = make_disc(ImageGrid(32, 2.0), 8.0)
+    position, sigma, amplitude = beads()
+    out = bead_transform(position, sigma, disc, weight=amplitude[:, None].expand(2, -1, 1), parts=[slice(0, 30), slice(30, 30)])
+    assert (out[:, 1] == 0).all()
+
+
+def test_a_bead_outside_the_box_is_lost_and_does_not_wrap():
+    grid = ImageGrid(32, 2.0)
+    position = torch.tensor([[[40.0, 0.0, 0.0]], [[0.0, 0.0, 500.0]]])
+    assert inside(position, grid).tolist() == [[0.0], [1.0]]
+    disc = make_disc(grid, 8.0)
+    out = bead_transform(position, torch.tensor([3.0]), disc, weight=torch.ones(2, 1, 1))
+    assert (out[0] == 0).all() and (out[1] != 0).any()

@@ -1,0 +1,93 @@
+import pytest
+import torch
+
+from atomdrgn.structure.atoms import read_structure
+from atomdrgn.structure.beads import coarse_grain
+from atomdrgn.structure.deformation import SegmentDeformation
+from atomdrgn.structure.lifting import lift
+from atomdrgn.structure.segmentation import make_segments
+from molecules import helix, write_pdb
+
+
+@pytest.fixture
+def structure(tmp_path):
+    return read_structure(write_pdb(tmp_path / "two.pdb", helix("A", 30), helix("B", 20, start=(12.0, 0.0, 0.0), serial=500)))
+
+
+def deformed(structure, count=4, **settings):
+    beads = coarse_grain(structure)
+    return beads, SegmentDeformation(beads, make_segments(beads, count, **settings))
+
+
+def latents(deformation, size=3.0, batch=5):
+    return size * torch.randn(batch, deformation.n_latent, generator=torch.Generator().manual_seed(0))
+
+
+def test_zero_is_the_base_model(structure):
+    beads, deformation = deformed(structure)
+    base = deformation.conformation(torch.zeros(2, deformation.n_latent))
+    torch.testing.assert_close(base.position, beads.position.expand(2, -1, -1), rtol=0, atol=1e-4)
+    assert (base.occupancy == 1).all()
+
+
+def test_one_unit_moves_a_segment_by_about_one_angstrom(structure):
+    beads, deformation = deformed(structure)
+    for latent in torch.eye(deformation.n_latent):
+        moved = deformation.conformation(0.1 * latent).position - beads.position
+        mine = deformation.weight[:, int(latent.argmax()) // 6] > 0.5
+        assert 0.02 < moved[mine].square().sum(-1).mean().sqrt() < 0.15
+
+
+def test_what_is_fixed_does_not_move(structure):
+    beads, deformation = deformed(structure, 3, fixed="B")
+    assert deformation.n_latent == 12
+    moved = deformation.conformation(latents(deformation)).position - beads.position
+    on_b = torch.from_numpy(beads.chain == "B")
+    assert moved[:, on_b].abs().max() < 1e-4 < moved[:, ~on_b].abs().max()
+
+
+def test_pair_rows_are_gradients_of_distances(structure):
+    """Against finite differences, far from the base model and across soft borders."""
+    beads, deformation = deformed(structure)
+    latent = latents(deformation, batch=2)
+    i, j = torch.tensor([0, 7, 14, 20]), torch.tensor([10, 8, 16, 45])
+
+    def distance(value):
+        position = deformation.conformation(value).position
+        return (position[:, i] - position[:, j]).norm(dim=-1)
+
+    position = deformation.conformation(latent).position
+    apart = position[:, i] - position[:, j]
+    rows = deformation.pair_rows(latent, i, j, direction=apart / apart.norm(dim=-1, keepdim=True))
+    expected = torch.stack([distance(latent + 0.05 * step) - distance(latent - 0.05 * step)
+                            for step in torch.eye(deformation.n_latent)], -1) / 0.1
+    torch.testing.assert_close(rows, expected, rtol=0.02, atol=2e-3)
+
+
+def test_trace_metric_predicts_how_far_a_step_moves_the_trace(structure):
+    beads, deformation = deformed(structure)
+    trace = torch.from_numpy(beads.trace)
+    at = latents(deformation, batch=1)[0]
+    step = 0.01 * torch.randn(deformation.n_latent, generator=torch.Generator().manual_seed(5))
+    metric = deformation.trace_metric(trace, at)
+    moved = deformation.conformation(at + step).position[trace] - deformation.conformation(at).position[trace]
+    assert abs((step @ metric @ step).sqrt() / moved.square().sum(-1).mean().sqrt() - 1) < 0.02
+
+
+def test_every_residue_keeps_its_shape_when_atoms_are_lifted(structure):
+    beads, deformation = deformed(structure)
+    motion = deformation.motion(latents(deformation))
+    atoms = lift(motion, structure.position, bead=beads.position, bead_of_atom=torch.from_numpy(beads.bead_of_atom),
+                 centroid=deformation.centroid, weight=deformation.weight)
+    assert atoms.shape == (5, len(structure), 3)
+    for residue in (0, 7, 14, 15, 40):                      # 7, 14 and 15 stand at borders
+        mine = torch.from_numpy(structure.residue_index == residue)
+        torch.testing.assert_close(torch.cdist(atoms[2, mine], atoms[2, mine]),
+                                   torch.cdist(structure.position[mine], structure.position[mine]), rtol=1e-3, atol=1e-3)
+
+
+def test_without_motion_atoms_stay(structure):
+    beads, deformation = deformed(structure)
+    atoms = lift(deformation.motion(torch.zeros(deformation.n_latent)), structure.position, bead=beads.position,
+                 bead_of_atom=torch.from_numpy(beads.bead_of_atom), centroid=deformation.centroid, weight=deformation.weight)
+    torch.testing.assert_close(atoms, structure.position, rtol=0, atol=1e-4)
