@@ -20,7 +20,7 @@ START = Population(torch.zeros(3), 1.5 * torch.eye(3))
 
 def test_the_gaussian_is_recovered():
     latent, mean, covariance, matrix, target = problem()
-    found, _ = fit_population(matrix, target, START, rounds=90, tolerance=1e-6)
+    found, _ = fit_population(matrix, target, START, rounds=90, tolerance=1e-3)
     assert (found.mean - mean).abs().max() < 0.25
     assert (found.covariance - covariance).norm() < 0.08 * covariance.norm()
 
@@ -67,7 +67,7 @@ def test_nothing_moves_when_nothing_moves():
     measure = torch.randn(2000, 4, 3, generator=generator)
     data = torch.randn(2000, 4, generator=generator)
     matrix, target = measure.transpose(1, 2) @ measure, (measure.transpose(1, 2) @ data[..., None])[..., 0]
-    found, _ = fit_population(matrix, target, START, rounds=300, tolerance=1e-7)
+    found, _ = fit_population(matrix, target, START, rounds=300, tolerance=1e-4)
     assert torch.linalg.eigvalsh(found.covariance).max() < 0.05
 
 

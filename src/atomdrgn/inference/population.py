@@ -149,12 +149,12 @@ def update(population: Population, sums: Moments, prior: CovariancePrior | None 
 
 def fit_population(matrix: Float[Tensor, "particle latent latent"], target: Float[Tensor, "particle latent"],
                    start: Population, *, prior: CovariancePrior | None = None, rounds: int = 15,
-                   tolerance: float = 1e-3) -> tuple[Population, list[float]]:
+                   tolerance: float = 0.2) -> tuple[Population, list[float]]:
     """The likeliest Gaussian over latents by accelerated EM, and the log evidence a particle before each round.
 
     Plain EM crawls where images say little. After every two rounds the path of (mean, log covariance) is extrapolated, and the
-    extrapolation is kept where the evidence, with the prior, rises. Stops after `rounds`, or when two rounds gain less than
-    `tolerance` a particle.
+    extrapolation is kept where the evidence, with the prior, rises. Stops after `rounds`, or when the log evidence of
+    all particles gains less than `tolerance` in two rounds.
 
     References
     ----------
@@ -173,7 +173,7 @@ def fit_population(matrix: Float[Tensor, "particle latent latent"], target: Floa
         after, reached = step(guess)
         population = after if reached > better else second
         history += [evidence, better, reached]
-        if abs(better - evidence) < tolerance:
+        if abs(better - evidence) * len(matrix) < tolerance:
             break
     return population, history
 

@@ -1,0 +1,56 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from atomdrgn.inference.calibration import ShellSums, calibrate, fit_gain
+from atomdrgn.inference.fit import _assemble, _start
+
+
+@pytest.fixture(scope="module")
+def begun(hinged):
+    structure, particles, _ = hinged
+    model = _assemble(structure, particles, segments=2, beads=1, temperature=None, parts=None, fixed=None, resolution=9.0)
+    model.images.load()
+    return model, _start(model)
+
+
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def test_gain_is_found():
+    k2 = (torch.arange(1, 21) / 150) ** 2
+    power = torch.full((1, 20), 50.0)
+    gain = 0.3 * torch.exp(-2 * math.pi**2 * 4.0 * k2)
+    one, zero = torch.ones(1, 20), torch.zeros(1, 20)
+    sums = ShellSums(count=100 * one, data2=100 * one, prediction_data=gain * power, prediction2=power, spread=zero,
+                     spread_count=zero)
+    amplitude, width2 = fit_gain(sums, one, k2, smallest_width2=-2.0)
+    assert abs(amplitude - 0.3) < 1e-3 and abs(width2 - 4.0) < 0.05
+
+
+def test_images_that_are_brighter_are_brighter_and_nothing_else(begun):
+    """Twice the images: twice the amplitude, four times the noise, the same width."""
+    model, state = begun
+    once = calibrate(model, calibrate(model, state, model.images.disc, generator()), model.images.disc, generator())
+    kept = model.images.kept
+    try:
+        model.images.kept = 2 * kept
+        twice = calibrate(model, calibrate(model, state, model.images.disc, generator()), model.images.disc, generator())
+    finally:
+        model.images.kept = kept
+    assert math.isclose(twice.amplitude, 2 * once.amplitude, rel_tol=0.01)
+    assert math.isclose(twice.width2, once.width2, abs_tol=0.1)
+    torch.testing.assert_close(twice.spectrum, 4 * once.spectrum, rtol=0.01, atol=1e-3)
+
+
+def test_an_uncertain_conformation_is_not_taken_for_a_brighter_one(begun):
+    """The power of what might be there as well counts against the amplitude."""
+    model, state = begun
+    state = replace(calibrate(model, state, model.images.disc, generator()), step=1)
+    n = model.deformation.n_latent
+    sure, unsure = (calibrate(model, replace(state, uncertainty=value * torch.eye(n).expand(model.n_particles, n, n)),
+                              model.images.disc, generator()) for value in (1e-6, 1.0))
+    assert unsure.amplitude < sure.amplitude

@@ -1,0 +1,165 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from atomdrgn.errors import FileFormatError, InputError, OutputExistsError
+from atomdrgn.inference.fit import fit
+from atomdrgn.inference.state import load_state
+from atomdrgn.reporting import Reporter
+from atomdrgn.run import CHECKPOINT, FILES, SUMMARY, open_run
+
+
+@pytest.fixture(scope="module")
+def run(hinged, tmp_path_factory):
+    structure, particles, _ = hinged
+    return fit(structure, particles, tmp_path_factory.mktemp("fits") / "run", segments=4, resolution=9.0)
+
+
+def test_the_hinge_is_found(run, hinged):
+    _, _, angle = hinged
+    correlation = np.corrcoef(run.latent[:, 0], angle.numpy())[0, 1]
+    assert abs(correlation) > 0.97
+    assert run.summary["motions"][0]["share"] > 0.6
+
+
+def test_atoms_are_nearer_to_the_truth_than_the_base(run, hinged):
+    structure, particles, _ = hinged
+    truth = torch.from_numpy(np.load(particles.source.parent / "truth.npz")["conformation"])
+
+    def rmsd(position):
+        return (position - truth).square().sum(-1).mean(-1).sqrt().mean()
+
+    assert rmsd(run.atoms(range(150))) < 0.4 * rmsd(structure.position.expand(150, -1, -1))
+
+
+def test_the_error_bars_are_honest(run, hinged):
+    """The standardised error of the leading motion, scaled to the truth, has about unit spread."""
+    _, _, angle = hinged
+    slope, offset = np.polyfit(run.latent[:, 0], angle.numpy(), 1)
+    standardised = (angle.numpy() - slope * run.latent[:, 0] - offset) / (abs(slope) * run.latent_sd[:, 0])
+    assert 0.6 < np.std(standardised) < 1.7
+
+
+def test_the_noise_is_measured(run, hinged):
+    """In every ring, from images that hold 0.3 parts of signal and one of white noise: what is left at the fitted conformations."""
+    _, particles, _ = hinged
+    spectrum = load_state(run.folder / CHECKPOINT).spectrum
+    expected = particles.read().var((-2, -1)).mean() / 1.3
+    assert spectrum.shape[0] == 1
+    assert (spectrum[0, 3:] / expected - 1).abs().max() < 0.15
+    assert (spectrum[0, 3:].mean() / expected - 1).abs() < 0.04
+
+
+def test_the_folder_is_whole_and_plain(run):
+    assert {path.name for path in run.folder.iterdir()} == set(FILES)
+    with open(run.folder / "particles.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["particle"] for row in rows] == [str(i) for i in range(150)]
+    assert {row["rows"] for row in rows} == {"1"} and [int(row["first_row"]) for row in rows] == list(range(150))
+    assert np.mean([float(row["log_likelihood_gain"]) for row in rows]) > 10
+    settings = json.loads((run.folder / "run.json").read_text())
+    assert settings["fit"]["segments"] == 4 and settings["fit"]["seed"] == 0 and len(settings["input"]["particles_sha256"]) == 64
+    assert np.abs(np.linalg.norm(run.motion.rotation.numpy(), axis=-1) - 1).max() < 1e-5
+    assert run.latent.shape == run.latent_sd.shape and (run.latent_sd > 0).all()
+
+
+class StopAfter(Reporter):
+    """Ctrl-C in the middle of the pass of this number."""
+
+    def __init__(self, passes):
+        self.left = passes
+
+    def start(self, title, total):
+        if title.endswith(" A"):
+            self.left -= 1
+            if self.left < 0:
+                raise KeyboardInterrupt
+
+
+def test_a_run_that_was_stopped_goes_on_and_ends_the_same(run, hinged, tmp_path):
+    structure, particles, _ = hinged
+    with pytest.raises(KeyboardInterrupt):
+        fit(structure, particles, tmp_path / "stopped", segments=4, resolution=9.0, reporter=StopAfter(3))
+    assert (tmp_path / "stopped" / CHECKPOINT).exists() and not (tmp_path / "stopped" / SUMMARY).exists()
+    resumed = fit(structure, particles, tmp_path / "stopped", segments=4, resolution=9.0, resume=True)
+    np.testing.assert_array_equal(resumed.latent, run.latent)
+    np.testing.assert_array_equal(resumed.motion.rotation, run.motion.rotation)
+    columns = ["step", "resolution", "evidence"]
+    assert [list(open(r.folder / "history.csv"))[-1].split(",")[:len(columns)] for r in (run, resumed)][0] \
+        == list(open(resumed.folder / "history.csv"))[-1].split(",")[:len(columns)]
+    again = fit(structure, particles, tmp_path / "stopped", segments=4, resolution=9.0, resume=True)
+    np.testing.assert_array_equal(again.latent, run.latent)
+
+
+def test_threads_change_nothing(run, hinged, tmp_path):
+    structure, particles, _ = hinged
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1 if before > 1 else 2)
+        other = fit(structure, particles, tmp_path / "run", segments=4, resolution=9.0)
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(other.latent, run.latent)
+
+
+def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(run, hinged):
+    structure, particles, _ = hinged
+    with pytest.raises(OutputExistsError, match="--resume"):
+        fit(structure, particles, run.folder, segments=4)
+    with pytest.raises(InputError, match="segments was 4 and is 5"):
+        fit(structure, particles, run.folder, segments=5, resolution=9.0, resume=True)
+    np.testing.assert_array_equal(open_run(run.folder).latent, run.latent)
+
+
+def test_a_folder_that_is_no_run_is_left_alone(hinged, tmp_path):
+    structure, particles, _ = hinged
+    (tmp_path / "precious.txt").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(OutputExistsError, match="is no run"):
+            fit(structure, particles, tmp_path, overwrite=overwrite)
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_overwrite_removes_the_files_of_the_run_only(run, hinged, tmp_path):
+    structure, particles, _ = hinged
+    for path in run.folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "notes.txt").write_text("mine")
+    new = fit(structure, particles.of_particles(range(12)), tmp_path, segments=2, resolution=20.0, overwrite=True)
+    assert new.n_particles == 12 and (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_damaged_checkpoint_is_refused(hinged, tmp_path):
+    structure, particles, _ = hinged
+    with pytest.raises(KeyboardInterrupt):
+        fit(structure, particles, tmp_path / "run", segments=4, resolution=9.0, reporter=StopAfter(1))
+    (tmp_path / "run" / CHECKPOINT).write_bytes(b"not a checkpoint")
+    with pytest.raises(FileFormatError, match="--overwrite"):
+        fit(structure, particles, tmp_path / "run", segments=4, resolution=9.0, resume=True)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_particle_or_two_are_enough_to_run(hinged, tmp_path, count):
+    structure, particles, _ = hinged
+    few = fit(structure, particles.of_particles(range(count)), tmp_path / "run", segments=3, resolution=15.0)
+    assert np.isfinite(few.latent).all() and few.n_particles == count
+
+
+def test_what_is_fixed_stays_and_one_segment_is_a_rigid_body(hinged, tmp_path):
+    structure, particles, _ = hinged
+    some = particles.of_particles(range(30))
+    held = fit(structure, some, tmp_path / "held", segments=2, fixed="A", resolution=12.0)
+    lower = torch.from_numpy(structure.chain == "A")
+    assert (held.atoms([3])[0, lower] - held.structure.position[lower]).abs().max() < 2e-3
+    assert fit(structure, some, tmp_path / "one", segments=1, resolution=12.0).motion.rotation.shape == (30, 1, 4)
+    with pytest.raises(InputError, match="fixed"):
+        fit(structure, some, tmp_path / "none", segments=1, fixed="A,B")
+
+
+def test_two_beads_a_residue(hinged, tmp_path):
+    structure, particles, angle = hinged
+    run = fit(structure, particles, tmp_path / "run", segments=2, beads=2, resolution=12.0)
+    assert abs(np.corrcoef(run.latent[:, 0], angle.numpy())[0, 1]) > 0.95
