@@ -44,7 +44,7 @@ def test_the_error_bars_are_honest(run, hinged):
 
 
 def test_the_noise_is_measured(run, hinged):
-    """In every ring, from images that hold 0.3 parts of signal and one of white noise: what is left at the fitted conformations."""
+    """In every ring, from images that hold 0.3 parts of signal and one of white noise."""
     _, particles, _ = hinged
     spectrum = load_state(run.folder / CHECKPOINT).spectrum
     expected = particles.read().var((-2, -1)).mean() / 1.3

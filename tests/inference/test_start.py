@@ -36,7 +36,7 @@ def test_a_start_is_wide_enough_to_catch_on(hinged):
     structure, _, _ = hinged
     for count in (1, 2, 4, 10):
         beads, deformation = scene(structure, count)
-        metric = deformation.trace_metric(torch.from_numpy(beads.trace), torch.zeros(deformation.n_latent))
+        metric = deformation.trace_metric(beads.trace_index, torch.zeros(deformation.n_latent))
         root = starting_population(deformation, beads).root
         widest = torch.linalg.eigvalsh(root.T @ metric @ root).max().sqrt()
         assert count == 1 or widest > 0.9 * SMALLEST_START

@@ -66,7 +66,7 @@ def test_pair_rows_are_gradients_of_distances(structure):
 
 def test_trace_metric_predicts_how_far_a_step_moves_the_trace(structure):
     beads, deformation = deformed(structure)
-    trace = torch.from_numpy(beads.trace)
+    trace = beads.trace_index
     at = latents(deformation, batch=1)[0]
     step = 0.01 * torch.randn(deformation.n_latent, generator=torch.Generator().manual_seed(5))
     metric = deformation.trace_metric(trace, at)

@@ -19,7 +19,7 @@ from .state import FitState
 
 def write_results(folder: Path, model: FitModel, state: FitState, *, structure: Structure, reporter: Reporter) -> None:
     """Write what was found; summary.json, last, says that the run is whole."""
-    metric = model.deformation.trace_metric(torch.from_numpy(model.beads.trace), state.population.mean)
+    metric = model.deformation.trace_metric(model.beads.trace_index, state.population.mean)
     motions = principal_motions(state.population, Posterior(state.latent, state.uncertainty), metric)
     gain, outlier = _judge(model, state, model.images.disc, reporter)
     motion = model.deformation.motion(state.latent)

@@ -22,29 +22,33 @@ REACH = 2.5                  # standard deviations to both sides
 STEP = 1 / 8                 # of the resolution
 FEWEST_POINTS, MOST_POINTS = 5, 15
 FINEST = 30.0                # A: places that far apart need no finer images to be told apart
+FEW = 30.0                   # particles that say as little of a bend as none
 CLEARLY = 2.0                # log-likelihood by which another place has to be better
 
 
 def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: Reporter) -> tuple[FitState, int]:
     """The state with particles moved to clearly better places along the leading motions, and their number.
 
-    Places are compared on the span of the leading motions alone: elsewhere a particle has adapted to where it stands.
+    Places are compared on the surface that the particles form along the leading motions, not with what else a particle has
+    adapted to where it stands. The surface is bent: the far end of a hinge moves on a circle, which a straight motion leaves by
+    8 A at 30 degrees and 60 A from the hinge.
     """
     disc = disc.coarser(max(FINEST, disc.resolution))
-    metric = model.deformation.trace_metric(torch.from_numpy(model.beads.trace), state.population.mean)
+    metric = model.deformation.trace_metric(model.beads.trace_index, state.population.mean)
     motions = principal_motions(state.population, Posterior(state.latent, state.uncertainty), metric)
     sd = motions.variance.sqrt()
     wide = int((sd[:MOST_SEARCHED] > STEP * disc.resolution).sum())
     if not wide:
         return state, 0
-    place, direction = motions.latent[:, :wide].clone(), motions.direction[:, :wide]
+    place = motions.latent[:, :wide].clone()
+    surface = fit_surface(place, state.latent - state.population.mean)
     astray = torch.zeros(model.n_particles, dtype=torch.bool)
     for axis in range(wide):
         points = min(MOST_POINTS, max(FEWEST_POINTS, math.ceil(2 * REACH * float(sd[axis]) / (STEP * disc.resolution))))
         grid = torch.linspace(-REACH, REACH, points) * sd[axis]
         tried = [place, *(_with_column(place, axis, value) for value in grid)]
         reporter.start(f"looking widely along motion {axis + 1}", len(model.images))
-        candidates = [state.population.mean + each @ direction.T for each in tried]
+        candidates = [state.population.mean + _features(each) @ surface for each in tried]
         left, _ = misfits(model, state, disc, candidates, advance=reporter.advance)
         reporter.finish()
         score = -0.5 * left - torch.stack([0.5 * (each / sd[:wide]).square().sum(1) for each in tried])
@@ -53,8 +57,27 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
         better = (best > score[0] + CLEARLY) & far
         place = torch.where(better[:, None], torch.stack(tried)[which, torch.arange(len(place))], place)
         astray |= better
-    moved = state.population.mean + place @ direction.T
+    moved = state.population.mean + _features(place) @ surface
     return replace(state, latent=torch.where(astray[:, None], moved, state.latent)), int(astray.sum())
+
+
+def fit_surface(place: Float[Tensor, "particle k"], latent: Float[Tensor, "particle latent"]) -> Float[Tensor, "feature latent"]:
+    """Coefficients of the quadratic surface that latents form over their places along the leading motions, by least squares.
+
+    A penalty that a few dozen particles overcome keeps the bends of sparse sets at zero.
+    """
+    features = _features(place).double()
+    power = features.square().mean(0)
+    penalty = torch.where(torch.arange(features.shape[1]) > place.shape[1], FEW, 1e-6) * power
+    right = features.T @ latent.double()
+    return torch.linalg.solve(features.T @ features + penalty.diag(), right).float()
+
+
+def _features(place):
+    """1, each place, each product of two."""
+    k = place.shape[1]
+    i, j = torch.triu_indices(k, k)
+    return torch.cat([torch.ones_like(place[:, :1]), place, place[:, i] * place[:, j]], 1)
 
 
 def _with_column(place: Float[Tensor, "particle k"], axis: int, value) -> Float[Tensor, "particle k"]:

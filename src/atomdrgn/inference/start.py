@@ -32,7 +32,7 @@ def elastic_population(deformation: SegmentDeformation, beads: BeadModel) -> Pop
 
 def starting_population(deformation: SegmentDeformation, beads: BeadModel) -> Population:
     """The elastic population, softened where its widest motion would be too narrow for a fit to catch on."""
-    metric = deformation.trace_metric(torch.from_numpy(beads.trace), torch.zeros(deformation.n_latent)).double()
+    metric = deformation.trace_metric(beads.trace_index, torch.zeros(deformation.n_latent)).double()
     inner, whole = _inner_precision(deformation, beads), _whole_precision(deformation, beads)
     # the whole molecule's motion is held so firmly here that what is left widest is inside it
     widest = float(torch.linalg.eigvals(torch.linalg.inv(inner + 1e4 * whole) @ metric).real.max())
@@ -74,9 +74,8 @@ def _strained(deformation, pairs) -> Float[Tensor, "row latent"]:
 
 def _whole_motion(deformation, beads) -> Float[Tensor, "6 latent"]:
     """Mean shift of the molecule and its mean turn (times its radius of gyration), as far as small motions make them."""
-    trace = torch.from_numpy(beads.trace)
-    zero = deformation.position.new_zeros(deformation.n_latent)
-    moved = torch.func.jacfwd(lambda latent: deformation.conformation(latent).position[trace])(zero).double()
+    trace = beads.trace_index
+    moved = deformation.bead_jacobian(deformation.position.new_zeros(deformation.n_latent), trace).double()
     arm = (deformation.position[trace] - deformation.position[trace].mean(0)).double()
     inertia = (arm**2).sum() * torch.eye(3, dtype=torch.float64) - arm.T @ arm
     turn = torch.linalg.solve(inertia, torch.linalg.cross(arm[..., None].expand_as(moved), moved, dim=1).sum(0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import gemmi
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -79,6 +79,11 @@ class BeadModel(Record):
 
     def __getitem__(self, index):
         raise TypeError("a bead model is not indexed: its arrays refer to each other; index the tensors instead")
+
+    @property
+    def trace_index(self) -> Int[Tensor, "trace"]:
+        """Numbers of the trace beads."""
+        return torch.from_numpy(np.flatnonzero(self.trace))
 
     @property
     def partner(self) -> np.ndarray:

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..physics.record import Record
-from ..physics.rotations import left_jacobian, matrix_from_quaternion, quaternion_from_vector
+from ..physics.rotations import cross_matrix, left_jacobian, matrix_from_quaternion, quaternion_from_vector
 from .beads import BeadModel
 from .motion import RigidMotion
 from .segmentation import Segmentation
@@ -131,8 +131,15 @@ class SegmentDeformation:
         rows = (pushed(i) - pushed(j))[:, :, self.free]
         return torch.einsum("bnfi,bfij->bnfj", rows, self.jacobian(latent)).flatten(2)
 
-    def trace_metric(self, trace: Bool[Tensor, "bead"], latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent latent"]:
+    def bead_jacobian(self, latent: Float[Tensor, "latent"], bead: Int[Tensor, "bead"]) -> Float[Tensor, "bead 3 latent"]:
+        """How the positions of some beads change with the latent."""
+        rotation = matrix_from_quaternion(self.motion(latent).rotation)
+        arm = torch.einsum("sij,nsj->nsi", rotation, self.position[bead][:, None] - self.centroid)[:, self.free]
+        shift = torch.eye(3, dtype=arm.dtype, device=arm.device).expand(*arm.shape[:2], 3, 3)
+        rows = torch.cat([shift, -cross_matrix(arm)], -1) * self.weight[bead][:, self.free, None, None]
+        return (rows @ self.jacobian(latent)).transpose(1, 2).flatten(2)
+
+    def trace_metric(self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent latent"]:
         """Matrix G such that a small step d from a latent moves the trace beads by ``sqrt(d G d)`` A r.m.s."""
-        moved = torch.func.jacfwd(lambda value: self.conformation(value).position[trace])(latent)     # (trace, 3, latent)
-        flat = moved.flatten(0, 1)
-        return flat.T @ flat / moved.shape[0]
+        moved = self.bead_jacobian(latent, trace).flatten(0, 1)
+        return moved.T @ moved / len(trace)

@@ -1,0 +1,47 @@
+from dataclasses import replace
+
+import torch
+
+from atomdrgn.inference.calibration import calibrate
+from atomdrgn.inference.fit import _assemble, _pass, _start
+from atomdrgn.inference.search import _features, fit_surface, look_widely
+from atomdrgn.reporting import Reporter
+
+
+def test_a_bent_surface_is_found():
+    generator = torch.Generator().manual_seed(0)
+    place = torch.randn(2000, 2, generator=generator)
+    truth = torch.randn(6, 4, generator=generator)
+    latent = _features(place) @ truth + 0.1 * torch.randn(2000, 4, generator=generator)
+    torch.testing.assert_close(fit_surface(place, latent), truth, rtol=0.05, atol=0.05)
+
+
+def test_a_few_particles_make_it_flat():
+    generator = torch.Generator().manual_seed(0)
+    place = torch.randn(8, 1, generator=generator)
+    surface = fit_surface(place, place @ torch.ones(1, 3) + 0.3 * torch.randn(8, 3, generator=generator))
+    assert surface[2].abs().max() < 0.2 < 0.6 < surface[1].min()
+
+
+def test_particles_that_went_astray_are_brought_back(hinged):
+    """A fit is half done; some particles are put at the far end of the leading motion; the search finds their places again."""
+    structure, particles, _ = hinged
+    model = _assemble(structure, particles, segments=2, beads=1, temperature=None, parts=None, fixed=None, resolution=15.0)
+    model.images.load()
+    disc, state = model.images.disc, _start(model)
+    for resolution in (40.0, 30.0, 20.0, 15.0):
+        state, _ = _pass(model, state, disc.coarser(resolution), seed=0, reporter=Reporter())
+    state = calibrate(model, state, disc, torch.Generator().manual_seed(0))
+    value, vector = torch.linalg.eigh(state.population.covariance)
+    lost = torch.zeros(150, dtype=torch.bool)
+    lost[::10] = True
+    along = (state.latent - state.population.mean) @ vector[:, -1]
+    # to the other side, by more than a standard deviation
+    elsewhere = state.latent - (along + along.sign() * value[-1].sqrt())[:, None] * vector[:, -1]
+    astray = replace(state, latent=torch.where(lost[:, None], elsewhere, state.latent))
+    found, moved = look_widely(model, astray, disc, Reporter())
+    distance = (found.latent - state.latent) @ vector[:, -1]
+    before = (astray.latent - state.latent) @ vector[:, -1]
+    assert distance[lost].abs().mean() < 0.35 * before[lost].abs().mean()
+    assert moved >= 0.8 * lost.sum()
+    assert (distance[~lost].abs() < 1e-6).float().mean() > 0.9
