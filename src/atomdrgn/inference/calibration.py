@@ -9,10 +9,10 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from ..likelihood.normal_equations import camera_motion, derivative_images, predict
+from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from ..physics.record import Record
 from .model import FitModel
-from .parallel import in_order
 from .state import FitState
 
 IMAGES_MEASURED = 2000           # of which scales are measured: enough for a spectrum, few enough to be quick

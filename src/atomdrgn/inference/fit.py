@@ -13,6 +13,7 @@ import torch
 
 from ..errors import InputError
 from ..likelihood.restraints import make_restraints
+from ..parallel import whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..physics.disc import FourierDisc
 from ..reporting import Reporter
@@ -40,7 +41,6 @@ from .calibration import calibrate
 from .images import FourierImages
 from .linearisation import linearise
 from .model import FitModel
-from .parallel import whole_batches_on_threads
 from .population import CovariancePrior, fit_population, posterior
 from .results import write_results
 from .schedule import finest_resolution, resolutions, search_after
@@ -50,6 +50,7 @@ from .state import FitState, load_state, save_state
 
 logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
+BORDER_BOND_SIGMA = 1.0      # A: segments are rigid and molecules are not, so the bonds between segments take up what bends
 # The population's prior: for every two numbers of the latent as if one particle had been seen that hardly moves, with a
 # twentieth of the variances of an elastic network. Twenty particles need strong evidence to be spread out; a thousand do not
 # feel it.
@@ -150,7 +151,7 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     deformation = SegmentDeformation(bead_model, segmentation)
     if not deformation.n_latent:
         raise InputError("every segment is fixed: leave something free to move")
-    restraints = make_restraints(bead_model, segmentation)
+    restraints = make_restraints(bead_model, segmentation, bond_sigma=BORDER_BOND_SIGMA)
     # what an elastic network knows is in the population's start; as a restraint on every particle it would hold hinges shut
     restraints = replace(restraints, elastic=restraints.elastic[:0])
     number = torch.unique(particles.particle, return_inverse=True)[1]

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..likelihood.normal_equations import NormalEquations, image_products
+from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from ..reporting import Reporter
 from .model import FitModel
-from .parallel import in_order
 from .state import FitState
 
 PARTICLES_AT_ONCE = 32      # conformations whose restraints are linearised together

@@ -5,9 +5,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..likelihood.normal_equations import predict
+from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from .model import FitModel
-from .parallel import in_order
 from .state import FitState
 
 

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..parallel import in_order
 from ..physics.record import Record
-from .parallel import in_order
 
 CHUNK = 256      # particles whose matrices are inverted together
 

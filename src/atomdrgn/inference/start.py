@@ -14,7 +14,8 @@ from .population import Population
 # the molecule as a whole moves little.
 CONTACT_SIGMA, BOND_SIGMA, WHOLE_SIGMA, LONGEST_SIGMA = 3.0, 1.0, 1.0, 20.0
 # A fit that starts narrow lags behind the resolution: the widest motion starts with at least this, A r.m.s. of the trace.
-SMALLEST_START = 4.0
+SMALLEST_START = 2.0
+SOFTNESS = [10 ** (step / 4) for step in range(13)]      # what contacts are loosened by, up to a thousand
 ROWS_AT_ONCE = 20_000
 
 
@@ -27,16 +28,18 @@ def elastic_population(deformation: SegmentDeformation, beads: BeadModel) -> Pop
     ----------
     Tama et al., Proteins 41:1 (2000): rotation-translation of blocks. Atilgan et al., Biophys. J. 80:505 (2001): the network.
     """
-    return _population(_inner_precision(deformation, beads) + _whole_precision(deformation, beads))
+    return _population(_contact_precision(deformation, beads) + _bond_precision(deformation, beads))
 
 
 def starting_population(deformation: SegmentDeformation, beads: BeadModel) -> Population:
-    """The elastic population, softened where its widest motion would be too narrow for a fit to catch on."""
+    """The elastic population, its contacts loosened until its widest motion is wide enough for a fit to catch on."""
     metric = deformation.trace_metric(beads.trace_index, torch.zeros(deformation.n_latent)).double()
-    inner, whole = _inner_precision(deformation, beads), _whole_precision(deformation, beads)
-    # the whole molecule's motion is held so firmly here that what is left widest is inside it
-    widest = float(torch.linalg.eigvals(torch.linalg.inv(inner + 1e4 * whole) @ metric).real.max())
-    return _population(min(1.0, widest / SMALLEST_START**2) * inner + whole)
+    contacts, bonds = _contact_precision(deformation, beads), _bond_precision(deformation, beads)
+    for softness in SOFTNESS:
+        covariance = torch.linalg.inv(contacts / softness + bonds)
+        if float(torch.linalg.eigvals(covariance @ metric).real.max()) > SMALLEST_START**2:
+            break
+    return _population(contacts / softness + bonds)
 
 
 def _population(precision):
@@ -44,19 +47,16 @@ def _population(precision):
     return Population(torch.zeros(len(precision)), (vector * value.clamp_min(0).sqrt()).float())
 
 
-def _inner_precision(deformation, beads) -> Float[Tensor, "latent latent"]:
-    """Of motions of the parts against each other."""
-    precision = torch.eye(deformation.n_latent, dtype=torch.float64) / LONGEST_SIGMA**2
-    for pairs, sigma in ((elastic_pairs(beads), CONTACT_SIGMA), (bond_pairs(beads), BOND_SIGMA)):
-        rows = _strained(deformation, pairs)
-        precision += rows.T @ rows / sigma**2
-    return precision
+def _contact_precision(deformation, beads) -> Float[Tensor, "latent latent"]:
+    """Of motions of segments that touch against each other."""
+    rows = _strained(deformation, elastic_pairs(beads))
+    return torch.eye(deformation.n_latent, dtype=torch.float64) / LONGEST_SIGMA**2 + rows.T @ rows / CONTACT_SIGMA**2
 
 
-def _whole_precision(deformation, beads) -> Float[Tensor, "latent latent"]:
-    """Of the motion of the molecule as a whole."""
-    whole = _whole_motion(deformation, beads)
-    return whole.T @ whole / WHOLE_SIGMA**2
+def _bond_precision(deformation, beads) -> Float[Tensor, "latent latent"]:
+    """Of motions that tear chains, and of the molecule as a whole."""
+    rows, whole = _strained(deformation, bond_pairs(beads)), _whole_motion(deformation, beads)
+    return rows.T @ rows / BOND_SIGMA**2 + whole.T @ whole / WHOLE_SIGMA**2
 
 
 def _strained(deformation, pairs) -> Float[Tensor, "row latent"]:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy.spatial import cKDTree
 from scipy.special import ndtr, stdtrit
 from torch import Tensor
 
+from ..parallel import in_order
 from ..particles.stack import ParticleStack
 from ..physics.bead_transform import bead_transform
 from ..physics.disc import FourierDisc, make_disc
@@ -262,7 +262,7 @@ def measure_agreement(stack: ParticleStack, beads: BeadModel, *, resolution: flo
         transfer, data = noise.whiten(coefficient[index], sample.ctf[index], index, disc=disc)
         return _correlations(beads, shape, disc, sample[index], transfer=transfer, data=data)
 
-    found = list(reporter.watch(_on_threads(of_batch, batches), "Comparing images with the model", len(batches)))
+    found = list(reporter.watch(in_order(of_batch, batches), "Comparing images with the model", len(batches)))
     correlation = {name: torch.cat([part[name] for part in found]) for name in found[0]}
     return Agreement(correlation, len(sample), disc.resolution, inverted_on_reading=bool((stack.images.sign < 0).any()))
 
@@ -290,17 +290,6 @@ def _batches(particle: Int[Tensor, "image"]) -> list[Int[Tensor, "batch"]]:
     ends = torch.tensor([part[-1] for part in torch.arange(n_particles).tensor_split(count)])
     sizes = torch.searchsorted(particle, ends, right=True).diff(prepend=torch.zeros(1, dtype=torch.long))
     return list(torch.arange(len(particle)).split(sizes.tolist()))
-
-
-def _on_threads(function, batches) -> Iterator:
-    """Results in order, whole batches on threads of their own: small products lose more by being split than they win."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            yield from pool.map(function, batches)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _coefficients(stack, index, disc) -> Float[Tensor, "batch 2 frequency"]:

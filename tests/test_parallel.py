@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from atomdrgn.inference.parallel import in_order
+from atomdrgn.parallel import in_order
 
 
 def test_results_come_in_the_order_of_the_batches():
