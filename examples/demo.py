@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 from atomdrgn import ImageGrid, Structure, read_structure, simulate_particles
 
 DATA = Path(__file__).parent / "data"
+MADE = {"base.pdb", "particles.star", "particles.mrcs", "truth.npz", "particles.fit", "ensemble"}
 LID, NMP = (122, 159), (30, 59)      # the two domains that close; the rest is the core
 GRID, SNR = ImageGrid(64, 1.8), 0.1
 
@@ -28,7 +29,7 @@ GRID, SNR = ImageGrid(64, 1.8), 0.1
 def main(out, particles=800):
     """Simulate, fit, export and compare with the truth, all in the folder `out`."""
     out = Path(out)
-    shutil.rmtree(out, ignore_errors=True)
+    clear(out)
     started = time.monotonic()
     closed, path = adenylate_kinase()
     closing = np.random.default_rng(0).uniform(0, 1, particles)      # 0: as in 4AKE, open; 1: as in 1AKE, closed
@@ -40,6 +41,16 @@ def main(out, particles=800):
     run("atomdrgn", "export", out / "particles.fit", "--out", out / "ensemble", "--format", "dcd")
     found = DCDFile.read(out / "ensemble" / "ensemble.dcd").get_coord()
     report(closed, found=found, true=conformations, out=out, seconds=time.monotonic() - started)
+
+
+def clear(out):
+    """Remove what an earlier demo left in `out`, and nothing else."""
+    if out.exists() and not out.is_dir():
+        sys.exit(f"{out} is a file: name another folder for the demo")
+    foreign = sorted({path.name for path in out.glob("*")} - MADE)
+    if foreign:
+        sys.exit(f"{out} holds {foreign[0]}, which no demo made: name another folder for the demo")
+    shutil.rmtree(out, ignore_errors=True)
 
 
 def run(*command):
