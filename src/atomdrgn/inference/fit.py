@@ -135,8 +135,10 @@ def _run_passes(model, state, history, *, folder, seed, reporter) -> FitState:
         disc = model.images.disc.coarser(passes[step])
         state, row = _pass(model, state, disc, seed=seed, reporter=reporter)
         row["moved_by_search"] = 0
-        if step + 1 in search_after(passes):
-            state, row["moved_by_search"] = look_widely(model, state, disc, reporter)
+        searches = search_after(passes)
+        if step + 1 in searches:
+            together = step + 1 == searches[-1]
+            state, row["moved_by_search"] = look_widely(model, state, disc, reporter, together=together)
         history.append(row | {"seconds": round(time.monotonic() - started, 2)})
         save_state(state, folder / CHECKPOINT)
         write_table(folder / HISTORY, {name: [row[name] for row in history] for name in history[0]})

@@ -35,6 +35,6 @@ def resolutions(grid: ImageGrid, finest: float) -> list[float]:
     return steps + [finest] * FINE_PASSES
 
 
-def search_after(passes: list[float]) -> set[int]:
-    """Numbers of the passes (from 1) after which particles are searched for that went astray."""
-    return {round(part * len(passes)) for part in SEARCHES}
+def search_after(passes: list[float]) -> list[int]:
+    """Numbers of the passes (from 1) after which particles are searched for that went astray, in order."""
+    return [round(part * len(passes)) for part in SEARCHES]
