@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from atomdrgn.physics.bead_transform import bead_transform, inside
@@ -12,18 +13,10 @@ def beads(batch=2, n=30, spread=8.0, seed=0):
     return position, 3 + torch.rand(n, generator=generator), 1 + torch.rand(n, generator=generator)
 
 
-def test_it_is_the_transform_of_the_projected_image():
+@pytest.mark.parametrize("box_size", [48, 45])
+def test_it_is_the_transform_of_the_projected_image(box_size):
     """Two routes to one image: sums of waves, and pixels that are transformed."""
-    grid = ImageGrid(48, 2.0)
-    position, sigma, amplitude = beads()
-    disc = make_disc(grid, 6.0)
-    by_sums = bead_transform(position, sigma, disc, weight=amplitude[:, None].expand(2, -1, 1))[:, 0, 0]
-    by_pixels = torch.view_as_real(disc.coefficients(project_beads(position, amplitude, sigma, grid))).movedim(-1, -2)
-    assert (by_sums - by_pixels).norm() < 2e-4 * by_pixels.norm()
-
-
-def test_odd_box_too():
-    grid = ImageGrid(45, 2.0)
+    grid = ImageGrid(box_size, 2.0)
     position, sigma, amplitude = beads()
     disc = make_disc(grid, 6.0)
     by_sums = bead_transform(position, sigma, disc, weight=amplitude[:, None].expand(2, -1, 1))[:, 0, 0]
