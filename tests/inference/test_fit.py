@@ -55,6 +55,7 @@ def test_the_noise_is_measured(run, hinged):
 
 def test_the_folder_is_whole_and_plain(run):
     assert {path.name for path in run.folder.iterdir()} == set(FILES)
+    assert len({path.stat().st_mode for path in run.folder.iterdir()}) == 1
     with open(run.folder / "particles.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["particle"] for row in rows] == [str(i) for i in range(150)]

@@ -60,8 +60,15 @@ def save_state(state: FitState, path) -> None:
     tensors |= {name: torch.tensor(getattr(state, name), dtype=torch.float64) for name in NUMBERS}
     with whole_file(path) as temporary:
         save_file(tensors, temporary)
+        temporary.chmod(0o666 & ~_umask())      # the library makes files that none but the owner can read
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def load_state(path) -> FitState:
