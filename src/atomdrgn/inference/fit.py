@@ -52,9 +52,9 @@ logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
 BORDER_BOND_SIGMA = 1.0      # A: segments are rigid and molecules are not, so the bonds between segments take up what bends
 # The population's prior: for every two numbers of the latent as if one particle had been seen that hardly moves, with a
-# twentieth of the variances of an elastic network. Twenty particles need strong evidence to be spread out; a thousand do not
+# few hundredths of the variances of an elastic network. Twenty particles need strong evidence to be spread out; a thousand do not
 # feel it.
-PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.05
+PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.03
 
 
 def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,
