@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -51,9 +50,9 @@ from .state import FitState, load_state, save_state
 logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
 BORDER_BOND_SIGMA = 1.0      # A: segments are rigid and molecules are not, so the bonds between segments take up what bends
-# The population's prior: for every two numbers of the latent as if one particle had been seen that hardly moves, with a
-# few hundredths of the variances of an elastic network. Twenty particles need strong evidence to be spread out; a thousand do not
-# feel it.
+# The population's prior: for every two numbers of the latent as if one particle had been seen that hardly moves, with a few
+# hundredths of the variances of an elastic network. Twenty particles need strong evidence to be spread out; a thousand do not
+# feel it but where images say nothing.
 PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.03
 
 
@@ -238,7 +237,7 @@ def _pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, rep
     each = posterior(found.matrix, found.target, population)
     widest = torch.linalg.eigvalsh(population.covariance).flip(0)[:3].tolist()
     row = {"step": state.step + 1, "resolution": round(disc.resolution, 3), "evidence": round(evidence[-1], 4),
-           "amplitude": state.amplitude, "bead_width": math.sqrt(max(0.0, float((model.beads.sigma**2).median()) + state.width2)),
+           "amplitude": state.amplitude, "bead_width": model.bead_width(state),
            "contrast_sd": found.contrast_sd} | {f"variance{k + 1}": value for k, value in enumerate(widest)}
     logger.info("%s", row)
     return replace(state, step=state.step + 1, latent=each.mean, population=population, uncertainty=each.whitened,

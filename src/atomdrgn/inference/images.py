@@ -52,7 +52,7 @@ class FourierImages:
         self.kept = kept
 
     def _read(self, index):
-        return torch.view_as_real(self.disc.coefficients(self.stack.read(index))).movedim(-1, -2)
+        return self.disc.parts(self.stack.read(index))
 
     def coefficients(self, index: Int[Tensor, "batch"], disc: FourierDisc) -> Float[Tensor, "batch 2 frequency"]:
         """Of some images, on this disc or a coarser one."""

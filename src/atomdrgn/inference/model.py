@@ -54,6 +54,10 @@ class FitModel:
         sigma = (self.beads.sigma**2 + state.width2).sqrt()
         return replace(self.beads, amplitude=self.beads.amplitude * state.amplitude, sigma=sigma)
 
+    def bead_width(self, state: FitState) -> float:
+        """Median width of the beads as the images show them, A."""
+        return float(self.bright_beads(state).sigma.median())
+
     def noise(self, spectrum: Float[Tensor, "group shell"]) -> Noise:
         """The noise of the images with this spectrum."""
         return Noise(spectrum, self.images.group, self.images.stack.premultiplied)

@@ -6,7 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .model import FitModel
 from .population import Population, Posterior
+from .state import FitState
 
 MOST_MOTIONS = 10
 SMALLEST_SHARE = 0.01      # of the largest motion's variance: what is smaller is not listed
@@ -33,6 +35,12 @@ class Motions:
     direction: Float[Tensor, "latent k"]
     latent: Float[Tensor, "particle k"]
     latent_sd: Float[Tensor, "particle k"]
+
+
+def motions_of(model: FitModel, state: FitState) -> Motions:
+    """The principal motions of a fit as it stands, measured on the trace of its base model."""
+    metric = model.deformation.trace_metric(model.beads.trace_index, state.population.mean)
+    return principal_motions(state.population, Posterior(state.latent, state.uncertainty), metric)
 
 
 def principal_motions(population: Population, posterior: Posterior, metric: Float[Tensor, "latent latent"]) -> Motions:

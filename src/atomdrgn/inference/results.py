@@ -1,6 +1,5 @@
 """What a fit writes when it is done: the files that others read."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +11,13 @@ from ..structure.atoms import Structure
 from ..structure.beads import unmodelled
 from .misfit import misfits
 from .model import FitModel
-from .motions import Motions, principal_motions
-from .population import Posterior
+from .motions import Motions, motions_of
 from .state import FitState
 
 
 def write_results(folder: Path, model: FitModel, state: FitState, *, structure: Structure, reporter: Reporter) -> None:
     """Write what was found; summary.json, last, says that the run is whole."""
-    metric = model.deformation.trace_metric(model.beads.trace_index, state.population.mean)
-    motions = principal_motions(state.population, Posterior(state.latent, state.uncertainty), metric)
+    motions = motions_of(model, state)
     gain, outlier = _judge(model, state, model.images.disc, reporter)
     motion = model.deformation.motion(state.latent)
     beads = model.bright_beads(state)
@@ -56,7 +53,7 @@ def _summary(model, state, motions: Motions, *, structure, gain):
         "resolution": round(model.images.disc.resolution, 3),
         "motions": _motion_rows(motions),
         "mean_log_likelihood_gain": round(float(gain.mean()), 3),
-        "bead_width": round(math.sqrt(float((model.beads.sigma**2).median()) + state.width2), 3),
+        "bead_width": round(model.bead_width(state), 3),
         "contrast_sd": round(state.contrast_sd, 4),
         "unmodelled": left_out, "warnings": list(stack.warnings), "passes": state.step, "base": BASE,
     }

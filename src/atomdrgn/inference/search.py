@@ -11,8 +11,7 @@ from ..physics.disc import FourierDisc
 from ..reporting import Reporter
 from .misfit import misfits
 from .model import FitModel
-from .motions import principal_motions
-from .population import Posterior
+from .motions import motions_of
 from .state import FitState
 
 MOST_SEARCHED = 3            # motions
@@ -43,8 +42,7 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
         Try the first two motions together as well: a particle can be astray in both, with no way out along either.
     """
     disc = disc.coarser(max(FINEST, disc.resolution))
-    metric = model.deformation.trace_metric(model.beads.trace_index, state.population.mean)
-    motions = principal_motions(state.population, Posterior(state.latent, state.uncertainty), metric)
+    motions = motions_of(model, state)
     sd, step = motions.variance.sqrt(), STEP * disc.resolution
     wide = int((sd[:MOST_SEARCHED] > step).sum())
     if not wide:

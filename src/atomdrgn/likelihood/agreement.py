@@ -254,7 +254,7 @@ def measure_agreement(stack: ParticleStack, beads: BeadModel, *, resolution: flo
     disc = make_disc(stack.grid, resolution or max(FINEST, PIXELS_ABOVE_NYQUIST * stack.grid.pixel_size))
     batches = _batches(sample.particle)
     read = reporter.watch(batches, "Reading images", len(batches))
-    coefficient = torch.cat([_coefficients(sample, some, disc) for some in read])
+    coefficient = torch.cat([disc.parts(sample.read(some)) for some in read])
     noise = _noise_of_images(sample, coefficient, disc, batches)
     shape = _shape(beads)
 
@@ -290,10 +290,6 @@ def _batches(particle: Int[Tensor, "image"]) -> list[Int[Tensor, "batch"]]:
     ends = torch.tensor([part[-1] for part in torch.arange(n_particles).tensor_split(count)])
     sizes = torch.searchsorted(particle, ends, right=True).diff(prepend=torch.zeros(1, dtype=torch.long))
     return list(torch.arange(len(particle)).split(sizes.tolist()))
-
-
-def _coefficients(stack, index, disc) -> Float[Tensor, "batch 2 frequency"]:
-    return torch.view_as_real(disc.coefficients(stack.read(index))).movedim(-1, -2)
 
 
 def _noise_of_images(stack, coefficient, disc: FourierDisc, batches) -> Noise:

@@ -71,6 +71,10 @@ class FourierDisc:
         plane = transform(image)
         return plane[..., self.y_index % self.grid.box_size, self.x_index] / self.grid.box_size
 
+    def parts(self, image: Float[Tensor, "*batch box box"]) -> Float[Tensor, "*batch 2 frequency"]:
+        """Real and imaginary parts of :meth:`coefficients`."""
+        return torch.view_as_real(self.coefficients(image)).movedim(-1, -2)
+
     def to(self, device) -> "FourierDisc":
         """The same disc with its indices on `device`."""
         return replace(self, x_index=self.x_index.to(device), y_index=self.y_index.to(device))
