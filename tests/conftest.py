@@ -1,12 +1,18 @@
 """What all tests share: shapes are checked as annotated, and real data is found where it is kept beside the repository."""
 
+from importlib import import_module
+from pathlib import Path
+
+import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("atomdrgn", "beartype.beartype")    # before anything imports the package
-
-from pathlib import Path  # noqa: E402
-
-import pytest  # noqa: E402
+# modules of compiled loops come first: the compiler does not take functions that are wrapped in checks of their shapes.
+# They hold nothing but loops over arrays, so that the rest is still checked
+SOURCE = Path(__file__).parents[1] / "src"
+for file in sorted(SOURCE.rglob("*.py")):
+    if "from numba import" in file.read_text():
+        import_module(".".join(file.relative_to(SOURCE).with_suffix("").parts))
+install_import_hook("atomdrgn", "beartype.beartype")
 
 
 @pytest.fixture(scope="session")
