@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -81,26 +82,40 @@ def test_gradients_agree_with_finite_differences(beads, bent, name):
     torch.testing.assert_close((gradient * direction).sum((1, 2)), slope, rtol=1e-5, atol=1e-4)
 
 
-def test_the_pairs_give_the_same_value_and_gradient(beads, bent):
+def test_the_sum_and_its_gradient_are_those_of_the_parts(beads, bent):
+    """The compiled loops against the definition."""
     restraints = make_restraints(beads)
-    position = bent.clone().requires_grad_()
+    position = torch.cat([bent, beads.position[None]]).requires_grad_()
+    value, parts = restraints(position), sum(restraints.each(position).values())
+    torch.testing.assert_close(value, parts)
+    scale = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
+    (gradient,) = torch.autograd.grad(value @ scale, position)
+    (expected,) = torch.autograd.grad(parts @ scale, position)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_the_gradient_of_the_sum_agrees_with_finite_differences(beads, bent):
+    assert torch.autograd.gradcheck(make_restraints(beads), bent[:2].clone().requires_grad_(), atol=1e-3)
+
+
+def test_the_sum_in_single_precision(beads, bent):
+    restraints = make_restraints(beads)
+    position = bent.float().requires_grad_()
     value = restraints(position)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value.double(), restraints(bent), rtol=1e-5, atol=0)
     (gradient,) = torch.autograd.grad(value.sum(), position)
-    terms = restraints.linearised(bent)
-    torch.testing.assert_close(0.5 * (terms.weight * terms.residual**2).sum(1), value.detach())
-    force = (terms.weight * terms.residual)[..., None] * terms.direction
-    assembled = torch.zeros_like(bent).index_add(1, terms.i, force).index_add(1, terms.j, -force)
-    torch.testing.assert_close(assembled, gradient)
+    assert gradient.dtype == torch.float32
 
 
-def test_directions_are_the_derivatives_of_residuals(beads, bent):
+def test_strained_pairs_hold_all_restraints(beads, bent):
     restraints = make_restraints(beads)
-    terms = restraints.linearised(bent)
-    step = 1e-6 * torch.randn(bent.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    moved = restraints.linearised(bent + step)
-    assert torch.equal(moved.i, terms.i)
-    predicted = (terms.direction * (step[:, terms.i] - step[:, terms.j])).sum(-1)
-    torch.testing.assert_close(moved.residual - terms.residual, predicted, rtol=1e-3, atol=1e-10)
+    strained = restraints.strained(bent)
+    assert (np.diff(strained.conformation) >= 0).all()
+    strain = 0.5 * np.bincount(strained.conformation, strained.weight * strained.residual**2)
+    torch.testing.assert_close(torch.from_numpy(strain), sum(restraints.each(bent).values()))
+    moved = bent[strained.conformation, strained.pair[:, 0]] - bent[strained.conformation, strained.pair[:, 1]]
+    np.testing.assert_allclose(strained.direction, moved / moved.norm(dim=1, keepdim=True), atol=1e-12)
 
 
 def test_segments_leave_only_the_pairs_that_can_strain(beads):

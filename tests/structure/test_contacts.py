@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-import torch
 
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.contacts import bond_pairs, elastic_pairs, neighbour_pairs, tether_pairs
+from atomdrgn.structure.contacts import bond_pairs, elastic_pairs, tether_pairs
 from molecules import atom_line, helix, write_pdb
 
 
@@ -36,26 +35,6 @@ def test_elastic_pairs_are_near_and_not_bonded(beads):
     assert (beads.chain[pairs[:, 0]] != beads.chain[pairs[:, 1]]).any()
     bonded = {tuple(sorted(p)) for p in bond_pairs(beads).tolist()}
     assert not bonded & {tuple(sorted(p)) for p in pairs.tolist()}
-
-
-def test_neighbours_are_those_of_each_conformation(beads):
-    position = beads.position.repeat(3, 1, 1)
-    position[1] *= 0.2
-    position[2] *= 50
-    conformation, pairs = neighbour_pairs(position, 4.0, beads=beads)
-    assert set(conformation.tolist()) <= {0, 1} and (conformation == 1).sum() > (conformation == 0).sum()
-    apart = (position[conformation, pairs[:, 0]] - position[conformation, pairs[:, 1]]).norm(dim=1)
-    assert apart.max() < 4
-    every = torch.cdist(position[1], position[1]).triu(1)
-    chain, order = beads.chain[beads.anchor], beads.order
-    far = torch.tensor((chain[:, None] != chain) | (np.abs(order[:, None] - order) > 2))
-    assert ((every > 0) & (every < 4) & far).sum() == (conformation == 1).sum()
-
-
-def test_no_neighbours_are_an_empty_list(beads):
-    conformation, pairs = neighbour_pairs(beads.position[None] * 50, 4.0, beads=beads)
-    assert conformation.shape == (0,) and pairs.shape == (0, 2) and pairs.dtype == torch.int64
-    assert neighbour_pairs(beads.position[None][:0], 4.0, beads=beads)[1].shape == (0, 2)
 
 
 def test_one_residue_has_no_pairs(tmp_path):

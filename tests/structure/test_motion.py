@@ -53,6 +53,17 @@ def test_borders_are_blended():
     torch.testing.assert_close(moved - POINTS[:1], torch.tensor([[3.0, 0.0, 0.0]]))
 
 
+def test_the_blend_is_a_weighted_sum_of_moved_copies():
+    motion = random_motion(2, 3, 4)
+    weight = torch.softmax(torch.randn(20, 4, generator=torch.Generator().manual_seed(5)), 1)
+    matrix = matrix_from_quaternion(motion.rotation)[..., None, :, :]                # (2, 3, segment, 1, 3, 3)
+    copies = (matrix @ (POINTS - CENTROID[:, None])[..., None])[..., 0] + (CENTROID + motion.translation)[..., None, :]
+    expected = (weight.T[..., None] * copies).sum(-3)
+    moved = motion.apply(POINTS, CENTROID, weight=weight)
+    assert moved.shape == (2, 3, 20, 3)
+    torch.testing.assert_close(moved, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_blended_rotation_is_a_rotation_whatever_the_signs_of_the_quaternions():
     motion = random_motion(4)
     flipped = RigidMotion(motion.rotation * torch.tensor([1.0, -1.0, 1.0, -1.0])[:, None], motion.translation)

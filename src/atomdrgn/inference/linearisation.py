@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..likelihood.normal_equations import NormalEquations, image_products
+from ..likelihood.restraint_equations import restraint_equations
 from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from ..reporting import Reporter
@@ -86,11 +87,7 @@ def _add_restraints(model, state, matrix, *, target):
     """Restraints as further data: each strained pair is a measurement of 0 with its standard deviation."""
     def of_batch(particle):
         latent = state.latent[particle]
-        pairs = model.restraints.linearised(model.deformation.conformation(latent).position)
-        rows = model.deformation.pair_rows(latent, pairs.i, pairs.j, direction=pairs.direction)
-        weighted = rows * pairs.weight[:, None]
-        gradient = -(weighted.transpose(1, 2) @ pairs.residual[..., None])[..., 0]
-        return NormalEquations(rows.transpose(1, 2) @ weighted, gradient, pairs.residual.square() @ pairs.weight), latent
+        return restraint_equations(model.restraints, model.deformation, latent), latent
 
     batches = torch.arange(model.n_particles).split(PARTICLES_AT_ONCE)
     for particle, (equations, latent) in zip(batches, in_order(of_batch, batches), strict=True):

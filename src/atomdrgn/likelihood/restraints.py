@@ -4,15 +4,21 @@ All of them are zero at the base model.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from ..errors import InputError
 from ..structure.beads import BeadModel
-from ..structure.contacts import bond_pairs, elastic_pairs, neighbour_pairs, tether_pairs
+from ..structure.contacts import bond_pairs, elastic_pairs, tether_pairs
+from ..structure.neighbours import NeighbourSearch
 from ..structure.segmentation import Segmentation
+from .restraint_loops import strain, strained_pairs
 
 # Standard deviations, A: the r.m.s. changes along a simulated closing of adenylate kinase (98 frames) are 0.4 between
 # consecutive residues, 0.23 between side chain and backbone, and 0.7 between residues within 10 A and 8 places in the chain.
@@ -66,7 +72,7 @@ def clash(position: Float[Tensor, "batch bead 3"], conformation: Int[Tensor, "pa
     conformation : (pair,)
         Which entry of the batch a pair belongs to.
     pairs : (pair, 2)
-        As :func:`~atomdrgn.structure.contacts.neighbour_pairs` finds them.
+        As :class:`~atomdrgn.structure.neighbours.NeighbourSearch` finds them.
     nearest : (pair,)
         Distance below which they clash, A.
     sigma : float
@@ -77,29 +83,37 @@ def clash(position: Float[Tensor, "batch bead 3"], conformation: Int[Tensor, "pa
     return position.new_zeros(len(position)).index_add(0, conformation, strain)
 
 
-@dataclass(frozen=True, eq=False)
-class PairTerms:
-    """Restraints as Gauss-Newton sees them: half the weighted sum of squares of residuals of pairs of beads.
-
-    A residual changes by ``direction . (d_i - d_j)`` when beads i and j move by d_i and d_j.
+class StrainedPairs(NamedTuple):
+    """Springs, and other pairs where they are strained, of a batch of conformations; half the weighted squares are the strain.
 
     Parameters
     ----------
-    i, j : (pair,)
+    conformation : (pair,)
+        Which entry of the batch a pair belongs to, rising.
+    pair : (pair, 2)
         The two beads.
-    direction : (batch, pair, 3)
-        Gradient of the residual to the position of bead i; that to bead j is its negative. Zero where a one-sided term rests.
-    residual : (batch, pair)
-        A.
+    residual : (pair,)
+        By how much they are too far from each other, A; negative: too near.
+    direction : (pair, 3)
+        Gradient of the residual to the position of the first bead; that to the second is its negative.
     weight : (pair,)
         1 / sigma^2, 1/A^2.
     """
 
-    i: Int[Tensor, "pair"]
-    j: Int[Tensor, "pair"]
-    direction: Float[Tensor, "batch pair 3"]
-    residual: Float[Tensor, "batch pair"]
-    weight: Float[Tensor, "pair"]
+    conformation: Int[np.ndarray, "pair"]
+    pair: Int[np.ndarray, "pair 2"]
+    residual: Float[np.ndarray, "pair"]
+    direction: Float[np.ndarray, "pair 3"]
+    weight: Float[np.ndarray, "pair"]
+
+
+class _Springs(NamedTuple):
+    """Bonds, tethers and the elastic network as :func:`~atomdrgn.likelihood.restraint_loops.strained_pairs` reads them."""
+
+    bead: np.ndarray
+    length: np.ndarray
+    side: np.ndarray
+    weight: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +126,8 @@ class Restraints:
         The base model, where every term is zero.
     bonds, tethers, elastic : (pair, 2)
         Beads that are held together.
+    neighbours : NeighbourSearch
+        Finds beads that may clash.
     bond_sigma, tether_sigma, elastic_sigma, clash_sigma : float
         Standard deviations, A.
     clash_distance : float
@@ -122,6 +138,7 @@ class Restraints:
     bonds: Int[Tensor, "bond 2"]
     tethers: Int[Tensor, "tether 2"]
     elastic: Int[Tensor, "elastic 2"]
+    neighbours: NeighbourSearch
     bond_sigma: float = BOND_SIGMA
     tether_sigma: float = TETHER_SIGMA
     elastic_sigma: float = ELASTIC_SIGMA
@@ -134,8 +151,13 @@ class Restraints:
                        elastic=self.elastic.to(device))
 
     def __call__(self, position: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch"]:
-        """Strain of each conformation, in units of k T or of a log likelihood."""
-        return sum(self.each(position).values())
+        """Strain of each conformation, in units of k T or of a log likelihood; its gradient is found in the same loop.
+
+        :meth:`each` is the same by its parts, as differentiable operations.
+        """
+        if position.is_cuda:
+            return sum(self.each(position).values())
+        return _Strain.apply(position, self)
 
     def each(self, position: Float[Tensor, "batch bead 3"]) -> dict[str, Float[Tensor, "batch"]]:
         """The same by its parts: "bond", "tether", "elastic", "clash"."""
@@ -148,46 +170,44 @@ class Restraints:
             "clash": clash(position, conformation, pairs, nearest=nearest, sigma=self.clash_sigma),
         }
 
-    def linearised(self, position: Float[Tensor, "batch bead 3"]) -> PairTerms:
-        """All terms about the given conformations, as pairs with residual, direction and weight.
+    def strained(self, position: Float[Tensor, "batch bead 3"]) -> StrainedPairs:
+        """Springs between beads, and one-sided restraints where they act, in the given conformations."""
+        clash, clashing = self.neighbours(position, self.clash_distance)
+        return StrainedPairs(*strained_pairs(position.detach().contiguous().numpy(), *self._springs, clash.numpy(),
+                                             clashing.numpy(), self.beads.position.numpy(), self.clash_distance,
+                                             self.clash_sigma**-2))
 
-        Beads that clash in one conformation are a pair in all, at rest where they do not.
-        """
-        base = self.beads.position
-        clashing, nearest = self._clashing_anywhere(position)
-        parts = [
-            _linearised(position, self.bonds, distances(base, self.bonds), sigma=self.bond_sigma, sign=0),
-            _linearised(position, self.tethers, distances(base, self.tethers), sigma=self.tether_sigma, sign=1),
-            _linearised(position, self.elastic, distances(base, self.elastic), sigma=self.elastic_sigma, sign=0),
-            _linearised(position, clashing, nearest, sigma=self.clash_sigma, sign=-1),
-        ]
-        pairs, direction, residual, weight = zip(*parts, strict=True)
-        pairs = torch.cat(pairs)
-        return PairTerms(pairs[:, 0], pairs[:, 1], torch.cat(direction, 1), torch.cat(residual, 1), torch.cat(weight))
+    @cached_property
+    def _springs(self):
+        pairs = torch.cat([self.bonds, self.tethers, self.elastic])
+        count = [len(self.bonds), len(self.tethers), len(self.elastic)]
+        weight = [self.bond_sigma**-2, self.tether_sigma**-2, self.elastic_sigma**-2]
+        return _Springs(pairs.numpy(), distances(self.beads.position.double(), pairs).numpy(),
+                        np.repeat(np.array([0, 1, 0], dtype=np.int8), count), np.repeat(weight, count))
 
     def _clashing(self, position):
-        conformation, pairs = neighbour_pairs(position, self.clash_distance, beads=self.beads)
+        conformation, pairs = self.neighbours(position, self.clash_distance)
         return conformation, pairs, self._nearest(pairs)
-
-    def _clashing_anywhere(self, position):
-        pairs = neighbour_pairs(position, self.clash_distance, beads=self.beads)[1].unique(dim=0)
-        return pairs, self._nearest(pairs)
 
     def _nearest(self, pairs):
         # a contact of the base model costs nothing
         return distances(self.beads.position, pairs).clamp_max(self.clash_distance)
 
 
-def _linearised(position, pairs, length, *, sigma, sign):
-    """Residual and its gradient; `sign` 0: a spring, 1: only where longer than `length`, -1: only where shorter."""
-    apart = position[:, pairs[:, 0]] - position[:, pairs[:, 1]]
-    distance = torch.linalg.vector_norm(apart, dim=-1)
-    residual = distance - length
-    direction = apart / distance.clamp_min(1e-6)[..., None]
-    if sign:
-        acts = residual * sign > 0
-        residual, direction = residual * acts, direction * acts[..., None]
-    return pairs, direction, residual, torch.full_like(length, sigma**-2)
+class _Strain(torch.autograd.Function):
+    """Sum of all restraints, whose gradient to the positions is made together with it."""
+
+    @staticmethod
+    def forward(ctx, position, restraints):
+        energy, gradient = np.zeros(len(position)), np.zeros(position.shape)
+        strain(*restraints.strained(position), energy, gradient)
+        ctx.save_for_backward(torch.from_numpy(gradient).to(position))
+        return torch.from_numpy(energy).to(position)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, scale):
+        return scale[:, None, None] * ctx.saved_tensors[0], None
 
 
 def make_restraints(beads: BeadModel, segmentation: Segmentation | None = None, *, bond_sigma: float = BOND_SIGMA,
@@ -223,7 +243,8 @@ def make_restraints(beads: BeadModel, segmentation: Segmentation | None = None, 
         rigid, apart = _rigid_pairs(segmentation, elastic)
         bonds, elastic = bonds[~_rigid_pairs(segmentation, bonds)[0]], elastic[~rigid & ~apart]
         tethers = tethers[~_rigid_pairs(segmentation, tethers)[0]]
-    return Restraints(beads=beads, bonds=bonds, tethers=tethers, elastic=elastic, **settings)
+    return Restraints(beads=beads, bonds=bonds, tethers=tethers, elastic=elastic,
+                      neighbours=NeighbourSearch(beads, segmentation), **settings)
 
 
 def _rigid_pairs(segmentation, pairs):

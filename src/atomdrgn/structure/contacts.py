@@ -1,8 +1,8 @@
-"""Pairs of beads: bonds along chains, neighbours in the base model, and neighbours in a conformation as it stands."""
+"""Pairs of beads that the base model holds together: bonds along chains, side chains, neighbours in space."""
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -36,42 +36,7 @@ def elastic_pairs(beads: BeadModel, *, cutoff: float = ELASTIC_CUTOFF) -> Int[Te
     """Trace beads within `cutoff` (A) of each other in the base model, but for residues that follow each other in a chain."""
     trace = np.flatnonzero(beads.trace)
     pairs = trace[cKDTree(beads.position.cpu().numpy()[trace]).query_pairs(cutoff, output_type="ndarray")].reshape(-1, 2)
-    return torch.from_numpy(pairs[~along_chain(beads, pairs, residues=1)])
-
-
-def along_chain(beads: BeadModel, pairs: np.ndarray, *, residues: int) -> np.ndarray:
-    """(pair,) bool: the beads belong to, or follow, residues of one chain at most this many places apart."""
-    chain, order = beads.chain[beads.anchor], beads.order
     i, j = pairs.T
-    return (chain[i] == chain[j]) & (np.abs(order[i] - order[j]) <= residues)
-
-
-def neighbour_pairs(position: Float[Tensor, "batch bead 3"], cutoff: float, *, beads: BeadModel, residues: int = 2,
-                    ) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair 2"]]:
-    """Beads nearer to each other than `cutoff` in each conformation as it stands, all conformations in one list.
-
-    Parameters
-    ----------
-    position : (batch, bead, 3)
-        A.
-    cutoff : float
-        A.
-    beads : BeadModel
-        Says which beads are neighbours along a chain.
-    residues : int
-        Beads of residues at most this many places apart in a chain are left out.
-
-    Returns
-    -------
-    conformation : (pair,)
-        Which conformation a pair belongs to, rising.
-    pairs : (pair, 2)
-        The two beads, the lower number first.
-    """
-    found = []
-    for conformation, points in enumerate(position.detach().cpu().numpy()):
-        pairs = cKDTree(points).query_pairs(cutoff, output_type="ndarray").reshape(-1, 2)
-        pairs = pairs[~along_chain(beads, pairs, residues=residues)]
-        found.append(np.concatenate([np.full((len(pairs), 1), conformation), pairs], 1))
-    together = torch.from_numpy(np.concatenate([np.empty((0, 3)), *found]).astype(np.int64)).to(position.device)
-    return together[:, 0], together[:, 1:]
+    order = beads.order
+    bonded = (beads.chain[i] == beads.chain[j]) & (np.abs(order[i] - order[j]) <= 1)
+    return torch.from_numpy(pairs[~bonded])

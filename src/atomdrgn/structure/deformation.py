@@ -1,7 +1,10 @@
 """From numbers to conformations: what a latent decodes to, and how the conformation changes with it."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -9,7 +12,7 @@ from torch import Tensor
 from ..physics.record import Record
 from ..physics.rotations import cross_matrix, left_jacobian, matrix_from_quaternion, quaternion_from_vector
 from .beads import BeadModel
-from .motion import RigidMotion
+from .motion import RigidMotion, weighted_arms
 from .segmentation import Segmentation
 
 
@@ -51,6 +54,25 @@ class Members(Record):
         return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
+class Shares(NamedTuple):
+    """The same bead by bead, as arrays for compiled loops.
+
+    Parameters
+    ----------
+    first : (bead + 1,)
+        The entries of bead i are first[i] to first[i + 1].
+    segment, share : (entry,)
+        Which segment, and the bead's membership.
+    slot : (segment,)
+        Place of a segment among the free ones, -1 where it is fixed.
+    """
+
+    first: Int[np.ndarray, "beads_and_1"]
+    segment: Int[np.ndarray, "entry"]
+    share: Float[np.ndarray, "entry"]
+    slot: Int[np.ndarray, "segment"]
+
+
 class SegmentDeformation:
     """Segments that move as rigid bodies, blended at their borders.
 
@@ -76,6 +98,7 @@ class SegmentDeformation:
         self.free = torch.nonzero(~segmentation.fixed)[:, 0]
         entry = torch.nonzero(self.weight.T)
         self.members = Members(entry[:, 1], entry[:, 0], self.weight[entry[:, 1], entry[:, 0]])
+        self._weighted_arms = weighted_arms(self.position, self.centroid, weight=self.weight)
 
     @property
     def n_segments(self) -> int:
@@ -85,6 +108,16 @@ class SegmentDeformation:
     def n_latent(self) -> int:
         """Numbers that describe one particle: six for each segment that is free to move."""
         return 6 * len(self.free)
+
+    @cached_property
+    def shares(self) -> Shares:
+        """The memberships of each bead."""
+        weight = self.weight.cpu().numpy()
+        bead, segment = np.nonzero(weight)
+        first = np.concatenate([[0], np.cumsum(np.bincount(bead, minlength=len(weight)))])
+        slot = np.full(self.n_segments, -1)
+        slot[self.free.cpu().numpy()] = np.arange(len(self.free))
+        return Shares(first, segment, weight[bead, segment], slot)
 
     def _vectors(self, latent):
         """Shift (A) and rotation vector (rad) of every segment."""
@@ -99,12 +132,16 @@ class SegmentDeformation:
 
     def conformation(self, latent: Float[Tensor, "*batch latent"]) -> Conformation:
         """What a latent decodes to."""
-        position = self.motion(latent).apply(self.position, self.centroid, weight=self.weight)
+        position = self.motion(latent).blend(self._weighted_arms, self.centroid)
         return Conformation(position, torch.ones_like(position[..., 0]))
+
+    def rotation(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch segment 3 3"]:
+        """How far each segment is turned."""
+        return matrix_from_quaternion(self.motion(latent).rotation)
 
     def arms(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch entry 3"]:
         """From the moved centroid of a segment to each of its beads as that segment alone would move it, A."""
-        rotation = matrix_from_quaternion(self.motion(latent).rotation)[..., self.members.segment, :, :]
+        rotation = self.rotation(latent)[..., self.members.segment, :, :]
         arm = self.position[self.members.bead] - self.centroid[self.members.segment]
         return (rotation * arm[:, None]).sum(-1)
 
@@ -120,7 +157,7 @@ class SegmentDeformation:
     def pair_rows(self, latent: Float[Tensor, "batch latent"], i: Int[Tensor, "pair"], j: Int[Tensor, "pair"], *,
                   direction: Float[Tensor, "batch pair 3"]) -> Float[Tensor, "batch pair latent"]:
         """Gradients of ``direction . (x_i - x_j)``: how the latent changes distances of pairs of beads."""
-        rotation = matrix_from_quaternion(self.motion(latent).rotation)
+        rotation = self.rotation(latent)
 
         def pushed(bead):
             arm = torch.einsum("bsij,nsj->bnsi", rotation, self.position[bead][:, None] - self.centroid)
@@ -133,7 +170,7 @@ class SegmentDeformation:
 
     def bead_jacobian(self, latent: Float[Tensor, "latent"], bead: Int[Tensor, "bead"]) -> Float[Tensor, "bead 3 latent"]:
         """How the positions of some beads change with the latent."""
-        rotation = matrix_from_quaternion(self.motion(latent).rotation)
+        rotation = self.rotation(latent)
         arm = torch.einsum("sij,nsj->nsi", rotation, self.position[bead][:, None] - self.centroid)[:, self.free]
         shift = torch.eye(3, dtype=arm.dtype, device=arm.device).expand(*arm.shape[:2], 3, 3)
         rows = torch.cat([shift, -cross_matrix(arm)], -1) * self.weight[bead][:, self.free, None, None]

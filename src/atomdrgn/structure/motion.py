@@ -30,12 +30,14 @@ class RigidMotion(Record):
     def apply(self, position: Float[Tensor, "point 3"], centroid: Float[Tensor, "segment 3"], *,
               weight: Float[Tensor, "point segment"]) -> Float[Tensor, "*batch point 3"]:
         """Points moved by their segments, blended by membership: a weighted sum of moved copies; rows of `weight` sum to 1."""
-        matrix = matrix_from_quaternion(self.rotation)
-        # sum_s w_s (R_s x + d_s) with d_s = c_s + t_s - R_s c_s: the blend of the maps, applied once
-        offset = centroid + self.translation - (matrix @ centroid[..., None])[..., 0]
-        blended = torch.einsum("ns,...sij->...nij", weight, matrix)
-        # sums of products: a product of matrices this small costs more to call than to do
-        return (blended * position[:, None]).sum(-1) + weight @ offset
+        return self.blend(weighted_arms(position, centroid, weight=weight), centroid)
+
+    def blend(self, arms: Float[Tensor, "column point"], centroid: Float[Tensor, "segment 3"]) -> Float[Tensor, "*batch point 3"]:
+        """The same of points whose :func:`weighted_arms` are at hand: one matrix product for all points of a batch."""
+        moved = centroid + self.translation
+        matrix = torch.cat([matrix_from_quaternion(self.rotation), moved[..., None]], -1)      # (*batch, segment, 3, 4)
+        rows = matrix.transpose(-3, -2).reshape(-1, arms.shape[0])
+        return (rows @ arms).view(*moved.shape[:-2], 3, arms.shape[1]).transpose(-1, -2)
 
     def compose(self, first: "RigidMotion") -> "RigidMotion":
         """The motion that does `first` and then this one, both about the same centroids."""
@@ -47,6 +49,16 @@ class RigidMotion(Record):
         """The motion that undoes this one."""
         back = self.rotation * torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=self.rotation.dtype, device=self.rotation.device)
         return RigidMotion(back, -(matrix_from_quaternion(back) @ self.translation[..., None])[..., 0])
+
+
+def weighted_arms(position: Float[Tensor, "point 3"], centroid: Float[Tensor, "segment 3"], *,
+                  weight: Float[Tensor, "point segment"]) -> Float[Tensor, "column point"]:
+    """What :meth:`RigidMotion.blend` multiplies by rotations and shifts: arms from each centroid and 1, times membership.
+
+    Four rows a segment: ``w (x - c)`` and ``w``.
+    """
+    arm = torch.cat([position[:, None] - centroid, torch.ones_like(weight)[..., None]], -1)
+    return (weight[..., None] * arm).flatten(1).T.contiguous()
 
 
 def blended_rotation(motion: RigidMotion, weight: Float[Tensor, "bead segment"]) -> Float[Tensor, "*batch bead 3 3"]:

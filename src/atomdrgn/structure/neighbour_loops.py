@@ -1,0 +1,122 @@
+"""The search of :class:`~atomdrgn.structure.neighbours.NeighbourSearch`, compiled."""
+
+import numpy as np
+from numba import njit
+
+BEADS_A_LEAF = 8      # one vector of single-precision numbers
+FAR = 1e15            # A: where the empty places of a leaf stand; its square still fits into single precision
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def pairs_within(position, square, leaf, child, owner, place, residues):
+    """Rows (conformation, i, j), i < j, of beads with a squared distance below `square`.
+
+    Parameters
+    ----------
+    position : (batch, bead, 3)
+        A.
+    square : scalar of the same type
+        A^2.
+    leaf : (leaf, 8) int32
+        Beads; -1 where a leaf has fewer.
+    child : (node, 2) int32
+        Nodes below each node; -1 and its leaf where it has none. Node 0 is the root, parents stand before their children.
+    owner : (node,) int32
+        The one segment of all beads below a node, or -1. Pairs of one and the same segment are left out.
+    place : (bead,) int64
+        Pairs at most `residues` apart in this are left out.
+    residues : int
+    """
+    found, count = np.empty((256, 3), np.int64), 0
+    point = np.empty((3, len(leaf), BEADS_A_LEAF), position.dtype)
+    low, high = np.empty((len(child), 3), position.dtype), np.empty((len(child), 3), position.dtype)
+    waiting = np.empty((4 * len(child) + 4, 2), np.int32)      # two more for each level of both trees
+    for conformation in range(len(position)):
+        _fit_boxes(position[conformation], leaf, child, point, low, high)
+        waiting[0] = 0
+        top = 1
+        while top:
+            top -= 1
+            u, v = waiting[top]
+            if owner[u] >= 0 and owner[u] == owner[v]:
+                continue
+            if u == v and child[u, 0] >= 0:
+                waiting[top], waiting[top + 1] = child[u, 0], child[u, 1]
+                waiting[top + 2] = child[u]
+                top += 3
+                continue
+            if u != v:
+                apart = low[0, 0] * 0
+                for axis in range(3):
+                    gap = max(low[u, axis] - high[v, axis], low[v, axis] - high[u, axis], apart * 0)
+                    apart += gap * gap
+                if apart >= square:
+                    continue
+                if child[u, 0] >= 0 or child[v, 0] >= 0:
+                    # the larger is parted
+                    if child[v, 0] < 0 or child[u, 0] >= 0 and _length(low, high, u) > _length(low, high, v):
+                        u, v = v, u
+                    for part in child[v]:
+                        waiting[top, 0], waiting[top, 1] = u, part
+                        top += 1
+                    continue
+            first, second = child[u, 1], child[v, 1]
+            if not _any_near(point, first, second, square):
+                continue
+            for k in range(BEADS_A_LEAF):
+                for m in range(k + 1 if u == v else 0, BEADS_A_LEAF):
+                    i, j = leaf[first, k], leaf[second, m]
+                    if i < 0 or j < 0 or abs(place[i] - place[j]) <= residues:
+                        continue
+                    if _squared_distance(point, first, k, second, m) < square:
+                        if count == len(found):
+                            more = np.empty((2 * count, 3), np.int64)
+                            more[:count] = found
+                            found = more
+                        found[count, 0], found[count, 1], found[count, 2] = conformation, min(i, j), max(i, j)
+                        count += 1
+    return found[:count]
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def _length(low, high, node):
+    return high[node, 0] - low[node, 0] + high[node, 1] - low[node, 1] + high[node, 2] - low[node, 2]
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def _fit_boxes(position, leaf, child, point, low, high):
+    """The leaves' points, and the boxes of all nodes from the last to the root."""
+    for node in range(len(child) - 1, -1, -1):
+        if child[node, 0] >= 0:
+            for axis in range(3):
+                low[node, axis] = min(low[child[node, 0], axis], low[child[node, 1], axis])
+                high[node, axis] = max(high[child[node, 0], axis], high[child[node, 1], axis])
+            continue
+        where = child[node, 1]
+        for axis in range(3):
+            least = most = position[leaf[where, 0], axis]
+            for k in range(BEADS_A_LEAF):
+                point[axis, where, k] = FAR
+                if leaf[where, k] >= 0:
+                    value = position[leaf[where, k], axis]
+                    point[axis, where, k] = value
+                    least, most = min(least, value), max(most, value)
+            low[node, axis], high[node, axis] = least, most
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def _any_near(point, first, second, square):
+    """Whether any of 64 distances is short: all of them, without a branch, are quicker than some."""
+    near = 0
+    for k in range(BEADS_A_LEAF):
+        for m in range(BEADS_A_LEAF):
+            near += _squared_distance(point, first, k, second, m) < square
+    return near > 0
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def _squared_distance(point, first, k, second, m):
+    x = point[0, first, k] - point[0, second, m]
+    y = point[1, first, k] - point[1, second, m]
+    z = point[2, first, k] - point[2, second, m]
+    return x * x + y * y + z * z
