@@ -92,3 +92,16 @@ def test_uncertainty_of_the_conformation_lowers_the_contrast():
     one = torch.ones(1)
     products = ImageProducts(torch.zeros(1, 1, 1), torch.zeros(1, 1), torch.zeros(1, 1), 100 * one, 100 * one, 100 * one)
     assert products.contrast(10.0, 0 * one)[0] > 0.99 > 0.7 > products.contrast(10.0, 50 * one)[0]
+
+
+def test_loops_and_tensor_operations_agree(scene):
+    """The compiled loops and their slow twin."""
+    generator = torch.Generator().manual_seed(2)
+    transfer, data = torch.rand(4, len(DISC), generator=generator) - 0.3, torch.randn(4, 2, len(DISC), generator=generator)
+    tracked = transfer.clone().requires_grad_()
+    for one, other in zip(derivative_images(**scene, transfer=transfer), derivative_images(**scene, transfer=tracked), strict=True):
+        assert other.requires_grad and (one - other).norm() < 1e-5 * one.norm()
+    quick, slow = (image_products(**scene, transfer=t, data=data) for t in (transfer, tracked))
+    for name in ("matrix", "with_prediction", "with_data", "prediction2", "prediction_data", "data2"):
+        one, other = getattr(quick, name), getattr(slow, name)
+        assert other.requires_grad and (one - other).norm() < 1e-5 * one.norm()

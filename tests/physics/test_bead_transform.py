@@ -49,3 +49,18 @@ def test_a_bead_outside_the_box_is_lost_and_does_not_wrap():
     disc = make_disc(grid, 8.0)
     out = bead_transform(position, torch.tensor([3.0]), disc, weight=torch.ones(2, 1, 1))
     assert (out[0] == 0).all() and (out[1] != 0).any()
+
+
+@pytest.mark.parametrize("box_size", [6, 45, 200])
+def test_loops_and_tensor_operations_agree(box_size, monkeypatch):
+    """The compiled loops and their slow twin, on more beads than are taken at once."""
+    monkeypatch.setattr("atomdrgn.physics.bead_transform.BEADS_AT_ONCE", 16)
+    disc = make_disc(ImageGrid(box_size, 2.0), 4.5)
+    position, sigma, amplitude = beads(n=50, spread=0.5 * box_size)
+    weight = torch.stack([amplitude, -2 * amplitude.flip(0)], -1).expand(2, -1, 2)
+    parts = [slice(0, 7), slice(7, 7), slice(7, 50)]
+    quick = bead_transform(position, sigma, disc, weight=weight, parts=parts)
+    slow = bead_transform(position.double(), sigma.double(), disc, weight=weight.double(), parts=parts)
+    assert (quick - slow).norm() < 1e-5 * slow.norm()
+    position.requires_grad_()
+    assert bead_transform(position, sigma, disc, weight=weight, parts=parts).requires_grad

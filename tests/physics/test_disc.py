@@ -27,12 +27,23 @@ def test_white_noise_has_unit_power_a_coefficient():
     assert abs(power - 1) < 0.01
 
 
-def test_a_coarser_disc_is_a_prefix():
+def test_a_coarser_disc_has_the_first_ranks():
     disc = make_disc(ImageGrid(32, 2.0), 4.0)
     coarse = disc.coarser(10.0)
     assert 0 < len(coarse) < len(disc)
-    assert torch.equal(coarse.x_index, disc.x_index[:len(coarse)])
-    assert torch.hypot(coarse.kx, coarse.ky).max() <= 1 / 10.0 < torch.hypot(disc.kx, disc.ky)[len(coarse)]
+    assert torch.equal(coarse.rank.sort().values, torch.arange(len(coarse)))
+    by_rank = torch.argsort(disc.rank)
+    assert torch.equal(disc.x_index[by_rank][coarse.rank], coarse.x_index)
+    radius = torch.hypot(disc.kx, disc.ky)[by_rank]
+    assert radius[:len(coarse)].max() <= 1 / 10.0 < radius[len(coarse)]
+
+
+@pytest.mark.parametrize("resolution", [4.0, 9.0])
+def test_rows_hold_every_frequency_once_with_x_rising(resolution):
+    disc = make_disc(ImageGrid(32, 2.0), 4.0).coarser(resolution)
+    held = [(first + i, y) for y, first, _, length in disc.rows.tolist() for i in range(length)]
+    assert held == list(zip(disc.x_index.tolist(), disc.y_index.tolist(), strict=True))
+    assert disc.rows[:, 2].tolist() == [0, *disc.rows[:-1, 3].cumsum().tolist()]
 
 
 def test_nyquist_is_left_out_and_every_other_frequency_is_there_once():

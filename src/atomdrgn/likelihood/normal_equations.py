@@ -6,11 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..physics.bead_transform import bead_transform
+from ..physics.bead_transform import bead_transform, looped, wave_products
 from ..physics.disc import FourierDisc
 from ..physics.pose import Pose
 from ..physics.record import Record
 from ..structure.beads import BeadModel
+from ..structure.camera import motion_fields, project_centres
 from ..structure.deformation import SegmentDeformation
 
 
@@ -87,9 +88,9 @@ class ImageProducts(Record):
 def predict(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
             pose: Pose, disc: FourierDisc) -> Float[Tensor, "batch 2 frequency"]:
     """Fourier coefficients of the noise-free image before the CTF, at the conformation that a latent decodes to."""
-    conformation = deformation.conformation(latent)
-    weight = (beads.amplitude * conformation.occupancy)[..., None]
-    return bead_transform(pose.apply(conformation.position), beads.sigma, disc, weight=weight)[:, 0, 0]
+    plane = project_centres(deformation, latent, pose)
+    weight = beads.amplitude[:, None].expand(len(plane), -1, 1)
+    return bead_transform(plane.transpose(1, 2), beads.sigma, disc, weight=weight)[:, 0, 0]
 
 
 def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
@@ -104,25 +105,35 @@ def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent:
     and a turn w moves the bead by w x r. So four fields of each segment (the amplitude, and the amplitude times each component
     of the arm) make all five.
     """
-    members, conformation = deformation.members, deformation.conformation(latent)
-    camera = pose.apply(conformation.position)[:, members.bead]
-    arm = deformation.arms(latent) @ pose.rotation.transpose(-1, -2)
-    amplitude = (beads.amplitude * conformation.occupancy)[:, members.bead] * members.weight
-    field = amplitude[..., None] * torch.cat([torch.ones_like(arm[..., :1]), arm], -1)
-    transform = bead_transform(camera, beads.sigma[members.bead], disc, weight=field, parts=members.parts(deformation.n_segments))
+    members = deformation.members
+    plane = project_centres(deformation, latent, pose)[:, :, members.bead]
+    field = motion_fields(deformation, latent, pose, amplitude=beads.amplitude)
+    sigma = beads.sigma[members.bead]
+    if looped(plane, field, sigma, transfer):
+        return _derivatives_by_loops(deformation, plane, field, sigma=sigma, disc=disc, transfer=transfer)
+    transform = bead_transform(plane.transpose(1, 2), sigma, disc, weight=field.transpose(1, 2), parts=members.parts)
     prediction = transform[:, :, 0].sum(1) * transfer[:, None]
-    if len(deformation.free) < deformation.n_segments:
-        transform = transform[:, deformation.free]
-    derivative = torch.empty(*transform.shape[:2], 5, 2, len(disc), dtype=transform.dtype, device=transform.device)
-    along_x, along_y = (2 * torch.pi * k * transfer[:, None] for k in (disc.kx, disc.ky))
-    # times -i: what was imaginary becomes real, what was real becomes minus imaginary
-    for part, other, sign in ((0, 1, 1.0), (1, 0, -1.0)):
-        mass, arm_x, arm_y, arm_z = transform[:, :, :, other].unbind(2)
-        torch.mul(mass, sign * along_x, out=derivative[:, :, 0, part])
-        torch.mul(mass, sign * along_y, out=derivative[:, :, 1, part])
-        torch.mul(arm_z, -sign * along_y, out=derivative[:, :, 2, part])
-        torch.mul(arm_z, sign * along_x, out=derivative[:, :, 3, part])
-        torch.mul(arm_x, sign * along_y, out=derivative[:, :, 4, part]).addcmul_(arm_y, -sign * along_x)
+    # a shift multiplies by -2 pi i k: what was imaginary becomes real, what was real becomes minus imaginary
+    turned = torch.stack([transform[..., 1, :], -transform[..., 0, :]], -2)[:, deformation.free]
+    mass, arm_x, arm_y, arm_z = turned.unbind(2)
+    along_x, along_y = (2 * torch.pi * (k * transfer)[:, None, None] for k in (disc.kx, disc.ky))
+    return prediction, torch.stack([along_x * mass, along_y * mass, -along_y * arm_z, along_x * arm_z,
+                                    along_y * arm_x - along_x * arm_y], 2)
+
+
+def _derivatives_by_loops(deformation, plane, field, *, sigma, disc, transfer):
+    from ..physics.waves import combine_motions
+
+    free = {segment: number for number, segment in enumerate(deformation.free.tolist())}
+    transfer = transfer.contiguous()
+    prediction = torch.zeros(len(plane), 2, len(disc))
+    derivative = torch.empty(len(plane), len(free), 5, 2, len(disc))
+    of_fixed = torch.empty(len(plane), 1, 5, 2, len(disc)) if len(free) < deformation.n_segments else derivative
+    products = wave_products(plane, sigma, disc, weight=field, parts=deformation.members.parts)
+    for segment, product in enumerate(products):
+        into = derivative if segment in free else of_fixed
+        combine_motions(product.numpy(), disc.rows, disc.grid.extent, transfer.numpy(), prediction.numpy(), into.numpy(),
+                        free.get(segment, 0))
     return prediction, derivative
 
 
@@ -143,16 +154,27 @@ def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Fl
     """
     prediction, derivative = derivative_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
     rows, seen = derivative.flatten(-2).flatten(1, 2), torch.stack([prediction, data], 1).flatten(-2)
-    product = torch.cat([rows @ rows.transpose(-1, -2), rows @ seen.transpose(-1, -2)], -1)
     among = seen @ seen.transpose(-1, -2)
     change = camera_motion(deformation, latent, pose)
-    n = product.shape[1]
-    free = change.shape[1]
-    left = change.transpose(-1, -2) @ product.unflatten(1, (free, 5))          # (batch, free, 6, row)
-    left = left.flatten(1, 2)
-    matrix = (left[..., :n].unflatten(-1, (free, 5)).transpose(1, 2) @ change).transpose(1, 2).flatten(2)
-    return ImageProducts(matrix=matrix, with_prediction=left[..., n], with_data=left[..., n + 1],
+    matrix, right = _to_latent(rows @ rows.transpose(-1, -2), rows @ seen.transpose(-1, -2), change)
+    return ImageProducts(matrix=matrix, with_prediction=right[:, 0], with_data=right[:, 1],
                          prediction2=among[:, 0, 0], prediction_data=among[:, 0, 1], data2=among[:, 1, 1])
+
+
+def _to_latent(among: Float[Tensor, "batch motion motion"], seen: Float[Tensor, "batch motion 2"],
+               change: Float[Tensor, "batch free 5 6"],
+               ) -> tuple[Float[Tensor, "batch latent latent"], Float[Tensor, "batch 2 latent"]]:
+    """Products of derivative images as products of derivatives by the latent."""
+    batch, free = change.shape[:2]
+    if looped(among, seen, change):
+        from .product_loops import to_latent
+
+        matrix, right = torch.empty(batch, 6 * free, 6 * free), torch.empty(batch, 2, 6 * free)
+        to_latent(among.numpy(), seen.numpy(), change.contiguous().numpy(), matrix.numpy(), right.numpy())
+        return matrix, right
+    whole = torch.einsum("bsjk,bsjtl,btlm->bsktm", change, among.unflatten(1, (free, 5)).unflatten(3, (free, 5)), change)
+    right = torch.einsum("bsjk,bsjw->bwsk", change, seen.unflatten(1, (free, 5)))
+    return whole.flatten(3).flatten(1, 2), right.flatten(2)
 
 
 def camera_motion(deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"],

@@ -4,6 +4,7 @@ The image that these coefficients describe is periodic in the box; beads that li
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float
@@ -12,31 +13,24 @@ from torch import Tensor
 from .disc import FourierDisc
 from .grid import ImageGrid
 
+BEADS_AT_ONCE = 1024      # of a part: their waves stay in the processor's cache
 
-def inside(position: Float[Tensor, "*batch bead 3"], grid: ImageGrid) -> Float[Tensor, "*batch bead"]:
+
+def inside(position: Float[Tensor, "*batch bead xy"], grid: ImageGrid) -> Float[Tensor, "*batch bead"]:
     """1 where a bead's centre lies in the box in x and y, else 0."""
     half = 0.5 * grid.extent
     return (position[..., :2].abs() <= half).all(-1).to(position.dtype)
 
 
-def _waves(coordinate, sigma, disc: FourierDisc):
-    """Cosine and sine of one coordinate at indices 0..reach, damped by the bead's width: (batch, bead, 2 index)."""
-    index = torch.arange(disc.reach + 1, device=coordinate.device, dtype=coordinate.dtype)
-    k = index / disc.grid.extent
-    phase = (2 * math.pi) * coordinate[..., None] * k
-    damping = torch.exp(-2 * math.pi**2 * sigma[..., None] ** 2 * k**2)
-    return torch.cat([phase.cos() * damping, phase.sin() * damping], -1)
-
-
-def bead_transform(position: Float[Tensor, "*batch bead 3"], sigma: Float[Tensor, "bead"], disc: FourierDisc, *,
+def bead_transform(position: Float[Tensor, "*batch bead xy"], sigma: Float[Tensor, "bead"], disc: FourierDisc, *,
                    weight: Float[Tensor, "*batch bead field"],
                    parts: list[slice] | None = None) -> Float[Tensor, "*batch part field 2 frequency"]:
     """Fourier coefficients of fields of Gaussian beads, summed over each part, real and imaginary parts apart.
 
     Parameters
     ----------
-    position : (*batch, bead, 3)
-        In the camera's frame, A.
+    position : (*batch, bead, 2 or 3)
+        In the camera's frame, A; z does not matter.
     sigma : (bead,)
         Width, A.
     disc : FourierDisc
@@ -52,28 +46,73 @@ def bead_transform(position: Float[Tensor, "*batch bead 3"], sigma: Float[Tensor
         Scaled like :meth:`FourierDisc.coefficients` of the image of :func:`atomdrgn.project_beads`.
     """
     batch, n_field = position.shape[:-2], weight.shape[-1]
-    position, weight = position.flatten(0, -3), weight.flatten(0, -3)
-    weight = weight * inside(position, disc.grid)[..., None] / (disc.grid.pixel_size**2 * disc.grid.box_size)
-    along_x = _waves(position[..., 0], sigma, disc)
-    along_y = _waves(position[..., 1], sigma, disc)
-    pick, sign = _picks(disc, n_field), torch.where(disc.y_index < 0, -1.0, 1.0).to(position)
-    parts = parts or [slice(None)]
-    out = position.new_empty(len(position), len(parts), n_field, 2, len(disc))
-    for number, part in enumerate(parts):
-        right = (weight[:, part, :, None] * along_y[:, part, None, :]).flatten(-2)
-        product = (along_x[:, part].transpose(-1, -2) @ right).flatten(1)
-        cos_cos, cos_sin, sin_cos, sin_sin = product[:, pick].unflatten(1, (n_field, 4, len(disc))).unbind(2)
-        torch.addcmul(cos_cos, sign, sin_sin, value=-1, out=out[:, number, :, 0])
-        torch.addcmul(sin_cos, sign, cos_sin, out=out[:, number, :, 1]).neg_()
+    plane, weight = (value.flatten(0, -3).transpose(1, 2).contiguous() for value in (position[..., :2], weight))
+    parts = parts or [slice(0, plane.shape[2])]
+    products = wave_products(plane, sigma, disc, weight=weight, parts=parts)
+    if not looped(plane, weight, sigma):
+        return torch.stack([_combined(product, disc) for product in products], 1).unflatten(0, batch)
+    from .waves import combine
+
+    out = torch.empty(len(plane), len(parts), n_field, 2, len(disc))
+    for number, product in enumerate(products):
+        combine(product.numpy(), disc.rows, out.numpy(), number)
     return out.unflatten(0, batch)
 
 
-def _picks(disc, n_field):
-    """Where cos cos, cos sin, sin cos and sin sin (x, y) of each field and frequency stand in the flat matrix product."""
-    count = disc.reach + 1
-    of_x, of_y = torch.meshgrid(torch.arange(2), torch.arange(2), indexing="ij")
-    of_x, of_y = (axis.reshape(1, 4, 1).to(disc.x_index.device) for axis in (of_x, of_y))
-    field = torch.arange(n_field, device=disc.x_index.device)[:, None, None]
-    row = of_x * count + disc.x_index
-    column = field * 2 * count + of_y * count + disc.y_index.abs()
-    return (row * n_field * 2 * count + column).flatten()
+def looped(*values: Tensor) -> bool:
+    """Whether compiled loops can take the place of tensor operations: single precision on a processor, no gradient wanted."""
+    wanted = torch.is_grad_enabled() and any(value.requires_grad for value in values)
+    return not wanted and all(value.device.type == "cpu" and value.dtype == torch.float32 for value in values)
+
+
+def wave_products(plane: Float[Tensor, "batch 2 bead"], sigma: Float[Tensor, "bead"], disc: FourierDisc, *,
+                  weight: Float[Tensor, "batch field bead"],
+                  parts: list[slice]) -> Iterator[Float[Tensor, "batch field 2 index 2 index"]]:
+    """Of each part, one after the other: sums over its beads of cosine and sine along y times cosine and sine along x.
+
+    `plane` holds x and y of the beads in the camera's frame, A.
+    """
+    count, n_field = disc.reach + 1, weight.shape[1]
+    weight = weight / (disc.grid.pixel_size**2 * disc.grid.box_size)
+    damping = _damping(sigma, disc)
+    waves = _waves_by_loops if looped(plane, weight, sigma) else _waves
+    for part in parts:
+        product = plane.new_zeros(len(plane), 2 * n_field * count, 2 * count)
+        for start in range(part.start, part.stop, BEADS_AT_ONCE):
+            some = slice(start, min(start + BEADS_AT_ONCE, part.stop))
+            along_x, along_y = waves(plane, weight, damping, some, disc.grid)
+            product = torch.baddbmm(product, along_y, along_x.transpose(1, 2), beta=int(start > part.start))
+        yield product.unflatten(2, (2, count)).unflatten(1, (n_field, 2, count))
+
+
+def _damping(sigma, disc) -> Float[Tensor, "index bead"]:
+    """What the beads' width leaves of each wave along an axis."""
+    index = torch.arange(disc.reach + 1, device=sigma.device, dtype=sigma.dtype)
+    return torch.exp(-2 * math.pi**2 * (sigma / disc.grid.extent)**2 * index[:, None]**2)
+
+
+def _waves(plane, weight, damping, some, grid):
+    """Waves along x, (batch, 2 index, bead), and weighted ones along y, (batch, field 2 index, bead): cosines, then sines."""
+    plane, weight, damping = plane[..., some], weight[..., some], damping[..., some]
+    weight = weight * inside(plane.transpose(1, 2), grid)[:, None]
+    index = torch.arange(len(damping), device=plane.device, dtype=plane.dtype)[:, None]
+    phase = (2 * math.pi / grid.extent) * plane.movedim(1, 0)[:, :, None] * index
+    along_x, along_y = torch.cat([phase.cos() * damping, phase.sin() * damping], 2)
+    return along_x, (weight[:, :, None] * along_y[:, None]).flatten(1, 2)
+
+
+def _waves_by_loops(plane, weight, damping, some, grid):
+    """The same by compiled loops."""
+    from .waves import make_waves
+
+    n_images, n_field = weight.shape[:2]
+    along_x, along_y = (torch.empty(n_images, rows * len(damping), some.stop - some.start) for rows in (2, 2 * n_field))
+    make_waves(plane.numpy(), weight.numpy(), damping.numpy(), some.start, grid.extent, along_x.numpy(), along_y.numpy())
+    return along_x, along_y
+
+
+def _combined(product, disc):
+    """Real and imaginary parts (batch, field, 2, frequency) of a product of waves."""
+    x, y, sign = disc.x_index, disc.y_index.abs(), torch.where(disc.y_index < 0, -1.0, 1.0).to(product)
+    cos_cos, sin_x, sin_y, sin_sin = (product[:, :, along_y, y, along_x, x] for along_y in (0, 1) for along_x in (0, 1))
+    return torch.stack([cos_cos - sign * sin_sin, -(sin_x + sign * sin_y)], 2)

@@ -1,8 +1,10 @@
-"""The Fourier coefficients that a fit uses: a half-disc of frequencies, ordered from coarse to fine."""
+"""The Fourier coefficients that a fit uses: a half-disc of frequencies, row by row."""
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
@@ -13,7 +15,9 @@ from .grid import ImageGrid
 
 @dataclass(frozen=True)
 class FourierDisc:
-    """Frequencies of an image's half-plane down to a resolution, zero left out, sorted by radius: a coarser disc is a prefix.
+    """Frequencies of an image's half-plane down to a resolution, zero left out.
+
+    They stand in rows of one y_index, x_index rising, so that loops run along x.
 
     Coefficients on a disc are scaled so that white noise of unit variance a pixel has unit power a coefficient.
 
@@ -25,12 +29,15 @@ class FourierDisc:
         Finest resolution, A. Nyquist itself is left out.
     x_index, y_index : (frequency,)
         Frequency in units of one over the box: x_index >= 0, y_index of both signs.
+    rank : (frequency,)
+        Place of each when all frequencies of the grid are sorted by radius: a coarser disc has the first ones.
     """
 
     grid: ImageGrid
     resolution: float
     x_index: Int[Tensor, "frequency"]
     y_index: Int[Tensor, "frequency"]
+    rank: Int[Tensor, "frequency"]
 
     def __len__(self) -> int:
         return len(self.x_index)
@@ -61,10 +68,18 @@ class FourierDisc:
         return torch.where(self.x_index == 0, 1.0, 2.0)
 
     def coarser(self, resolution: float) -> "FourierDisc":
-        """The part of this disc down to a coarser resolution: its first coefficients."""
-        count = _count_within(self.x_index, self.y_index, self.grid.extent / resolution)
-        return replace(self, resolution=max(resolution, self.resolution), x_index=self.x_index[:count],
-                       y_index=self.y_index[:count])
+        """The part of this disc down to a coarser resolution."""
+        kept = torch.hypot(self.x_index.float(), self.y_index.float()) <= self.grid.extent / resolution
+        return replace(self, resolution=max(resolution, self.resolution), x_index=self.x_index[kept],
+                       y_index=self.y_index[kept], rank=self.rank[kept])
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """(row, 4) int64: y_index, first x_index, place of the first coefficient, and number of coefficients of each row."""
+        y = self.y_index.cpu().numpy()
+        start = np.flatnonzero(np.diff(y, prepend=y[0] - 1))
+        length = np.diff(start, append=len(y))
+        return np.stack([y[start], self.x_index.cpu().numpy()[start], start, length], 1).astype(np.int64)
 
     def coefficients(self, image: Float[Tensor, "*batch box box"]) -> Complex[Tensor, "*batch frequency"]:
         """Of images of this disc's grid, phases about the image's origin."""
@@ -77,11 +92,7 @@ class FourierDisc:
 
     def to(self, device) -> "FourierDisc":
         """The same disc with its indices on `device`."""
-        return replace(self, x_index=self.x_index.to(device), y_index=self.y_index.to(device))
-
-
-def _count_within(x_index, y_index, radius):
-    return int((torch.hypot(x_index.float(), y_index.float()) <= radius).sum())
+        return replace(self, x_index=self.x_index.to(device), y_index=self.y_index.to(device), rank=self.rank.to(device))
 
 
 def make_disc(grid: ImageGrid, resolution: float) -> FourierDisc:
@@ -94,5 +105,6 @@ def make_disc(grid: ImageGrid, resolution: float) -> FourierDisc:
     radius = torch.hypot(x.float(), y.float())
     keep = (radius <= reach) & (radius < nyquist) & (radius > 0)
     x, y, radius = x[keep], y[keep], radius[keep]
-    order = torch.argsort(radius, stable=True)
-    return FourierDisc(grid, max(resolution, grid.extent / reach), x[order], y[order])
+    rank = torch.empty_like(x)
+    rank[torch.argsort(radius, stable=True)] = torch.arange(len(x))
+    return FourierDisc(grid, max(resolution, grid.extent / reach), x, y, rank)

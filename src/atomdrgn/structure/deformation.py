@@ -42,15 +42,22 @@ class Members(Record):
         Which bead and which segment.
     weight : (entry,)
         The bead's membership.
+    ends : (segment,)
+        Where the entries of each segment end.
+    arm : (3, entry)
+        From the segment's centroid to the bead in the base model, A.
     """
 
     bead: Int[Tensor, "entry"]
     segment: Int[Tensor, "entry"]
     weight: Float[Tensor, "entry"]
+    ends: Int[Tensor, "segment"]
+    arm: Float[Tensor, "3 entry"]
 
-    def parts(self, n_segments: int) -> list[slice]:
+    @property
+    def parts(self) -> list[slice]:
         """The run of entries of each segment."""
-        ends = torch.bincount(self.segment, minlength=n_segments).cumsum(0).tolist()
+        ends = self.ends.tolist()
         return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
@@ -96,8 +103,10 @@ class SegmentDeformation:
         # a segment of one bead still needs a length to measure its turns by
         self.radius = (mass * distance2).sum(0).sqrt().clamp_min(1.0)
         self.free = torch.nonzero(~segmentation.fixed)[:, 0]
-        entry = torch.nonzero(self.weight.T)
-        self.members = Members(entry[:, 1], entry[:, 0], self.weight[entry[:, 1], entry[:, 0]])
+        segment, bead = torch.nonzero(self.weight.T).T.contiguous()
+        ends = torch.bincount(segment, minlength=self.weight.shape[1]).cumsum(0)
+        arm = (self.position[bead] - self.centroid[segment]).T.contiguous()
+        self.members = Members(bead, segment, self.weight[bead, segment], ends, arm)
         self._weighted_arms = weighted_arms(self.position, self.centroid, weight=self.weight)
 
     @property
@@ -138,12 +147,6 @@ class SegmentDeformation:
     def rotation(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch segment 3 3"]:
         """How far each segment is turned."""
         return matrix_from_quaternion(self.motion(latent).rotation)
-
-    def arms(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch entry 3"]:
-        """From the moved centroid of a segment to each of its beads as that segment alone would move it, A."""
-        rotation = self.rotation(latent)[..., self.members.segment, :, :]
-        arm = self.position[self.members.bead] - self.centroid[self.members.segment]
-        return (rotation * arm[:, None]).sum(-1)
 
     def jacobian(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch free 6 6"]:
         """How a change of the latent moves each free segment: rows are its shift and its small turn (rad)."""
