@@ -1,0 +1,109 @@
+"""One step of a fit by gradient: minus the log posterior of particles, differentiable in their latents and in the beads."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from ..likelihood.image_likelihood import compare
+from ..likelihood.restraints import Restraints
+from ..physics.disc import FourierDisc
+from ..physics.pose import Pose
+from ..physics.projection import project_beads
+from ..physics.record import Record
+from ..structure.beads import BeadModel
+from ..structure.deformation import SegmentDeformation
+from .model import FitModel
+from .population import Population
+from .state import FitState
+
+
+@dataclass(frozen=True)
+class WhitenedImages(Record):
+    """Images as a gradient fit sees them, one entry an image; index them for a batch.
+
+    Parameters
+    ----------
+    rotation, shift : (image, 3, 3), (image, 2)
+        Their poses (see :class:`~atomdrgn.physics.pose.Pose`).
+    transfer : (image, frequency)
+        The CTF over the noise's amplitude, with the root of the multiplicity.
+    data : (image, frequency)
+        Whitened coefficients.
+    """
+
+    rotation: Float[Tensor, "image 3 3"]
+    shift: Float[Tensor, "image 2"]
+    transfer: Float[Tensor, "image frequency"]
+    data: Complex[Tensor, "image frequency"]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @property
+    def pose(self) -> Pose:
+        return Pose(self.rotation, self.shift)
+
+
+def whitened_images(model: FitModel, state: FitState, disc: FourierDisc,
+                    index: Int[Tensor, "image"] | None = None) -> WhitenedImages:
+    """All images of a fit, or those given, at the noise found so far: 12 bytes a frequency, so that no step evaluates a CTF."""
+    noise, parts = model.noise(state.spectrum), []
+    for some in model.batches(disc, index):
+        transfer, data = model.whitened(some, disc, noise)
+        pose = model.images.stack.pose[some]
+        parts.append((pose.rotation, pose.shift, transfer, torch.complex(data[:, 0], data[:, 1])))
+    return WhitenedImages(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+
+def minus_log_posterior(latent: Float[Tensor, "particle latent"], images: WhitenedImages, particle: Int[Tensor, "image"], *,
+                        deformation: SegmentDeformation, beads: BeadModel, disc: FourierDisc, contrast_sd: float,
+                        restraints: Restraints | None = None,
+                        population: Population | None = None) -> Float[Tensor, "particle"]:
+    """Of each particle's latent, up to a constant: from the latent to bent beads, their images, CTF, and the measured images.
+
+    ``loss = minus_log_posterior(...).sum(); loss.backward(); optimizer.step()`` is a step of a fit. Differentiable in the latents
+    and in the beads' amplitude and sigma. Near a latent the closed-form fit's normal equations have the same gradient.
+
+    Parameters
+    ----------
+    latent : (particle, latent)
+        Of the particles of a batch, A.
+    images : WhitenedImages
+        All images of these particles.
+    particle : (image,)
+        Which row of `latent` an image belongs to.
+    deformation : SegmentDeformation
+        What a latent decodes to.
+    beads : BeadModel
+        As the images show them.
+    disc : FourierDisc
+        Of the images.
+    contrast_sd : float
+        Of the images' contrasts about 1; 0: all are 1.
+    restraints : Restraints, optional
+        What holds a conformation together.
+    population : Population, optional
+        Of the latents.
+
+    References
+    ----------
+    Zhong et al., Exploring generative atomic models in cryo-EM reconstruction (2021), equation 3: images, bonds and one-sided
+    constraints; Ducrocq et al., CryoSPHERE (2025), equations 2 and 4: the image and the likelihood.
+    """
+    conformation = deformation.conformation(latent)
+    seen = images.pose.apply(conformation.position[particle])
+    image = project_beads(seen, beads.amplitude * conformation.occupancy[particle], beads.sigma, disc.grid)
+    likelihood = compare(image, images.transfer, images.data, disc=disc).log_likelihood(contrast_sd)
+    loss = latent.new_zeros(len(latent)).index_add(0, particle, -likelihood)
+    if restraints is not None:
+        loss = loss + restraints(conformation.position)
+    if population is not None:
+        loss = loss + minus_log_density(latent, population)
+    return loss
+
+
+def minus_log_density(latent: Float[Tensor, "particle latent"], population: Population) -> Float[Tensor, "particle"]:
+    """Half the squared distance from the population's mean in its standard deviations: minus the log density and its constant."""
+    return 0.5 * torch.linalg.solve(population.root, (latent - population.mean).T).square().sum(0)
