@@ -35,9 +35,9 @@ def project_beads(
 ) -> Float[Tensor, "*batch box box"]:
     """Images (axes y, x) of Gaussian beads seen along z, by the quickest method that agrees with :func:`project_beads_dense`.
 
-    In the computer's memory, in single or double precision: :mod:`atomdrgn.physics.splat`, on torch's number of threads. On a
-    GPU, in single precision and where triton is installed: :mod:`atomdrgn.physics.projection_triton`. Both agree with the
-    definition to 1e-4 (in double precision to 1e-8) in value and gradient, at any width. Anything else: the definition itself.
+    In the computer's memory, in single or double precision: :mod:`atomdrgn.physics.projection_splat`, on torch's number of
+    threads. On a GPU, in single precision and where triton is installed: :mod:`atomdrgn.physics.projection_triton`. Both agree
+    with the definition to 1e-4 (in double precision to 1e-8) in value and gradient, at any width. Anything else: the definition.
 
     Differentiable once in position, amplitude and sigma; the definition is so more often. A position (x, y), amplitude or sigma
     that is not finite makes its image NaN.
@@ -60,7 +60,7 @@ def project_beads(
     """
     kinds = {(tensor.device.type, tensor.dtype) for tensor in (position, amplitude, sigma)}
     if kinds in ({("cpu", torch.float32)}, {("cpu", torch.float64)}):
-        from .splat import project_beads_splat
+        from .projection_splat import project_beads_splat
         return project_beads_splat(position, amplitude, sigma, grid)
     if kinds == {("cuda", torch.float32)} and find_spec("triton"):
         from .projection_triton import project_beads_triton

@@ -1,10 +1,13 @@
-"""Images of Gaussian beads on a GPU: the drawing of :mod:`atomdrgn.physics.splat`, a block of samples a program.
+"""Images of Gaussian beads on a GPU: the drawing of :mod:`atomdrgn.physics.projection_splat`, a block of samples a program.
 
 Beads are sorted along x, image by image. A program that draws takes a block of a canvas and the run of beads that reach its rows;
 a program of the gradient takes a block of beads and the rows that they reach. Each writes what no other does: sums repeat.
+
+Products are made of three of rounded parts (TF32), nearly in single precision, on the tensor units of the GPUs that have them.
 """
 
 import math
+from typing import no_type_check
 
 import torch
 import triton
@@ -12,13 +15,15 @@ import triton.language as tl
 from torch.autograd.function import once_differentiable
 
 from .projection import BAND_LIMITED_BELOW
-from .splat import ACCURACY, images_and_beads, levels_of
+from .projection_splat import ACCURACY, images_and_beads, levels_of
 
 # Samples of a block: rows (x), columns (y); beads taken at a time. Products on a GPU's tensor units need 16 of each.
 ROWS, COLUMNS, BEADS = 16, 64, 32
+MOMENT_COLUMNS = 32      # three products at once: more would not fit into the registers
 
 
 @triton.jit
+@no_type_check      # a wrapped function is not compiled
 def _draw(x_pointer, y_pointer, width_pointer, peak_pointer, start_pointer, end_pointer, canvas_pointer,
           beads, rows, columns, radius, blocks, ROWS: tl.constexpr, COLUMNS: tl.constexpr, BEADS: tl.constexpr):
     """One block of one canvas: the sum over the run of beads of the products of their profiles along x and y."""
@@ -40,12 +45,25 @@ def _draw(x_pointer, y_pointer, width_pointer, peak_pointer, start_pointer, end_
         from_y = (column[None, :] - y[:, None]) / width[:, None]
         along_x = tl.where(tl.abs(from_x) <= radius, peak[None, :] * tl.exp(-0.5 * from_x * from_x), 0.0)
         along_y = tl.where(tl.abs(from_y) <= radius, tl.exp(-0.5 * from_y * from_y), 0.0)
-        total += tl.dot(along_x, along_y, input_precision="ieee")
+        total += tl.dot(along_x, along_y, input_precision="tf32x3")
     inside = (row < rows)[:, None] & (column < columns)[None, :]
     tl.store(canvas_pointer + (image * rows + row[:, None]) * columns + column[None, :], total, mask=inside)
 
 
 @triton.jit
+@no_type_check      # a wrapped function is not compiled
+def _blocks(center, reach, drawn, samples, SIZE: tl.constexpr):
+    """The samples (first, ..., last - 1), from a whole number of blocks on, that any of the beads reaches."""
+    # beads that are not drawn reach nothing; a sample more on either side, so that what is rounded is not lost
+    lowest = tl.min(tl.where(drawn, center - reach, samples * 1.0), 0) - 1.0
+    highest = tl.max(tl.where(drawn, center + reach, -1.0), 0) + 1.0
+    first = tl.minimum(tl.maximum(lowest, 0.0), samples * 1.0).to(tl.int32) // SIZE * SIZE
+    last = tl.minimum(tl.maximum(highest, -1.0) + 1.0, samples * 1.0).to(tl.int32)
+    return first, last
+
+
+@triton.jit
+@no_type_check      # a wrapped function is not compiled
 def _moments(x_pointer, y_pointer, width_pointer, canvas_pointer, moment_pointer,
              beads, rows, columns, radius, ROWS: tl.constexpr, COLUMNS: tl.constexpr, BEADS: tl.constexpr):
     """Sums over a canvas of its samples times each bead's Gaussian (peak 1) and 1, x, y, x^2 + y^2 from its centre, in widths."""
@@ -58,31 +76,29 @@ def _moments(x_pointer, y_pointer, width_pointer, canvas_pointer, moment_pointer
     width = tl.load(width_pointer + at, mask=held, other=0.0)
     drawn = width > 0
     width = tl.where(drawn, width, 1.0)
-    # beads that are not drawn stand far outside and would stretch the rows
-    lowest = tl.min(tl.where(drawn, x - radius * width, rows * 1.0), 0)
-    highest = tl.max(tl.where(drawn, x + radius * width, -1.0), 0)
-    first = tl.maximum(tl.minimum(lowest, rows * 1.0), 0.0).to(tl.int32) // ROWS * ROWS
-    last = tl.minimum(tl.maximum(highest, -1.0) + 1.0, rows * 1.0).to(tl.int32)
+    reach = radius * width
+    top, bottom = _blocks(x, reach, drawn, rows, ROWS)
+    start, end = _blocks(y, reach, drawn, columns, COLUMNS)
     zeroth = tl.zeros((BEADS,), tl.float32)
     of_x = tl.zeros((BEADS,), tl.float32)
     of_y = tl.zeros((BEADS,), tl.float32)
     second = tl.zeros((BEADS,), tl.float32)
-    for top in range(first, last, ROWS):
-        row = top + tl.arange(0, ROWS)
+    for first_row in range(top, bottom, ROWS):
+        row = first_row + tl.arange(0, ROWS)
         from_x = (row[None, :] - x[:, None]) / width[:, None]
         along_x = tl.where(drawn[:, None] & (tl.abs(from_x) <= radius), tl.exp(-0.5 * from_x * from_x), 0.0)
-        for left in range(0, columns, COLUMNS):
-            column = left + tl.arange(0, COLUMNS)
+        for first_column in range(start, end, COLUMNS):
+            column = first_column + tl.arange(0, COLUMNS)
             inside = (row < rows)[:, None] & (column < columns)[None, :]
             block = tl.load(canvas_pointer + (image * rows + row[:, None]) * columns + column[None, :], mask=inside, other=0.0)
             from_y = (column[None, :] - y[:, None]) / width[:, None]
             along_y = tl.where(tl.abs(from_y) <= radius, tl.exp(-0.5 * from_y * from_y), 0.0)
-            by_column = tl.dot(along_x, block, input_precision="ieee") * along_y
+            by_column = tl.dot(along_x, block, input_precision="tf32x3") * along_y
             zeroth += tl.sum(by_column, 1)
             of_y += tl.sum(by_column * from_y, 1)
             second += tl.sum(by_column * from_y * from_y, 1)
-            of_x += tl.sum(tl.dot(along_x * from_x, block, input_precision="ieee") * along_y, 1)
-            second += tl.sum(tl.dot(along_x * from_x * from_x, block, input_precision="ieee") * along_y, 1)
+            of_x += tl.sum(tl.dot(along_x * from_x, block, input_precision="tf32x3") * along_y, 1)
+            second += tl.sum(tl.dot(along_x * from_x * from_x, block, input_precision="tf32x3") * along_y, 1)
     count = tl.num_programs(0).to(tl.int64) * beads
     tl.store(moment_pointer + at, zeroth, mask=held)
     tl.store(moment_pointer + count + at, of_x, mask=held)
@@ -143,7 +159,7 @@ class _Beads:
         moments = self.x.new_empty(4, images, beads)
         _moments[images, triton.cdiv(beads, BEADS)](
             self.x, self.y, self.width, canvas, moments,
-            beads, self.rows, self.rows, self.radius, ROWS=ROWS, COLUMNS=COLUMNS, BEADS=BEADS)
+            beads, self.rows, self.rows, self.radius, ROWS=ROWS, COLUMNS=MOMENT_COLUMNS, BEADS=BEADS)
         zeroth, of_x, of_y, second = moments * self.peak
         # a bead that is not drawn has no width to divide by, and no peak
         width = torch.where(self.width > 0, self.width, 1.0)
