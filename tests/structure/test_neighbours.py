@@ -62,6 +62,13 @@ def test_pairs_of_one_segment_are_left_out(beads, conformations):
     assert expected[0].sum() < all_near(conformations, 6.0, beads)[0].sum()
 
 
+def test_one_segment_has_no_neighbours(beads, tmp_path):
+    few = coarse_grain(read_structure(write_pdb(tmp_path / "few.pdb", helix("A", 3), helix("B", 3, start=(4, 0, 0)))))
+    for molecule in (beads, few):
+        assert len(NeighbourSearch(molecule)(molecule.position[None], 6.0)[0])
+        assert not len(NeighbourSearch(molecule, make_segments(molecule, 1))(molecule.position[None], 6.0)[0])
+
+
 def test_neighbours_in_the_chain_are_as_far_as_asked(beads, conformations):
     expected = all_near(conformations, 8.0, beads, residues=5)
     assert torch.equal(as_table(*NeighbourSearch(beads, residues=5)(conformations, 8.0), expected), expected.long())

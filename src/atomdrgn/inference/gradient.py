@@ -63,8 +63,8 @@ def minus_log_posterior(latent: Float[Tensor, "particle latent"], images: Whiten
                         population: Population | None = None) -> Float[Tensor, "particle"]:
     """Of each particle's latent, up to a constant: from the latent to bent beads, their images, CTF, and the measured images.
 
-    ``loss = minus_log_posterior(...).sum(); loss.backward(); optimizer.step()`` is a step of a fit. Differentiable in the latents
-    and in the beads' amplitude and sigma. Near a latent the closed-form fit's normal equations have the same gradient.
+    ``minus_log_posterior(...).sum().backward(); optimizer.step()`` is a step of a fit. Differentiable in the latents and in the
+    beads' amplitude and sigma. At any latent the closed-form fit's normal equations have the same gradient.
 
     Parameters
     ----------

@@ -199,10 +199,10 @@ class _Strain(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, position, restraints):
-        energy, gradient = np.zeros(len(position)), np.zeros(position.shape)
-        strain(*restraints.strained(position), energy, gradient)
-        ctx.save_for_backward(torch.from_numpy(gradient).to(position))
-        return torch.from_numpy(energy).to(position)
+        energy, gradient = torch.zeros(len(position), dtype=torch.float64), position.new_zeros(position.shape)
+        strain(*restraints.strained(position), energy.numpy(), gradient.numpy())
+        ctx.save_for_backward(gradient)
+        return energy.to(position)
 
     @staticmethod
     @once_differentiable

@@ -29,68 +29,57 @@ def pairs_within(position, square, leaf, child, owner, place, residues):
     """
     found, count = np.empty((256, 3), np.int64), 0
     point = np.empty((3, len(leaf), BEADS_A_LEAF), position.dtype)
-    low, high = np.empty((len(child), 3), position.dtype), np.empty((len(child), 3), position.dtype)
+    box = np.empty((len(child), 6), position.dtype)
     waiting = np.empty((4 * len(child) + 4, 2), np.int32)      # two more for each level of both trees
     for conformation in range(len(position)):
-        _fit_boxes(position[conformation], leaf, child, point, low, high)
+        _fit_boxes(position[conformation], leaf, child, point, box)
         waiting[0] = 0
-        top = 1
+        top = 1 if owner[0] < 0 else 0
         while top:
             top -= 1
             u, v = waiting[top]
-            if owner[u] >= 0 and owner[u] == owner[v]:
-                continue
-            if u == v and child[u, 0] >= 0:
-                waiting[top], waiting[top + 1] = child[u, 0], child[u, 1]
-                waiting[top + 2] = child[u]
-                top += 3
-                continue
-            if u != v:
-                apart = low[0, 0] * 0
-                for axis in range(3):
-                    gap = max(low[u, axis] - high[v, axis], low[v, axis] - high[u, axis], apart * 0)
-                    apart += gap * gap
-                if apart >= square:
+            if child[u, 0] >= 0 or child[v, 0] >= 0:
+                if u == v:
+                    for part in child[u]:
+                        waiting[top] = part
+                        top += owner[part] < 0
+                    waiting[top] = child[u]
+                    top += _may_touch(child[u, 0], child[u, 1], box, owner, square)
                     continue
-                if child[u, 0] >= 0 or child[v, 0] >= 0:
-                    # the larger is parted
-                    if child[v, 0] < 0 or child[u, 0] >= 0 and _length(low, high, u) > _length(low, high, v):
-                        u, v = v, u
-                    for part in child[v]:
-                        waiting[top, 0], waiting[top, 1] = u, part
-                        top += 1
-                    continue
+                # the larger is parted
+                if child[v, 0] < 0 or child[u, 0] >= 0 and _length(box, u) > _length(box, v):
+                    u, v = v, u
+                for part in child[v]:
+                    waiting[top, 0], waiting[top, 1] = u, part
+                    top += _may_touch(u, part, box, owner, square)      # no branch to be foreseen wrongly
+                continue
             first, second = child[u, 1], child[v, 1]
             if not _any_near(point, first, second, square):
                 continue
             for k in range(BEADS_A_LEAF):
                 for m in range(k + 1 if u == v else 0, BEADS_A_LEAF):
                     i, j = leaf[first, k], leaf[second, m]
-                    if i < 0 or j < 0 or abs(place[i] - place[j]) <= residues:
+                    if _squared_distance(point, first, k, second, m) >= square or i < 0 or j < 0:
                         continue
-                    if _squared_distance(point, first, k, second, m) < square:
-                        if count == len(found):
-                            more = np.empty((2 * count, 3), np.int64)
-                            more[:count] = found
-                            found = more
-                        found[count, 0], found[count, 1], found[count, 2] = conformation, min(i, j), max(i, j)
-                        count += 1
+                    if abs(place[i] - place[j]) <= residues:
+                        continue
+                    if count == len(found):
+                        more = np.empty((2 * count, 3), np.int64)
+                        more[:count] = found
+                        found = more
+                    found[count, 0], found[count, 1], found[count, 2] = conformation, min(i, j), max(i, j)
+                    count += 1
     return found[:count]
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _length(low, high, node):
-    return high[node, 0] - low[node, 0] + high[node, 1] - low[node, 1] + high[node, 2] - low[node, 2]
-
-
-@njit(nogil=True, fastmath=True, cache=True)
-def _fit_boxes(position, leaf, child, point, low, high):
-    """The leaves' points, and the boxes of all nodes from the last to the root."""
+def _fit_boxes(position, leaf, child, point, box):
+    """The leaves' points, and the boxes (least x, y, z, largest x, y, z) of all nodes from the last to the root."""
     for node in range(len(child) - 1, -1, -1):
         if child[node, 0] >= 0:
             for axis in range(3):
-                low[node, axis] = min(low[child[node, 0], axis], low[child[node, 1], axis])
-                high[node, axis] = max(high[child[node, 0], axis], high[child[node, 1], axis])
+                box[node, axis] = min(box[child[node, 0], axis], box[child[node, 1], axis])
+                box[node, 3 + axis] = max(box[child[node, 0], 3 + axis], box[child[node, 1], 3 + axis])
             continue
         where = child[node, 1]
         for axis in range(3):
@@ -101,7 +90,21 @@ def _fit_boxes(position, leaf, child, point, low, high):
                     value = position[leaf[where, k], axis]
                     point[axis, where, k] = value
                     least, most = min(least, value), max(most, value)
-            low[node, axis], high[node, axis] = least, most
+            box[node, axis], box[node, 3 + axis] = least, most
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def _may_touch(u, v, box, owner, square):
+    """Whether two nodes may hold a pair: not all of one and the same segment, and their boxes near each other."""
+    x = max(box[u, 0] - box[v, 3], box[v, 0] - box[u, 3], square * 0)
+    y = max(box[u, 1] - box[v, 4], box[v, 1] - box[u, 4], square * 0)
+    z = max(box[u, 2] - box[v, 5], box[v, 2] - box[u, 5], square * 0)
+    return ((owner[u] != owner[v]) | (owner[u] < 0)) & (x * x + y * y + z * z < square)
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def _length(box, node):
+    return box[node, 3] - box[node, 0] + box[node, 4] - box[node, 1] + box[node, 5] - box[node, 2]
 
 
 @njit(nogil=True, fastmath=True, cache=True)

@@ -16,8 +16,9 @@ class NeighbourSearch:
     A binary tree of boxes: its leaves are runs of eight beads that are near each other in the base model, all wholly of one
     segment or all of a border. The tree is made once; for each conformation only the boxes are made anew, and two parts of one
     segment, which no motion brings nearer, are passed by before any distance is taken. So there is no list to keep for a
-    particle and to make anew when its beads have moved. A conformation of 1,312 beads in 12 segments takes 28 us, one of 8,029
-    in 20 takes 220 us; lists of cells made anew 92 and 490 us, k-d trees made anew 620 and 5,900 us (one thread, same run).
+    particle and to make anew when its beads have moved. A conformation of 1,312 beads in 12 segments takes 28 us, 8,029 in 20
+    take 170, and 14,000 in 20 segments that touch on all sides 580; lists of cells made anew take 93, 490 and 910 us, k-d trees
+    made anew 660, 4,500 and 7,800 (one thread, the shortest times of one run).
     Any conformation is searched rightly; one that tears the leaves apart only slowly.
 
     Parameters
