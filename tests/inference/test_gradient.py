@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from atomdrgn.inference.gradient import minus_log_density, minus_log_posterior, whitened_images
+from atomdrgn.inference.gradient import add_gradients, minus_log_density, minus_log_posterior, whitened_images
 from atomdrgn.inference.images import FourierImages
 from atomdrgn.inference.model import FitModel
 from atomdrgn.inference.population import CovariancePrior, Population
@@ -86,6 +86,33 @@ def test_images_of_a_particle_are_summed(begun):
     torch.testing.assert_close(together, torch.zeros(2).index_add(0, owner, apart))
     none = minus_log_posterior(latent, images[:0], owner[:0], **settings(model, state))
     assert none.tolist() == [0.0, 0.0]
+
+
+def test_gradients_of_batches_on_threads_are_those_of_all(begun):
+    model, state = begun
+    index = torch.arange(12)
+    images = whitened_images(model, state, model.images.disc, index)
+    start = torch.randn(12, model.deformation.n_latent, generator=torch.Generator().manual_seed(0))
+
+    def learned():
+        return start.clone().requires_grad_(), torch.tensor(0.1, requires_grad=True)
+
+    def loss(some, latent, log_amplitude):
+        beads = replace(model.beads, amplitude=model.beads.amplitude * log_amplitude.exp())
+        return minus_log_posterior(latent[some], images[some], torch.arange(len(some)), **settings(model, state, beads=beads),
+                                   restraints=model.restraints)
+
+    together, shared, again = learned(), learned(), learned()
+    whole = loss(index, *together).sum()
+    whole.backward()
+    total = add_gradients(lambda some: loss(some, *shared), index.split(5), shared)
+    add_gradients(lambda some: loss(some, *again), index.split(5), again)
+    assert abs(total / whole.item() - 1) < 1e-5
+    for one, other, once_more in zip(together, shared, again, strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-4 * float(one.grad.abs().max()))
+        assert torch.equal(other.grad, once_more.grad)
+    add_gradients(lambda some: loss(some, *again), index.split(5), again)
+    torch.testing.assert_close(again[0].grad, 2 * shared[0].grad)
 
 
 def test_the_density_is_the_gaussian():
