@@ -8,17 +8,19 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from ..likelihood.image_likelihood import compare
+from ..likelihood.noise import Noise
 from ..likelihood.restraints import Restraints
 from ..parallel import in_order
+from ..particles.stack import ParticleStack
 from ..physics.disc import FourierDisc
 from ..physics.pose import Pose
 from ..physics.projection import project_beads
 from ..physics.record import Record
 from ..structure.beads import BeadModel
 from ..structure.deformation import SegmentDeformation
-from .model import FitModel
 from .population import Population
-from .state import FitState
+
+READ_AT_ONCE = 128      # images
 
 
 @dataclass(frozen=True)
@@ -48,13 +50,24 @@ class WhitenedImages(Record):
         return Pose(self.rotation, self.shift)
 
 
-def whitened_images(model: FitModel, state: FitState, disc: FourierDisc,
-                    index: Int[Tensor, "image"] | None = None) -> WhitenedImages:
-    """All images of a fit, or those given, at the noise found so far: 12 bytes a frequency, so that no step evaluates a CTF."""
-    noise, parts = model.noise(state.spectrum), []
-    for some in model.batches(disc, index):
-        transfer, data = model.whitened(some, disc, noise)
-        pose = model.images.stack.pose[some]
+def whitened_images(stack: ParticleStack, noise: Noise, disc: FourierDisc, index: Int[Tensor, "image"]) -> WhitenedImages:
+    """Some images of a stack, read once: 12 bytes a frequency and image are kept, so that no step reads a file or makes a CTF.
+
+    Parameters
+    ----------
+    stack : ParticleStack
+        The images.
+    noise : Noise
+        Of the stack's images.
+    disc : FourierDisc
+        The frequencies that count.
+    index : (image,)
+        Which images.
+    """
+    parts = []
+    for some in index.split(READ_AT_ONCE):
+        transfer, data = noise.whiten(disc.parts(stack.read(some)), stack.ctf[some], some, disc=disc)
+        pose = stack.pose[some]
         parts.append((pose.rotation, pose.shift, transfer, torch.complex(data[:, 0], data[:, 1])))
     return WhitenedImages(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
