@@ -3,16 +3,125 @@
 import math
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 # A vector of the loops: rows of a window on the canvas are padded to a multiple of it.
 LANES = 16
 
-# Rows that the gradient takes at a time; a drawing has as many below its last.
-SPARE_ROWS = 4
-
 # No NaN is assumed away: positions may hold some.
 LOOP = dict(nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy", cache=True)
+
+
+# The two innermost loops are written for vectors: the compiler cannot know that a row and a profile do not overlap, and neither
+# checking that nor adding up lanes pays for windows of a vector's width. Written as plain loops they take twice the time.
+
+
+class _Vectors:
+    """Instructions on vectors of LANES numbers."""
+
+    def __init__(self, context, builder, number):
+        self.builder, self.number, self.bytes = builder, context.get_data_type(number), number.bitwidth // 8
+        self.type, self.index = ir.VectorType(self.number, LANES), ir.IntType(64)
+        self.zero = ir.Constant(self.type, [0.0] * LANES)
+
+    def pointer(self, start, offset):
+        return self.builder.bitcast(self.builder.gep(start, [offset]), self.type.as_pointer())
+
+    def load(self, start, offset):
+        return self.builder.load(self.pointer(start, offset), align=self.bytes)
+
+    def store(self, value, start, offset):
+        self.builder.store(value, self.pointer(start, offset), align=self.bytes)
+
+    def all(self, value):
+        lane = self.builder.insert_element(ir.Constant(self.type, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        return self.builder.shuffle_vector(lane, lane, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES))
+
+    def times(self, a, b):
+        return self.builder.fmul(a, b, flags=("contract",))
+
+    def plus(self, a, b):
+        return self.builder.fadd(a, b, flags=("contract",))
+
+    def variable(self):
+        """Memory that the compiler turns into a register."""
+        variable = cgutils.alloca_once(self.builder, self.type)
+        self.builder.store(self.zero, variable)
+        return variable
+
+    def increase(self, variable, value):
+        self.builder.store(self.plus(self.builder.load(variable), value), variable)
+
+    def sum(self, value):
+        lanes = LANES
+        while lanes > 1:
+            lanes //= 2
+            half = ir.VectorType(ir.IntType(32), lanes)
+            low, high = (ir.Constant(half, list(range(first, first + lanes))) for first in (0, lanes))
+            value = self.plus(self.builder.shuffle_vector(value, value, low), self.builder.shuffle_vector(value, value, high))
+        return self.builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+
+@intrinsic
+def _add_product(typing, drawing, start, rows, count, weight, profile, columns):
+    """drawing[start + i stride + j] += weight rows[i] profile[j], i < count, j < columns (a multiple of LANES), in place."""
+    array, vector = drawing, profile
+
+    def compiled(context, builder, signature, arguments):
+        drawing, start, rows, count, weight, profile, columns = arguments
+        v = _Vectors(context, builder, array.dtype)
+        stride = builder.extract_value(context.make_array(array)(context, builder, drawing).shape, 1)
+        drawing = context.make_array(array)(context, builder, drawing).data
+        rows, profile = (context.make_array(vector)(context, builder, value).data for value in (rows, profile))
+        with cgutils.for_range_slice(builder, v.index(0), columns, v.index(LANES)) as (j, _):
+            weighted = v.times(v.all(weight), v.load(profile, j))
+            with cgutils.for_range(builder, count) as loop:
+                at = builder.add(builder.add(start, j), builder.mul(loop.index, stride))
+                row = v.all(builder.load(builder.gep(rows, [loop.index])))
+                v.store(v.plus(v.load(drawing, at), v.times(row, weighted)), drawing, at)
+        return context.get_dummy_value()
+
+    return types.void(drawing, start, rows, count, weight, profile, columns), compiled
+
+
+@intrinsic
+def _sum_products(typing, drawing, start, rows, count, from_x, profile, columns, from_y):
+    """Sums of d = drawing[start + i stride + j] rows[i] profile[j] and of d x, d y, d (x^2 + y^2).
+
+    x = from_x + i, y = from_y + j; i < count, j < columns (a multiple of LANES).
+    """
+    array, vector = drawing, profile
+
+    def compiled(context, builder, signature, arguments):
+        drawing, start, rows, count, from_x, profile, columns, from_y = arguments
+        v = _Vectors(context, builder, array.dtype)
+        stride = builder.extract_value(context.make_array(array)(context, builder, drawing).shape, 1)
+        drawing = context.make_array(array)(context, builder, drawing).data
+        rows, profile = (context.make_array(vector)(context, builder, value).data for value in (rows, profile))
+        lane = ir.Constant(v.type, [float(k) for k in range(LANES)])
+        sums = [v.variable() for _ in range(4)]
+        with cgutils.for_range_slice(builder, v.index(0), columns, v.index(LANES)) as (j, _):
+            column = [v.variable() for _ in range(3)]
+            for variable in column:
+                builder.store(v.zero, variable)
+            with cgutils.for_range(builder, count) as loop:
+                row = builder.load(builder.gep(rows, [loop.index]))
+                x = v.plus(from_x, builder.sitofp(loop.index, v.number))
+                values = v.load(drawing, builder.add(builder.add(start, j), builder.mul(loop.index, stride)))
+                for variable in column:
+                    v.increase(variable, v.times(v.all(row), values))
+                    row = v.times(row, x)
+            zeroth, along_x, second = (v.times(v.load(profile, j), builder.load(variable)) for variable in column)
+            y = v.plus(lane, v.all(v.plus(from_y, builder.sitofp(j, v.number))))
+            along_y = v.times(zeroth, y)
+            for variable, value in zip(sums, (zeroth, along_x, along_y, v.plus(second, v.times(along_y, y))), strict=True):
+                v.increase(variable, value)
+        return context.make_tuple(builder, signature.return_type, [v.sum(builder.load(variable)) for variable in sums])
+
+    return types.UniTuple(drawing.dtype, 4)(drawing, start, rows, count, from_x, profile, columns, from_y), compiled
 
 
 @njit(**LOOP)
@@ -69,7 +178,7 @@ def _placed(position, sigma, canvas):
 def _draw(place, amplitude, radius, top, left, drawing):
     """Add beads to a drawing (rows x, columns y) whose first sample is (top, left)."""
     real = drawing.dtype.type
-    bottom, right = top + drawing.shape[0] - SPARE_ROWS, left + drawing.shape[1] - LANES
+    bottom, right = top + drawing.shape[0], left + drawing.shape[1] - LANES
     across, along = np.empty(drawing.shape[0] + LANES, drawing.dtype), np.empty(drawing.shape[1] + LANES, drawing.dtype)
     for n in range(place.shape[0]):
         x, y, width = place[n]
@@ -83,18 +192,15 @@ def _draw(place, amplitude, radius, top, left, drawing):
         _gaussian(first_row - x, scale, rows)
         _gaussian(first - y, scale, profile)
         peak = real(amplitude[n] * scale * scale / math.pi)
-        for i in range(last_row - first_row):
-            row = drawing[first_row - top + i, first - left : first - left + columns]
-            weight = peak * rows[i]
-            for j in range(columns):
-                row[j] += weight * profile[j]
+        start = (first_row - top) * drawing.shape[1] + first - left
+        _add_product(drawing, start, rows, last_row - first_row, peak, profile, columns)
 
 
 @njit(**LOOP)
 def _moments(place, radius, top, left, drawing, moments):
     """Sums of a drawing's samples times a bead's Gaussian (peak 1) and 1, x, y, x^2 + y^2 from its centre: (bead, 4)."""
     real = drawing.dtype.type
-    bottom, right = top + drawing.shape[0] - SPARE_ROWS, left + drawing.shape[1] - LANES
+    bottom, right = top + drawing.shape[0], left + drawing.shape[1] - LANES
     across, along = np.empty(drawing.shape[0] + LANES, drawing.dtype), np.empty(drawing.shape[1] + LANES, drawing.dtype)
     for n in range(place.shape[0]):
         x, y, width = place[n]
@@ -107,28 +213,9 @@ def _moments(place, radius, top, left, drawing, moments):
         rows, profile = across[: (last_row - first_row + LANES - 1) // LANES * LANES], along[:columns]
         _gaussian(first_row - x, scale, rows)
         _gaussian(first - y, scale, profile)
-        zeroth, along_x, along_y, second = real(0), real(0), real(0), real(0)
-        distance_y = real(first - y)
-        # four rows at a time: reading a sample costs more than what is done with it
-        for i in range(0, last_row - first_row, SPARE_ROWS):
-            at, start = first_row - top + i, first - left
-            row0, row1 = drawing[at, start : start + columns], drawing[at + 1, start : start + columns]
-            row2, row3 = drawing[at + 2, start : start + columns], drawing[at + 3, start : start + columns]
-            x0 = real(first_row + i - x)
-            x1, x2, x3 = x0 + real(1), x0 + real(2), x0 + real(3)
-            a0, a1, a2, a3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
-            b0, b1, b2, b3 = a0 * x0, a1 * x1, a2 * x2, a3 * x3
-            c0, c1, c2, c3 = b0 * x0, b1 * x1, b2 * x2, b3 * x3
-            for j in range(columns):
-                d0, d1, d2, d3 = row0[j], row1[j], row2[j], row3[j]
-                weight, from_y = profile[j], distance_y + real(np.int32(j))
-                total = weight * (a0 * d0 + a1 * d1 + a2 * d2 + a3 * d3)
-                times_y = total * from_y
-                zeroth += total
-                along_x += weight * (b0 * d0 + b1 * d1 + b2 * d2 + b3 * d3)
-                along_y += times_y
-                second += times_y * from_y + weight * (c0 * d0 + c1 * d1 + c2 * d2 + c3 * d3)
-        moments[n, 0], moments[n, 1], moments[n, 2], moments[n, 3] = zeroth, along_x, along_y, second
+        start = (first_row - top) * drawing.shape[1] + first - left
+        moments[n] = _sum_products(drawing, start, rows, last_row - first_row, real(first_row - x), profile, columns,
+                                   real(first - y))
 
 
 @njit(**LOOP)
@@ -189,7 +276,7 @@ def draw_images(images, position, amplitude, sigma, canvas, to_pixels, bands, re
         if top >= bottom:
             continue
         edge, radius = canvas[-2], canvas[-1]
-        drawing = np.zeros((bottom - top + SPARE_ROWS, right - left + LANES), real)
+        drawing = np.zeros((bottom - top, right - left + LANES), real)
         _draw(place, own_amplitude, radius, top, left, drawing)
         half_way, turned = np.empty((padded, drawing.shape[1]), real), np.empty((right - left, padded), real)
         _multiply(to_pixels, bands, 0, padded, top + edge, bottom + edge, drawing, half_way)
@@ -224,7 +311,7 @@ def gradients_of_beads(images, position, amplitude, sigma, canvas, to_samples, b
         _multiply(to_samples, bands, left + edge, right + edge, 0, padded, padded_gradient, half_way)
         turned = np.zeros((padded, right - left + LANES), real)
         _transpose(half_way, turned)
-        drawing = np.zeros((bottom - top + SPARE_ROWS, right - left + LANES), real)
+        drawing = np.zeros((bottom - top, right - left + LANES), real)
         _multiply(to_samples, bands, top + edge, bottom + edge, 0, padded, turned, drawing)
         _moments(place, radius, top, left, drawing, moments)
         for n in range(position.shape[1]):
