@@ -100,6 +100,9 @@ def _level(narrowest, box_size, dtype):
     """The coarsest canvas that beads of width `narrowest` (pixels) and wider can be drawn on."""
     accuracy = ACCURACY[dtype]
     kernel2 = accuracy.kernel**2
+    if narrowest < BAND_LIMITED_BELOW:
+        # their matrices are full: as few samples as can be had without a blur, where that is within the reach of one vector
+        kernel2 = max(accuracy.kernel, min(1.45, narrowest / 2 + math.sqrt(accuracy.overlap))) ** 2
     if narrowest >= BAND_LIMITED_BELOW:
         # the largest alias lies where the Gaussians t and b meet: 1 / t^2 + 1 / b^2 = 1 / e, in samples
         blur_by_spacing2 = 1 / (1 / accuracy.overlap - 1 / kernel2)
@@ -256,4 +259,5 @@ def _pool(workers):
     return ThreadPoolExecutor(workers, "project_beads")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)
+if hasattr(os, "register_at_fork"):      # a forked process has none of the threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
