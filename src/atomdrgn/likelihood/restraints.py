@@ -162,7 +162,8 @@ class Restraints:
     def each(self, position: Float[Tensor, "batch bead 3"]) -> dict[str, Float[Tensor, "batch"]]:
         """The same by its parts: "bond", "tether", "elastic", "clash"."""
         base = self.beads.position
-        conformation, pairs, nearest = self._clashing(position)
+        conformation, pairs = self.neighbours(position, self.clash_distance)
+        nearest = distances(base, pairs).clamp_max(self.clash_distance)      # a contact of the base model costs nothing
         return {
             "bond": harmonic(position, self.bonds, rest_length=distances(base, self.bonds), sigma=self.bond_sigma),
             "tether": tether(position, self.tethers, longest=distances(base, self.tethers), sigma=self.tether_sigma),
@@ -184,14 +185,6 @@ class Restraints:
         weight = [self.bond_sigma**-2, self.tether_sigma**-2, self.elastic_sigma**-2]
         return _Springs(pairs.numpy(), distances(self.beads.position.double(), pairs).numpy(),
                         np.repeat(np.array([0, 1, 0], dtype=np.int8), count), np.repeat(weight, count))
-
-    def _clashing(self, position):
-        conformation, pairs = self.neighbours(position, self.clash_distance)
-        return conformation, pairs, self._nearest(pairs)
-
-    def _nearest(self, pairs):
-        # a contact of the base model costs nothing
-        return distances(self.beads.position, pairs).clamp_max(self.clash_distance)
 
 
 class _Strain(torch.autograd.Function):
