@@ -1,13 +1,16 @@
-"""Batches on several threads: each does whole batches with one thread of arithmetic, which beats splitting every product."""
+"""Batches on several threads, each of which does whole batches with one thread of arithmetic; and shares of several processes."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 T, R = TypeVar("T"), TypeVar("R")
 _workers: ContextVar[int | None] = ContextVar("workers", default=None)
@@ -49,3 +52,44 @@ def in_order(function: Callable[[T], R], batches: Iterable[T]) -> Iterator[R]:
             finally:
                 for future in waiting:
                     future.cancel()
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that share one piece of work: each knows everything and does its share of the particles.
+
+    Parameters
+    ----------
+    rank : int
+        This one, from 0.
+    count : int
+        All of them.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over all processes, the same bits in each of them."""
+        if self.count == 1:
+            return value
+        value = value.clone().contiguous()
+        torch.distributed.all_reduce(value)
+        return value
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            torch.distributed.barrier()
+
+    def share(self, size: Int[Tensor, "item"]) -> tuple[int, int]:
+        """First and last + 1 of the items that are this process's: a run of about as much work as the others'."""
+        done = size.cumsum(0)
+        ends = torch.searchsorted(done, torch.arange(1, self.count) * (int(done[-1]) / self.count)).tolist()
+        bounds = [0, *ends, len(size)]
+        return bounds[self.rank], bounds[self.rank + 1]

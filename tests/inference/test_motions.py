@@ -1,7 +1,7 @@
 import torch
 
 from atomdrgn.inference.motions import principal_motions
-from atomdrgn.inference.population import Population, Posterior
+from atomdrgn.inference.population import Directions, Population, Posterior
 
 ROOT = torch.tensor([[3.0, 0.0, 0.0], [1.0, 2.0, 0.0], [0.0, 0.0, 0.2]])
 METRIC = torch.tensor([[0.5, 0.1, 0.0], [0.1, 0.3, 0.0], [0.0, 0.0, 0.2]])
@@ -11,7 +11,7 @@ def motions(n=4000):
     generator = torch.Generator().manual_seed(0)
     mean = torch.tensor([1.0, 2.0, 3.0])
     latent = mean + torch.randn(n, 3, generator=generator) @ ROOT.T
-    return latent, mean, principal_motions(Population(mean, ROOT), Posterior(latent, 0.1 * torch.eye(3).expand(n, 3, 3)), METRIC)
+    return latent, mean, principal_motions(Population(mean, ROOT), METRIC)
 
 
 def test_one_unit_moves_the_trace_by_one_angstrom():
@@ -21,8 +21,8 @@ def test_one_unit_moves_the_trace_by_one_angstrom():
 
 
 def test_variances_are_those_of_the_particles_and_shares_of_the_whole():
-    _, _, found = motions()
-    torch.testing.assert_close(found.latent.var(0), found.variance, rtol=0.1, atol=1e-3)
+    latent, _, found = motions()
+    torch.testing.assert_close(found.place(latent).var(0), found.variance, rtol=0.1, atol=1e-3)
     whole = torch.trace(ROOT.T @ METRIC @ ROOT)
     torch.testing.assert_close(found.share, found.variance / whole)
     assert (found.variance.diff() <= 0).all()
@@ -31,11 +31,15 @@ def test_variances_are_those_of_the_particles_and_shares_of_the_whole():
 def test_all_motions_together_give_the_latent_back():
     latent, mean, found = motions()
     if found.direction.shape[1] == 3:
-        torch.testing.assert_close(mean + found.latent @ found.direction.T, latent, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(mean + found.place(latent) @ found.direction.T, latent, rtol=1e-3, atol=1e-3)
     assert found.direction.shape[1] == (found.variance >= 0.01 * found.variance[0]).sum()
 
 
 def test_the_sd_is_that_of_the_posterior():
-    _, _, found = motions()
-    # the posterior's covariance is a tenth of the population's
-    torch.testing.assert_close(found.latent_sd[0], (0.1 * found.variance).sqrt(), rtol=1e-3, atol=1e-4)
+    latent, _, found = motions()
+    directions = Directions(ROOT[:, :2], ROOT[:, 2:], 0.0)
+    tenth = Posterior(latent, 0.1 * torch.eye(2).expand(len(latent), 2, 2))
+    unseen = (ROOT[:, 2:].T @ found.read).square().sum(0)
+    # along what is seen the posterior's covariance is a tenth of the population's, along the rest all of it
+    expected = 0.1 * (found.variance - unseen) + unseen
+    torch.testing.assert_close(found.sd(tenth, directions)[0].square(), expected, rtol=1e-3, atol=1e-4)

@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from atomdrgn.inference.population import Population, fit_population, moments, posterior, update
+from atomdrgn.inference.population import (
+    Directions,
+    Equations,
+    Population,
+    PopulationPrior,
+    fit_population,
+    informative_directions,
+    posterior,
+)
 
 
 def problem(n=3000, information=1.0, seed=0):
@@ -16,48 +24,101 @@ def problem(n=3000, information=1.0, seed=0):
 
 
 START = Population(torch.zeros(3), 1.5 * torch.eye(3))
+OPEN = PopulationPrior(1e4 * torch.eye(3), torch.eye(3), 1e-6)      # a prior that decides nothing
+
+
+def seen_along(population, count=3):
+    """The first directions of a population as they are, the rest unseen."""
+    return Directions(population.root[:, :count].contiguous(), population.root[:, count:].contiguous(), 0.0)
+
+
+def fitted(matrix, target, start=START, *, directions=None, prior=OPEN, **options):
+    directions = directions or seen_along(start)
+    equations = Equations(directions.seen.T @ matrix, target, matrix.sum(0))
+    return fit_population(equations, directions, start, prior=prior, **options)
 
 
 def test_the_gaussian_is_recovered():
     latent, mean, covariance, matrix, target = problem()
-    found, _ = fit_population(matrix, target, START, rounds=90, tolerance=1e-3)
+    found, _ = fitted(matrix, target, rounds=90, enough=1e-3)
     assert (found.mean - mean).abs().max() < 0.25
     assert (found.covariance - covariance).norm() < 0.08 * covariance.norm()
 
 
-def test_evidence_never_falls():
-    _, _, _, matrix, target = problem(n=300)
-    population, last = START, -torch.inf
-    for _ in range(10):
-        sums = moments(matrix, target, population)
-        assert sums.evidence / sums.count > last - 1e-4
-        last, population = sums.evidence / sums.count, update(population, sums)
+def log_evidence(matrix, target, population):
+    """Of all particles by the textbook: the data's log density with the latent integrated out, up to a constant of the data."""
+    prior = torch.linalg.inv(population.covariance)
+    both = matrix + prior
+    right = target + prior @ population.mean
+    value = torch.einsum("pi,pij,pj->p", right, torch.linalg.inv(both), right) - population.mean @ prior @ population.mean
+    return float((0.5 * value - 0.5 * torch.logdet(both) + 0.5 * torch.logdet(prior)).sum())
+
+
+def test_evidence_is_the_textbooks_and_never_falls():
+    _, _, _, matrix, target = (value.double() for value in problem(n=300))
+    start, last = START, -torch.inf
+    for _ in range(6):
+        found, history = fitted(matrix.float(), target.float(), start, rounds=3)
+        assert min(history[1], history[-1]) >= history[0] - 1e-4 and history[0] >= last - 1e-4
+        expected = log_evidence(matrix, target, Population(found.mean.double(), found.root.double())) / 300
+        assert abs(history[-1] - expected) < 2e-3 * abs(expected)
+        start, last = found, history[-1]
+
+
+def test_the_mean_is_the_likeliest_at_its_covariance():
+    """Moved a little in any direction, the mean makes the images less likely."""
+    _, _, _, matrix, target = problem(n=200, information=0.2)
+    found, _ = fitted(matrix, target, rounds=3)
+    double = Population(found.mean.double(), found.root.double())
+    best = log_evidence(matrix.double(), target.double(), double)
+    for axis in range(3):
+        for step in (-0.3, 0.3):
+            moved = Population(double.mean + step * torch.eye(3, dtype=torch.float64)[axis], double.root)
+            assert log_evidence(matrix.double(), target.double(), moved) < best
+
+
+def test_a_mean_is_found_where_no_particle_alone_tells_of_it():
+    """Directions that are left out of the posterior still count for the mean, whose information adds up."""
+    _, mean, _, matrix, target = problem()
+    start = Population(torch.zeros(3), torch.diag(torch.tensor([4.0, 2.0, 0.01])))
+    found, _ = fitted(matrix, target, start, directions=seen_along(start, 2))
+    assert (found.mean - mean).abs().max() < 0.25
 
 
 def test_acceleration_gets_further_than_plain_rounds_where_data_are_weak():
     _, _, _, matrix, target = problem(n=1000, information=0.05)
-    plain = START
-    for _ in range(15):
-        plain = update(plain, moments(matrix, target, plain))
-    fast, _ = fit_population(matrix, target, START, rounds=15, tolerance=0.0)
-    assert moments(matrix, target, fast).evidence > moments(matrix, target, plain).evidence
+    _, history = fitted(matrix, target, rounds=15, enough=0.0)
+    # plain rounds gain, from their second on, at most what the round before gained
+    plain = history[0] + 15 * (history[1] - history[0])
+    assert history[-1] > history[0] and history[-1] > min(plain, history[1] + 5 * (history[1] - history[0]))
+
+
+def test_directions_are_those_that_images_tell_of():
+    root = torch.diag(torch.tensor([3.0, 1.0, 0.01]))
+    found = informative_directions(torch.eye(3), root @ root.T, least=0.5)
+    assert found.seen.shape == (3, 2) and found.unseen.shape == (3, 1)
+    torch.testing.assert_close(found.seen @ found.seen.T + found.unseen @ found.unseen.T, root @ root.T)
+    assert abs(found.left_out - 1e-4) < 1e-6
+    assert informative_directions(1e-9 * torch.eye(3), root @ root.T, least=0.5).seen.shape == (3, 1)
 
 
 def test_posterior_is_that_of_a_gaussian():
     latent, mean, covariance, matrix, target = problem(n=500)
     population = Population(mean, torch.linalg.cholesky(covariance))
-    each = posterior(matrix, target, population)
+    directions = seen_along(START)
+    each = posterior(directions.seen.T @ matrix, target, population, directions)
     prior = torch.linalg.inv(covariance)
     expected = torch.linalg.inv(prior + matrix)
-    torch.testing.assert_close(population.root @ each.whitened @ population.root.T, expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(directions.seen @ each.covariance @ directions.seen.T, expected, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(each.mean, (expected @ (target + prior @ mean)[..., None])[..., 0], rtol=1e-3, atol=1e-3)
 
 
 def test_posterior_errors_are_honest():
     """Standardised errors have unit variance."""
     latent, mean, covariance, matrix, target = problem()
-    each = posterior(matrix, target, Population(mean, torch.linalg.cholesky(covariance)))
-    sd = (torch.linalg.cholesky(covariance) @ each.whitened @ torch.linalg.cholesky(covariance).T).diagonal(dim1=1, dim2=2).sqrt()
+    directions = seen_along(START)
+    each = posterior(directions.seen.T @ matrix, target, Population(mean, torch.linalg.cholesky(covariance)), directions)
+    sd = (directions.seen @ each.covariance @ directions.seen.T).diagonal(dim1=1, dim2=2).sqrt()
     assert ((((latent - each.mean) / sd).var(0) - 1).abs() < 0.1).all()
 
 
@@ -67,12 +128,21 @@ def test_nothing_moves_when_nothing_moves():
     measure = torch.randn(2000, 4, 3, generator=generator)
     data = torch.randn(2000, 4, generator=generator)
     matrix, target = measure.transpose(1, 2) @ measure, (measure.transpose(1, 2) @ data[..., None])[..., 0]
-    found, _ = fit_population(matrix, target, START, rounds=300, tolerance=1e-4)
+    found, _ = fitted(matrix, target, rounds=300, enough=1e-4)
     assert torch.linalg.eigvalsh(found.covariance).max() < 0.05
+
+
+def test_what_is_unseen_moves_towards_the_prior():
+    _, _, _, matrix, target = problem(n=100)
+    directions, prior = seen_along(START, 2), PopulationPrior(torch.eye(3), 0.01 * torch.eye(3), 1.0)
+    kept, half, gone = (fitted(matrix, target, directions=directions, prior=prior, keep_unseen=part)[0].covariance[2, 2]
+                        for part in (1.0, 0.5, 0.0))
+    torch.testing.assert_close(torch.stack([kept, half, gone]), torch.tensor([2.25, 1.13, 0.01]), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_one_particle_is_enough_to_run(n):
     _, _, _, matrix, target = problem(n=n)
-    found, history = fit_population(matrix, target, START)
+    prior = PopulationPrior(torch.eye(3), torch.eye(3), 1.5)
+    found, history = fitted(matrix, target, prior=prior)
     assert torch.isfinite(found.root).all() and history

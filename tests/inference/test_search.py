@@ -3,7 +3,8 @@ from dataclasses import replace
 import torch
 
 from atomdrgn.inference.calibration import calibrate
-from atomdrgn.inference.fit import _assemble, _pass, _start
+from atomdrgn.inference.fit import _assemble, _start
+from atomdrgn.inference.passes import run_pass
 from atomdrgn.inference.search import _features, fit_surface, look_widely
 from atomdrgn.reporting import Reporter
 
@@ -26,11 +27,12 @@ def test_a_few_particles_make_it_flat():
 def test_particles_that_went_astray_are_brought_back(hinged):
     """A fit is half done; some particles are put at the far end of the leading motion; the search finds their places again."""
     structure, particles, _ = hinged
-    model = _assemble(structure, particles, segments=2, beads=1, temperature=None, parts=None, fixed=None, resolution=15.0)
+    model = _assemble(structure, particles, segments=2, beads=1, temperature=None, parts=None, fixed=None, resolution=15.0,
+                      memory=None)
     model.images.load()
     disc, state = model.images.disc, _start(model)
     for resolution in (40.0, 30.0, 20.0, 15.0):
-        state, _ = _pass(model, state, disc.coarser(resolution), seed=0, reporter=Reporter())
+        state, _ = run_pass(model, state, disc.coarser(resolution), seed=0, last=resolution == 15.0, reporter=Reporter())
     state = calibrate(model, state, disc, torch.Generator().manual_seed(0))
     value, vector = torch.linalg.eigh(state.population.covariance)
     lost = torch.zeros(150, dtype=torch.bool)

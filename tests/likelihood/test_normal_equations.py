@@ -99,7 +99,8 @@ def test_loops_and_tensor_operations_agree(scene):
     generator = torch.Generator().manual_seed(2)
     transfer, data = torch.rand(4, len(DISC), generator=generator) - 0.3, torch.randn(4, 2, len(DISC), generator=generator)
     tracked = transfer.clone().requires_grad_()
-    for one, other in zip(derivative_images(**scene, transfer=transfer), derivative_images(**scene, transfer=tracked), strict=True):
+    images = (derivative_images(**scene, transfer=each) for each in (transfer, tracked))
+    for one, other in zip(*images, strict=True):
         assert other.requires_grad and (one - other).norm() < 1e-5 * one.norm()
     quick, slow = (image_products(**scene, transfer=t, data=data) for t in (transfer, tracked))
     for name in ("matrix", "with_prediction", "with_data", "prediction2", "prediction_data", "data2"):

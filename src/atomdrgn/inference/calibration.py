@@ -125,11 +125,11 @@ def measure(model: FitModel, state: FitState, disc: FourierDisc, generator: torc
         return [term.new_zeros(len(index), n_shells).index_add_(1, disc.shell, term) for term in terms]
 
     sums = [torch.zeros(n_groups, n_shells) for _ in range(6)]
-    batches = model.batches(disc, sample)
+    batches = model.batches(disc, model.mine(sample))
     for index, terms in zip(batches, in_order(of_batch, batches), strict=True):
         for total, term in zip(sums, terms, strict=True):
             total.index_add_(0, model.images.group[index], term)
-    return ShellSums(*sums)
+    return ShellSums(*(model.processes.total(total) for total in sums))
 
 
 def _sample(group, count, generator):
@@ -142,10 +142,9 @@ def _sample(group, count, generator):
 
 
 def _hidden_power(model, state, index, *, disc, transfer, beads):
-    """Power that the uncertainty of each conformation adds to a coefficient: (batch, frequency)."""
+    """Power that the particles' mean uncertainty adds to a coefficient of each image: (batch, frequency)."""
     latent, pose = state.latent[model.particle[index]], model.images.stack.pose[index]
     _, derivative = derivative_images(model.deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
     change = camera_motion(model.deformation, latent, pose)
-    uncertain = torch.linalg.cholesky(state.uncertainty[model.particle[index]])
-    directions = (change @ state.population.root.unflatten(0, (-1, 6))).flatten(1, 2) @ uncertain
+    directions = (change @ state.uncertainty.unflatten(0, (-1, 6))).flatten(1, 2)
     return (directions.transpose(1, 2) @ derivative.flatten(1, 2).flatten(2)).square().sum(1).unflatten(1, (2, -1)).sum(1)

@@ -14,7 +14,6 @@ from ..errors import InputError
 from ..likelihood.restraints import make_restraints
 from ..parallel import whole_batches_on_threads
 from ..particles.stack import ParticleStack
-from ..physics.disc import FourierDisc
 from ..reporting import Reporter
 from ..run import (
     CHECKPOINT,
@@ -36,11 +35,11 @@ from ..structure.beads import coarse_grain
 from ..structure.deformation import SegmentDeformation
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
-from .calibration import calibrate
 from .images import FourierImages
-from .linearisation import linearise
+from .memory import share_memory
 from .model import FitModel
-from .population import CovariancePrior, fit_population, posterior
+from .passes import run_pass
+from .population import PopulationPrior
 from .results import write_results
 from .schedule import finest_resolution, resolutions, search_after
 from .search import look_widely
@@ -58,8 +57,8 @@ PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.03
 
 def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,
         temperature: float | None = None, parts: Sequence[str] | None = None, fixed: str | None = None,
-        resolution: float | None = None, seed: int = 0, resume: bool = False, overwrite: bool = False,
-        settings: dict | None = None, reporter: Reporter | None = None) -> Run:
+        resolution: float | None = None, seed: int = 0, memory: float | None = None, resume: bool = False,
+        overwrite: bool = False, settings: dict | None = None, reporter: Reporter | None = None) -> Run:
     """Find how the parts of a structure moved in every particle, and leave it in a folder.
 
     Every particle's conformation is linearised, the motions of all particles are one Gaussian population with closed-form
@@ -86,6 +85,8 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
     seed : int
         For the images of which noise and brightness are measured.
+    memory : float, optional
+        GB that each process may take; by default half the machine's memory. Less of it costs time, and no accuracy.
     resume : bool
         Go on from the run's checkpoint.
     overwrite : bool
@@ -113,7 +114,7 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         require_free(folder, overwrite=overwrite)
     with whole_batches_on_threads():
         model = _assemble(structure, particles, segments=segments, beads=beads, temperature=temperature, parts=parts, fixed=fixed,
-                          resolution=resolution)
+                          resolution=resolution, memory=memory)
         made = _settings(structure, particles, model, more=settings or {}, choices={
             "segments": segments, "beads": beads, "temperature": temperature, "parts": list(parts) if parts else None,
             "fixed": fixed, "seed": seed})
@@ -128,11 +129,12 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
 def _run_passes(model, state, history, *, folder, seed, reporter) -> FitState:
     passes = resolutions(model.images.stack.grid, model.images.disc.resolution)
     if state.step < len(passes):
-        model.images.load(lambda batches: reporter.watch(batches, "reading images", len(batches)))
+        model.images.load(model.my_images, model.memory.images,
+                          lambda batches: reporter.watch(batches, "reading images", len(batches)))
     for step in range(state.step, len(passes)):
         started = time.monotonic()
         disc = model.images.disc.coarser(passes[step])
-        state, row = _pass(model, state, disc, seed=seed, reporter=reporter)
+        state, row = run_pass(model, state, disc, seed=seed, last=step + 1 == len(passes), reporter=reporter)
         row["moved_by_search"] = 0
         searches = search_after(passes)
         if step + 1 in searches:
@@ -144,7 +146,7 @@ def _run_passes(model, state, history, *, folder, seed, reporter) -> FitState:
     return state
 
 
-def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution) -> FitModel:
+def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution, memory) -> FitModel:
     bead_model = coarse_grain(structure, beads=beads)
     require_inside(bead_model, particles.grid)
     segmentation = make_segments(bead_model, segments, parts=parts, fixed=fixed,
@@ -157,9 +159,11 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     restraints = replace(restraints, elastic=restraints.elastic[:0])
     number = torch.unique(particles.particle, return_inverse=True)[1]
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
-    prior = CovariancePrior(PRIOR_SHARE * elastic_population(deformation, bead_model).covariance,
-                            PRIOR_PARTICLES * deformation.n_latent)
-    return FitModel(images, number, bead_model, deformation, restraints, prior)
+    elastic = elastic_population(deformation, bead_model).covariance
+    prior = PopulationPrior(elastic, PRIOR_SHARE * elastic, PRIOR_PARTICLES * deformation.n_latent)
+    plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent)
+    start = starting_population(deformation, bead_model)
+    return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan)
 
 
 def _settings(structure, particles, model, *, choices, more):
@@ -219,26 +223,8 @@ def _read_history(folder, steps):
 
 
 def _start(model) -> FitState:
-    population = starting_population(model.deformation, model.beads)
-    rank = population.root.shape[1]
     n_groups = int(model.images.group.max()) + 1
-    return FitState(step=0, latent=torch.zeros(model.n_particles, model.deformation.n_latent), population=population,
-                    uncertainty=torch.zeros(model.n_particles, rank, rank), spectrum=torch.ones(n_groups, 1),
+    return FitState(step=0, latent=torch.zeros(model.n_particles, model.deformation.n_latent), population=model.start,
+                    latent_sd=torch.zeros(model.n_particles, 1), freedom=torch.zeros(model.n_particles),
+                    uncertainty=torch.zeros_like(model.start.root), spectrum=torch.ones(n_groups, 1),
                     contrast=torch.ones(len(model.images)), contrast_sd=START_CONTRAST_SD, amplitude=1.0, width2=0.0)
-
-
-def _pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, reporter: Reporter) -> tuple[FitState, dict]:
-    """One pass at one resolution: scales, normal equations, population, and every particle to its posterior mean."""
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
-    for _ in range(2 if state.step == 0 else 1):      # the first gain is measured with a wrong noise spectrum
-        state = calibrate(model, state, disc, generator)
-    found = linearise(model, state, disc, reporter)
-    population, evidence = fit_population(found.matrix, found.target, state.population, prior=model.prior)
-    each = posterior(found.matrix, found.target, population)
-    widest = torch.linalg.eigvalsh(population.covariance).flip(0)[:3].tolist()
-    row = {"step": state.step + 1, "resolution": round(disc.resolution, 3), "evidence": round(evidence[-1], 4),
-           "amplitude": state.amplitude, "bead_width": model.bead_width(state),
-           "contrast_sd": found.contrast_sd} | {f"variance{k + 1}": value for k, value in enumerate(widest)}
-    logger.info("%s", row)
-    return replace(state, step=state.step + 1, latent=each.mean, population=population, uncertainty=each.whitened,
-                   contrast=found.contrast, contrast_sd=found.contrast_sd), row

@@ -51,4 +51,4 @@ def misfits(model: FitModel, state: FitState, disc: FourierDisc, candidates: lis
         total.index_add_(1, model.particle[index], left)
         count.index_add_(0, model.particle[index], numbers)
         advance(len(index))
-    return total, count
+    return model.processes.total(total), model.processes.total(count)

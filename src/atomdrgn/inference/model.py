@@ -1,6 +1,8 @@
 """The parts that a fit is assembled from, and the views of them that a pass over the images needs."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -8,14 +10,34 @@ from torch import Tensor
 
 from ..likelihood.noise import Noise
 from ..likelihood.restraints import Restraints
+from ..parallel import Processes
 from ..physics.disc import FourierDisc
 from ..structure.beads import BeadModel
 from ..structure.deformation import SegmentDeformation
 from .images import FourierImages
-from .population import CovariancePrior
+from .memory import Memory
+from .population import Population, PopulationPrior
 from .state import FitState
 
-BATCH_BYTES = 2**27      # what the arrays of one batch may take
+BATCH_BYTES = 2**26      # what the arrays of one batch may take
+MOST_AT_ONCE = 64        # images of a batch
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some particles with all their images.
+
+    Parameters
+    ----------
+    particle : (particle,)
+    image : (image,)
+    row : (image,)
+        Which of the particles each image shows.
+    """
+
+    particle: Int[Tensor, "particle"]
+    image: Int[Tensor, "image"]
+    row: Int[Tensor, "image"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +56,14 @@ class FitModel:
         What a latent decodes to.
     restraints : Restraints
         What holds a conformation together.
-    prior : CovariancePrior
+    prior : PopulationPrior
         What is believed of the population before any image is seen.
+    start : Population
+        Where the fit begins.
+    memory : Memory
+        What may be kept.
+    processes : Processes
+        That share the particles.
     """
 
     images: FourierImages
@@ -43,11 +71,50 @@ class FitModel:
     beads: BeadModel
     deformation: SegmentDeformation
     restraints: Restraints
-    prior: CovariancePrior
+    prior: PopulationPrior
+    start: Population
+    memory: Memory
+    processes: Processes = field(default_factory=Processes)
+
+    @cached_property
+    def rows(self) -> Int[Tensor, "particle"]:
+        """How many images each particle has."""
+        return torch.bincount(self.particle)
 
     @property
     def n_particles(self) -> int:
-        return int(self.particle.max()) + 1
+        return len(self.rows)
+
+    @cached_property
+    def _by_particle(self):
+        """Images in the order of their particles, and where each particle's begin."""
+        return torch.argsort(self.particle, stable=True), torch.cat([torch.zeros(1, dtype=torch.long), self.rows.cumsum(0)])
+
+    @cached_property
+    def my_particles(self) -> Int[Tensor, "some"]:
+        """The particles that are this process's share."""
+        return torch.arange(*self.processes.share(self.rows))
+
+    @cached_property
+    def my_images(self) -> Int[Tensor, "some"]:
+        """The images of :attr:`my_particles`, in the order of the file."""
+        mine = torch.zeros(self.n_particles, dtype=torch.bool)
+        mine[self.my_particles] = True
+        return torch.nonzero(mine[self.particle])[:, 0]
+
+    def mine(self, index: Int[Tensor, "image"]) -> Int[Tensor, "some"]:
+        """Those of some images that are this process's share."""
+        return index[torch.isin(self.particle[index], self.my_particles)]
+
+    def blocks(self, particles: Int[Tensor, "some"], disc: FourierDisc) -> Iterator[Block]:
+        """Particles with their images, about as many images at a time as are worked on together."""
+        order, first = self._by_particle
+        number = (self.rows[particles].cumsum(0) - 1) // self.images_at_once(disc)
+        for some in particles.split(torch.unique_consecutive(number, return_counts=True)[1].tolist()):
+            count = self.rows[some]
+            row = torch.repeat_interleave(torch.arange(len(some)), count)
+            start = torch.repeat_interleave(first[some] - (count.cumsum(0) - count), count)
+            yield Block(some, order[start + torch.arange(len(row))], row)
 
     def bright_beads(self, state: FitState) -> BeadModel:
         """The beads as the images show them: with the fitted amplitude and width."""
@@ -68,8 +135,11 @@ class FitModel:
         return noise.whiten(self.images.coefficients(index, disc), self.images.stack.ctf[index], index, disc=disc)
 
     def batches(self, disc: FourierDisc, index: Int[Tensor, "image"] | None = None) -> tuple[Int[Tensor, "batch"], ...]:
-        """All images, or those given, in runs whose arrays fit into the processor's and the machine's memory."""
+        """Images, by default this process's share, in runs that are worked on together."""
+        return (self.my_images if index is None else index).split(self.images_at_once(disc))
+
+    def images_at_once(self, disc: FourierDisc) -> int:
+        """How many images' arrays fit into the processor's memory."""
         waves = 10 * len(self.deformation.members.bead) * (disc.reach + 1)
         fields = 16 * self.deformation.n_segments * (2 * len(disc) + (disc.reach + 1) ** 2)
-        size = max(1, min(64, BATCH_BYTES // (4 * (waves + fields))))
-        return (torch.arange(len(self.images)) if index is None else index).split(size)
+        return max(1, min(MOST_AT_ONCE, BATCH_BYTES // (4 * (waves + fields))))

@@ -1,6 +1,6 @@
 """The population of motions: one Gaussian over all particles, and each particle's place in it, in closed form."""
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,11 @@ from torch import Tensor
 from ..parallel import in_order
 from ..physics.record import Record
 
-CHUNK = 256      # particles whose matrices are inverted together
+CHUNK = 256              # particles whose matrices are inverted together
+ROUNDS = 30
+# Rounds end where two of them gain less of the log evidence than this for each number of the covariance: the noise of the
+# particles decides half a unit of it for each.
+ENOUGH = 0.01
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,12 @@ class Population(Record):
     ----------
     mean : (latent,)
         A.
-    root : (latent, rank)
+    root : (latent, latent)
         ``covariance = root @ root.T``, A.
     """
 
     mean: Float[Tensor, "latent"]
-    root: Float[Tensor, "latent rank"]
+    root: Float[Tensor, "latent latent"]
 
     @property
     def covariance(self) -> Float[Tensor, "latent latent"]:
@@ -34,180 +38,263 @@ class Population(Record):
 
 
 @dataclass(frozen=True)
+class PopulationPrior(Record):
+    """What is believed of a population before any image is seen.
+
+    Parameters
+    ----------
+    mean_covariance : (latent, latent)
+        Of the population's mean about the base model, A^2.
+    covariance : (latent, latent)
+        Of the particles about the mean, as if so many particles with this covariance had been seen, A^2. It keeps few particles
+        from being explained by wild motions, and many do not feel it.
+    particles : float
+        Its weight.
+    """
+
+    mean_covariance: Float[Tensor, "latent latent"]
+    covariance: Float[Tensor, "latent latent"]
+    particles: float
+
+
+@dataclass(frozen=True)
+class Directions(Record):
+    """The motions that images can tell from none, and the others.
+
+    A direction in which an image says much less than the population already knows cannot be seen in one particle; the mean
+    over all of them can. Few directions are left where the population is narrow or the images coarse.
+
+    Parameters
+    ----------
+    seen : (latent, direction)
+        ``seen @ seen.T`` is the population's covariance along them, A.
+    unseen : (latent, other)
+        The same of the rest.
+    left_out : float
+        Information of an image on the rest, summed: next to nothing.
+    """
+
+    seen: Float[Tensor, "latent direction"]
+    unseen: Float[Tensor, "latent other"]
+    left_out: float
+
+
+def informative_directions(matrix: Float[Tensor, "latent latent"], covariance: Float[Tensor, "latent latent"], *,
+                           least: float) -> Directions:
+    """Those along which the mean information of a particle, with a population's variance as the unit, is at least `least`.
+
+    Parameters
+    ----------
+    matrix : (latent, latent)
+        Mean of the particles' normal matrices.
+    covariance : (latent, latent)
+        Of the population, A^2.
+    least : float
+        Information, where 1 halves the variance.
+    """
+    root = torch.linalg.cholesky(covariance.double())
+    value, vector = torch.linalg.eigh(root.T @ matrix.double() @ root)
+    value, turned = value.flip(0), (root @ vector.flip(1)).float()
+    count = max(1, int((value >= least).sum()))
+    return Directions(turned[:, :count].contiguous(), turned[:, count:].contiguous(), float(value[count:].clamp_min(0).sum()))
+
+
+@dataclass(frozen=True)
+class Equations(Record):
+    """Normal equations of some particles, kept along the directions that their images see.
+
+    Minus twice the log-likelihood of a particle is ``q matrix q - 2 target q`` and a constant. Of each matrix only the rows
+    along the directions are kept, and the sum over particles whole: all that a population with a free mean needs.
+
+    Parameters
+    ----------
+    cross : (particle, direction, latent)
+        ``seen.T @ matrix``.
+    target : (particle, latent)
+    total : (latent, latent)
+        Sum of the matrices.
+    """
+
+    cross: Float[Tensor, "particle direction latent"]
+    target: Float[Tensor, "particle latent"]
+    total: Float[Tensor, "latent latent"]
+
+
+@dataclass(frozen=True)
 class Posterior(Record):
-    """What is known of each particle: a Gaussian ``mean + root @ w`` with w of the covariance given.
+    """What is known of each particle.
 
     Parameters
     ----------
     mean : (particle, latent)
         A.
-    whitened : (particle, rank, rank)
-        Covariance in the coordinates of the population's root: covariance = root @ whitened @ root.T.
+    covariance : (particle, direction, direction)
+        In the coordinates of the directions, whose prior is the population's.
     """
 
     mean: Float[Tensor, "particle latent"]
-    whitened: Float[Tensor, "particle rank rank"]
-
-
-def whitened_posterior(matrix: Float[Tensor, "batch latent latent"], target: Float[Tensor, "batch latent"],
-                       population: Population) -> tuple[Tensor, Tensor, Tensor]:
-    """Posterior mean and covariance of w, where latent = mean + root @ w, w ~ N(0, 1), and the log evidence over latent 0's.
-
-    Parameters
-    ----------
-    matrix, target
-        Normal equations: minus twice the log-likelihood is ``q matrix q - 2 target q`` and a constant.
-    """
-    root = population.root
-    precision = root.T @ matrix @ root
-    precision.diagonal(dim1=-2, dim2=-1).add_(1)
-    right = (target - matrix @ population.mean) @ root
-    factor = torch.linalg.cholesky(precision)
-    covariance = torch.cholesky_inverse(factor)
-    mean = (covariance @ right[..., None])[..., 0]
-    centre = population.mean
-    at_centre = (target - 0.5 * matrix @ centre) @ centre
-    evidence = at_centre + 0.5 * (mean * right).sum(-1) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-    return mean, covariance, evidence
+    covariance: Float[Tensor, "particle direction direction"]
 
 
 @dataclass(frozen=True)
-class Moments(Record):
-    """Sums over particles that the next population is made of, in whitened coordinates.
+class _Estimate:
+    """What a round of the fit knows: the population along the directions seen, and how likely it makes the images."""
+
+    mean: Tensor            # (latent,)
+    covariance: Tensor      # (direction, direction), in the coordinates of the directions; 1 where the fit began
+    evidence: float         # a particle
+
+
+def fit_population(equations: Equations, directions: Directions, before: Population, *, prior: PopulationPrior,
+                   keep_unseen: float = 1.0, rounds: int = ROUNDS, enough: float = ENOUGH,
+                   total: Callable[[Tensor], Tensor] = lambda value: value) -> tuple[Population, list[float]]:
+    """The likeliest Gaussian over latents, and the log evidence a particle in each round.
+
+    The mean is the one that makes the images likeliest at each covariance (generalised least squares), the covariance along
+    the directions seen is found by EM, extrapolated after every two rounds: plain EM crawls where images say little. An
+    extrapolation is kept where the evidence, with the prior, rises.
 
     Parameters
     ----------
-    count : ()
-        Particles.
-    mean : (rank,)
-        Of the posterior means.
-    second : (rank, rank)
-        Of posterior covariances and products of means.
-    evidence : ()
-        Of the log evidence.
-    """
-
-    count: Float[Tensor, ""]
-    mean: Float[Tensor, "rank"]
-    second: Float[Tensor, "rank rank"]
-    evidence: Float[Tensor, ""]
-
-
-def moments(matrix: Float[Tensor, "particle latent latent"], target: Float[Tensor, "particle latent"],
-            population: Population) -> Moments:
-    """The expectation step, summed over particles."""
-    rank = population.root.shape[1]
-    total = [population.mean.new_zeros(shape, dtype=torch.float64) for shape in ((), (rank,), (rank, rank), ())]
-
-    def of_chunk(start):
-        mean, covariance, evidence = whitened_posterior(matrix[start:start + CHUNK], target[start:start + CHUNK], population)
-        return len(mean), mean.sum(0), covariance.sum(0) + mean.T @ mean, evidence.sum()
-
-    for terms in in_order(of_chunk, range(0, len(matrix), CHUNK)):
-        for sum_, term in zip(total, terms, strict=True):
-            sum_ += term
-    return Moments(*total)
-
-
-@dataclass(frozen=True)
-class CovariancePrior:
-    """What is believed of the population's covariance: as if so many particles with this covariance had been seen.
-
-    It keeps few particles from being explained by wild motions, and many do not feel it.
-
-    Parameters
-    ----------
-    covariance : (latent, latent)
-        A^2.
-    particles : float
-        Its weight.
-    """
-
-    covariance: Float[Tensor, "latent latent"]
-    particles: float
-
-    def log_density(self, population: Population) -> float:
-        """Of a population, up to a constant (inverse Wishart)."""
-        root = population.root.double()
-        value, vector = torch.linalg.eigh(root @ root.T)
-        value = value.clamp_min(1e-10)
-        mean_strain = ((vector.T @ self.covariance.double() @ vector).diagonal() / value).sum()
-        return float(-0.5 * self.particles * (value.log().sum() + mean_strain))
-
-
-def update(population: Population, sums: Moments, prior: CovariancePrior | None = None) -> Population:
-    """The maximisation step: the Gaussian that fits the posteriors, and the prior, best."""
-    shift = sums.mean / sums.count
-    root = population.root.double()
-    covariance = root @ (sums.second / sums.count - shift[:, None] * shift) @ root.T
-    if prior is not None:
-        covariance = (sums.count * covariance + prior.particles * prior.covariance.double()) / (sums.count + prior.particles)
-    value, vector = torch.linalg.eigh(covariance)
-    mean = population.mean + (root @ shift).to(population.mean)
-    return Population(mean, (vector * value.clamp_min(1e-8).sqrt()).to(mean))
-
-
-def fit_population(matrix: Float[Tensor, "particle latent latent"], target: Float[Tensor, "particle latent"],
-                   start: Population, *, prior: CovariancePrior | None = None, rounds: int = 15,
-                   tolerance: float = 0.2) -> tuple[Population, list[float]]:
-    """The likeliest Gaussian over latents by accelerated EM, and the log evidence a particle before each round.
-
-    Plain EM crawls where images say little. After every two rounds the path of (mean, log covariance) is extrapolated, and the
-    extrapolation is kept where the evidence, with the prior, rises. Stops after `rounds`, or when the log evidence of
-    all particles gains less than `tolerance` in two rounds.
+    equations, directions
+        Of the particles.
+    prior : PopulationPrior
+    before : Population
+        What is known so far: what stays along the other directions.
+    keep_unseen : float
+        Part of the covariance along these that stays; for the rest the prior takes its place.
+    rounds, enough
+        When to end: rounds at most, or a gain of the log evidence in two rounds for each number of the covariance.
+    total : callable
+        Sums a tensor over all processes.
 
     References
     ----------
-    Varadhan & Roland, Scand. J. Stat. 35:335 (2008), scheme S3 (SQUAREM).
+    Varadhan & Roland, Scand. J. Stat. 35:335 (2008), scheme S3 (SQUAREM); Liu & Rubin, Biometrika 81:633 (1994), ECME.
     """
-    def step(population):
-        sums = moments(matrix, target, population)
-        belief = prior.log_density(population) if prior else 0.0
-        return update(population, sums, prior), (float(sums.evidence) + belief) / float(sums.count)
-
-    population, history = start, []
+    problem = _Problem(equations, directions, prior, total)
+    n_seen = directions.seen.shape[1]
+    covariance, history = torch.eye(n_seen, dtype=torch.float64), []
     while len(history) < rounds:
-        first, evidence = step(population)
-        second, better = step(first)
-        guess = _extrapolate(population, first, second)
-        after, reached = step(guess)
-        population = after if reached > better else second
-        history += [evidence, better, reached]
-        if abs(better - evidence) * len(matrix) < tolerance:
+        at_start, first = problem.round(covariance)
+        at_first, second = problem.round(first)
+        at_guess, third = problem.round(_extrapolate(covariance, first, second))
+        covariance = third if at_guess.evidence > at_first.evidence else second
+        history += [at_start.evidence, at_first.evidence, at_guess.evidence]
+        if abs(at_first.evidence - at_start.evidence) * problem.count < enough * n_seen * (n_seen + 1) / 2:
             break
-    return population, history
+    found = problem.estimate(covariance)[0]
+    seen, unseen = directions.seen @ torch.linalg.cholesky(covariance).float(), directions.unseen
+    if unseen.shape[1]:
+        others = slice(n_seen, None)
+        known, belief = (problem.in_directions(each.covariance)[others, others] for each in (before, prior))
+        unseen = unseen @ torch.linalg.cholesky(keep_unseen * known + (1 - keep_unseen) * belief).float()
+    return Population(found.mean.float(), torch.cat([seen, unseen], 1)), [*history, found.evidence]
 
 
-def _extrapolate(before: Population, first: Population, second: Population, longest: float = 16.0) -> Population:
-    """Where the last two rounds lead to, if they go on."""
-    before, first, second = (_coordinates(population) for population in (before, first, second))
+class _Problem:
+    """The particles of a fit, and what one round sums over them."""
+
+    def __init__(self, equations: Equations, directions: Directions, prior: PopulationPrior, total):
+        self.equations, self.total = equations, total
+        self.seen = directions.seen
+        chunks = [slice(start, start + CHUNK) for start in range(0, len(equations.target), CHUNK)]
+        self.chunks = [(equations.cross[chunk], equations.cross[chunk] @ self.seen, equations.target[chunk] @ self.seen)
+                       for chunk in chunks]
+        self.count = float(total(torch.tensor(float(len(equations.target)), dtype=torch.float64)))
+        self.whole = total(equations.total.double())
+        self.target = total(equations.target.double().sum(0))
+        self.mean_precision = torch.linalg.inv(prior.mean_covariance.double())
+        self.back = torch.linalg.inv(torch.cat([directions.seen, directions.unseen], 1).double())
+        seen = slice(0, directions.seen.shape[1])
+        self.prior, self.weight = self.in_directions(prior.covariance)[seen, seen], prior.particles
+
+    def in_directions(self, covariance):
+        """A covariance in the coordinates of the directions, the seen ones first."""
+        return self.back @ covariance.double() @ self.back.T
+
+    def round(self, covariance):
+        """The estimate at a covariance, and the next covariance."""
+        estimate, second = self.estimate(covariance)
+        return estimate, (second + self.weight * self.prior) / (self.count + self.weight)
+
+    def estimate(self, covariance):
+        """The likeliest mean at a covariance, and the sum of the particles' second moments about it."""
+        precision = torch.linalg.inv(covariance).float()
+        sums = [torch.zeros_like(self.whole), torch.zeros_like(self.target), torch.zeros((), dtype=torch.float64)]
+        each = []
+        for spread, *terms in in_order(lambda chunk: _seen_through(*chunk, precision), self.chunks):
+            each.append(spread)
+            for sum_, term in zip(sums, terms, strict=True):
+                sum_ += term
+        information, right, log_volume = (self.total(sum_) for sum_ in sums)
+        left = self.whole - information + self.mean_precision
+        mean = torch.linalg.solve(left, self.target - right)
+        second, explained = self._second_moments(each, mean.float())
+        log_volume = log_volume + 0.5 * self.count * torch.logdet(covariance)
+        value = mean @ (self.target - 0.5 * self.whole @ mean - 0.5 * self.mean_precision @ mean)
+        belief = -0.5 * self.weight * (torch.logdet(covariance) + (torch.linalg.solve(covariance, self.prior)).trace())
+        return _Estimate(mean, covariance, float(value + explained - log_volume + belief) / self.count), second
+
+    def _second_moments(self, each, mean):
+        def of_chunk(item):
+            (cross, _, target), covariance = item
+            right = target - cross @ mean
+            place = (covariance @ right[..., None])[..., 0]
+            return (covariance.sum(0) + place.T @ place).double(), 0.5 * (place * right).double().sum()
+
+        second, explained = torch.zeros_like(self.prior), torch.zeros((), dtype=torch.float64)
+        for moment, term in in_order(of_chunk, zip(self.chunks, each, strict=True)):
+            second, explained = second + moment, explained + term
+        return self.total(second), self.total(explained)
+
+
+def _seen_through(cross, information, target, precision):
+    """Of a chunk: posterior covariances, what they take from the information on the mean, and their log volumes."""
+    covariance, log_volume = _posterior_covariance(information, precision)
+    flat = (covariance @ cross).flatten(0, 1)
+    return (covariance, (cross.flatten(0, 1).T @ flat).double(), (flat.T @ target.flatten()).double(), log_volume.double().sum())
+
+
+def _posterior_covariance(information: Float[Tensor, "batch direction direction"],
+                          precision: Float[Tensor, "direction direction"]) -> tuple[Tensor, Tensor]:
+    """(precision + information)^-1, and half the log determinant of its inverse."""
+    factor = torch.linalg.cholesky(information + precision)
+    return torch.cholesky_inverse(factor), factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def _extrapolate(before: Tensor, first: Tensor, second: Tensor, longest: float = 16.0) -> Tensor:
+    """Where the last two rounds lead the logarithm of the covariance, if they go on."""
+    before, first, second = (_logarithm(covariance) for covariance in (before, first, second))
     step, bend = first - before, second - 2 * first + before
     length = float((step.norm() / bend.norm().clamp_min(1e-12)).clamp(1, longest))
-    return _population(before + 2 * length * step + length**2 * bend)
+    return _exponential(before + 2 * length * step + length**2 * bend)
 
 
-def _coordinates(population):
-    """Mean and log covariance as one vector."""
-    root = population.root.double()
-    value, vector = torch.linalg.eigh(root @ root.T)
-    log = (vector * value.clamp_min(1e-8).log()) @ vector.T
-    return torch.cat([population.mean.double(), log.flatten()])
+def _logarithm(covariance):
+    value, vector = torch.linalg.eigh(covariance)
+    return (vector * value.clamp_min(1e-8).log()) @ vector.T
 
 
-def _population(coordinates):
-    n = math.isqrt(len(coordinates))      # n + n^2 numbers
-    mean, log = coordinates[:n], coordinates[n:].unflatten(0, (n, n))
-    value, vector = torch.linalg.eigh(0.5 * (log + log.T))
-    return Population(mean.float(), (vector * (0.5 * value).exp()).float())
+def _exponential(logarithm):
+    value, vector = torch.linalg.eigh(0.5 * (logarithm + logarithm.T))
+    return (vector * value.clamp(-18, 18).exp()) @ vector.T
 
 
-def posterior(matrix: Float[Tensor, "particle latent latent"], target: Float[Tensor, "particle latent"],
-              population: Population) -> Posterior:
-    """Each particle's mean and covariance given its images and the population."""
+def posterior(cross: Float[Tensor, "particle direction latent"], target: Float[Tensor, "particle latent"],
+              population: Population, directions: Directions) -> Posterior:
+    """Each particle's mean and covariance given its images and the population.
 
-    def of_chunk(start):
-        mean, covariance, _ = whitened_posterior(matrix[start:start + CHUNK], target[start:start + CHUNK], population)
-        return population.mean + mean @ population.root.T, covariance
-
-    means, covariances = zip(*in_order(of_chunk, range(0, len(matrix), CHUNK)), strict=True)
-    return Posterior(torch.cat(means), torch.cat(covariances))
+    Parameters
+    ----------
+    cross, target
+        As in :class:`Equations`.
+    population : Population
+        Fitted along the directions.
+    directions : Directions
+    """
+    back = torch.linalg.pinv(directions.seen.double())
+    root = back @ population.root[:, :directions.seen.shape[1]].double()
+    covariance, _ = _posterior_covariance(cross @ directions.seen, torch.linalg.inv(root @ root.T).float())
+    right = target @ directions.seen - cross @ population.mean
+    return Posterior(population.mean + (covariance @ right[..., None])[..., 0] @ directions.seen.T, covariance)

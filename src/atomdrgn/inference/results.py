@@ -17,26 +17,28 @@ from .state import FitState
 
 def write_results(folder: Path, model: FitModel, state: FitState, *, structure: Structure, reporter: Reporter) -> None:
     """Write what was found; summary.json, last, says that the run is whole."""
-    motions = motions_of(model, state)
     gain, outlier = _judge(model, state, model.images.disc, reporter)
+    if not model.processes.first:
+        return
+    motions = motions_of(model, state.population)
     motion = model.deformation.motion(state.latent)
     beads = model.bright_beads(state)
     write_arrays(folder / MODEL, bead=beads.position.numpy(), sigma=beads.sigma.numpy(), amplitude=beads.amplitude.numpy(),
                  bead_of_atom=model.beads.bead_of_atom, trace=model.beads.trace, centroid=model.deformation.centroid.numpy(),
                  weight=model.deformation.weight.numpy())
-    write_arrays(folder / LATENTS, latent=motions.latent.numpy(), latent_sd=motions.latent_sd.numpy())
+    write_arrays(folder / LATENTS, latent=motions.place(state.latent).numpy(), latent_sd=state.latent_sd.numpy())
     write_arrays(folder / MOTIONS, rotation=motion.rotation.numpy(), translation=motion.translation.numpy())
     last = torch.full((model.n_particles,), torch.iinfo(torch.int64).max)
     first = last.scatter_reduce(0, model.particle, model.images.stack.row, "amin")
     write_table(folder / PARTICLES, {
-        "particle": range(model.n_particles), "first_row": first.tolist(), "rows": torch.bincount(model.particle).tolist(),
+        "particle": range(model.n_particles), "first_row": first.tolist(), "rows": model.rows.tolist(),
         "log_likelihood_gain": np.round(gain.numpy(), 3).tolist(), "outlier_score": np.round(outlier.numpy(), 3).tolist()})
     write_json(folder / SUMMARY, _summary(model, state, motions, structure=structure, gain=gain))
 
 
 def _judge(model, state, disc, reporter):
     """Of each particle: how much likelier its images are at its conformation than at the base, and how odd what is left is."""
-    reporter.start("judging", len(model.images))
+    reporter.start("judging", len(model.my_images))
     (fitted, base), count = misfits(model, state, disc, [state.latent, torch.zeros_like(state.latent)], advance=reporter.advance)
     reporter.finish()
     excess = (fitted - count) / (2 * count).clamp_min(1).sqrt()
@@ -51,7 +53,7 @@ def _summary(model, state, motions: Motions, *, structure, gain):
         "particles": model.n_particles, "images": len(model.images), "segments": model.deformation.n_segments,
         "residues": int(model.beads.trace.sum()), "chains": len(set(model.beads.chain.tolist())), "beads": len(model.beads),
         "resolution": round(model.images.disc.resolution, 3),
-        "motions": _motion_rows(motions),
+        "motions": _motion_rows(motions, state.latent_sd),
         "mean_log_likelihood_gain": round(float(gain.mean()), 3),
         "bead_width": round(model.bead_width(state), 3),
         "contrast_sd": round(state.contrast_sd, 4),
@@ -59,7 +61,7 @@ def _summary(model, state, motions: Motions, *, structure, gain):
     }
 
 
-def _motion_rows(motions):
-    columns = zip(motions.variance.tolist(), motions.share.tolist(), motions.latent_sd.median(0).values.tolist(), strict=True)
+def _motion_rows(motions, latent_sd):
+    columns = zip(motions.variance.tolist(), motions.share.tolist(), latent_sd.median(0).values.tolist(), strict=True)
     return [{"number": number + 1, "variance": round(variance, 3), "share": round(share, 4), "median_sd": round(sd, 3)}
             for number, (variance, share, sd) in enumerate(columns)]

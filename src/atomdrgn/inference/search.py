@@ -42,12 +42,12 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
         Try the first two motions together as well: a particle can be astray in both, with no way out along either.
     """
     disc = disc.coarser(max(FINEST, disc.resolution))
-    motions = motions_of(model, state)
+    motions = motions_of(model, state.population)
     sd, step = motions.variance.sqrt(), STEP * disc.resolution
     wide = int((sd[:MOST_SEARCHED] > step).sum())
     if not wide:
         return state, 0
-    sd, place = sd[:wide], motions.latent[:, :wide].clone()
+    sd, place = sd[:wide], motions.place(state.latent)[:, :wide].contiguous()
     surface = fit_surface(place, state.latent - state.population.mean)
     astray = torch.zeros(model.n_particles, dtype=torch.bool)
     looks = [_along(axis, sd, step) for axis in range(wide)]
@@ -55,7 +55,7 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
         looks.insert(0, _over_two(sd))
     for number, offers in enumerate(looks):
         tried = [place, *offers(place)]
-        reporter.start(f"looking widely, {number + 1} of {len(looks)}", len(model.images))
+        reporter.start(f"looking widely, {number + 1} of {len(looks)}", len(model.my_images))
         candidates = [state.population.mean + _features(each) @ surface for each in tried]
         left, _ = misfits(model, state, disc, candidates, advance=reporter.advance)
         reporter.finish()

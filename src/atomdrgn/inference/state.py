@@ -26,8 +26,12 @@ class FitState:
         Motions of each particle, A.
     population : Population
         Of all of them.
-    uncertainty : (particle, rank, rank)
-        Posterior covariance of each particle in the coordinates of the population's root.
+    latent_sd : (particle, motion)
+        Posterior standard deviation along each of the population's leading motions, A r.m.s. of the trace.
+    freedom : (particle,)
+        How many numbers an image of a particle determines: the power that uncertainty hides in its prediction.
+    uncertainty : (latent, latent)
+        Root of the mean posterior covariance of the particles, A.
     spectrum : (group, shell)
         Noise power, up to the resolution of the last pass.
     contrast : (image,)
@@ -41,7 +45,9 @@ class FitState:
     step: int
     latent: Float[Tensor, "particle latent"]
     population: Population
-    uncertainty: Float[Tensor, "particle rank rank"]
+    latent_sd: Float[Tensor, "particle motion"]
+    freedom: Float[Tensor, "particle"]
+    uncertainty: Float[Tensor, "latent latent"]
     spectrum: Float[Tensor, "group shell"]
     contrast: Float[Tensor, "image"]
     contrast_sd: float
@@ -50,7 +56,7 @@ class FitState:
 
 
 NUMBERS = ("step", "contrast_sd", "amplitude", "width2")
-TENSORS = ("latent", "uncertainty", "spectrum", "contrast")
+TENSORS = ("latent", "latent_sd", "freedom", "uncertainty", "spectrum", "contrast")
 
 
 def save_state(state: FitState, path) -> None:
