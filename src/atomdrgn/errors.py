@@ -21,5 +21,9 @@ class OutputExistsError(AtomdrgnError, FileExistsError):
     """The output is already there and would be overwritten."""
 
 
+class ProcessLostError(AtomdrgnError, RuntimeError):
+    """One of several processes that work together has ended before the work was done."""
+
+
 class UnmodelledWarning(UserWarning):
     """Something that a file holds is left out of the model; the result is valid without it, but not as good."""

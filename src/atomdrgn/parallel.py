@@ -6,11 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from os import environ
 from typing import TypeVar
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
+
+from .errors import ProcessLostError
 
 T, R = TypeVar("T"), TypeVar("R")
 _workers: ContextVar[int | None] = ContextVar("workers", default=None)
@@ -64,10 +67,13 @@ class Processes:
         This one, from 0.
     count : int
         All of them.
+    here : int
+        Of them, those on this machine.
     """
 
     rank: int = 0
     count: int = 1
+    here: int = 1
 
     @property
     def first(self) -> bool:
@@ -79,13 +85,15 @@ class Processes:
         if self.count == 1:
             return value
         value = value.clone().contiguous()
-        torch.distributed.all_reduce(value)
+        with _loss_is_told():
+            torch.distributed.all_reduce(value)
         return value
 
     def wait(self) -> None:
         """Until all processes are here."""
         if self.count > 1:
-            torch.distributed.barrier()
+            with _loss_is_told():
+                torch.distributed.barrier()
 
     def share(self, size: Int[Tensor, "item"]) -> tuple[int, int]:
         """First and last + 1 of the items that are this process's: a run of about as much work as the others'."""
@@ -93,3 +101,32 @@ class Processes:
         ends = torch.searchsorted(done, torch.arange(1, self.count) * (int(done[-1]) / self.count)).tolist()
         bounds = [0, *ends, len(size)]
         return bounds[self.rank], bounds[self.rank + 1]
+
+
+@contextmanager
+def joined_processes() -> Iterator[Processes]:
+    """The processes that torchrun started together with this one; without it, this one alone.
+
+    Raises
+    ------
+    ProcessLostError
+        Inside, from a sum or a wait, where another of them has ended.
+    """
+    count = int(environ.get("WORLD_SIZE", 1))
+    if count == 1:
+        yield Processes()
+        return
+    torch.distributed.init_process_group("gloo")
+    try:
+        yield Processes(torch.distributed.get_rank(), count, int(environ.get("LOCAL_WORLD_SIZE", count)))
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def _loss_is_told():
+    try:
+        yield
+    except RuntimeError as error:
+        raise ProcessLostError("another process of this run has ended, and what it said last says why; nothing that was finished "
+                               f"is lost: the same command with --resume goes on ({str(error).splitlines()[0]})") from error

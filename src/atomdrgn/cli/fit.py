@@ -61,6 +61,9 @@ def fit(
     seed: Annotated[int, Option(metavar="N", rich_help_panel=RUN, help="The same seed gives the same result.")] = 0,
     resume: Annotated[bool, Option("--resume", rich_help_panel=RUN, help="Go on with a run that was stopped.")] = False,
     overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=RUN, help="Replace a run that is there.")] = False,
+    memory: Annotated[float | None, Option(
+        metavar="GB", rich_help_panel=RUN, show_default="half of the machine's",
+        help="Memory that each process may take. Less costs time, and no accuracy.")] = None,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -80,10 +83,15 @@ def fit(
         atomdrgn fit base.pdb tilts.star --tomograms tomograms.star
         atomdrgn fit base.pdb particles.star --parts A:1-226,B --fixed C
         atomdrgn fit base.pdb particles.star --resume
+
+    Several processes, on one machine or more, share the particles:
+
+        torchrun --nproc-per-node 4 -m atomdrgn fit base.pdb particles.star
     """
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite replaces it: give one of them")
     from ..inference.fit import fit as fit_particles
+    from ..parallel import joined_processes
     from ..particles.reading import read_particles
     from .setup import read_model, use_threads
     from .summary import summary_lines
@@ -96,16 +104,16 @@ def fit(
     how = {"base": base, "particles": particles, "map": map_file, "origin": centre, **reading}
     settings = {"command": command_line(), "reading": {name: str(v) if isinstance(v, Path) else v for name, v in how.items()}}
     out = out or Path(particles.with_suffix(".fit").name)
-    with progress(quiet=quiet) as reporter:
+    with joined_processes() as processes, progress(quiet=quiet or not processes.first) as reporter:
         try:
             run = fit_particles(structure, stack, out, segments=segments, beads=beads, temperature=temperature,
-                                parts=_selections(parts), fixed=fixed, resolution=resolution, seed=seed, resume=resume,
-                                overwrite=overwrite, settings=settings, reporter=reporter)
+                                parts=_selections(parts), fixed=fixed, resolution=resolution, seed=seed, memory=memory,
+                                resume=resume, overwrite=overwrite, settings=settings, reporter=reporter, processes=processes)
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
-    if not quiet:
-        print("\n".join(summary_lines(run)))
+        if not quiet and processes.first:
+            print("\n".join(summary_lines(run)))
 
 
 def _selections(parts):

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import InputError
 from ..likelihood.restraints import make_restraints
-from ..parallel import whole_batches_on_threads
+from ..parallel import Processes, whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
 from ..run import (
@@ -58,7 +58,8 @@ PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.03
 def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,
         temperature: float | None = None, parts: Sequence[str] | None = None, fixed: str | None = None,
         resolution: float | None = None, seed: int = 0, memory: float | None = None, resume: bool = False,
-        overwrite: bool = False, settings: dict | None = None, reporter: Reporter | None = None) -> Run:
+        overwrite: bool = False, settings: dict | None = None, reporter: Reporter | None = None,
+        processes: Processes | None = None) -> Run:
     """Find how the parts of a structure moved in every particle, and leave it in a folder.
 
     Every particle's conformation is linearised, the motions of all particles are one Gaussian population with closed-form
@@ -95,6 +96,9 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         More that run.json shall say, such as how the files were read.
     reporter : Reporter, optional
         Is told how far it is.
+    processes : Processes, optional
+        That do this together, all with the same arguments; the first of them writes (see
+        :func:`atomdrgn.parallel.joined_processes`).
 
     Raises
     ------
@@ -109,12 +113,13 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     ----------
     docs/design.md says where each part comes from.
     """
-    reporter, folder = reporter or Reporter(), Path(out)
-    if not resume:
+    folder, processes = Path(out), processes or Processes()
+    reporter = reporter if reporter and processes.first else Reporter()
+    if not resume and processes.first:
         require_free(folder, overwrite=overwrite)
     with whole_batches_on_threads():
         model = _assemble(structure, particles, segments=segments, beads=beads, temperature=temperature, parts=parts, fixed=fixed,
-                          resolution=resolution, memory=memory)
+                          resolution=resolution, memory=memory, processes=processes)
         made = _settings(structure, particles, model, more=settings or {}, choices={
             "segments": segments, "beads": beads, "temperature": temperature, "parts": list(parts) if parts else None,
             "fixed": fixed, "seed": seed})
@@ -123,6 +128,7 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
             state, history = begun
             state = _run_passes(model, state, history, folder=folder, seed=seed, reporter=reporter)
             write_results(folder, model, state, structure=structure, reporter=reporter)
+            processes.wait()
     return open_run(folder)
 
 
@@ -141,12 +147,14 @@ def _run_passes(model, state, history, *, folder, seed, reporter) -> FitState:
             together = step + 1 == searches[-1]
             state, row["moved_by_search"] = look_widely(model, state, disc, reporter, together=together)
         history.append(row | {"seconds": round(time.monotonic() - started, 2)})
-        save_state(state, folder / CHECKPOINT)
-        write_table(folder / HISTORY, {name: [row[name] for row in history] for name in history[0]})
+        if model.processes.first:
+            save_state(state, folder / CHECKPOINT)
+            write_table(folder / HISTORY, {name: [row[name] for row in history] for name in history[0]})
     return state
 
 
-def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution, memory) -> FitModel:
+def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution, memory,
+              processes) -> FitModel:
     bead_model = coarse_grain(structure, beads=beads)
     require_inside(bead_model, particles.grid)
     segmentation = make_segments(bead_model, segments, parts=parts, fixed=fixed,
@@ -161,9 +169,10 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
     elastic = elastic_population(deformation, bead_model).covariance
     prior = PopulationPrior(elastic, PRIOR_SHARE * elastic, PRIOR_PARTICLES * deformation.n_latent)
-    plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent)
+    plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent,
+                        processes=processes.here)
     start = starting_population(deformation, bead_model)
-    return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan)
+    return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, processes)
 
 
 def _settings(structure, particles, model, *, choices, more):
@@ -196,9 +205,11 @@ def _begin(folder, settings, model, *, structure, resume, overwrite, reporter):
             return None
         state = load_state(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else _start(model)
         return state, _read_history(folder, state.step)
-    create_run_folder(folder, overwrite=overwrite)
-    write_json(folder / SETTINGS, settings)
-    write_base(folder, structure)
+    model.processes.wait()      # until each has seen what was there
+    if model.processes.first:
+        create_run_folder(folder, overwrite=overwrite)
+        write_json(folder / SETTINGS, settings)
+        write_base(folder, structure)
     return _start(model), []
 
 

@@ -37,7 +37,7 @@ def share_memory(limit: float | None, *, particles: int, images: int, n_latent: 
     Parameters
     ----------
     limit : float, optional
-        Of one process, GB; by default an equal share of half the machine's memory.
+        Of one process, GB (10^9 bytes); by default an equal share of half the machine's memory.
     particles, images, n_latent
         Size of the fit: poses and latents of all particles are in memory all the time.
     processes : int

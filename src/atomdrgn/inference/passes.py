@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from ..reporting import Reporter
 from .calibration import calibrate
@@ -28,12 +29,16 @@ from .state import FitState
 logger = logging.getLogger(__name__)
 PARTICLES_MEASURED = 256      # of which the information on each direction is measured
 # All particles together tell the variance along a direction on which each has the information a (1 halves the variance) to
-# about 1 / (a sqrt(n / 2)). Directions whose variance nothing is known of are left to the prior.
-WORST_VARIANCE = 3.0
+# about 1 / (a sqrt(n / 2)). Directions whose variance nothing is known of are left to the prior, and so are those in which no
+# particle can be told from the mean.
+WORST_VARIANCE, LEAST_INFORMATION = 3.0, 0.012
 # Of the starting population's covariance, added to what is known before the directions are chosen: EM comes down from a wide
 # population quickly and grows from a narrow one slowly, and a direction that was given up can return: the bend of a
 # wide hinge's path is such a direction (trace RMSD of a hinge 1.43 A without, 1.31 A with it).
 WIDER = 0.1
+# Multiplications that a round of the population fit may take (particles times directions cubed): two thousand particles tell
+# a population along fifty directions, and where little is known directions are few and particles many.
+ROUND_WORK = 2.5e8
 SMALLEST_CONTRAST_SD, LARGEST_CONTRAST_SD = 0.02, 0.5
 
 
@@ -56,6 +61,12 @@ class Found:
     contrast: Float[Tensor, "image"]
     contrast_sd: Float[Tensor, "image"]
     covariance: Float[Tensor, "direction direction"]
+
+    def note(self, model: FitModel, particle: Int[Tensor, "some"], settled: "_Settled") -> None:
+        """Fill in where some particles are."""
+        self.latent[particle], self.latent_sd[particle] = settled.latent, settled.sd
+        self.freedom[particle] = settled.freedom / model.rows[particle]
+        self.covariance.add_(settled.covariance)
 
     def together(self, model: FitModel) -> "Found":
         """What all processes have found."""
@@ -84,15 +95,15 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     kept, others = _divide(model, directions)
     contrast, contrast_sd = torch.zeros(2, len(model.images))
 
-    def blocks_of(particles):
-        """Their equations, block by block, after their contrasts were noted and the reporter told."""
-        for block in linearise(model, state, disc, particles, then=_Reduced.along(directions)):
-            image = block.found.block.image
-            contrast[image], contrast_sd[image] = block.found.contrast, block.found.contrast_sd
+    def blocks_of(particles, then):
+        """What `then` makes of their equations, block by block, after contrasts were noted and the reporter told."""
+        for linearised, made in linearise(model, state, disc, particles, then=then):
+            image = linearised.block.image
+            contrast[image], contrast_sd[image] = linearised.contrast, linearised.contrast_sd
             reporter.advance(len(image))
-            yield block
+            yield linearised, made
 
-    equations = _collect(blocks_of(kept), count=len(kept), directions=directions)
+    equations = _collect(blocks_of(kept, lambda found: _reduced(found, directions)), count=len(kept), directions=directions)
     # what images say nothing of moves towards the prior as it would if each round counted it in
     keep_unseen = 0.0 if last else (model.n_particles / (model.n_particles + model.prior.particles)) ** ROUNDS
     population, evidence = fit_population(equations, directions, state.population, prior=model.prior, keep_unseen=keep_unseen,
@@ -102,12 +113,13 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     n, n_seen = model.n_particles, directions.seen.shape[1]
     found = Found(torch.zeros(n, model.deformation.n_latent), torch.zeros(n, len(motions.variance)), torch.zeros(n), contrast,
                   contrast_sd, torch.zeros(n_seen, n_seen))
-    for some in torch.arange(len(kept)).split(PARTICLES_MEASURED):
-        _settle(found, model, kept[some], equations.cross[some], equations.target[some], population=population,
-                directions=directions, motions=motions)
-    for block in blocks_of(others):
-        _settle(found, model, block.found.block.particle, block.cross, block.found.target, population=population,
-                directions=directions, motions=motions)
+    settle = _Settled.given(population, directions, motions)
+    batches = torch.arange(len(kept)).split(PARTICLES_MEASURED)
+    for some, settled in zip(batches, in_order(lambda some: settle(equations.cross[some], equations.target[some]), batches),
+                             strict=True):
+        found.note(model, kept[some], settled)
+    for linearised, settled in blocks_of(others, lambda found: _then_settled(found, directions, settle)):
+        found.note(model, linearised.block.particle, settled)
     reporter.finish()
     found = found.together(model)
     # brightness that all images share belongs to the amplitude
@@ -134,15 +146,20 @@ def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> D
         total += matrix
     mean = model.processes.total(total).float() / len(some)
     wide = state.population.covariance + WIDER * model.start.covariance
-    return informative_directions(mean, wide, least=math.sqrt(2 / model.n_particles) / WORST_VARIANCE)
+    least = max(LEAST_INFORMATION, math.sqrt(2 / model.n_particles) / WORST_VARIANCE)
+    return informative_directions(mean, wide, least=least)
 
 
 def _divide(model, directions) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"]]:
-    """This process's particles: those whose equations fit into memory, evenly spread, and the others."""
+    """This process's particles: those that the population is fitted to, evenly spread, and the others.
+
+    As many as a round's work and the memory for their equations allow.
+    """
     n_latent, n_seen = directions.seen.shape
-    bytes_each = 4 * (n_latent * (n_seen + 1) + 2 * n_seen**2)      # with what a round of the fit makes of them
-    room = max(1, int(model.memory.equations / bytes_each))
+    bytes_each = 4 * (n_latent * (n_seen + 1) + 3 * n_seen**2)      # with what a round makes of them
     mine = model.my_particles
+    share = len(mine) / model.n_particles
+    room = max(1, int(min(model.memory.equations / bytes_each, share * ROUND_WORK / n_seen**3)))
     if room >= len(mine):
         return mine, mine[:0]
     chosen = torch.zeros(len(mine), dtype=torch.bool)
@@ -150,40 +167,42 @@ def _divide(model, directions) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"
     return mine[chosen], mine[~chosen]
 
 
-@dataclass(frozen=True)
-class _Reduced:
+def _reduced(found: Linearised, directions: Directions):
     """What is kept of a block: rows of its matrices along the directions, and their sum."""
+    return replace(found, matrix=None), (directions.seen.T @ found.matrix, found.matrix.sum(0, dtype=torch.float64))
 
-    found: Linearised
-    cross: Tensor
-    total: Tensor
 
-    @classmethod
-    def along(cls, directions):
-        """Makes it of what was found, whose matrices are let go."""
-        def reduced(found):
-            cross, total = directions.seen.T @ found.matrix, found.matrix.sum(0, dtype=torch.float64)
-            return cls(replace(found, matrix=None), cross, total)
-
-        return reduced
+def _then_settled(found: Linearised, directions: Directions, settle):
+    """Where the particles of a block are, when the population is known already."""
+    return replace(found, matrix=None), settle(directions.seen.T @ found.matrix, found.target)
 
 
 def _collect(blocks, *, count, directions) -> Equations:
     n_latent, n_seen = directions.seen.shape
     cross, target = torch.empty(count, n_seen, n_latent), torch.empty(count, n_latent)
     total, start = torch.zeros(n_latent, n_latent, dtype=torch.float64), 0
-    for block in blocks:
-        end = start + len(block.cross)
-        cross[start:end], target[start:end] = block.cross, block.found.target
-        total, start = total + block.total, end
+    for linearised, (rows, matrix) in blocks:
+        end = start + len(rows)
+        cross[start:end], target[start:end] = rows, linearised.target
+        total, start = total + matrix, end
     return Equations(cross, target, total)
 
 
-def _settle(found: Found, model: FitModel, particle, cross, target, *, population: Population, directions: Directions,
-            motions: Motions) -> None:
-    """Note where some particles are, given the population."""
-    each = posterior(cross, target, population, directions)
-    found.latent[particle], found.latent_sd[particle] = each.mean, motions.sd(each, directions)
-    determined = torch.einsum("pde,ped->p", cross @ directions.seen, each.covariance) + directions.left_out
-    found.freedom[particle] = determined / model.rows[particle]
-    found.covariance.add_(each.covariance.sum(0))
+@dataclass(frozen=True)
+class _Settled:
+    """Where some particles are, given the population."""
+
+    latent: Tensor          # (particle, latent)
+    sd: Tensor              # (particle, motion)
+    freedom: Tensor         # (particle,), of all its images
+    covariance: Tensor      # (direction, direction), summed
+
+    @classmethod
+    def given(cls, population: Population, directions: Directions, motions: Motions):
+        """What makes it of the equations of particles."""
+        def settle(cross, target):
+            each = posterior(cross, target, population, directions)
+            freedom = torch.einsum("pde,ped->p", cross @ directions.seen, each.covariance) + directions.left_out
+            return cls(each.mean, motions.sd(each, directions), freedom, each.covariance.sum(0))
+
+        return settle

@@ -5,7 +5,7 @@ from ..physics.grid import ImageGrid
 
 COARSEST = 60.0        # A: where a fit starts, or at a third of a small box
 FINEST = 5.0           # A: one bead a residue says nothing beyond
-STEP = 1.25            # from one resolution to the next
+STEP = 1.35            # from one resolution to the next
 COARSE_PASSES, FINE_PASSES = 3, 2
 SEARCHES = (0.4, 0.6, 0.8)      # parts of the passes after which the leading motions are looked at widely
 

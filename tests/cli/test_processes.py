@@ -1,0 +1,68 @@
+"""Several processes share one fit; one that is killed costs time only."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from atomdrgn import open_run
+
+FIT = ["-m", "atomdrgn", "fit", "base.pdb", "particles.star", "--segments", "2"]
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start(*arguments, processes=1):
+    launcher = ["-m", "torch.distributed.run", "--master-port", str(free_port()), "--nproc-per-node", str(processes)]
+    command = [sys.executable, *(launcher if processes > 1 else []), *FIT, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def same(one, other):
+    """Whether two runs are the same to rounding."""
+    one, other = open_run(one), open_run(other)
+    spread = one.latent.std()
+    np.testing.assert_allclose(other.latent, one.latent, atol=2e-3 * spread)
+    np.testing.assert_allclose(other.latent_sd, one.latent_sd, rtol=0.01)
+    assert other.summary["mean_log_likelihood_gain"] == pytest.approx(one.summary["mean_log_likelihood_gain"], abs=0.01)
+
+
+@pytest.fixture
+def alone(folder):
+    ended = start("--out", "alone")
+    assert ended.wait(300) == 0, ended.stderr.read()
+    return folder / "alone"
+
+
+def test_two_processes_and_one_agree(alone, folder):
+    pair = start("--out", "pair", processes=2)
+    out, err = pair.communicate(timeout=300)
+    assert pair.returncode == 0, err
+    assert out.count("12 particles") == 1
+    same(alone, folder / "pair")
+
+
+def test_a_killed_worker_ends_the_run_and_resume_goes_on(alone, folder):
+    pair = start("--out", "pair", processes=2)
+    checkpoint = folder / "pair" / "checkpoint.safetensors"
+    deadline = time.monotonic() + 200
+    while not checkpoint.exists() and pair.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = subprocess.run(["pgrep", "-P", str(pair.pid)], capture_output=True, text=True).stdout.split()
+    assert len(workers) == 2, pair.communicate()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    _, err = pair.communicate(timeout=100)
+    assert pair.returncode != 0 and "Signal 9" in err
+    again = start("--out", "pair", "--resume")
+    assert again.wait(300) == 0, again.stderr.read()
+    same(alone, folder / "pair")
