@@ -6,6 +6,7 @@ from atomdrgn.inference.calibration import calibrate
 from atomdrgn.inference.fit import _assemble, _start
 from atomdrgn.inference.passes import run_pass
 from atomdrgn.inference.search import _features, fit_surface, look_widely
+from atomdrgn.parallel import Processes
 from atomdrgn.reporting import Reporter
 
 
@@ -28,7 +29,7 @@ def test_particles_that_went_astray_are_brought_back(hinged):
     """A fit is half done; some particles are put at the far end of the leading motion; the search finds their places again."""
     structure, particles, _ = hinged
     model = _assemble(structure, particles, segments=2, beads=1, temperature=None, parts=None, fixed=None, resolution=15.0,
-                      memory=None)
+                      memory=None, processes=Processes())
     model.images.load()
     disc, state = model.images.disc, _start(model)
     for resolution in (40.0, 30.0, 20.0, 15.0):
