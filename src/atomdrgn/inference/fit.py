@@ -52,7 +52,7 @@ BORDER_BOND_SIGMA = 1.0      # A: segments are rigid and molecules are not, so t
 # The population's prior: for every two numbers of the latent as if one particle had been seen that hardly moves, with a few
 # hundredths of the variances of an elastic network. Twenty particles need strong evidence to be spread out; a thousand do not
 # feel it but where images say nothing.
-PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.03
+PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.005
 
 
 def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,

@@ -38,7 +38,7 @@ WORST_VARIANCE, LEAST_INFORMATION = 3.0, 0.012
 WIDER = 0.1
 # Multiplications that a round of the population fit may take (particles times directions cubed): two thousand particles tell
 # a population along fifty directions, and where little is known directions are few and particles many.
-ROUND_WORK = 2.5e8
+ROUND_WORK, FEWEST_ROUNDS = 2.5e8, 6
 SMALLEST_CONTRAST_SD, LARGEST_CONTRAST_SD = 0.02, 0.5
 
 
@@ -104,10 +104,11 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
             yield linearised, made
 
     equations = _collect(blocks_of(kept, lambda found: _reduced(found, directions)), count=len(kept), directions=directions)
+    rounds = _rounds(model, directions)
     # what images say nothing of moves towards the prior as it would if each round counted it in
-    keep_unseen = 0.0 if last else (model.n_particles / (model.n_particles + model.prior.particles)) ** ROUNDS
+    keep_unseen = 0.0 if last else (model.n_particles / (model.n_particles + model.prior.particles)) ** rounds
     population, evidence = fit_population(equations, directions, state.population, prior=model.prior, keep_unseen=keep_unseen,
-                                          total=model.processes.total)
+                                          rounds=rounds, total=model.processes.total)
     directions = replace(directions, unseen=population.root[:, directions.seen.shape[1]:])
     motions = motions_of(model, population)
     n, n_seen = model.n_particles, directions.seen.shape[1]
@@ -165,6 +166,12 @@ def _divide(model, directions) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"
     chosen = torch.zeros(len(mine), dtype=torch.bool)
     chosen[torch.linspace(0, len(mine) - 1, room).long()] = True
     return mine[chosen], mine[~chosen]
+
+
+def _rounds(model, directions) -> int:
+    """How many rounds of the population fit there is time for: many where they are quick."""
+    work = min(model.n_particles * directions.seen.shape[1] ** 3, ROUND_WORK)
+    return max(FEWEST_ROUNDS, min(ROUNDS, int(FEWEST_ROUNDS * ROUND_WORK / work)))
 
 
 def _reduced(found: Linearised, directions: Directions):

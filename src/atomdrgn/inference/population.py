@@ -11,7 +11,7 @@ from ..parallel import in_order
 from ..physics.record import Record
 
 CHUNK = 256              # particles whose matrices are inverted together
-ROUNDS = 6
+ROUNDS = 30
 # Rounds end where two of them gain less of the log evidence than this for each number of the covariance: the noise of the
 # particles decides half a unit of it for each.
 ENOUGH = 0.01

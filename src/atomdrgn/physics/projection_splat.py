@@ -15,6 +15,7 @@ The scheme is the non-uniform fast Fourier transform with a Gaussian kernel (Dut
 matrix in place of deconvolution, Fourier transform and crop.
 """
 
+import ctypes
 import math
 import os
 from collections.abc import Callable
@@ -182,15 +183,15 @@ class _Splat(torch.autograd.Function):
         ctx.save_for_backward(position, amplitude, sigma)
         ctx.grid = grid
         beads = [tensor.detach().contiguous().numpy() for tensor in (position, amplitude, sigma)]
-        result = position.new_zeros(len(position), grid.box_size, grid.box_size)
+        result = _zeros(beads[0], len(position), grid.box_size, grid.box_size)
         levels = levels_of(beads[2] / grid.pixel_size, grid.box_size, position.dtype)
 
         def project(images):
             for canvas, level in _canvases(levels, grid, position.dtype):
-                draw_images(images, *beads, canvas, level.to_pixels, (level.first, level.last), result.numpy())
+                draw_images(images, *beads, canvas, level.to_pixels, (level.first, level.last), result)
 
         _on_threads(project, len(position))
-        return result
+        return torch.from_numpy(result)
 
     @staticmethod
     @once_differentiable
@@ -198,18 +199,22 @@ class _Splat(torch.autograd.Function):
         tensors, grid = ctx.saved_tensors, ctx.grid
         beads = [tensor.contiguous().numpy() for tensor in tensors]
         gradient = gradient.contiguous().numpy()
-        of_position = torch.zeros_like(tensors[0], memory_format=torch.contiguous_format)
-        of_amplitude, of_sigma = of_position.new_zeros(2, *of_position.shape[:2])
-        results = [tensor.numpy() for tensor in (of_position, of_amplitude, of_sigma)]
-        levels = levels_of(beads[2] / grid.pixel_size, grid.box_size, of_position.dtype)
+        results = [_zeros(beads[0], *tensors[0].shape), *_zeros(beads[0], 2, *tensors[0].shape[:2])]
+        levels = levels_of(beads[2] / grid.pixel_size, grid.box_size, tensors[0].dtype)
 
         def project_backward(images):
-            for canvas, level in _canvases(levels, grid, of_position.dtype):
+            for canvas, level in _canvases(levels, grid, tensors[0].dtype):
                 bands = (level.first_pixel, level.last_pixel)
                 gradients_of_beads(images, *beads, canvas, level.to_samples, bands, gradient, *results)
 
-        _on_threads(project_backward, len(of_position))
+        _on_threads(project_backward, len(tensors[0]))
+        of_position, of_amplitude, of_sigma = map(torch.from_numpy, results)
         return of_position, of_amplitude.sum_to_size(tensors[1].shape), of_sigma.sum_to_size(tensors[2].shape), None
+
+
+def _zeros(like, *shape):
+    """Made without torch, whose threads would go on looking for more to do for milliseconds, on the cores that ours need."""
+    return np.zeros(shape, like.dtype)
 
 
 def project_beads_splat(position, amplitude, sigma, grid):
@@ -246,12 +251,48 @@ def _on_threads(function: Callable[[tuple[int, int]], None], images: int) -> Non
         for start in starts:
             function((start, min(start + share, images)))
 
+    if _openmp() is not None:
+        _on_torchs_threads(work, threads)
+        return
     helpers = [_pool(threads - 1).submit(work) for _ in range(threads - 1)]
     work()
     for helper in helpers:
         # a helper that other calls keep busy has nothing left to do
         if not helper.cancel():
             helper.result()
+
+
+CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+@lru_cache(maxsize=1)
+def _openmp():
+    """The OpenMP library that torch's own threads belong to, where it is GNU's."""
+    try:
+        with open("/proc/self/maps") as maps:
+            path = next((line.split(maxsplit=5)[5].strip() for line in maps if "libgomp" in line), None)
+        return ctypes.CDLL(path).GOMP_parallel if path else None
+    except (OSError, AttributeError):
+        return None
+
+
+def _on_torchs_threads(work: Callable[[], None], threads: int) -> None:
+    """Call the function on torch's threads, this one among them.
+
+    They keep their cores for milliseconds after each operation of torch, looking for more to do: threads of our own would wait
+    for these cores longer than the work takes.
+    """
+    failures = []
+
+    def guarded(_):
+        try:
+            work()
+        except BaseException as error:      # what is raised in a callback would be lost
+            failures.append(error)
+
+    _openmp()(CALLBACK(guarded), None, ctypes.c_uint(threads), ctypes.c_uint(0))
+    if failures:
+        raise failures[0]
 
 
 @lru_cache(maxsize=8)
