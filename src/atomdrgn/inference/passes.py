@@ -38,7 +38,7 @@ WORST_VARIANCE, LEAST_INFORMATION = 3.0, 0.012
 WIDER = 0.1
 # Multiplications that a round of the population fit may take (particles times directions cubed): two thousand particles tell
 # a population along fifty directions, and where little is known directions are few and particles many.
-ROUND_WORK, FEWEST_ROUNDS = 2.5e8, 6
+ROUND_WORK, FEWEST_FITTED, FEWEST_ROUNDS = 2.5e8, 2000, 6
 SMALLEST_CONTRAST_SD, LARGEST_CONTRAST_SD = 0.02, 0.5
 
 
@@ -159,8 +159,8 @@ def _divide(model, directions) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"
     n_latent, n_seen = directions.seen.shape
     bytes_each = 4 * (n_latent * (n_seen + 1) + 3 * n_seen**2)      # with what a round makes of them
     mine = model.my_particles
-    share = len(mine) / model.n_particles
-    room = max(1, int(min(model.memory.equations / bytes_each, share * ROUND_WORK / n_seen**3)))
+    enough = max(FEWEST_FITTED, ROUND_WORK / n_seen**3) * len(mine) / model.n_particles
+    room = max(1, int(min(model.memory.equations / bytes_each, enough)))
     if room >= len(mine):
         return mine, mine[:0]
     chosen = torch.zeros(len(mine), dtype=torch.bool)
