@@ -10,10 +10,8 @@ import math
 import platform
 import resource
 import statistics
-import sys
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
@@ -27,18 +25,18 @@ from atomdrgn.parallel import whole_batches_on_threads
 from atomdrgn.physics.ctf import CTF
 from atomdrgn.physics.disc import FourierDisc, make_disc
 from atomdrgn.physics.grid import ImageGrid
-from atomdrgn.physics.projection import project_beads, project_beads_dense
+from atomdrgn.physics.projection import project_beads
 from atomdrgn.physics.rotations import matrix_from_quaternion
 from atomdrgn.structure.beads import BeadModel
 from atomdrgn.structure.deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import make_segments
 
 from .molecules import globular_protein
+from .reference import dense_projection
 
 CASES = ((500, 1, 128), (1510, 1, 190), (14000, 10, 256))      # residues, chains, box
 SEGMENTS, PIXEL_SIZE = 20, 1.0
 MOVED, CONTRAST_SD = 1.0, 0.2                                  # A: standard deviation of each number of the latents
-DENSE = Path(__file__).parents[2] / "shared/benchmark/dense_projection.py"
 PARTS = ("conformation", "projection", "transform, CTF, likelihood", "restraints", "backward", "update")
 
 
@@ -130,19 +128,6 @@ def step_by_parts(fit: Fit, lap) -> None:
     lap()
 
 
-def dense_projection():
-    """The dense projection that speed is measured against: the one beside the repository, else its own."""
-    if not DENSE.exists():
-        return project_beads_dense
-    sys.path.insert(0, str(DENSE.parent))
-    from dense_projection import project_dense
-
-    def project(position, amplitude, sigma, grid):
-        return project_dense(position, amplitude[0], sigma, grid.box_size, grid.pixel_size)      # one amplitude for all images
-
-    return project
-
-
 def clock(device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
@@ -192,7 +177,11 @@ def measure_ratio(case, *, batch: int, repeats: int, device: str) -> dict[str, f
     """Milliseconds an image of the step with the dense projection, and how many times longer that is, step by step in turn."""
     fit = make_fit(*case, batch=batch, device=device)
     step(fit)
-    quick, slow, dense = [], [], dense_projection()
+    quick, slow, project_dense = [], [], dense_projection()[0]
+
+    def dense(position, amplitude, sigma, grid):
+        return project_dense(position, amplitude[0], sigma, grid)      # one amplitude for all images
+
     for _ in range(repeats):
         quick.append(seconds(lambda: step(fit), repeats=3, device=device))
         with patch.object(gradient, "project_beads", dense):

@@ -4,7 +4,6 @@
 """
 
 import gc
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -19,10 +18,11 @@ from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.physics.projection import project_beads, project_beads_dense
 from atomdrgn.structure.beads import AMINO_ACID_SPREAD, ATOMIC_BLUR, MEAN_AMINO_ACID_ELECTRONS
 
+from .reference import REFERENCE, dense_projection
+
 # Beads, box and pixel size (A): a small protein, an antibody, a ribosome.
 CASES = [(500, 128, 1.5), (1_510, 190, 1.0), (14_000, 256, 1.5)]
 FILLED = 0.6      # diameter of the molecule, in boxes
-REFERENCE = Path(__file__).parents[2] / "shared" / "benchmark" / "dense_projection.py"
 
 # What coarse_grain gives a residue, A: an atom's width and the spread of its atoms, which varies from residue to residue.
 RESIDUE_SPREAD = (AMINO_ACID_SPREAD, 0.2)
@@ -44,7 +44,7 @@ def main(
     """
     torch.set_num_threads(threads)
     batch = batch or (64 if device == "cuda" else 8)
-    dense, name = _reference(reference)
+    dense, name = dense_projection(reference)
     where = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {threads} threads"
     table = Table(title=f"Forward and backward, batch {batch}, {where}\nreference: {name}")
     for title in ("beads", "box", "sigma, pixels", "ms an image", "images a second", "peak MiB", "reference: ms", "peak MiB",
@@ -56,15 +56,6 @@ def main(
             inputs = _molecule(int(beads), batch, grid, width, device)
             table.add_row(beads, box, *_measure(inputs, grid, dense, repeats))
     Console(width=130).print(table)
-
-
-def _reference(path):
-    if not path.is_file():
-        return project_beads_dense, f"project_beads_dense ({path} is not there)"
-    spec = spec_from_file_location(path.stem, path)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return lambda *beads: module.project_dense(*beads[:3], beads[3].box_size, beads[3].pixel_size), path.name
 
 
 def _molecule(beads, batch, grid, width, device):

@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from atomdrgn.inference.fit import _assemble, _start
+from atomdrgn.parallel import Processes
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.physics.rotations import matrix_from_vector
@@ -31,3 +33,17 @@ def hinged(tmp_path_factory):
     atoms = torch.where(upper[:, None], moved, structure.position)
     star = simulate_particles(structure, atoms, folder, grid=ImageGrid(48, 3.5), snr=0.3, generator=generator)
     return structure, read_particles(star), angle
+
+
+@pytest.fixture(scope="session")
+def begin(hinged):
+    """A function: the model of a fit of these particles to a resolution, its images in memory, and the state it starts from."""
+    structure, particles, _ = hinged
+
+    def call(resolution):
+        model = _assemble(structure, particles, segments=2, beads=1, temperature=None, parts=None, fixed=None,
+                          resolution=resolution, memory=None, processes=Processes())
+        model.images.load()
+        return model, _start(model)
+
+    return call

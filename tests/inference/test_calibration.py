@@ -5,17 +5,11 @@ import pytest
 import torch
 
 from atomdrgn.inference.calibration import ShellSums, calibrate, fit_gain
-from atomdrgn.inference.fit import _assemble, _start
-from atomdrgn.parallel import Processes
 
 
 @pytest.fixture(scope="module")
-def begun(hinged):
-    structure, particles, _ = hinged
-    model = _assemble(structure, particles, segments=2, beads=1, temperature=None, parts=None, fixed=None, resolution=9.0,
-                      memory=None, processes=Processes())
-    model.images.load()
-    return model, _start(model)
+def begun(begin):
+    return begin(9.0)
 
 
 def generator():

@@ -3,7 +3,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from atomdrgn.inference.fit import _assemble, _start
 from atomdrgn.inference.memory import Memory
 from atomdrgn.inference.passes import measure_directions, run_pass
 from atomdrgn.parallel import Processes
@@ -11,12 +10,8 @@ from atomdrgn.reporting import Reporter
 
 
 @pytest.fixture(scope="module")
-def begun(hinged):
-    structure, particles, _ = hinged
-    model = _assemble(structure, particles, segments=2, beads=1, temperature=None, parts=None, fixed=None, resolution=15.0,
-                      memory=None, processes=Processes())
-    model.images.load()
-    return model, _start(model)
+def begun(begin):
+    return begin(15.0)
 
 
 def passed(model, state, resolution=20.0):

@@ -9,6 +9,7 @@ from atomdrgn.inference.population import (
     fit_population,
     informative_directions,
     posterior,
+    precision_along,
 )
 
 
@@ -36,6 +37,11 @@ def fitted(matrix, target, start=START, *, directions=None, prior=OPEN, **option
     directions = directions or seen_along(start)
     equations = Equations(directions.seen.T @ matrix, target, matrix.sum(0))
     return fit_population(equations, directions, start, prior=prior, **options)
+
+
+def placed(matrix, target, population, directions):
+    precision = precision_along(directions, population)
+    return posterior(directions.seen.T @ matrix, target, population.mean, precision, seen=directions.seen)
 
 
 def test_the_gaussian_is_recovered():
@@ -106,7 +112,7 @@ def test_posterior_is_that_of_a_gaussian():
     latent, mean, covariance, matrix, target = problem(n=500)
     population = Population(mean, torch.linalg.cholesky(covariance))
     directions = seen_along(START)
-    each = posterior(directions.seen.T @ matrix, target, population, directions)
+    each = placed(matrix, target, population, directions)
     prior = torch.linalg.inv(covariance)
     expected = torch.linalg.inv(prior + matrix)
     torch.testing.assert_close(directions.seen @ each.covariance @ directions.seen.T, expected, rtol=1e-3, atol=1e-4)
@@ -117,7 +123,7 @@ def test_posterior_errors_are_honest():
     """Standardised errors have unit variance."""
     latent, mean, covariance, matrix, target = problem()
     directions = seen_along(START)
-    each = posterior(directions.seen.T @ matrix, target, Population(mean, torch.linalg.cholesky(covariance)), directions)
+    each = placed(matrix, target, Population(mean, torch.linalg.cholesky(covariance)), directions)
     sd = (directions.seen @ each.covariance @ directions.seen.T).diagonal(dim1=1, dim2=2).sqrt()
     assert ((((latent - each.mean) / sd).var(0) - 1).abs() < 0.1).all()
 

@@ -3,10 +3,8 @@ from dataclasses import replace
 import torch
 
 from atomdrgn.inference.calibration import calibrate
-from atomdrgn.inference.fit import _assemble, _start
 from atomdrgn.inference.passes import run_pass
 from atomdrgn.inference.search import _features, fit_surface, look_widely
-from atomdrgn.parallel import Processes
 from atomdrgn.reporting import Reporter
 
 
@@ -25,13 +23,10 @@ def test_a_few_particles_make_it_flat():
     assert surface[2].abs().max() < 0.2 < 0.6 < surface[1].min()
 
 
-def test_particles_that_went_astray_are_brought_back(hinged):
+def test_particles_that_went_astray_are_brought_back(begin):
     """A fit is half done; some particles are put at the far end of the leading motion; the search finds their places again."""
-    structure, particles, _ = hinged
-    model = _assemble(structure, particles, segments=2, beads=1, temperature=None, parts=None, fixed=None, resolution=15.0,
-                      memory=None, processes=Processes())
-    model.images.load()
-    disc, state = model.images.disc, _start(model)
+    model, state = begin(15.0)
+    disc = model.images.disc
     for resolution in (40.0, 30.0, 20.0, 15.0):
         state, _ = run_pass(model, state, disc.coarser(resolution), seed=0, last=resolution == 15.0, reporter=Reporter())
     state = calibrate(model, state, disc, torch.Generator().manual_seed(0))

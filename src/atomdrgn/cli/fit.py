@@ -63,7 +63,7 @@ def fit(
     overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=RUN, help="Replace a run that is there.")] = False,
     memory: Annotated[float | None, Option(
         metavar="GB", rich_help_panel=RUN, show_default="half of the machine's",
-        help="Memory that each process may take. Less costs time, and no accuracy.")] = None,
+        help="Memory that each process may take. Less costs time, and next to no accuracy.")] = None,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -49,8 +49,8 @@ from .state import FitState, load_state, save_state
 logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
 BORDER_BOND_SIGMA = 1.0      # A: segments are rigid and molecules are not, so the bonds between segments take up what bends
-# The population's prior: for every two numbers of the latent as if one particle had been seen that hardly moves, with a few
-# hundredths of the variances of an elastic network. Twenty particles need strong evidence to be spread out; a thousand do not
+# The population's prior: for every two numbers of the latent as if one particle had been seen that hardly moves, with half a
+# hundredth of the variances of an elastic network. Twenty particles need strong evidence to be spread out; a thousand do not
 # feel it but where images say nothing.
 PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.005
 
@@ -87,7 +87,8 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     seed : int
         For the images of which noise and brightness are measured.
     memory : float, optional
-        GB that each process may take; by default half the machine's memory. Less of it costs time, and no accuracy.
+        GB that each process may take; by default half the machine's memory. Less of it costs time; where the equations of
+        fewer than some thousand particles fit, the population is fitted to these alone.
     resume : bool
         Go on from the run's checkpoint.
     overwrite : bool

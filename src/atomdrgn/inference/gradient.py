@@ -18,9 +18,8 @@ from ..physics.projection import project_beads
 from ..physics.record import Record
 from ..structure.beads import BeadModel
 from ..structure.deformation import SegmentDeformation
+from .images import READ_AT_ONCE
 from .population import Population
-
-READ_AT_ONCE = 128      # images
 
 
 @dataclass(frozen=True)

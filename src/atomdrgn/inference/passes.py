@@ -16,6 +16,7 @@ from .linearisation import Linearised, linearise
 from .model import FitModel
 from .motions import Motions, motions_of
 from .population import (
+    CHUNK,
     ROUNDS,
     Directions,
     Equations,
@@ -23,6 +24,7 @@ from .population import (
     fit_population,
     informative_directions,
     posterior,
+    precision_along,
 )
 from .state import FitState
 
@@ -115,7 +117,7 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     found = Found(torch.zeros(n, model.deformation.n_latent), torch.zeros(n, len(motions.variance)), torch.zeros(n), contrast,
                   contrast_sd, torch.zeros(n_seen, n_seen))
     settle = _Settled.given(population, directions, motions)
-    batches = torch.arange(len(kept)).split(PARTICLES_MEASURED)
+    batches = torch.arange(len(kept)).split(CHUNK)
     for some, settled in zip(batches, in_order(lambda some: settle(equations.cross[some], equations.target[some]), batches),
                              strict=True):
         found.note(model, kept[some], settled)
@@ -207,8 +209,10 @@ class _Settled:
     @classmethod
     def given(cls, population: Population, directions: Directions, motions: Motions):
         """What makes it of the equations of particles."""
+        precision = precision_along(directions, population)      # once: blocks are small
+
         def settle(cross, target):
-            each = posterior(cross, target, population, directions)
+            each = posterior(cross, target, population.mean, precision, seen=directions.seen)
             freedom = torch.einsum("pde,ped->p", cross @ directions.seen, each.covariance) + directions.left_out
             return cls(each.mean, motions.sd(each, directions), freedom, each.covariance.sum(0))
 

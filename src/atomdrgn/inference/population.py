@@ -138,10 +138,9 @@ class Posterior(Record):
 
 @dataclass(frozen=True)
 class _Estimate:
-    """What a round of the fit knows: the population along the directions seen, and how likely it makes the images."""
+    """What a round of the fit finds at a covariance: the likeliest mean, and how likely the two make the images."""
 
     mean: Tensor            # (latent,)
-    covariance: Tensor      # (direction, direction), in the coordinates of the directions; 1 where the fit began
     evidence: float         # a particle
 
 
@@ -234,7 +233,7 @@ class _Problem:
         log_volume = log_volume + 0.5 * self.count * torch.logdet(covariance)
         value = mean @ (self.target - 0.5 * self.whole @ mean - 0.5 * self.mean_precision @ mean)
         belief = -0.5 * self.weight * (torch.logdet(covariance) + (torch.linalg.solve(covariance, self.prior)).trace())
-        return _Estimate(mean, covariance, float(value + explained - log_volume + belief) / self.count), second
+        return _Estimate(mean, float(value + explained - log_volume + belief) / self.count), second
 
     def _second_moments(self, each, mean):
         def of_chunk(item):
@@ -281,20 +280,29 @@ def _exponential(logarithm):
     return (vector * value.clamp(-18, 18).exp()) @ vector.T
 
 
+def precision_along(directions: Directions, population: Population) -> Float[Tensor, "direction direction"]:
+    """Inverse of a population's covariance along the directions that it was fitted along, in their coordinates."""
+    back = torch.linalg.pinv(directions.seen.double())
+    root = back @ population.root[:, :directions.seen.shape[1]].double()
+    return torch.linalg.inv(root @ root.T).float()
+
+
 def posterior(cross: Float[Tensor, "particle direction latent"], target: Float[Tensor, "particle latent"],
-              population: Population, directions: Directions) -> Posterior:
+              mean: Float[Tensor, "latent"], precision: Float[Tensor, "direction direction"], *,
+              seen: Float[Tensor, "latent direction"]) -> Posterior:
     """Each particle's mean and covariance given its images and the population.
 
     Parameters
     ----------
     cross, target
         As in :class:`Equations`.
-    population : Population
-        Fitted along the directions.
-    directions : Directions
+    mean : (latent,)
+        Of the population, A.
+    precision : (direction, direction)
+        Of the population (see :func:`precision_along`).
+    seen : (latent, direction)
+        The directions.
     """
-    back = torch.linalg.pinv(directions.seen.double())
-    root = back @ population.root[:, :directions.seen.shape[1]].double()
-    covariance, _ = _posterior_covariance(cross @ directions.seen, torch.linalg.inv(root @ root.T).float())
-    right = target @ directions.seen - cross @ population.mean
-    return Posterior(population.mean + (covariance @ right[..., None])[..., 0] @ directions.seen.T, covariance)
+    covariance, _ = _posterior_covariance(cross @ seen, precision)
+    right = target @ seen - cross @ mean
+    return Posterior(mean + (covariance @ right[..., None])[..., 0] @ seen.T, covariance)

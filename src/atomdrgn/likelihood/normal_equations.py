@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..physics.bead_transform import bead_transform, looped, wave_products
+from ..physics.bead_transform import bead_transform, wave_products
 from ..physics.disc import FourierDisc
+from ..physics.loops import looped
 from ..physics.pose import Pose
 from ..physics.record import Record
 from ..structure.beads import BeadModel

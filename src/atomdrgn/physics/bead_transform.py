@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .disc import FourierDisc
 from .grid import ImageGrid
+from .loops import looped
 
 BEADS_AT_ONCE = 1024      # of a part: their waves stay in the processor's cache
 
@@ -57,12 +58,6 @@ def bead_transform(position: Float[Tensor, "*batch bead xy"], sigma: Float[Tenso
     for number, product in enumerate(products):
         combine(product.numpy(), disc.rows, out.numpy(), number)
     return out.unflatten(0, batch)
-
-
-def looped(*values: Tensor) -> bool:
-    """Whether compiled loops can take the place of tensor operations: single precision on a processor, no gradient wanted."""
-    wanted = torch.is_grad_enabled() and any(value.requires_grad for value in values)
-    return not wanted and all(value.device.type == "cpu" and value.dtype == torch.float32 for value in values)
 
 
 def wave_products(plane: Float[Tensor, "batch 2 bead"], sigma: Float[Tensor, "bead"], disc: FourierDisc, *,

@@ -175,6 +175,18 @@ def _placed(position, sigma, canvas):
 
 
 @njit(**LOOP)
+def _profile(centre, width, radius, start, end, room):
+    """The first sample that a bead reaches along an axis, its Gaussian there and on, in `room`, and how many samples it reaches.
+
+    The Gaussian (peak 1) is as long as whole vectors are.
+    """
+    first, last = _window(centre, radius * width, start, end)
+    profile = room[: (last - first + LANES - 1) // LANES * LANES]
+    _gaussian(first - centre, 1 / (math.sqrt(2) * width), profile)
+    return first, profile, last - first
+
+
+@njit(**LOOP)
 def _draw(place, amplitude, radius, top, left, drawing):
     """Add beads to a drawing (rows x, columns y) whose first sample is (top, left)."""
     real = drawing.dtype.type
@@ -184,16 +196,11 @@ def _draw(place, amplitude, radius, top, left, drawing):
         x, y, width = place[n]
         if width == 0:
             continue
-        first_row, last_row = _window(x, radius * width, top, bottom)
-        first, last = _window(y, radius * width, left, right)
-        columns = (last - first + LANES - 1) // LANES * LANES
-        scale = 1 / (math.sqrt(2) * width)
-        rows, profile = across[: (last_row - first_row + LANES - 1) // LANES * LANES], along[:columns]
-        _gaussian(first_row - x, scale, rows)
-        _gaussian(first - y, scale, profile)
-        peak = real(amplitude[n] * scale * scale / math.pi)
+        first_row, rows, count = _profile(x, width, radius, top, bottom, across)
+        first, profile, _ = _profile(y, width, radius, left, right, along)
+        peak = real(amplitude[n] / (2 * math.pi * width**2))
         start = (first_row - top) * drawing.shape[1] + first - left
-        _add_product(drawing, start, rows, last_row - first_row, peak, profile, columns)
+        _add_product(drawing, start, rows, count, peak, profile, len(profile))
 
 
 @njit(**LOOP)
@@ -206,16 +213,10 @@ def _moments(place, radius, top, left, drawing, moments):
         x, y, width = place[n]
         if width == 0:
             continue
-        first_row, last_row = _window(x, radius * width, top, bottom)
-        first, last = _window(y, radius * width, left, right)
-        columns = (last - first + LANES - 1) // LANES * LANES
-        scale = 1 / (math.sqrt(2) * width)
-        rows, profile = across[: (last_row - first_row + LANES - 1) // LANES * LANES], along[:columns]
-        _gaussian(first_row - x, scale, rows)
-        _gaussian(first - y, scale, profile)
+        first_row, rows, count = _profile(x, width, radius, top, bottom, across)
+        first, profile, _ = _profile(y, width, radius, left, right, along)
         start = (first_row - top) * drawing.shape[1] + first - left
-        moments[n] = _sum_products(drawing, start, rows, last_row - first_row, real(first_row - x), profile, columns,
-                                   real(first - y))
+        moments[n] = _sum_products(drawing, start, rows, count, real(first_row - x), profile, len(profile), real(first - y))
 
 
 @njit(**LOOP)

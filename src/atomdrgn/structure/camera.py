@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..physics.bead_transform import looped
+from ..physics.loops import looped
 from ..physics.pose import Pose
 from ..physics.rotations import matrix_from_quaternion
 from .deformation import SegmentDeformation
