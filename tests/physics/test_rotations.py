@@ -9,6 +9,7 @@ from atomdrgn.physics.rotations import (
     cross_matrix,
     euler_from_matrix,
     left_jacobian,
+    left_jacobian_slope,
     matrix_from_euler,
     matrix_from_quaternion,
     matrix_from_vector,
@@ -98,6 +99,20 @@ def test_left_jacobian_is_the_derivative_of_the_rotation(vector):
     turned = (left_jacobian(vector) @ step)
     expected = cross_matrix(turned) @ matrix_from_vector(vector)
     assert_close((forward - backward) / 2, expected, atol=1e-13, rtol=1e-6)
+
+
+def test_the_slope_of_the_left_jacobian_is_its_derivative(vector):
+    along = torch.tensor([0.7, 0.2, -0.4], dtype=torch.float64).expand_as(vector)
+    for axis in torch.eye(3, dtype=torch.float64):
+        forward, backward = (left_jacobian(vector + sign * 1e-5 * axis) for sign in (1, -1))
+        expected = ((forward - backward) / 2e-5 @ along[..., None])[..., 0]
+        assert_close((left_jacobian_slope(vector, along) @ axis), expected, atol=1e-8, rtol=1e-7)
+
+
+@pytest.mark.parametrize("angle", [1e-4, 0.05, 0.7, 0.72, 2.0])
+def test_the_slope_of_the_left_jacobian_keeps_its_digits_in_single_precision(angle):
+    vector, along = angle * torch.tensor([0.6, 0.0, 0.8]), torch.tensor([0.5, 0.5, -0.7])
+    assert_close(left_jacobian_slope(vector, along).double(), left_jacobian_slope(vector.double(), along.double()), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("angle", [1e-4, 0.9e-3, 1.1e-3, 5e-3, 0.1])

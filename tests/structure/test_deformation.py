@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.deformation import SegmentDeformation
@@ -36,6 +37,17 @@ def test_one_unit_moves_a_segment_by_about_one_angstrom(structure):
         moved = deformation.conformation(0.1 * latent).position - beads.position
         mine = deformation.weight[:, int(latent.argmax()) // 6] > 0.5
         assert 0.02 < moved[mine].square().sum(-1).mean().sqrt() < 0.15
+
+
+def test_a_turn_about_a_hinge_is_a_straight_line_of_latents(structure):
+    """Whatever the angle, and however far the segments are from the axis."""
+    beads, deformation = deformed(structure, 3)
+    axis, hinge = torch.tensor([0.0, 0.6, 0.8]), torch.tensor([20.0, -15.0, 30.0])
+    speed = torch.linalg.cross(axis.expand_as(deformation.centroid), deformation.centroid - hinge)
+    twist = torch.cat([speed, axis * deformation.radius[:, None]], -1).flatten()
+    for angle in (-1.5, 0.3, 2.5):
+        turned = (beads.position - hinge) @ matrix_from_vector(angle * axis).T + hinge
+        torch.testing.assert_close(deformation.conformation(angle * twist).position, turned, rtol=0, atol=1e-4)
 
 
 def test_what_is_fixed_does_not_move(structure):

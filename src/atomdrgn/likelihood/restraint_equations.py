@@ -27,10 +27,10 @@ def restraint_equations(restraints: Restraints, deformation: SegmentDeformation,
         A.
     """
     strained = restraints.strained(deformation.conformation(latent).position)
-    rotation, turn = deformation.rotation(latent), deformation.jacobian(latent)[..., 3:, 3:]
+    rotation, jacobian = deformation.rotation(latent), deformation.jacobian(latent)
     n = deformation.n_latent
     equations = NormalEquations(latent.new_zeros(len(latent), n, n), torch.zeros_like(latent), latent.new_zeros(len(latent)))
-    fixed = (deformation.position, deformation.centroid, rotation, turn)
+    fixed = (deformation.position, deformation.centroid, rotation, jacobian)
     shares = deformation.shares
     add_equations(*strained, shares.first, shares.segment, shares.share, shares.slot, *(each.numpy() for each in fixed),
                   equations.matrix.numpy(), equations.gradient.numpy(), equations.chi2.numpy())

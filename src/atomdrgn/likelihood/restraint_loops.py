@@ -87,7 +87,7 @@ def strain(conformation, pair, residual, direction, weight, energy, gradient):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def add_equations(conformation, pair, residual, direction, weight, first, segment, share, slot, base, centroid, rotation, turn,
+def add_equations(conformation, pair, residual, direction, weight, first, segment, share, slot, base, centroid, rotation, jacobian,
                   matrix, gradient, chi2):
     """Adds the pairs' normal equations: each changes with the few segments only that its two beads belong to.
 
@@ -105,8 +105,8 @@ def add_equations(conformation, pair, residual, direction, weight, first, segmen
         Of the base model, A.
     rotation : (batch, segment, 3, 3)
         Of each segment.
-    turn : (batch, free, 3, 3)
-        Small turn (rad) of a free segment with the last three of its six numbers.
+    jacobian : (batch, free, 6, 6)
+        Shift and small turn (rad) of a free segment with its six numbers.
     matrix, gradient, chi2 : (batch, 6 free, 6 free), (batch, 6 free), (batch,)
         What is added to.
     """
@@ -131,7 +131,7 @@ def add_equations(conformation, pair, residual, direction, weight, first, segmen
                     row[u], place[u] = 0, 6 * slot[s]
                     entries += 1
                 signed = share[entry] if end == 0 else -share[entry]
-                _add_to_row(row[u], signed, direction[k], base[i], centroid[s], rotation[b, s], turn[b, slot[s]])
+                _add_to_row(row[u], signed, direction[k], base[i], centroid[s], rotation[b, s], jacobian[b, slot[s]])
         scale = matrix.dtype.type(weight[k])
         for u in range(entries):
             for n in range(6):
@@ -143,7 +143,7 @@ def add_equations(conformation, pair, residual, direction, weight, first, segmen
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _add_to_row(row, share, direction, bead, centroid, rotation, turn):
+def _add_to_row(row, share, direction, bead, centroid, rotation, jacobian):
     """How a segment's six numbers move a bead along a direction: its share, and its moment about the centroid."""
     x, y, z = bead[0] - centroid[0], bead[1] - centroid[1], bead[2] - centroid[2]
     arm_x = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z
@@ -152,6 +152,6 @@ def _add_to_row(row, share, direction, bead, centroid, rotation, turn):
     moment_x = share * (arm_y * direction[2] - arm_z * direction[1])
     moment_y = share * (arm_z * direction[0] - arm_x * direction[2])
     moment_z = share * (arm_x * direction[1] - arm_y * direction[0])
-    for n in range(3):
-        row[n] += share * direction[n]
-        row[3 + n] += moment_x * turn[0, n] + moment_y * turn[1, n] + moment_z * turn[2, n]
+    for n in range(6):
+        row[n] += (share * (direction[0] * jacobian[0, n] + direction[1] * jacobian[1, n] + direction[2] * jacobian[2, n])
+                   + moment_x * jacobian[3, n] + moment_y * jacobian[4, n] + moment_z * jacobian[5, n])

@@ -96,3 +96,30 @@ def left_jacobian(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 
     second = torch.where(small, 1 / 6 - angle2 / 120, (angle - angle.sin()) / (safe * angle))
     cross = cross_matrix(vector)
     return torch.eye(3, dtype=vector.dtype, device=vector.device) + first * cross + second * (cross @ cross)
+
+
+def left_jacobian_slope(vector: Float[Tensor, "*batch 3"], along: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """How ``left_jacobian(vector) @ along`` changes with the rotation vector: a matrix that a change of it is multiplied by.
+
+    References
+    ----------
+    The derivative of equation 145 of Sola et al. (2018); Barfoot & Furgale, IEEE Trans. Robot. 30:679 (2014), use it in another form.
+    """
+    angle2 = (vector**2).sum(-1)[..., None, None]
+    small = angle2 < 0.5
+    safe = torch.where(small, torch.ones_like(angle2), angle2)
+    angle = safe.sqrt()
+    sine, versine = angle.sin(), 2 * (0.5 * angle).sin() ** 2
+    square, cube = angle2**2, angle2**3      # series: the closed forms lose their digits near zero
+    first = torch.where(small, 0.5 - angle2 / 24 + square / 720 - cube / 40320, versine / safe)
+    second = torch.where(small, 1 / 6 - angle2 / 120 + square / 5040 - cube / 362880, (angle - sine) / (safe * angle))
+    # their slopes, divided by the angle
+    first_slope = torch.where(small, -1 / 12 + angle2 / 180 - square / 6720 + cube / 453600,
+                              (angle * sine - 2 * versine) / safe**2)
+    second_slope = torch.where(small, -1 / 60 + angle2 / 1260 - square / 60480 + cube / 4989600,
+                               (angle * versine - 3 * (angle - sine)) / (safe**2 * angle))
+    once = torch.linalg.cross(vector, along)
+    twice = torch.linalg.cross(vector, once)
+    turned = first_slope * once[..., None] + second_slope * twice[..., None]
+    return (turned * vector[..., None, :] - first * cross_matrix(along)
+            - second * (cross_matrix(once) + cross_matrix(vector) @ cross_matrix(along)))

@@ -10,7 +10,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..physics.record import Record
-from ..physics.rotations import cross_matrix, left_jacobian, matrix_from_quaternion, quaternion_from_vector
+from ..physics.rotations import (
+    cross_matrix,
+    left_jacobian,
+    left_jacobian_slope,
+    matrix_from_quaternion,
+    quaternion_from_vector,
+)
 from .beads import BeadModel
 from .motion import RigidMotion, weighted_arms
 from .segmentation import Segmentation
@@ -83,9 +89,15 @@ class Shares(NamedTuple):
 class SegmentDeformation:
     """Segments that move as rigid bodies, blended at their borders.
 
-    The latent of a particle holds six numbers for each segment: a shift, and a rotation vector about the segment's centroid
-    times the segment's radius of gyration, so that all are in A and one unit moves the segment by about 1 A.
+    The latent of a particle holds six numbers for each segment, a twist: the speed of its centroid and of its rotation (times the
+    segment's radius of gyration, so that all are in A and one unit moves the segment by about 1 A) on a screw that it follows
+    for one unit of time. What turns about a hinge, by whatever angle, is a straight line of latents, however far the segment is
+    from the hinge; with shift and rotation vector it would be a bent one.
     A latent of zeros is the base model. Fixed segments have none.
+
+    References
+    ----------
+    Sola et al., A micro Lie theory for state estimation in robotics (2018), equation 172: the exponential map of SE(3).
 
     Parameters
     ----------
@@ -128,16 +140,16 @@ class SegmentDeformation:
         slot[self.free.cpu().numpy()] = np.arange(len(self.free))
         return Shares(first, segment, weight[bead, segment], slot)
 
-    def _vectors(self, latent):
-        """Shift (A) and rotation vector (rad) of every segment."""
+    def _twist(self, latent):
+        """Of every segment: speed of the centroid (A) and rotation vector (rad)."""
         full = latent.new_zeros(*latent.shape[:-1], self.n_segments, 6)
         full[..., self.free, :] = latent.unflatten(-1, (len(self.free), 6))
         return full[..., :3], full[..., 3:] / self.radius[:, None]
 
     def motion(self, latent: Float[Tensor, "*batch latent"]) -> RigidMotion:
         """The rigid motion of each segment."""
-        shift, vector = self._vectors(latent)
-        return RigidMotion(quaternion_from_vector(vector), shift)
+        speed, vector = self._twist(latent)
+        return RigidMotion(quaternion_from_vector(vector), (left_jacobian(vector) @ speed[..., None])[..., 0])
 
     def conformation(self, latent: Float[Tensor, "*batch latent"]) -> Conformation:
         """What a latent decodes to."""
@@ -150,11 +162,11 @@ class SegmentDeformation:
 
     def jacobian(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch free 6 6"]:
         """How a change of the latent moves each free segment: rows are its shift and its small turn (rad)."""
-        _, vector = self._vectors(latent)
-        vector, radius = vector[..., self.free, :], self.radius[self.free]
+        speed, vector = (each[..., self.free, :] for each in self._twist(latent))
+        radius, turn = self.radius[self.free][:, None, None], left_jacobian(vector)
         out = latent.new_zeros(*vector.shape[:-1], 6, 6)
-        out[..., :3, :3] = torch.eye(3, dtype=latent.dtype, device=latent.device)
-        out[..., 3:, 3:] = left_jacobian(vector) / radius[:, None, None]
+        out[..., :3, :3], out[..., 3:, 3:] = turn, turn / radius
+        out[..., :3, 3:] = left_jacobian_slope(vector, speed) / radius
         return out
 
     def pair_rows(self, latent: Float[Tensor, "batch latent"], i: Int[Tensor, "pair"], j: Int[Tensor, "pair"], *,
