@@ -87,8 +87,8 @@ def strain(conformation, pair, residual, direction, weight, energy, gradient):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def add_equations(conformation, pair, residual, direction, weight, first, segment, share, slot, base, centroid, rotation, jacobian,
-                  matrix, gradient, chi2):
+def add_equations(conformation, pair, residual, direction, weight, first, segment, share, slot, base, centroid, rotation,
+                  jacobian, matrix, gradient, chi2):
     """Adds the pairs' normal equations: each changes with the few segments only that its two beads belong to.
 
     Parameters

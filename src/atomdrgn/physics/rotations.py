@@ -103,7 +103,7 @@ def left_jacobian_slope(vector: Float[Tensor, "*batch 3"], along: Float[Tensor, 
 
     References
     ----------
-    The derivative of equation 145 of Sola et al. (2018); Barfoot & Furgale, IEEE Trans. Robot. 30:679 (2014), use it in another form.
+    The derivative of equation 145 of Sola et al. (2018), in another form in Barfoot & Furgale, IEEE Trans. Robot. 30:679 (2014).
     """
     angle2 = (vector**2).sum(-1)[..., None, None]
     small = angle2 < 0.5
