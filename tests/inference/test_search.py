@@ -4,23 +4,8 @@ import torch
 
 from atomdrgn.inference.calibration import calibrate
 from atomdrgn.inference.passes import run_pass
-from atomdrgn.inference.search import _features, fit_surface, look_widely
+from atomdrgn.inference.search import look_widely
 from atomdrgn.reporting import Reporter
-
-
-def test_a_bent_surface_is_found():
-    generator = torch.Generator().manual_seed(0)
-    place = torch.randn(2000, 2, generator=generator)
-    truth = torch.randn(6, 4, generator=generator)
-    latent = _features(place) @ truth + 0.1 * torch.randn(2000, 4, generator=generator)
-    torch.testing.assert_close(fit_surface(place, latent), truth, rtol=0.05, atol=0.05)
-
-
-def test_a_few_particles_make_it_flat():
-    generator = torch.Generator().manual_seed(0)
-    place = torch.randn(8, 1, generator=generator)
-    surface = fit_surface(place, place @ torch.ones(1, 3) + 0.3 * torch.randn(8, 3, generator=generator))
-    assert surface[2].abs().max() < 0.2 < 0.6 < surface[1].min()
 
 
 def test_particles_that_went_astray_are_brought_back(begin):

@@ -173,7 +173,8 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent,
                         processes=processes.here)
     start = starting_population(deformation, bead_model)
-    return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, processes)
+    mine = torch.arange(*processes.share(torch.bincount(number)))
+    return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, mine, processes)
 
 
 def _settings(structure, particles, model, *, choices, more):

@@ -75,6 +75,12 @@ class FourierImages:
             self.kept[start:end], self.scale[start:end] = coefficient, scale
             start = end
 
+    def part(self, index: Int[Tensor, "some"]) -> "FourierImages":
+        """Some of the images; what is kept of them is shared."""
+        part = FourierImages(self.stack[index], self.disc.resolution)
+        part.kept, part.scale, part.place = self.kept, self.scale, self.place[index]
+        return part
+
     def coefficients(self, index: Int[Tensor, "batch"], disc: FourierDisc) -> Float[Tensor, "batch 2 frequency"]:
         """Of some images, on this disc or a coarser one."""
         if len(disc) > self.kept.shape[2]:

@@ -1,5 +1,7 @@
 """How badly conformations explain their images."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,7 +13,7 @@ from .model import FitModel
 from .state import FitState
 
 
-def misfits(model: FitModel, state: FitState, disc: FourierDisc, candidates: list[Float[Tensor, "particle latent"]], *,
+def misfits(model: FitModel, state: FitState, disc: FourierDisc, candidates: Sequence, *,
             advance=lambda images: None) -> tuple[Float[Tensor, "candidate particle"], Float[Tensor, "particle"]]:
     """Weighted squares of what each candidate leaves of each particle's images, every image at its likeliest contrast.
 
@@ -19,8 +21,8 @@ def misfits(model: FitModel, state: FitState, disc: FourierDisc, candidates: lis
     ----------
     model, state, disc
         The fit, its scales and noise, and the frequencies that count.
-    candidates : list of (particle, latent)
-        Conformations to compare.
+    candidates : sequence of (particle, latent)
+        Conformations to compare: tensors, or what decodes particles when it is indexed by them.
     advance : callable
         Is told the number of images that are done.
 

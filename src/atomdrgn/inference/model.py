@@ -62,6 +62,8 @@ class FitModel:
         Where the fit begins.
     memory : Memory
         What may be kept.
+    my_particles : (some,)
+        The particles that are this process's share.
     processes : Processes
         That share the particles.
     """
@@ -74,6 +76,7 @@ class FitModel:
     prior: PopulationPrior
     start: Population
     memory: Memory
+    my_particles: Int[Tensor, "some"]
     processes: Processes = field(default_factory=Processes)
 
     @cached_property
@@ -89,11 +92,6 @@ class FitModel:
     def _by_particle(self):
         """Images in the order of their particles, and where each particle's begin."""
         return torch.argsort(self.particle, stable=True), torch.cat([torch.zeros(1, dtype=torch.long), self.rows.cumsum(0)])
-
-    @cached_property
-    def my_particles(self) -> Int[Tensor, "some"]:
-        """The particles that are this process's share."""
-        return torch.arange(*self.processes.share(self.rows))
 
     @cached_property
     def my_images(self) -> Int[Tensor, "some"]:

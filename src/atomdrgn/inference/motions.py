@@ -15,7 +15,7 @@ SMALLEST_SHARE = 0.01      # of the largest motion's variance: what is smaller i
 
 @dataclass(frozen=True)
 class Motions:
-    """Principal motions, largest first, measured by how far they move the trace.
+    """Principal motions, largest first, measured by how far they move the trace after superposition.
 
     Parameters
     ----------
@@ -49,8 +49,8 @@ class Motions:
 
 
 def motions_of(model: FitModel, population: Population) -> Motions:
-    """The principal motions of a population, measured on the trace of the base model."""
-    return principal_motions(population, model.deformation.trace_metric(model.beads.trace_index, population.mean))
+    """The principal motions of a population, measured on the superposed trace."""
+    return principal_motions(population, model.deformation.shape_metric(model.beads.trace_index, population.mean))
 
 
 def principal_motions(population: Population, metric: Float[Tensor, "latent latent"]) -> Motions:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..physics.disc import FourierDisc
 from ..reporting import Reporter
+from ..structure.surface import fit_surface
 from .misfit import misfits
 from .model import FitModel
 from .motions import motions_of
@@ -22,7 +23,6 @@ STEP = 1 / 8                 # of the resolution
 FEWEST_POINTS, MOST_POINTS = 5, 15
 REACH_OF_TWO, POINTS_OF_TWO = 1.8, 7
 FINEST = 30.0                # A: places that far apart need no finer images to be told apart
-FEW = 30.0                   # particles that say as little of a bend as none
 CLEARLY = 2.0                # log-likelihood by which another place has to be better
 
 
@@ -48,7 +48,7 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
     if not wide:
         return state, 0
     sd, place = sd[:wide], motions.place(state.latent)[:, :wide].contiguous()
-    surface = fit_surface(place, state.latent - state.population.mean)
+    surface = fit_surface(place, state.latent, sd)
     astray = torch.zeros(model.n_particles, dtype=torch.bool)
     looks = [_along(axis, sd, step) for axis in range(wide)]
     if together and wide > 1:
@@ -56,8 +56,7 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
     for number, offers in enumerate(looks):
         tried = [place, *offers(place)]
         reporter.start(f"looking widely, {number + 1} of {len(looks)}", len(model.my_images))
-        candidates = [state.population.mean + _features(each) @ surface for each in tried]
-        left, _ = misfits(model, state, disc, candidates, advance=reporter.advance)
+        left, _ = misfits(model, state, disc, [surface.at(each) for each in tried], advance=reporter.advance)
         reporter.finish()
         score = -0.5 * left - torch.stack([0.5 * (each / sd).square().sum(1) for each in tried])
         best, which = score.max(0)
@@ -65,8 +64,7 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
         better = (best > score[0] + CLEARLY) & ((new - place).abs().amax(1) > step)
         place = torch.where(better[:, None], new, place)
         astray |= better
-    moved = state.population.mean + _features(place) @ surface
-    return replace(state, latent=torch.where(astray[:, None], moved, state.latent)), int(astray.sum())
+    return replace(state, latent=torch.where(astray[:, None], surface(place), state.latent)), int(astray.sum())
 
 
 def _along(axis, sd, step):
@@ -81,25 +79,6 @@ def _over_two(sd):
     grid = torch.linspace(-REACH_OF_TWO, REACH_OF_TWO, POINTS_OF_TWO)
     pairs = torch.cartesian_prod(grid * sd[0], grid * sd[1])
     return lambda place: [_with_columns(place, (0, 1), pair) for pair in pairs]
-
-
-def fit_surface(place: Float[Tensor, "particle k"], latent: Float[Tensor, "particle latent"]) -> Float[Tensor, "feature latent"]:
-    """Coefficients of the quadratic surface that latents form over their places along the leading motions, by least squares.
-
-    A penalty that a few dozen particles overcome keeps the bends of sparse sets at zero.
-    """
-    features = _features(place).double()
-    power = features.square().mean(0)
-    penalty = torch.where(torch.arange(features.shape[1]) > place.shape[1], FEW, 1e-6) * power
-    right = features.T @ latent.double()
-    return torch.linalg.solve(features.T @ features + penalty.diag(), right).float()
-
-
-def _features(place):
-    """1, each place, each product of two."""
-    k = place.shape[1]
-    i, j = torch.triu_indices(k, k)
-    return torch.cat([torch.ones_like(place[:, :1]), place, place[:, i] * place[:, j]], 1)
 
 
 def _with_columns(place: Float[Tensor, "particle k"], axes, values) -> Float[Tensor, "particle k"]:

@@ -195,3 +195,21 @@ class SegmentDeformation:
         """Matrix G such that a small step d from a latent moves the trace beads by ``sqrt(d G d)`` A r.m.s."""
         moved = self.bead_jacobian(latent, trace).flatten(0, 1)
         return moved.T @ moved / len(trace)
+
+    def whole_motion(self, latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent whole"]:
+        """Steps from a latent that move the molecule as a whole: three shifts (A) and three turns (rad); none where a part is fixed."""
+        if len(self.free) < self.n_segments:
+            return latent.new_zeros(len(latent), 0)
+        centre = self.centroid + self.motion(latent).translation
+        eye = torch.eye(3, dtype=latent.dtype, device=latent.device).expand(len(centre), 3, 3)
+        twist = torch.cat([torch.cat([eye, -cross_matrix(centre)], -1), torch.cat([torch.zeros_like(eye), eye], -1)], -2)
+        return torch.linalg.solve(self.jacobian(latent), twist).flatten(0, 1)
+
+    def shape_metric(self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent latent"]:
+        """As :meth:`trace_metric`, after superposition: a step that moves the molecule as a whole has no length.
+
+        Errors of the poses are such steps, and no motions of the molecule.
+        """
+        metric, whole = self.trace_metric(trace, latent).double(), self.whole_motion(latent).double()
+        seen = metric @ whole
+        return (metric - seen @ torch.linalg.solve(whole.T @ seen, seen.T)).to(latent.dtype)

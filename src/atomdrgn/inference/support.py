@@ -1,0 +1,95 @@
+"""How many motions images support that had no part in finding them."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..physics.disc import FourierDisc
+from ..reporting import Reporter
+from .halves import HalfSet
+from .linearisation import linearise
+from .model import FitModel
+from .motions import motions_of
+from .population import Population
+from .state import FitState
+
+SIGNIFICANT = 3.0      # standard errors by which a motion must make unseen images likelier
+
+
+@dataclass(frozen=True)
+class Support:
+    """How much likelier each motion of one half-set makes the images of the other.
+
+    Parameters
+    ----------
+    gain : (k,)
+        Mean gain of the log-likelihood a particle of motion k, over motions 1 to k - 1.
+    error : (k,)
+        Its standard error.
+    """
+
+    gain: Float[Tensor, "k"]
+    error: Float[Tensor, "k"]
+
+
+def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: FourierDisc, reporter: Reporter) -> Support:
+    """What motions of another fit are worth to particles that had no part in it.
+
+    Each particle's likelihood is marginalised over a population that has the molecule's motion as a whole and the first k
+    motions of the other half-set's; k = 0 is that nothing moves.
+    """
+    model = half.model
+    motions, whole = motions_of(model, other.population), whole_root(model, other.population)
+    root = torch.cat([whole, _without_whole(model, other.population, motions.direction) * motions.variance.sqrt()], 1)
+    n_whole, mean = whole.shape[1], other.population.mean
+    reporter.start("support of the motions", len(model.my_images))
+
+    def reduced(found):
+        reporter.advance(len(found.block.image))
+        right = (found.target - (found.matrix @ mean)) @ root
+        return found.block.particle, root.T @ found.matrix @ root, right
+
+    evidence = torch.zeros(model.n_particles, root.shape[1] + 1)
+    for particle, matrix, right in linearise(model, state, disc, model.my_particles, then=reduced):
+        for k in range(root.shape[1] + 1):
+            evidence[particle, k] = _log_evidence(matrix[:, :k, :k], right[:, :k])
+    reporter.finish()
+    evidence = model.processes.total(evidence)[:, n_whole:]
+    gain = evidence.diff(dim=1)
+    return Support(gain.mean(0), gain.std(0) / len(gain) ** 0.5)
+
+
+def _log_evidence(matrix, right):
+    """Of particles with these normal equations in whitened coordinates, over that at the population's mean."""
+    factor = torch.linalg.cholesky(matrix + torch.eye(matrix.shape[-1]))
+    inside = torch.linalg.solve_triangular(factor, right[..., None], upper=False)[..., 0]
+    return 0.5 * inside.square().sum(-1) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def whole_root(model: FitModel, population: Population) -> Float[Tensor, "latent whole"]:
+    """Root of how a population moves the molecule as a whole: what errors of the poses do, and motions by their frame."""
+    whole, read = _whole_and_read(model, population.mean)
+    moved = read @ population.root.double()
+    return (whole @ torch.linalg.cholesky(moved @ moved.T)).float()
+
+
+def _without_whole(model, population, direction):
+    """Steps without what of them moves the molecule as a whole."""
+    whole, read = _whole_and_read(model, population.mean)
+    return (direction.double() - whole @ (read @ direction.double())).float()
+
+
+def _whole_and_read(model, latent):
+    """Steps that move the molecule as a whole, and what reads off how much of them is in another step."""
+    metric = model.deformation.trace_metric(model.beads.trace_index, latent).double()
+    whole = model.deformation.whole_motion(latent).double()
+    seen = metric @ whole
+    return whole, torch.linalg.solve(whole.T @ seen, seen.T)
+
+
+def count_supported(supports: list[Support]) -> int:
+    """Motions, from the first, that make the images of both half-sets likelier."""
+    good = torch.stack([support.gain > SIGNIFICANT * support.error for support in supports])
+    return int(good.all(0).long().cumprod(0).sum())

@@ -1,0 +1,76 @@
+"""The curved surface that conformations form over their places along a few motions."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..physics.record import Record
+
+FEW = 30.0      # particles that say as little of a bend as none
+
+
+@dataclass(frozen=True)
+class Surface(Record):
+    """Latents as quadratic functions of places: the decoder of a fit's motions.
+
+    In twists what turns about a hinge is linear; the squares are for paths that bend and for motions that change each other.
+
+    Parameters
+    ----------
+    scale : (k,)
+        Of the places along each motion, A r.m.s.: features are of the places over it.
+    coefficient : (feature, latent)
+        Of 1, each place, and each product of two.
+    """
+
+    scale: Float[Tensor, "k"]
+    coefficient: Float[Tensor, "feature latent"]
+
+    def features(self, place: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch feature"]:
+        """1, each place, each product of two."""
+        place = place / self.scale
+        i, j = torch.triu_indices(len(self.scale), len(self.scale))
+        return torch.cat([torch.ones_like(place[..., :1]), place, place[..., i] * place[..., j]], -1)
+
+    def __call__(self, place: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch latent"]:
+        """The conformations' latents at some places."""
+        return self.features(place) @ self.coefficient
+
+    def at(self, place: Float[Tensor, "particle k"]) -> "Candidates":
+        """The conformations at a place of each particle, decoded when they are looked up."""
+        return Candidates(self, place)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """One conformation for each particle: index it by particles for their latents."""
+
+    surface: Surface
+    place: Tensor
+
+    def __getitem__(self, particle) -> Tensor:
+        return self.surface(self.place[particle])
+
+
+def straight_surface(mean: Float[Tensor, "latent"], direction: Float[Tensor, "latent k"],
+                     scale: Float[Tensor, "k"]) -> Surface:
+    """A plane through the mean: what a Gaussian population says."""
+    k = len(scale)
+    bends = mean.new_zeros(k * (k + 1) // 2, len(mean))
+    return Surface(scale, torch.cat([mean[None], (direction * scale).T, bends]))
+
+
+def fit_surface(place: Float[Tensor, "particle k"], latent: Float[Tensor, "particle latent"],
+                scale: Float[Tensor, "k"]) -> Surface:
+    """The surface that latents form over their places, by least squares.
+
+    A penalty that a few dozen particles overcome keeps the bends of sparse sets at zero.
+    """
+    bare = Surface(scale, latent.new_zeros(0, latent.shape[1]))
+    features = bare.features(place).double()
+    power = features.square().mean(0)
+    penalty = torch.where(torch.arange(features.shape[1]) > place.shape[1], FEW, 1e-6) * power
+    right = features.T @ latent.double()
+    return Surface(scale, torch.linalg.solve(features.T @ features + penalty.diag(), right).float())
