@@ -1,5 +1,7 @@
 """The amortised fit: what it starts from, what it learns, and that a run is whole, repeatable and resumable."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -166,6 +168,17 @@ def test_a_damaged_checkpoint_is_refused(run, hinged, tmp_path):
     (folder / CHECKPOINT).write_bytes(b"not a checkpoint")
     with pytest.raises(FileFormatError, match="--overwrite"):
         fit_vae(structure, particles, folder, **SETTINGS, resume=True)
+
+
+def test_particles_are_in_order_and_have_one_image_each(hinged, tmp_path):
+    _, particles, _ = hinged
+    beads, disc = coarse_grain(hinged[0]), make_disc(particles.grid, 20.0)
+    data = read_data(particles[torch.tensor([8, 2, 5])], beads, disc, loss="correlation")
+    assert data.stack.particle.tolist() == [2, 5, 8]
+    torch.testing.assert_close(data.images.rotation, particles.pose.rotation[[2, 5, 8]])
+    tilts = replace(particles, particle=particles.particle // 2)
+    with pytest.raises(InputError, match="up to 2: fit tilt series with --inference closed-form"):
+        fit_vae(hinged[0], tilts, tmp_path / "run", **SETTINGS)
 
 
 @pytest.mark.parametrize("wrong, says", [

@@ -78,6 +78,7 @@ class VaeData:
 
 def read_data(particles: ParticleStack, beads: BeadModel, disc: FourierDisc, *, loss: str) -> VaeData:
     """Images for the encoder and for the loss, and the scales that they share with the base model."""
+    particles = particles[torch.argsort(particles.particle)]      # an image is a particle here, and particles are in order
     everything = torch.arange(len(particles))
     group = noise_groups(particles.optics_group, particles.tilt)
     flat = Noise(torch.ones(int(group.max()) + 1, int(disc.shell.max()) + 1), group, particles.premultiplied)
