@@ -1,5 +1,6 @@
 """The amortised fit: what it starts from, what it learns, and that a run is whole, repeatable and resumable."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -144,6 +145,8 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(run, hinged, tmp_path,
         with pytest.raises(KeyboardInterrupt):
             fit_vae(structure, particles, tmp_path / "run", **SETTINGS)
     assert len(read_history(tmp_path / "run" / HISTORY, 9)) == 2
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    assert fit_vae(structure, particles, tmp_path / "copy", **SETTINGS, resume=True, minutes=0.0).summary["passes"] == 2
     resumed = fit_vae(structure, particles, tmp_path / "run", **SETTINGS, resume=True)
     np.testing.assert_array_equal(resumed.latent, run.latent)
     np.testing.assert_array_equal(resumed.model["weight"], run.model["weight"])
