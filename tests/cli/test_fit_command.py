@@ -134,3 +134,19 @@ def test_inspect_says_what_is_there_and_whether_it_fits(atomdrgn, folder):
     assert ended.code == 0 and "12" in ended.out and "RELION 3.1" in ended.out
     alone = atomdrgn("inspect", "particles.star")
     assert alone.code == 0 and len(alone.out) < len(ended.out)
+
+
+def test_the_autoencoder_writes_a_run_as_well(fit, atomdrgn, folder):
+    ended = fit("--inference", "vae", "--encoder", "amortised", "--loss", "likelihood", "--epochs", 2, "--rate", "1e-3")
+    assert ended.code == 0 and "12 particles" in ended.out
+    assert open_run("particles.fit").settings["fit"]["loss"] == "likelihood"
+    assert atomdrgn("export", "particles.fit", "--out", "ensemble").code == 0
+
+
+@pytest.mark.parametrize("options, says", [
+    (["--epochs", 2, "--loss", "likelihood"], "--loss and --epochs belong"), (["--encoder", "amortised"], "--encoder belongs"),
+    (["--inference", "vae", "--memory", 1], "--memory belongs to the closed form"),
+    (["--inference", "vae", "--encoder", "other"], "amortised")])
+def test_options_of_the_other_inference_are_refused(fit, folder, options, says):
+    ended = fit(*options)
+    assert ended.code == 2 and says in ended.err and not (folder / "particles.fit").exists()

@@ -1,5 +1,6 @@
 """``atomdrgn fit``"""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,27 @@ from .options import (
 )
 from .progress import progress
 
-RUN = "The run"
+RUN, VAE = "The run", "With --inference vae"
+
+
+class Inference(StrEnum):
+    """How a fit is made."""
+
+    closed_form = "closed-form"
+    vae = "vae"
+
+
+class Encoder(StrEnum):
+    """Where an image's latent comes from."""
+
+    amortised = "amortised"
+
+
+class Loss(StrEnum):
+    """What predictions and images are compared by."""
+
+    correlation = "correlation"
+    likelihood = "likelihood"
 
 
 @command
@@ -64,6 +85,24 @@ def fit(
     memory: Annotated[float | None, Option(
         metavar="GB", rich_help_panel=RUN, show_default="half of the machine's",
         help="Memory that each process may take. Less costs time, and next to no accuracy.")] = None,
+    inference: Annotated[Inference, Option(
+        metavar="closed-form|vae", rich_help_panel=RUN,
+        help="Closed-form population fit, or the autoencoder of cryoSPHERE with learned segments, for comparison.",
+    )] = Inference.closed_form,
+    encoder: Annotated[Encoder | None, Option(
+        metavar="amortised", rich_help_panel=VAE, show_default="amortised",
+        help="Where latents come from: amortised, a network that reads the image, is all there is.")] = None,
+    loss: Annotated[Loss | None, Option(
+        metavar="correlation|likelihood", rich_help_panel=VAE, show_default="correlation",
+        help="What images are compared by: correlation as published, or the likelihood under the measured noise.")] = None,
+    epochs: Annotated[int | None, Option(
+        metavar="N", rich_help_panel=VAE, show_default="300", help="How often each image is seen.")] = None,
+    minutes: Annotated[float | None, Option(
+        metavar="MIN", rich_help_panel=VAE, show_default="no limit",
+        help="Training ends after the epoch in which this time is reached.")] = None,
+    rate: Annotated[float | None, Option(
+        metavar="RATE", rich_help_panel=VAE, show_default="3e-5",
+        help="Learning rate of the networks; that of the segments is ten times as large.")] = None,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -83,6 +122,7 @@ def fit(
         atomdrgn fit base.pdb tilts.star --tomograms tomograms.star
         atomdrgn fit base.pdb particles.star --parts A:1-226,B --fixed C
         atomdrgn fit base.pdb particles.star --resume
+        atomdrgn fit base.pdb particles.star --inference vae --epochs 100
 
     Several processes, on one machine or more, share the particles:
 
@@ -90,7 +130,9 @@ def fit(
     """
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite replaces it: give one of them")
-    from ..inference.fit import fit as fit_particles
+    learning = {name: value for name, value in {"loss": loss, "epochs": epochs, "minutes": minutes, "rate": rate}.items()
+                if value is not None}
+    _require_options_of(inference, learning if encoder is None else {"encoder": encoder} | learning, memory=memory)
     from ..parallel import joined_processes
     from ..particles.reading import read_particles
     from .setup import read_model, use_threads
@@ -105,15 +147,35 @@ def fit(
     settings = {"command": command_line(), "reading": {name: str(v) if isinstance(v, Path) else v for name, v in how.items()}}
     out = out or Path(particles.with_suffix(".fit").name)
     with joined_processes() as processes, progress(quiet=quiet or not processes.first) as reporter:
+        choices = {"segments": segments, "beads": beads, "temperature": temperature, "parts": _selections(parts), "fixed": fixed,
+                   "resolution": resolution, "seed": seed, "resume": resume, "overwrite": overwrite, "settings": settings,
+                   "reporter": reporter}
         try:
-            run = fit_particles(structure, stack, out, segments=segments, beads=beads, temperature=temperature,
-                                parts=_selections(parts), fixed=fixed, resolution=resolution, seed=seed, memory=memory,
-                                resume=resume, overwrite=overwrite, settings=settings, reporter=reporter, processes=processes)
+            if inference is Inference.vae:
+                if processes.count > 1:
+                    raise InputError("--inference vae is the work of one process: start it without torchrun")
+                from ..inference.vae import fit_vae
+
+                run = fit_vae(structure, stack, out, **choices, **learning)
+            else:
+                from ..inference.fit import fit as fit_particles
+
+                run = fit_particles(structure, stack, out, **choices, memory=memory, processes=processes)
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
         if not quiet and processes.first:
             print("\n".join(summary_lines(run)))
+
+
+def _require_options_of(inference, learning, *, memory):
+    """Refuse options that the other inference has."""
+    if inference is Inference.vae and memory is not None:
+        raise InputError("--memory belongs to the closed form: --inference vae holds all images in memory; smaller ones (--box) "
+                         "take less")
+    if inference is not Inference.vae and learning:
+        names = " and ".join(f"--{name}" for name in learning) + (" belong" if len(learning) > 1 else " belongs")
+        raise InputError(f"{names} to --inference vae, and this is the closed form: add --inference vae or leave it out")
 
 
 def _selections(parts):

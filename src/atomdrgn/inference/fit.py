@@ -1,11 +1,9 @@
 """The closed-form population fit: from a base structure and particle images to a run."""
 
-import hashlib
 import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -17,7 +15,6 @@ from ..particles.stack import ParticleStack
 from ..reporting import Reporter
 from ..run import (
     CHECKPOINT,
-    FORMAT,
     HISTORY,
     SETTINGS,
     SUMMARY,
@@ -35,6 +32,7 @@ from ..structure.beads import coarse_grain
 from ..structure.deformation import SegmentDeformation
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
+from .folder import CLOSED_FORM, read_history, require_same_settings, run_settings
 from .images import FourierImages
 from .memory import share_memory
 from .model import FitModel
@@ -121,9 +119,10 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     with whole_batches_on_threads():
         model = _assemble(structure, particles, segments=segments, beads=beads, temperature=temperature, parts=parts, fixed=fixed,
                           resolution=resolution, memory=memory, processes=processes)
-        made = _settings(structure, particles, model, more=settings or {}, choices={
-            "segments": segments, "beads": beads, "temperature": temperature, "parts": list(parts) if parts else None,
-            "fixed": fixed, "seed": seed})
+        made = run_settings(structure, particles, more=settings or {}, choices={
+            "inference": CLOSED_FORM, "segments": segments, "beads": beads, "temperature": temperature,
+            "parts": list(parts) if parts else None,
+            "fixed": fixed, "seed": seed, "resolution": round(model.images.disc.resolution, 4)})
         begun = _begin(folder, made, model, structure=structure, resume=resume, overwrite=overwrite, reporter=reporter)
         if begun is not None:
             state, history = begun
@@ -177,62 +176,22 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, mine, processes)
 
 
-def _settings(structure, particles, model, *, choices, more):
-    """run.json: what decides the result, and what tells where it came from."""
-    packages = ("atomdrgn", "torch", "numpy", "scipy", "gemmi", "biotite")
-    return {
-        "format": FORMAT, "version": version("atomdrgn"), "versions": {name: version(name) for name in packages},
-        "fit": choices | {"resolution": round(model.images.disc.resolution, 4), "box_size": particles.grid.box_size,
-                          "pixel_size": round(particles.grid.pixel_size, 6), "images": len(particles),
-                          "particles": model.n_particles},
-        "input": {"structure": structure.name, "structure_sha256": _hash(structure), "particles": str(particles.source),
-                  "particles_sha256": hashlib.sha256(Path(particles.source).read_bytes()).hexdigest()},
-        **more,
-    }
-
-
-def _hash(structure):
-    names = zip(structure.chain, structure.residue, structure.atom_name, strict=True)
-    text = "\n".join(" ".join(map(str, atom)) for atom in names)
-    return hashlib.sha256(text.encode() + structure.position.numpy().round(3).tobytes()).hexdigest()
-
-
 def _begin(folder, settings, model, *, structure, resume, overwrite, reporter):
     """The state to go on from and the history so far; None where nothing is left to do."""
     if resume and folder.is_dir() and any(folder.iterdir()):
         before = read_settings(folder)
-        _require_same(before, settings, folder)
+        require_same_settings(before, settings, folder)
         if (folder / SUMMARY).exists():
             reporter.say(f"{folder} is complete: there is nothing to resume")
             return None
         state = load_state(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else _start(model)
-        return state, _read_history(folder, state.step)
+        return state, read_history(folder / HISTORY, state.step)
     model.processes.wait()      # until each has seen what was there
     if model.processes.first:
         create_run_folder(folder, overwrite=overwrite)
         write_json(folder / SETTINGS, settings)
         write_base(folder, structure)
     return _start(model), []
-
-
-def _require_same(before, now, folder):
-    different = []
-    for part in ("fit", "input"):
-        was = before.get(part, {})
-        # the same file may lie elsewhere now: its hash says whether it is the same
-        different += [f"{name} was {was.get(name)!r} and is {value!r}" for name, value in now[part].items()
-                      if was.get(name) != value and name != "particles"]
-    if different:
-        raise InputError(f"{folder} was begun with other settings: {'; '.join(different)}; resume with the same command, "
-                         "or start again with --overwrite")
-
-
-def _read_history(folder, steps):
-    path = folder / HISTORY
-    if not path.exists():
-        return []
-    header, *rows = [line.split(",") for line in path.read_text().splitlines()]
-    return [{name: float(value) for name, value in zip(header, row, strict=True)} for row in rows[:steps]]
 
 
 def _start(model) -> FitState:

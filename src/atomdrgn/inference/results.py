@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
+from ..particles.stack import ParticleStack
 from ..reporting import Reporter
 from ..run import BASE, LATENTS, MODEL, MOTIONS, PARTICLES, SUMMARY, write_arrays, write_json, write_table
 from ..structure.atoms import Structure
@@ -28,12 +31,43 @@ def write_results(folder: Path, model: FitModel, state: FitState, *, structure: 
                  weight=model.deformation.weight.numpy())
     write_arrays(folder / LATENTS, latent=motions.place(state.latent).numpy(), latent_sd=state.latent_sd.numpy())
     write_arrays(folder / MOTIONS, rotation=motion.rotation.numpy(), translation=motion.translation.numpy())
-    last = torch.full((model.n_particles,), torch.iinfo(torch.int64).max)
-    first = last.scatter_reduce(0, model.particle, model.images.stack.row, "amin")
-    write_table(folder / PARTICLES, {
-        "particle": range(model.n_particles), "first_row": first.tolist(), "rows": model.rows.tolist(),
-        "log_likelihood_gain": np.round(gain.numpy(), 3).tolist(), "outlier_score": np.round(outlier.numpy(), 3).tolist()})
+    write_particles(folder, model.images.stack, model.particle, gain=gain, outlier=outlier)
     write_json(folder / SUMMARY, _summary(model, state, motions, structure=structure, gain=gain))
+
+
+def write_particles(folder: Path, stack: ParticleStack, particle: Int[Tensor, "image"], *, gain: Float[Tensor, "particle"],
+                    outlier: Float[Tensor, "particle"]) -> None:
+    """particles.csv.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    stack : ParticleStack
+        The images.
+    particle : (image,)
+        Whose each image is, from 0.
+    gain, outlier : (particle,)
+        Log-likelihood gained over the base, and :func:`outlier_scores`.
+    """
+    last = torch.full((len(gain),), torch.iinfo(torch.int64).max)
+    first = last.scatter_reduce(0, particle, stack.row, "amin")
+    write_table(folder / PARTICLES, {
+        "particle": range(len(gain)), "first_row": first.tolist(), "rows": torch.bincount(particle).tolist(),
+        "log_likelihood_gain": np.round(gain.numpy(), 3).tolist(), "outlier_score": np.round(outlier.numpy(), 3).tolist()})
+
+
+def outlier_scores(misfit: Float[Tensor, "particle"], count: Float[Tensor, "particle"]) -> Float[Tensor, "particle"]:
+    """How odd what is left of each particle is: its distance from the median in robust standard deviations.
+
+    Parameters
+    ----------
+    misfit, count : (particle,)
+        Weighted squares of what is left, and the numbers that they are of.
+    """
+    excess = (misfit - count) / (2 * count).clamp_min(1).sqrt()
+    spread = 1.4826 * (excess - excess.median()).abs().median()
+    return (excess - excess.median()) / spread.clamp_min(1e-3)
 
 
 def _judge(model, state, disc, reporter):
@@ -41,9 +75,7 @@ def _judge(model, state, disc, reporter):
     reporter.start("judging", len(model.my_images))
     (fitted, base), count = misfits(model, state, disc, [state.latent, torch.zeros_like(state.latent)], advance=reporter.advance)
     reporter.finish()
-    excess = (fitted - count) / (2 * count).clamp_min(1).sqrt()
-    spread = 1.4826 * (excess - excess.median()).abs().median()
-    return 0.5 * (base - fitted), (excess - excess.median()) / spread.clamp_min(1e-3)
+    return 0.5 * (base - fitted), outlier_scores(fitted, count)
 
 
 def _summary(model, state, motions: Motions, *, structure, gain):
@@ -53,7 +85,7 @@ def _summary(model, state, motions: Motions, *, structure, gain):
         "particles": model.n_particles, "images": len(model.images), "segments": model.deformation.n_segments,
         "residues": int(model.beads.trace.sum()), "chains": len(set(model.beads.chain.tolist())), "beads": len(model.beads),
         "resolution": round(model.images.disc.resolution, 3),
-        "motions": _motion_rows(motions, state.latent_sd),
+        "motions": motion_rows(motions.variance, motions.share, state.latent_sd),
         "mean_log_likelihood_gain": round(float(gain.mean()), 3),
         "bead_width": round(model.bead_width(state), 3),
         "contrast_sd": round(state.contrast_sd, 4),
@@ -61,7 +93,8 @@ def _summary(model, state, motions: Motions, *, structure, gain):
     }
 
 
-def _motion_rows(motions, latent_sd):
-    columns = zip(motions.variance.tolist(), motions.share.tolist(), latent_sd.median(0).values.tolist(), strict=True)
+def motion_rows(variance: Float[Tensor, "k"], share: Float[Tensor, "k"], latent_sd: Float[Tensor, "particle k"]) -> list[dict]:
+    """What summary.json says of each motion: variance (A^2), share of all variance, median error (A)."""
+    columns = zip(variance.tolist(), share.tolist(), latent_sd.median(0).values.tolist(), strict=True)
     return [{"number": number + 1, "variance": round(variance, 3), "share": round(share, 4), "median_sd": round(sd, 3)}
             for number, (variance, share, sd) in enumerate(columns)]

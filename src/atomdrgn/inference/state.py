@@ -60,10 +60,15 @@ TENSORS = ("latent", "latent_sd", "freedom", "uncertainty", "spectrum", "contras
 
 
 def save_state(state: FitState, path) -> None:
-    """Write a state whole or not at all: the file before stays until the new one is complete and on the disk."""
+    """Write a state whole or not at all."""
     tensors = {name: getattr(state, name).contiguous() for name in TENSORS}
     tensors |= {f"population.{f.name}": getattr(state.population, f.name).contiguous() for f in fields(state.population)}
     tensors |= {name: torch.tensor(getattr(state, name), dtype=torch.float64) for name in NUMBERS}
+    write_tensors(path, tensors)
+
+
+def write_tensors(path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors whole or not at all: the file before stays until the new one is complete and on the disk."""
     with whole_file(path) as temporary:
         save_file(tensors, temporary)
         temporary.chmod(0o666 & ~_umask())      # the library makes files that none but the owner can read
@@ -86,11 +91,16 @@ def load_state(path) -> FitState:
         The file is none, or is damaged.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            held = {name: file.get_tensor(name) for name in file.keys()}
+        held = read_tensors(path)
         population = Population(*(held[f"population.{f.name}"] for f in fields(Population)))
         numbers = {name: float(held[name]) for name in NUMBERS}
         numbers["step"] = int(numbers["step"])
         return FitState(**{name: held[name] for name in TENSORS}, population=population, **numbers)
     except (SafetensorError, KeyError) as error:
         raise FileFormatError(f"{path}: not a checkpoint of a fit ({error}); start again with --overwrite") from error
+
+
+def read_tensors(path) -> dict[str, Tensor]:
+    """Read what :func:`write_tensors` wrote."""
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}

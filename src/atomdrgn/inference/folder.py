@@ -1,0 +1,68 @@
+"""What run.json says of a fit, and whether a run that was stopped can be gone on with."""
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+
+from ..errors import InputError
+from ..particles.stack import ParticleStack
+from ..run import FORMAT
+from ..structure.atoms import Structure
+
+CLOSED_FORM, VAE = "closed-form", "vae"
+
+
+def run_settings(structure: Structure, particles: ParticleStack, *, choices: dict, more: dict) -> dict:
+    """run.json: what decides the result, and what tells where it came from.
+
+    Parameters
+    ----------
+    structure, particles
+        The input.
+    choices : dict
+        Settings of the fit that decide its result.
+    more : dict
+        What else shall be said.
+    """
+    packages = ("atomdrgn", "torch", "numpy", "scipy", "gemmi", "biotite")
+    return {
+        "format": FORMAT, "version": version("atomdrgn"), "versions": {name: version(name) for name in packages},
+        "fit": choices | {"box_size": particles.grid.box_size, "pixel_size": round(particles.grid.pixel_size, 6),
+                          "images": len(particles), "particles": particles.n_particles},
+        "input": {"structure": structure.name, "structure_sha256": _hash(structure), "particles": str(particles.source),
+                  "particles_sha256": hashlib.sha256(Path(particles.source).read_bytes()).hexdigest()},
+        **more,
+    }
+
+
+def _hash(structure):
+    names = zip(structure.chain, structure.residue, structure.atom_name, strict=True)
+    text = "\n".join(" ".join(map(str, atom)) for atom in names)
+    return hashlib.sha256(text.encode() + structure.position.numpy().round(3).tobytes()).hexdigest()
+
+
+def require_same_settings(before: dict, now: dict, folder: Path) -> None:
+    """Refuse to go on with a run of other settings or input.
+
+    Raises
+    ------
+    InputError
+        What differs.
+    """
+    different = []
+    for part in ("fit", "input"):
+        was = {"inference": CLOSED_FORM} | before.get(part, {})      # the first runs did not say
+        # the same file may lie elsewhere now: its hash says whether it is the same
+        different += [f"{name} was {was.get(name)!r} and is {value!r}" for name, value in now[part].items()
+                      if was.get(name) != value and name != "particles"]
+    if different:
+        raise InputError(f"{folder} was begun with other settings: {'; '.join(different)}; resume with the same command, "
+                         "or start again with --overwrite")
+
+
+def read_history(path: Path, steps: int) -> list[dict[str, float]]:
+    """The first rows of history.csv; none where there is no file."""
+    if not path.exists():
+        return []
+    header, *rows = [line.split(",") for line in path.read_text().splitlines()]
+    return [{name: float(value) for name, value in zip(header, row, strict=True)} for row in rows[:steps]]

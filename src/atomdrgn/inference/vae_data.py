@@ -1,0 +1,89 @@
+"""What an amortised fit is trained on: pixels for the encoder, coefficients to compare predictions with."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..likelihood.image_likelihood import Comparison, compare
+from ..likelihood.noise import Noise, noise_groups
+from ..particles.stack import ParticleStack
+from ..physics.disc import FourierDisc
+from ..physics.projection import project_beads
+from ..structure.beads import BeadModel
+from .gradient import WhitenedImages, whitened_images
+from .images import READ_AT_ONCE
+from .scales import bright, scales_at_base
+
+LOSSES = ("correlation", "likelihood")
+CONTRAST_SD = 0.2        # of the images about 1, where the loss is a likelihood
+
+
+@dataclass(frozen=True, eq=False)
+class VaeData:
+    """What the autoencoder is trained on: one image a particle.
+
+    Parameters
+    ----------
+    stack : ParticleStack
+        The images.
+    pixels : (image, pixel)
+        As they are, but for the mean and standard deviation of the set: what the encoder sees.
+    images : WhitenedImages
+        What predictions are compared with, under flat noise of spectrum 1.
+    disc : FourierDisc
+        The frequencies that are compared.
+    beads : BeadModel
+        The base model, as bright as the images.
+    noise : Noise
+        As the base model leaves it.
+    loss : str
+        One of :data:`LOSSES`.
+    """
+
+    stack: ParticleStack
+    pixels: Float[Tensor, "image pixel"]
+    images: WhitenedImages
+    disc: FourierDisc
+    beads: BeadModel
+    noise: Noise
+    loss: str
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def loss_of(self, index: Int[Tensor, "batch"], position: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch"]:
+        """Minus the correlation of each image with its prediction (Ducrocq et al. 2025, equation 7), or its log-likelihood."""
+        if self.loss == "likelihood":
+            return -self.log_likelihood(index, position)
+        return -self._compare(self.images[index], position).correlation()
+
+    def log_likelihood(self, index: Int[Tensor, "batch"], position: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch"]:
+        """Of images if their beads stand at these positions (A), each at its likeliest contrast."""
+        images, noise = self.images[index], self.noise
+        root = noise.spectrum[noise.group[index]][:, self.disc.shell].rsqrt()
+        whitened = replace(images, transfer=images.transfer * root, data=images.data * root)
+        return self._compare(whitened, position).log_likelihood(CONTRAST_SD)
+
+    def _compare(self, images, position) -> Comparison:
+        seen = project_beads(images.pose.apply(position), self.beads.amplitude, self.beads.sigma, self.disc.grid)
+        return compare(seen, images.transfer, images.data, disc=self.disc)
+
+    @property
+    def kl_weight(self) -> float:
+        """One over the pixels of an image for the correlation, which is a mean over pixels; one for the likelihood, a sum."""
+        return 1 / self.pixels.shape[1] if self.loss == "correlation" else 1.0
+
+
+def read_data(particles: ParticleStack, beads: BeadModel, disc: FourierDisc, *, loss: str) -> VaeData:
+    """Images for the encoder and for the loss, and the scales that they share with the base model."""
+    particles = particles[torch.argsort(particles.particle)]      # an image is a particle here, and particles are in order
+    everything = torch.arange(len(particles))
+    group = noise_groups(particles.optics_group, particles.tilt)
+    flat = Noise(torch.ones(int(group.max()) + 1, int(disc.shell.max()) + 1), group, particles.premultiplied)
+    images = whitened_images(particles, flat, disc, everything)
+    amplitude, noise = scales_at_base(images, group, beads=beads, disc=disc, premultiplied=particles.premultiplied)
+    pixels = torch.cat([particles.read(some).flatten(1) for some in everything.split(READ_AT_ONCE)])
+    pixels = (pixels - pixels.mean()) / pixels.std()
+    return VaeData(particles, pixels, images, disc, bright(beads, amplitude), noise, loss)

@@ -1,0 +1,1 @@
+"""What is learned by gradient: networks and the segmentation, as modules."""
