@@ -1,7 +1,7 @@
 """Positions of beads that all particles share, fitted to images: Gauss-Newton steps on the likelihood, coarse to fine."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -15,10 +15,12 @@ from ..parallel import in_order
 from ..physics.bead_transform import bead_transform
 from ..physics.disc import FourierDisc
 from ..structure.beads import BeadModel
+from .bead_error import evidence_left
 from .calibration import IMAGES_MEASURED, NARROWEST, ShellSums, fit_gain, sample_of_groups
 from .curvature import image_curvature
 from .gradient import add_gradients
 from .images import FourierImages
+from .schedule import resolutions
 
 Place = Callable[[Tensor, Tensor], Tensor]
 CONTRAST_SD = 0.2            # of images about their mean strength, as where a population fit starts
@@ -147,6 +149,65 @@ def measure(problem: SharedBeads, position, look: Look, disc: FourierDisc, gener
         for total, term in zip(sums, terms, strict=True):
             total.index_add_(0, group[index], term)
     return ShellSums(*sums, spread=torch.zeros_like(sums[0]), spread_count=torch.zeros_like(sums[0]))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Shared positions that fit some images.
+
+    Parameters
+    ----------
+    position : (bead, 3)
+        A.
+    look : Look
+        As the images show the beads there.
+    """
+
+    position: Float[Tensor, "bead 3"]
+    look: Look
+
+
+def refine_shared_beads(problem: SharedBeads, *, restraints: ChainRestraints, weight: float, error: Float[Tensor, "shell"],
+                        seed: int = 0, position: Float[Tensor, "bead 3"] | None = None,
+                        watch: Callable[[list[float]], Iterable[float]] = iter) -> Found:
+    """Positions, amplitude, width and noise that fit the images best, through all resolutions from coarse to fine.
+
+    Parameters
+    ----------
+    problem : SharedBeads
+        Images and beads, and how positions in an image follow from shared ones.
+    restraints : ChainRestraints
+        What holds the shared positions together.
+    weight : float
+        Of the restraints against the likelihood.
+    error : (shell,)
+        What beads cannot show (:func:`~atomdrgn.inference.bead_error.bead_error`).
+    seed : int
+        For the images of which noise and brightness are measured.
+    position : (bead, 3), optional
+        Where to start; the base model by default, A.
+    watch : callable
+        Wraps the iteration over resolutions, A.
+    """
+    generator, look = torch.Generator().manual_seed(seed), Look()
+    position = problem.beads.position if position is None else position
+    finest = problem.images.disc
+    for resolution in watch(resolutions(finest.grid, finest.resolution)):
+        disc = finest.coarser(resolution)
+        look = calibrate(problem, position, look, disc, generator)
+        look = doubted(problem, look, disc, error)
+        for step in descend(problem, position, look, disc, restraints=restraints, weight=weight):
+            position = step.position
+    return Found(position, doubted(problem, calibrate(problem, position, look, finest, generator), finest, error))
+
+
+def doubted(problem: SharedBeads, look: Look, disc: FourierDisc, error: Float[Tensor, "shell"]) -> Look:
+    """The look with noise raised by what beads cannot show, which more images do not average out."""
+    strength = transfer_power(problem, look, disc)
+    k2 = ((torch.arange(len(strength)) + 1) / disc.grid.extent) ** 2
+    gain = look.amplitude * torch.exp(-2 * math.pi**2 * look.width2 * k2)
+    left = evidence_left(error[:len(strength)] * gain**2, strength, beads=problem.beads, grid=disc.grid)
+    return replace(look, spectrum=look.spectrum / left)
 
 
 @dataclass(frozen=True)
