@@ -9,6 +9,8 @@ from torch import Tensor
 
 from ..physics.grid import ImageGrid
 
+TABLE_STEP = 0.05      # A, between distances: the finest waves are a hundred times as long
+
 
 def image_curvature(position: Float[Tensor, "bead 3"], amplitude: Float[Tensor, "bead"], sigma: Float[Tensor, "bead"], *,
                     weight: Float[Tensor, "shell"], grid: ImageGrid) -> Float[Tensor, "coordinate coordinate"]:
@@ -17,7 +19,7 @@ def image_curvature(position: Float[Tensor, "bead 3"], amplitude: Float[Tensor, 
     A coefficient at k holds of each bead its amplitude, damped by its width, times exp(-2 pi i k.x). The information on two
     beads is the sum of (2 pi)^2 k k^T cos(2 pi k.(x_i - x_j)), and for directions uniform on the sphere the mean of
     k k^T cos is (j1(z) / z) 1 - j2(z) r r^T, with z = 2 pi |k| |x_i - x_j| and spherical Bessel functions. Contrast is taken as
-    known. It is no more than the metric of a descent, whose gradient knows the true directions.
+    known, and all beads as of their median width. It is no more than the metric of a descent, whose gradient knows better.
 
     Parameters
     ----------
@@ -32,17 +34,22 @@ def image_curvature(position: Float[Tensor, "bead 3"], amplitude: Float[Tensor, 
     arm = place[:, None] - place[None]
     distance = np.sqrt((arm**2).sum(-1))
     arm /= np.maximum(distance, 1e-9)[..., None]
-    across, along = np.zeros_like(distance), np.zeros_like(distance)
+    across, along = _kernels(distance.ravel(), weight.double().numpy(), float(sigma.median()), grid)
     bead = (amplitude.double() / (grid.pixel_size**2 * grid.box_size)).numpy()
-    for shell, strength in enumerate(weight.double().tolist()):
-        k = (shell + 1) / grid.extent
-        seen = bead * np.exp(-2 * math.pi**2 * sigma.double().numpy()**2 * k**2)
-        common = (strength * (2 * math.pi * k)**2) * seen[:, None] * seen
-        first, second = _bessel(2 * math.pi * k * distance)
-        across += common * first
-        along -= common * second
-    block = across[..., None, None] * np.eye(3) + along[..., None, None] * (arm[..., :, None] * arm[..., None, :])
+    common = bead[:, None] * bead
+    block = (common * along.reshape(distance.shape))[..., None, None] * (arm[..., :, None] * arm[..., None, :])
+    for axis in range(3):
+        block[..., axis, axis] += common * across.reshape(distance.shape)
     return torch.from_numpy(block.transpose(0, 2, 1, 3).reshape(3 * len(place), -1))
+
+
+def _kernels(distance, weight, sigma, grid):
+    """What two beads of one electron share across and along their arm, at some distances (A), from a table."""
+    r = np.arange(0, distance.max() + 2 * TABLE_STEP, TABLE_STEP)
+    k = (np.arange(len(weight)) + 1)[:, None] / grid.extent
+    strength = weight[:, None] * (2 * math.pi * k)**2 * np.exp(-4 * math.pi**2 * sigma**2 * k**2)
+    first, second = _bessel(2 * math.pi * k * r)
+    return np.interp(distance, r, (strength * first).sum(0)), -np.interp(distance, r, (strength * second).sum(0))
 
 
 def _bessel(z):

@@ -27,7 +27,10 @@ from .memory import share_memory
 from .schedule import finest_resolution
 from .shared_beads import Found, Look, SharedBeads, calibrate, refine_shared_beads
 
-WEIGHTS = (0.1, 1.0, 10.0, 100.0)      # of the restraints, looser and firmer than their standard deviations say
+# Of the restraints. Their standard deviations are those of real motions: what is looser is no molecule. Firmer ones are tried
+# because images hold less of some molecules than of others.
+WEIGHTS = (1.0, 10.0, 100.0)
+MOST_BEADS = 3000                     # the metric of the descent grows with the square: 0.7 GB
 MODEL_CIF, MODEL_PDB, RESIDUES, TRIALS = "refined.cif", "refined.pdb", "residues.csv", "weights.csv"
 FILES = (MODEL_CIF, MODEL_PDB, RESIDUES, TRIALS, SUMMARY)
 
@@ -58,12 +61,34 @@ class Trial:
     Parameters
     ----------
     weight : float
-    log_likelihood : float
-        Of half-set 2, over that of no molecule.
+    log_likelihood : (image,)
+        Of each image of half-set 2, over that of no molecule.
     """
 
     weight: float
-    log_likelihood: float
+    log_likelihood: Float[Tensor, "image"]
+
+    @property
+    def total(self) -> float:
+        """Of the half-set."""
+        return float(self.log_likelihood.sum())
+
+    def behind(self, best: "Trial") -> tuple[float, float]:
+        """By how much the half-set is less likely than in the best trial, and the standard error of that."""
+        difference = best.log_likelihood - self.log_likelihood
+        return float(difference.sum()), float(difference.var(correction=0).sqrt()) * len(difference)**0.5
+
+
+def choose(trials: Sequence[Trial]) -> Trial:
+    """The firmest restraints of which the other half-set does not say that they are worse than the best.
+
+    References
+    ----------
+    Breiman et al., Classification and Regression Trees (1984), section 3.4.3: the rule of one standard error.
+    """
+    best = max(trials, key=lambda trial: trial.total)
+    behind = {trial.weight: trial.behind(best) for trial in trials}
+    return max((trial for trial in trials if behind[trial.weight][0] <= behind[trial.weight][1]), key=lambda trial: trial.weight)
 
 
 def refine(structure: Structure, particles: ParticleStack, out, *, beads: int = 2, bonds: bool = True,
@@ -125,6 +150,9 @@ def refine(structure: Structure, particles: ParticleStack, out, *, beads: int = 
     if weight is not None and not 0 <= weight < float("inf"):
         raise InputError(f"a restraint weight of {weight}: expected 0 or a positive number; 1 takes the restraints as they are")
     model = coarse_grain(structure, beads=beads)
+    if len(model) > MOST_BEADS:
+        raise InputError(f"{structure.name} has {len(model)} beads, and {MOST_BEADS} can be refined together: take one bead a residue "
+                         "(--beads 1), or a part of the structure")
     require_inside(model, particles.grid)
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
     allowed = share_memory(memory, particles=0, images=len(particles), n_latent=0).images
@@ -136,7 +164,7 @@ def refine(structure: Structure, particles: ParticleStack, out, *, beads: int = 
         problem = SharedBeads(images, torch.arange(len(particles)), model)
         given = {"restraints": restraints, "error": error, "seed": seed}
         trials = [] if halves is None else cross_validate(problem, *halves, reporter=reporter, **given)
-        chosen = weight if halves is None else max(trials, key=lambda trial: trial.log_likelihood).weight
+        chosen = weight if halves is None else choose(trials).weight
         found = refine_shared_beads(problem, weight=chosen, watch=_watch(reporter, "refining"), **given)
         before = _base_look(problem, found, seed=seed)
         summary = _summary(problem, found, before, structure=structure, restraints=restraints, trials=trials, choices={
@@ -177,7 +205,7 @@ def cross_validate(problem: SharedBeads, first: Int[Tensor, "image"], second: In
         spectrum = found.look.spectrum if spectrum is None else spectrum      # likelihoods of one noise can be compared
         value = other.log_likelihood(found.position, replace(found.look, spectrum=spectrum), problem.images.disc)
         trials.append(Trial(weight, value))
-        reporter.say(f"restraint weight {weight:g}: log likelihood of half-set 2 {value:,.1f}")
+        reporter.say(f"restraint weight {weight:g}: log likelihood of half-set 2 {trials[-1].total:,.1f}")
     return trials
 
 
@@ -223,7 +251,7 @@ def _summary(problem, found: Found, before: Look, *, structure, restraints, tria
     disc, base = problem.images.disc, problem.beads.position
     shift = (found.position - base)[problem.beads.trace_index].square().sum(1)
     beads, stack = found.look.bright(problem.beads), problem.images.stack
-    after = problem.log_likelihood(found.position, found.look, disc)
+    after, was = (float(problem.log_likelihood(x, look, disc).sum()) for x, look in ((found.position, found.look), (base, before)))
     return {
         "version": version("atomdrgn"),
         "refine": choices | {"resolution": round(disc.resolution, 4), "box_size": stack.grid.box_size,
@@ -231,13 +259,22 @@ def _summary(problem, found: Found, before: Look, *, structure, restraints, tria
         "images": len(stack), "particles": stack.n_particles, "residues": int(problem.beads.trace.sum()), "beads": len(beads),
         "amplitude": round(found.look.amplitude, 5), "bead_width": round(float(beads.sigma.median()), 4),
         "width_added2": round(found.look.width2, 4),
-        "log_likelihood_before": round(problem.log_likelihood(base, before, disc), 2), "log_likelihood_after": round(after, 2),
+        "log_likelihood_before": round(was, 2), "log_likelihood_after": round(after, 2),
         "strain_before": round(float(restraints(base)), 2), "strain_after": round(float(restraints(found.position)), 2),
         "base_bond_error": round(restraints.bond_error, 3), "displacement_rms": round(float(shift.mean().sqrt()), 4),
         "displacement_largest": round(float(shift.max().sqrt()), 4),
-        "cross_validation": [{"weight": trial.weight, "log_likelihood": round(trial.log_likelihood, 2)} for trial in trials],
+        "cross_validation": _trial_rows(trials),
         "unmodelled": unmodelled(structure), "warnings": list(stack.warnings), **more,
     }
+
+
+def _trial_rows(trials):
+    """Of each trial: its weight, the other half-set's log likelihood, and how far that is behind the best, with standard error."""
+    if not trials:
+        return []
+    best = max(trials, key=lambda trial: trial.total)
+    return [{"weight": trial.weight, "log_likelihood": round(trial.total, 2), "behind_best": round(behind, 2),
+             "standard_error": round(error, 2)} for trial in trials for behind, error in [trial.behind(best)]]
 
 
 def _write(folder, base, refined, problem, found, *, trials, summary, reporter):
@@ -248,8 +285,8 @@ def _write(folder, base, refined, problem, found, *, trials, summary, reporter):
         reporter.say(f"{error}: {MODEL_CIF} alone is written")
     write_table(folder / RESIDUES, _residue_columns(problem, found))
     if trials:
-        write_table(folder / TRIALS, {"weight": [trial.weight for trial in trials],
-                                      "log_likelihood": [round(trial.log_likelihood, 3) for trial in trials]})
+        rows = _trial_rows(trials)
+        write_table(folder / TRIALS, {name: [row[name] for row in rows] for name in rows[0]})
     write_json(folder / SUMMARY, summary)
 
 

@@ -103,13 +103,13 @@ class SharedBeads:
         power, cross = (prediction * prediction).sum((1, 2)), (prediction * data).sum((1, 2))
         return Comparison(power, cross, torch.zeros_like(power))
 
-    def log_likelihood(self, position: Float[Tensor, "bead 3"], look: Look, disc: FourierDisc) -> float:
-        """Of all images that count, over that of no molecule at all."""
+    def log_likelihood(self, position: Float[Tensor, "bead 3"], look: Look, disc: FourierDisc) -> Float[Tensor, "image"]:
+        """Of each image that counts, over that of no molecule at all."""
         def of_batch(index):
             with torch.no_grad():
-                return float(self.compare(position, look, index, disc).log_likelihood(CONTRAST_SD).double().sum())
+                return self.compare(position, look, index, disc).log_likelihood(CONTRAST_SD).double()
 
-        return math.fsum(in_order(of_batch, self.batches(disc)))
+        return torch.cat(list(in_order(of_batch, self.batches(disc))))
 
 
 def calibrate(problem: SharedBeads, position: Float[Tensor, "bead 3"], look: Look, disc: FourierDisc,

@@ -18,6 +18,7 @@ from .restraints import BOND_SIGMA, CLASH_DISTANCE, CLASH_SIGMA, ELASTIC_SIGMA, 
 BOND_LENGTHS = {"residue": (3.2, 4.8, 7.4), "backbone": (2.8, 3.3, 4.0), "nucleotide": (4.5, 5.1, 5.8), "sugar": (5.6, 6.1, 6.7)}
 LOCAL_PLACES = 8           # along a chain: what is nearer keeps its shape when a structure changes (see restraints.py)
 CONTACT_SIGMA = 3.0        # A: what is near in space only, as in the population's elastic network
+SCATTER = 3.0              # times the r.m.s. error of bonds: by how much a bond of scattered residues may be too long
 LONGEST_TETHER = 5.5       # A: 99 in 100 side chains are nearer to their backbone (the same structures; arginine 5.6)
 
 
@@ -118,11 +119,17 @@ def make_chain_restraints(beads: BeadModel, *, bonds: bool = True) -> ChainRestr
 
 
 def bonded_residues(beads: BeadModel) -> Int[Tensor, "pair 2"]:
-    """Trace beads that follow each other in a chain and are near each other, or whose numbers say that nothing is missing."""
+    """Trace beads that follow each other in a chain and are near each other.
+
+    Where nothing is missing by their numbers, they may be as far apart as the model's other bonds say that it is scattered.
+    """
     pairs = bond_pairs(beads, longest=float("inf"))
+    apart = distances(beads.position, pairs)
+    near = apart < LONGEST_BOND
+    _, error = _bond_lengths(beads, pairs[near])
     number = torch.from_numpy(np.asarray(beads.residue, dtype=np.int64))
     follows = (number[pairs[:, 1]] - number[pairs[:, 0]]).abs() <= 1
-    return pairs[follows | (distances(beads.position, pairs) < LONGEST_BOND)]
+    return pairs[near | follows & (apart < LONGEST_BOND + SCATTER * error)]
 
 
 def _bond_lengths(beads, pairs):
