@@ -29,7 +29,8 @@ def test_refine_writes_a_structure(refine, folder):
     assert ended.code == 0 and "12 images, 24 residues" in ended.out and "particles.refined/refined.cif" in ended.out
     assert "half-set 2" in ended.err
     summary = json.loads((folder / "particles.refined" / "summary.json").read_text())
-    assert summary["command"] == "atomdrgn refine base.pdb particles.star --resolution 15" and summary["reading"]["base"] == "base.pdb"
+    assert summary["command"] == "atomdrgn refine base.pdb particles.star --resolution 15"
+    assert summary["reading"]["base"] == "base.pdb"
     assert len(read_structure("particles.refined/refined.pdb")) == len(read_structure("base.pdb"))
     again = refine("--quiet")
     assert again.code == 2 and "--overwrite" in again.err

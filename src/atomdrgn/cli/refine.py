@@ -37,7 +37,8 @@ def refine(
     beads: Annotated[int, Option(
         metavar="1|2", rich_help_panel=MODEL, help="Beads a residue: 1, or 2 for backbone and side chain.")] = 2,
     no_bonds: Annotated[bool, Option(
-        "--no-bonds", rich_help_panel=MODEL, help="Nothing holds residues to each other; side chains stay on their backbones.")] = False,
+        "--no-bonds", rich_help_panel=MODEL,
+        help="Nothing holds residues to each other; side chains stay on their backbones.")] = False,
     restraint_weight: Annotated[float | None, Option(
         metavar="W", rich_help_panel=MODEL, show_default="chosen by half-set cross-validation",
         help="Weight of bonds, side chains, local shape and clashes against the images: 1 takes them as they are, "
@@ -51,7 +52,8 @@ def refine(
     tomograms: Tomograms = None,
     allow_missing_ctf: AllowMissingCtf = False,
     resolution: Annotated[float | None, Option(
-        metavar="A", rich_help_panel=RESULT, show_default="by pixel size and model", help="Finest resolution that is used.")] = None,
+        metavar="A", rich_help_panel=RESULT, show_default="by pixel size and model",
+        help="Finest resolution that is used.")] = None,
     seed: Annotated[int, Option(metavar="N", rich_help_panel=RESULT, help="The same seed gives the same result.")] = 0,
     overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=RESULT, help="Replace a refinement that is there.")] = False,
     memory: Annotated[float | None, Option(
@@ -105,8 +107,8 @@ def _closing_lines(found):
     said = found.summary
     chosen = said["refine"]
     gained = said["log_likelihood_after"] - said["log_likelihood_before"]
-    return [f"{said['images']:,} images, {said['residues']:,} residues, {said['beads']:,} beads, to {chosen['resolution']:.1f} A; "
-            f"restraint weight {chosen['weight']:g} ({chosen['weight_chosen_by']})",
+    return [f"{said['images']:,} images, {said['residues']:,} residues, {said['beads']:,} beads, to "
+            f"{chosen['resolution']:.1f} A; restraint weight {chosen['weight']:g} ({chosen['weight_chosen_by']})",
             f"moved by {said['displacement_rms']:.2f} A r.m.s., {said['displacement_largest']:.2f} A at most; "
             f"log likelihood gained over the base structure: {gained:,.1f}",
             f"the structure is {found.folder / 'refined.cif'}"]

@@ -24,10 +24,10 @@ def bead_error(structure: Structure, beads: BeadModel, disc: FourierDisc, genera
     """
     atom, electrons = _electrons(structure, beads)
     turn = matrix_from_quaternion(torch.randn(DIRECTIONS, 4, generator=generator))
-    place = structure.position[atom]
+    place, narrow = structure.position[atom], torch.full_like(electrons, ATOMIC_BLUR)
     total = torch.zeros(int(disc.shell.max()) + 1)
     for rotation in turn:
-        fine = bead_transform((place @ rotation.T)[None], torch.full_like(electrons, ATOMIC_BLUR), disc, weight=electrons[None, :, None])
+        fine = bead_transform((place @ rotation.T)[None], narrow, disc, weight=electrons[None, :, None])
         coarse = bead_transform((beads.position @ rotation.T)[None], beads.sigma, disc, weight=beads.amplitude[None, :, None])
         total.index_add_(0, disc.shell, (fine - coarse)[0, 0, 0].square().sum(0))
     count = torch.bincount(disc.shell, minlength=len(total)).clamp_min(1)

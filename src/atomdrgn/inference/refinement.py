@@ -151,8 +151,8 @@ def refine(structure: Structure, particles: ParticleStack, out, *, beads: int = 
         raise InputError(f"a restraint weight of {weight}: expected 0 or a positive number; 1 takes the restraints as they are")
     model = coarse_grain(structure, beads=beads)
     if len(model) > MOST_BEADS:
-        raise InputError(f"{structure.name} has {len(model)} beads, and {MOST_BEADS} can be refined together: take one bead a residue "
-                         "(--beads 1), or a part of the structure")
+        raise InputError(f"{structure.name} has {len(model)} beads, and {MOST_BEADS} can be refined together: take one bead a "
+                         "residue (--beads 1), or a part of the structure")
     require_inside(model, particles.grid)
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
     allowed = share_memory(memory, particles=0, images=len(particles), n_latent=0).images
@@ -235,8 +235,8 @@ def _halves(particles):
     """Images of either half-set."""
     first, second = (torch.nonzero(particles.half == half)[:, 0] for half in (1, 2))
     if not len(first) or not len(second):
-        raise InputError(f"{particles.source.name}: all images are of one half-set, and the weight of the restraints is chosen with "
-                         "two; give one with --restraint-weight (1 takes them as they are)")
+        raise InputError(f"{particles.source.name}: all images are of one half-set, and the weight of the restraints is chosen "
+                         "with two; give one with --restraint-weight (1 takes them as they are)")
     return first, second
 
 
@@ -251,7 +251,8 @@ def _summary(problem, found: Found, before: Look, *, structure, restraints, tria
     disc, base = problem.images.disc, problem.beads.position
     shift = (found.position - base)[problem.beads.trace_index].square().sum(1)
     beads, stack = found.look.bright(problem.beads), problem.images.stack
-    after, was = (float(problem.log_likelihood(x, look, disc).sum()) for x, look in ((found.position, found.look), (base, before)))
+    was, after = (float(problem.log_likelihood(x, look, disc).sum())
+                  for x, look in ((base, before), (found.position, found.look)))
     return {
         "version": version("atomdrgn"),
         "refine": choices | {"resolution": round(disc.resolution, 4), "box_size": stack.grid.box_size,
@@ -269,7 +270,7 @@ def _summary(problem, found: Found, before: Look, *, structure, restraints, tria
 
 
 def _trial_rows(trials):
-    """Of each trial: its weight, the other half-set's log likelihood, and how far that is behind the best, with standard error."""
+    """Of each trial: weight, the other half-set's log likelihood, how far that is behind the best, and the error of that."""
     if not trials:
         return []
     best = max(trials, key=lambda trial: trial.total)

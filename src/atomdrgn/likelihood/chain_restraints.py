@@ -1,4 +1,4 @@
-"""What holds a model together that may itself be wrong: springs whose lengths are believed as far as the model looks like a chain."""
+"""What holds a model together that may itself be wrong: its lengths are believed as far as it looks like a chain."""
 
 from dataclasses import dataclass
 

@@ -33,7 +33,7 @@ def lift(motion: RigidMotion, atom: Float[Tensor, "atom 3"], *, bead: Float[Tens
 
 def lift_residues(atom: Float[Tensor, "atom 3"], beads: BeadModel, moved: Float[Tensor, "bead 3"], *,
                   doubt: float = 0.0) -> Float[Tensor, "atom 3"]:
-    """Positions of all atoms where every bead has moved by itself: each goes with its bead, and turns as its stretch of the chain.
+    """Positions of all atoms where every bead has moved by itself: each goes with its bead, and turns as its part of the chain.
 
     Parameters
     ----------
