@@ -46,12 +46,6 @@ class Set:
         wave = torch.stack([torch.sin(x[:, 2] / 8), torch.cos(x[:, 0] / 8), torch.sin(x[:, 1] / 8)], 1)
         return self.structure.moved(x + size * (wave - wave.mean(0)))
 
-    def scattered(self, size):
-        """Every residue elsewhere by itself."""
-        index = torch.from_numpy(self.structure.residue_index)
-        shift = size * (2 * torch.rand(int(index.max()) + 1, 3, generator=generator()) - 1)
-        return self.structure.moved(self.structure.position + shift[index])
-
     def problem(self, structure, *, resolution=8.0):
         images = FourierImages(self.stack, resolution)
         images.load()
@@ -167,27 +161,6 @@ def test_what_beads_cannot_show_is_counted_once(clear):
     assert (error[1:] > error[0]).all()      # at low resolution beads and atoms are the same
     few, many = (evidence_left(error, torch.full_like(error, images), beads=beads, grid=GRID) for images in (1e-6, 1e9))
     assert (few > 0.999).all() and (many < 0.01).all()
-
-
-def test_scattered_residues_are_not_believed(clear):
-    whole, scattered = (make_chain_restraints(coarse_grain(s, beads=2)) for s in (clear.structure, clear.scattered(5.0)))
-    bonds = int((whole.sigma == whole.sigma.min()).sum())
-    assert whole.bond_error < 0.5 and scattered.bond_error > 2
-    assert scattered.sigma[bonds:].min() > scattered.bond_error and float(scattered.length[:bonds].max()) <= 4.0
-
-
-def test_restraint_curvature_is_the_second_derivative_where_nothing_is_strained(clear):
-    beads = coarse_grain(clear.structure, beads=2)
-    restraints = make_chain_restraints(beads)
-    first, second = beads.position[restraints.pairs].unbind(1)
-    restraints = replace(restraints, length=(first - second).norm(dim=1), tethers=restraints.tethers[:0],
-                         longest=restraints.longest[:0])
-    step = 1e-2 * torch.randn(beads.position.shape, generator=generator())
-    second = sum(float(restraints((beads.position + sign * step).double())) for sign in (1, -1))
-    matrix = restraints.curvature(beads.position)
-    flat = step.double().flatten()
-    assert float(restraints(beads.position)) == pytest.approx(0, abs=1e-6)
-    assert second == pytest.approx(float(flat @ matrix @ flat), rel=0.15)
 
 
 def test_the_folder_holds_what_it_says(clear, tmp_path):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import gemmi
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -13,12 +14,14 @@ from ..structure.contacts import ELASTIC_CUTOFF, LONGEST_BOND, bond_pairs, tethe
 from ..structure.neighbours import NeighbourSearch
 from .restraints import BOND_SIGMA, CLASH_DISTANCE, CLASH_SIGMA, ELASTIC_SIGMA, TETHER_SIGMA, clash, distances, tether
 
-# A, lengths of 99 in 100 bonds between consecutive trace beads, and their median (1AKE, 4AKE, 2DHB, 1IGY, 7PBL: 5,049 of
-# amino acids, 28 of nucleotides): whole residues; backbones of amino acids; sugars with phosphates.
-BOND_LENGTHS = {"residue": (3.2, 4.8, 7.4), "backbone": (2.8, 3.3, 4.0), "nucleotide": (4.5, 5.1, 5.8), "sugar": (5.6, 6.1, 6.7)}
+# A, shortest, median and longest bond between consecutive trace beads: 99 in 100 of the 5,049 of amino acids in 1AKE, 4AKE, 2DHB,
+# 1IGY and 7PBL, whole residues and backbones; all 28 of nucleotides in 7PBL, whole ones and sugars with phosphates, with room for
+# phosphorus atoms alone, which are up to 7.5 A apart.
+BOND_LENGTHS = {"residue": (3.2, 4.8, 7.4), "backbone": (2.8, 3.3, 4.0), "nucleotide": (4.3, 5.1, 7.5), "sugar": (5.0, 6.1, 7.5)}
 LOCAL_PLACES = 8           # along a chain: what is nearer keeps its shape when a structure changes (see restraints.py)
 CONTACT_SIGMA = 3.0        # A: what is near in space only, as in the population's elastic network
 SCATTER = 3.0              # times the r.m.s. error of bonds: by how much a bond of scattered residues may be too long
+FAR_OUTSIDE = 1.0          # A: a bond that misses the usual lengths by more says nothing of its own
 LONGEST_TETHER = 5.5       # A: 99 in 100 side chains are nearer to their backbone (the same structures; arginine 5.6)
 
 
@@ -89,9 +92,9 @@ class ChainRestraints:
 def make_chain_restraints(beads: BeadModel, *, bonds: bool = True) -> ChainRestraints:
     """Restraints of a base model that images are to correct.
 
-    A bond has the model's length where chains have such lengths, else their median. The model's bonds tell how far its local
-    shape can be believed: the variance of what they miss is added to that of every other spring, so that a model with the
-    shape of a chain keeps it, and one of scattered residues is held by its bonds alone.
+    A bond has the model's length where chains have such lengths, else the nearest of these, or their median if it is far
+    outside. The model's bonds tell how far its local shape can be believed: the variance of what they miss is added to that of
+    every other spring, so that a model with the shape of a chain keeps it, and one of scattered residues is held by its bonds.
 
     Parameters
     ----------
@@ -134,14 +137,24 @@ def bonded_residues(beads: BeadModel) -> Int[Tensor, "pair 2"]:
 
 def _bond_lengths(beads, pairs):
     """Length of each bond without strain, and the r.m.s. by which the model's bonds are outside of what chains have, A."""
-    nucleotide = torch.from_numpy(np.char.str_len(np.char.strip(beads.residue_name.astype(str))) < 3)[pairs[:, 0]]
+    nucleotide = torch.from_numpy(_in_nucleic_acids(beads))[pairs[:, 0]]
     two = bool((beads.partner != np.arange(len(beads))).any())
     protein, other = ("backbone", "sugar") if two else ("residue", "nucleotide")
     low, median, high = (torch.where(nucleotide, b, a) for a, b in zip(BOND_LENGTHS[protein], BOND_LENGTHS[other], strict=True))
     found = distances(beads.position, pairs)
-    missed = found - torch.minimum(torch.maximum(found, low), high)
+    usual = torch.minimum(torch.maximum(found, low), high)
+    missed = found - usual
     error = float(missed.square().mean().sqrt()) if len(pairs) else 0.0
-    return torch.where(missed == 0, found, median), error
+    return torch.where(missed.abs() < FAR_OUTSIDE, usual, median), error
+
+
+def _in_nucleic_acids(beads):
+    """(bead,) bool: most listed residues of the bead's chain are nucleotides; modified ones have names of their own."""
+    listed = {name: gemmi.find_tabulated_residue(name).is_nucleic_acid() for name in np.unique(beads.residue_name).tolist()}
+    nucleotide = np.array([listed[name] for name in beads.residue_name.tolist()])
+    chain = np.unique(beads.chain, return_inverse=True)[1]
+    share = np.bincount(chain, nucleotide & beads.trace) / np.maximum(np.bincount(chain, beads.trace), 1)
+    return share[chain] > 0.5
 
 
 def _network(beads, bonds):
