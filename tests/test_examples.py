@@ -47,3 +47,12 @@ def test_example_coordinates_are_made_by_the_script_beside_them(shared, tmp_path
     make_data = load(EXAMPLES / "data" / "make_data.py")
     write_structure(make_data.heavy_polymer_atoms(shared / "data" / "structures" / source, name), tmp_path / "made.pdb")
     assert (tmp_path / "made.pdb").read_bytes() == (EXAMPLES / "data" / f"{name}.pdb").read_bytes()
+
+
+def test_the_starts_of_zhong_2021_are_as_wrong_as_they_say():
+    script = load(EXAMPLES / "reproduce" / "zhong2021.py")
+    closed, path = script.adenylate_kinase()
+    trace, truth = closed.atom_name == "CA", closed.position.numpy()
+    off = {name: script.rmse(x[trace], truth[trace]) for name, x in script.starts(closed, path).items()}
+    assert off["exact"] == 0 and abs(off["approximate"] - 5.15) < 0.1 and 5.5 < off["noise"] < 6.5 and 7.5 < off["open"] < 8.5
+    assert {start for _, start, _, _ in script.ROWS} == set(off)

@@ -26,6 +26,8 @@ _HOME = {
     "read_particles": "particles.reading",
     "inspect": "inspection",
     "fit": "inference.fit",
+    "refine": "inference.refinement",
+    "Refinement": "inference.refinement",
     "Run": "run",
     "open_run": "run",
     "export": "analysis.export",

@@ -8,10 +8,12 @@ import typer
 from .export import export
 from .fit import fit
 from .inspect import inspect
+from .refine import refine
 
 app = typer.Typer(name="atomdrgn", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 app.command(no_args_is_help=True)(fit)
+app.command(no_args_is_help=True)(refine)
 app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(inspect)
 
@@ -32,6 +34,7 @@ def atomdrgn(version: Annotated[bool | None, typer.Option(
     [bold]Examples[/bold]
 
         atomdrgn inspect particles.star --against base.pdb
+        atomdrgn refine base.pdb particles.star --out refined
         atomdrgn fit base.pdb particles.star --segments 20
         atomdrgn export particles.fit --out ensemble --format dcd
     """

@@ -103,9 +103,9 @@ def calibrate(model: FitModel, state: FitState, disc: FourierDisc, generator: to
 
 def measure(model: FitModel, state: FitState, disc: FourierDisc, generator: torch.Generator) -> ShellSums:
     """Shell sums over a sample of the images at the conformations of `state`, the same share of each noise group."""
-    sample = _sample(model.images.group, IMAGES_MEASURED, generator)
+    sample = sample_of_groups(model.images.group, IMAGES_MEASURED, generator)
     for_spread = torch.zeros(len(model.images), dtype=torch.bool)
-    for_spread[sample[_sample(model.images.group[sample], IMAGES_SPREAD, generator)]] = True
+    for_spread[sample[sample_of_groups(model.images.group[sample], IMAGES_SPREAD, generator)]] = True
     n_groups, n_shells = int(model.images.group.max()) + 1, int(disc.shell.max()) + 1
     # prediction and data without the noise divided out, but with the multiplicity's root
     beads, flat = model.bright_beads(state), model.noise(torch.ones(n_groups, n_shells))
@@ -132,7 +132,7 @@ def measure(model: FitModel, state: FitState, disc: FourierDisc, generator: torc
     return ShellSums(*(model.processes.total(total) for total in sums))
 
 
-def _sample(group, count, generator):
+def sample_of_groups(group, count, generator):
     """Indices of about `count` images, the first of a shuffle of each group, in file order."""
     shuffled = torch.randperm(len(group), generator=generator)
     by_group = shuffled[torch.argsort(group[shuffled], stable=True)]

@@ -1,6 +1,7 @@
-"""Output files that appear complete or not at all."""
+"""Output files, and folders of them, that appear complete or not at all."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,3 +27,33 @@ def whole_file(path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path) -> Iterator[Path]:
+    """Path of a temporary folder beside `path`, which takes its name, and its place, when the block ends well.
+
+    What was at `path` is there until then and is gone afterwards: look first whether it may be replaced.
+
+    Raises
+    ------
+    MissingFileError
+        The folder that `path` is in cannot be made, because something else has its name.
+    """
+    path = Path(path).absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise MissingFileError(f"{path}: {path.parent} is no folder") from error
+    temporary, before = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    temporary.mkdir()
+    try:
+        yield temporary
+        if path.exists():
+            os.replace(path, before)
+        os.replace(temporary, path)
+    finally:
+        if before.exists() and not path.exists():
+            os.replace(before, path)
+        shutil.rmtree(before, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,308 @@
+"""Positions of beads that all particles share, fitted to images: Gauss-Newton steps on the likelihood, coarse to fine."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..likelihood.chain_restraints import ChainRestraints
+from ..likelihood.image_likelihood import Comparison
+from ..likelihood.noise import Noise
+from ..parallel import in_order
+from ..physics.bead_transform import bead_transform
+from ..physics.disc import FourierDisc
+from ..structure.beads import BeadModel
+from .bead_error import evidence_left
+from .calibration import IMAGES_MEASURED, NARROWEST, ShellSums, fit_gain, sample_of_groups
+from .curvature import image_curvature
+from .gradient import add_gradients
+from .images import FourierImages
+from .schedule import resolutions
+
+Place = Callable[[Tensor, Tensor], Tensor]
+CONTRAST_SD = 0.2            # of images about their mean strength, as where a population fit starts
+BATCH_NUMBERS = 2**22        # in the waves of one batch
+MOST_AT_ONCE = 64            # images of a batch
+STEPS = 6                    # most Gauss-Newton steps at one resolution
+ENOUGH = 0.05                # A r.m.s.: a step shorter than this, or than 1/100 of the resolution, is the last at its resolution
+FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-4, 1e4      # 1/A^2: a step of 10 A costs one half
+
+
+def one_place(position: Float[Tensor, "bead 3"], image: Int[Tensor, "image"]) -> Float[Tensor, "image bead 3"]:
+    """The same positions in every image: a homogeneous set."""
+    return position.expand(len(image), *position.shape)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What decides, besides positions, what images look like.
+
+    Parameters
+    ----------
+    amplitude, width2 : float
+        The beads' amplitudes are multiplied by the one, their squared widths raised by the other (A^2).
+    spectrum : (group, shell)
+        Noise power a coefficient.
+    """
+
+    amplitude: float = 1.0
+    width2: float = 0.0
+    spectrum: Float[Tensor, "group shell"] | None = None
+
+    def bright(self, beads: BeadModel) -> BeadModel:
+        """The beads as the images show them."""
+        return replace(beads, amplitude=beads.amplitude * self.amplitude, sigma=(beads.sigma**2 + self.width2).sqrt())
+
+
+@dataclass(frozen=True, eq=False)
+class SharedBeads:
+    """Images of beads whose base positions all particles share.
+
+    Parameters
+    ----------
+    images : FourierImages
+        The data.
+    index : (image,)
+        Which of them count.
+    beads : BeadModel
+        The base model; its amplitudes in electrons.
+    place : callable
+        From the shared positions (bead, 3) and numbers of images (image,) to the positions in each image (image, bead, 3), A,
+        differentiable in the first: `one_place` where nothing moves; the motion of each particle's segments where it is known.
+    """
+
+    images: FourierImages
+    index: Int[Tensor, "image"]
+    beads: BeadModel
+    place: Place = one_place
+
+    def batches(self, disc: FourierDisc, index: Int[Tensor, "some"] | None = None) -> tuple[Tensor, ...]:
+        """Images, all that count by default, in runs that are worked on together."""
+        most = BATCH_NUMBERS // (8 * len(self.beads) * (disc.reach + 1) + 8 * len(disc))
+        return (self.index if index is None else index).split(max(1, min(MOST_AT_ONCE, most)))
+
+    def whitened(self, index, disc: FourierDisc, spectrum):
+        """Transfer function (image, frequency) and data (image, 2, frequency), see :meth:`Noise.whiten`."""
+        noise = Noise(spectrum, self.images.group, self.images.stack.premultiplied)
+        return noise.whiten(self.images.coefficients(index, disc), self.images.stack.ctf[index], index, disc=disc)
+
+    def before_the_lens(self, position, look: Look, index, disc: FourierDisc) -> Float[Tensor, "image 2 frequency"]:
+        """Coefficients of the beads' projections in some images."""
+        beads = look.bright(self.beads)
+        seen = self.images.stack.pose[index].apply(self.place(position, index))
+        weight = beads.amplitude.expand(len(index), -1)[..., None]
+        return bead_transform(seen, beads.sigma, disc, weight=weight)[:, 0, 0]
+
+    def compare(self, position, look: Look, index, disc: FourierDisc) -> Comparison:
+        """Prediction and data of some images; the data's own square is left out, as it is the same everywhere."""
+        transfer, data = self.whitened(index, disc, look.spectrum)
+        prediction = self.before_the_lens(position, look, index, disc) * transfer[:, None]
+        power, cross = (prediction * prediction).sum((1, 2)), (prediction * data).sum((1, 2))
+        return Comparison(power, cross, torch.zeros_like(power))
+
+    def log_likelihood(self, position: Float[Tensor, "bead 3"], look: Look, disc: FourierDisc) -> Float[Tensor, "image"]:
+        """Of each image that counts, over that of no molecule at all."""
+        def of_batch(index):
+            with torch.no_grad():
+                return self.compare(position, look, index, disc).log_likelihood(CONTRAST_SD).double()
+
+        return torch.cat(list(in_order(of_batch, self.batches(disc))))
+
+
+def calibrate(problem: SharedBeads, position: Float[Tensor, "bead 3"], look: Look, disc: FourierDisc,
+              generator: torch.Generator) -> Look:
+    """Amplitude, bead width and noise spectrum that fit the images best at these positions, in closed form.
+
+    The warm-up of width and amplitude alone, which Zhong et al. do by an epoch of gradient descent, and repeated whenever the
+    resolution is raised: as long as positions are wrong, the beads are wide.
+    """
+    sums = measure(problem, position, look, disc, generator)
+    k2 = ((torch.arange(sums.count.shape[1]) + 1) / disc.grid.extent) ** 2
+    shell_gain = (sums.prediction_data.sum(0) / sums.prediction2.sum(0).clamp_min(1e-20)).clamp_min(0)
+    narrowest = NARROWEST**2 - float((problem.beads.sigma**2).min()) - look.width2
+    amplitude, width2 = fit_gain(sums, sums.noise(shell_gain), k2, smallest_width2=narrowest)
+    gain = amplitude * torch.exp(-2 * math.pi**2 * width2 * k2)
+    return Look(look.amplitude * amplitude, look.width2 + width2, sums.noise(gain))
+
+
+def measure(problem: SharedBeads, position, look: Look, disc: FourierDisc, generator: torch.Generator) -> ShellSums:
+    """Shell sums over a sample of the images, the same share of each noise group."""
+    group = problem.images.group
+    sample = problem.index[sample_of_groups(group[problem.index], IMAGES_MEASURED, generator)]
+    n_groups, n_shells = int(group.max()) + 1, int(disc.shell.max()) + 1
+    flat = torch.ones(n_groups, n_shells)
+
+    def of_batch(index):
+        with torch.no_grad():
+            transfer, data = problem.whitened(index, disc, flat)
+            prediction = problem.before_the_lens(position, look, index, disc) * transfer[:, None]
+            held = (transfer != 0) * disc.multiplicity
+            terms = (held, data.square().sum(1), (prediction * data).sum(1), prediction.square().sum(1))
+            return [term.new_zeros(len(index), n_shells).index_add_(1, disc.shell, term) for term in terms]
+
+    sums = [torch.zeros(n_groups, n_shells) for _ in range(4)]
+    batches = problem.batches(disc, sample)
+    for index, terms in zip(batches, in_order(of_batch, batches), strict=True):
+        for total, term in zip(sums, terms, strict=True):
+            total.index_add_(0, group[index], term)
+    return ShellSums(*sums, spread=torch.zeros_like(sums[0]), spread_count=torch.zeros_like(sums[0]))
+
+
+@dataclass(frozen=True)
+class Found:
+    """Shared positions that fit some images.
+
+    Parameters
+    ----------
+    position : (bead, 3)
+        A.
+    look : Look
+        As the images show the beads there.
+    """
+
+    position: Float[Tensor, "bead 3"]
+    look: Look
+
+
+def refine_shared_beads(problem: SharedBeads, *, restraints: ChainRestraints, weight: float, error: Float[Tensor, "shell"],
+                        seed: int = 0, position: Float[Tensor, "bead 3"] | None = None,
+                        watch: Callable[[list[float]], Iterable[float]] = iter) -> Found:
+    """Positions, amplitude, width and noise that fit the images best, through all resolutions from coarse to fine.
+
+    Parameters
+    ----------
+    problem : SharedBeads
+        Images and beads, and how positions in an image follow from shared ones.
+    restraints : ChainRestraints
+        What holds the shared positions together.
+    weight : float
+        Of the restraints against the likelihood.
+    error : (shell,)
+        What beads cannot show (:func:`~atomdrgn.inference.bead_error.bead_error`).
+    seed : int
+        For the images of which noise and brightness are measured.
+    position : (bead, 3), optional
+        Where to start; the base model by default, A.
+    watch : callable
+        Wraps the iteration over resolutions, A.
+    """
+    generator, look = torch.Generator().manual_seed(seed), Look()
+    position = problem.beads.position if position is None else position
+    finest = problem.images.disc
+    for resolution in watch(resolutions(finest.grid, finest.resolution)):
+        disc = finest.coarser(resolution)
+        look = calibrate(problem, position, look, disc, generator)
+        look = doubted(problem, look, disc, error)
+        for step in descend(problem, position, look, disc, restraints=restraints, weight=weight):
+            position = step.position
+    return Found(position, doubted(problem, calibrate(problem, position, look, finest, generator), finest, error))
+
+
+def doubted(problem: SharedBeads, look: Look, disc: FourierDisc, error: Float[Tensor, "shell"]) -> Look:
+    """The look with noise raised by what beads cannot show, which more images do not average out."""
+    strength = transfer_power(problem, look, disc)
+    k2 = ((torch.arange(len(strength)) + 1) / disc.grid.extent) ** 2
+    gain = look.amplitude * torch.exp(-2 * math.pi**2 * look.width2 * k2)
+    left = evidence_left(error[:len(strength)] * gain**2, strength, beads=problem.beads, grid=disc.grid)
+    return replace(look, spectrum=look.spectrum / left)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a Gauss-Newton step has come to.
+
+    Parameters
+    ----------
+    position : (bead, 3)
+        A.
+    loss : float
+        Minus the log posterior.
+    moved : float
+        Length of the step, A r.m.s.; 0: it was not taken.
+    """
+
+    position: Float[Tensor, "bead 3"]
+    loss: float
+    moved: float
+
+
+def descend(problem: SharedBeads, position: Float[Tensor, "bead 3"], look: Look, disc: FourierDisc, *,
+            restraints: ChainRestraints, weight: float, steps: int = STEPS) -> Iterator[Step]:
+    """Gauss-Newton steps at one resolution, damped as far as they have to be (Levenberg-Marquardt), none of them uphill.
+
+    Parameters
+    ----------
+    problem : SharedBeads
+        Images and beads.
+    position : (bead, 3)
+        Where to start, A.
+    look : Look
+        What the images look like.
+    disc : FourierDisc
+        The coefficients that count.
+    restraints : ChainRestraints
+        What holds the model together.
+    weight : float
+        Of the restraints against the likelihood; 1: their standard deviations are taken at their word.
+    steps : int
+        The most.
+    """
+    damping = FIRST_DAMPING
+    strength = transfer_power(problem, look, disc)
+    here, gradient = _posterior(problem, position, look, disc, restraints=restraints, weight=weight)
+    matrix = None
+    for _ in range(steps):
+        if matrix is None:
+            matrix = _curvature(problem, position, look, disc, strength, restraints=restraints, weight=weight)
+        step = -_solved(matrix, damping, gradient)
+        moved = float(step.square().sum(1).mean().sqrt())
+        there, slope = _posterior(problem, position + step, look, disc, restraints=restraints, weight=weight)
+        better = there < here
+        if better:
+            position, here, gradient, matrix = position + step, there, slope, None
+        yield Step(position, here, moved if better else 0.0)
+        damping = min(max(damping / 10 if better else damping * 100, LEAST_DAMPING), MOST_DAMPING)
+        if moved < max(ENOUGH, 0.01 * disc.resolution):
+            return
+
+
+def transfer_power(problem: SharedBeads, look: Look, disc: FourierDisc) -> Float[Tensor, "shell"]:
+    """Squared transfer function over the noise in each ring, summed over all images that count: what they can tell there."""
+    sample = problem.index[:: max(1, len(problem.index) // 256)]
+    total = torch.zeros(int(disc.shell.max()) + 1)
+    noise = Noise(look.spectrum, problem.images.group, problem.images.stack.premultiplied)
+    for index in problem.batches(disc, sample):
+        empty = torch.zeros(len(index), 2, len(disc))
+        transfer, _ = noise.whiten(empty, problem.images.stack.ctf[index], index, disc=disc)
+        total.index_add_(0, disc.shell, transfer.square().sum(0))
+    return total * (len(problem.index) / len(sample))
+
+
+def _posterior(problem, position, look, disc, *, restraints, weight):
+    """Minus the log posterior and its gradient (bead, 3)."""
+    place = position.detach().clone().requires_grad_()
+    value = add_gradients(lambda index: -problem.compare(place, look, index, disc).log_likelihood(CONTRAST_SD),
+                          problem.batches(disc), [place])
+    if weight:
+        strain = weight * restraints(place)
+        strain.backward()
+        value += float(strain.detach())
+    return value, place.grad
+
+
+def _curvature(problem, position, look, disc, strength, *, restraints, weight):
+    beads = look.bright(problem.beads)
+    matrix = image_curvature(position, beads.amplitude, beads.sigma, weight=strength, grid=disc.grid)
+    return matrix + weight * restraints.curvature(position) if weight else matrix
+
+
+def _solved(matrix, damping, gradient):
+    """The damped matrix's inverse times the gradient, (bead, 3)."""
+    damped = matrix + damping * torch.eye(len(matrix), dtype=matrix.dtype)
+    # rounding leaves eigenvalues of the images' part a little below zero
+    damped.diagonal().add_(1e-9 * float(matrix.diagonal().max()))
+    root = torch.linalg.cholesky(damped)
+    return torch.cholesky_solve(gradient.double().reshape(-1, 1), root).reshape_as(gradient).to(gradient.dtype)
