@@ -21,12 +21,14 @@ from .errors import FileFormatError, MissingFileError, OutputExistsError
 from .io.whole_file import whole_file
 from .structure.atoms import Structure, read_structure, write_structure
 from .structure.lifting import lift
-from .structure.motion import RigidMotion
+from .structure.motion import RigidMotion, screw_motion, twists
+from .structure.surface import Surface
 
 FORMAT = 1                 # of the folder; a number that this version does not know is refused
 SETTINGS, BASE, MODEL, LATENTS, MOTIONS = "run.json", "base.cif", "model.npz", "latents.npz", "motions.npz"
-PARTICLES, HISTORY, SUMMARY, CHECKPOINT = "particles.csv", "history.csv", "summary.json", "checkpoint.safetensors"
-FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, HISTORY, SUMMARY, CHECKPOINT)
+PARTICLES, RESIDUES, HISTORY, SUMMARY = "particles.csv", "residues.csv", "history.csv", "summary.json"
+CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
+FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,21 @@ class Run:
         """(particle, k): standard deviation of `latent`."""
         return self._latents["latent_sd"]
 
+    @property
+    def draws(self) -> np.ndarray:
+        """(particle, draw, k): places from each particle's posterior, spread evenly over it."""
+        if "draws" not in self._latents:
+            raise FileFormatError(f"{self.folder}: this run holds no draws from its particles' posteriors; the closed form makes "
+                                  "them: fit again without --inference vae")
+        return self._latents["draws"]
+
+    def motion_at(self, place: np.ndarray) -> RigidMotion:
+        """Motion of each segment at places along the motions (particle, k)."""
+        model = {name: torch.from_numpy(self.model[name]) for name in
+                 ("surface_scale", "surface_coefficient", "free", "radius")}
+        latent = Surface(model["surface_scale"], model["surface_coefficient"])(torch.as_tensor(place))
+        return screw_motion(*twists(latent, free=model["free"], radius=model["radius"]))
+
     @cached_property
     def motion(self) -> RigidMotion:
         """Motion of each segment of each particle: rotation (particle, segment, 4), translation (particle, segment, 3) A."""
@@ -92,10 +109,32 @@ class Run:
 
     def atoms(self, particles: Sequence[int]) -> Float[Tensor, "particle atom 3"]:
         """Positions of all atoms of some particles, A."""
+        return self.atoms_of(self.motion[torch.as_tensor(particles)])
+
+    def atoms_of(self, motion: RigidMotion) -> Float[Tensor, "conformation atom 3"]:
+        """Positions of all atoms of some conformations, A."""
         model = self.model
-        return lift(self.motion[torch.as_tensor(particles)], self.structure.position, bead=torch.from_numpy(model["bead"]),
+        return lift(motion, self.structure.position, bead=torch.from_numpy(model["bead"]),
                     bead_of_atom=torch.from_numpy(model["bead_of_atom"]), centroid=torch.from_numpy(model["centroid"]),
                     weight=torch.from_numpy(model["weight"]))
+
+    def b_factors(self, particles: Sequence[int]) -> Float[Tensor, "particle atom"]:
+        """8 pi^2/3 times the squared error of each atom, A^2: the particle's own along the motions, and the half-sets'.
+
+        References
+        ----------
+        The isotropic B-factor of a mean square displacement <u^2>.
+        """
+        model = self.model
+        place, sd = self.latent[particles], self.latent_sd[particles]
+        base, centroid, weight = (torch.from_numpy(model[name]) for name in ("bead", "centroid", "weight"))
+        square = torch.from_numpy(model["half_error"]).square().expand(len(place), -1).clone()
+        for axis in range(place.shape[1]):
+            step = np.zeros_like(place)
+            step[:, axis] = sd[:, axis]
+            ends = [self.motion_at(place + sign * step).apply(base, centroid, weight=weight) for sign in (1, -1)]
+            square += (0.5 * (ends[0] - ends[1])).square().sum(-1)
+        return (8 * np.pi**2 / 3 * square)[:, torch.from_numpy(model["bead_of_atom"])]
 
     def beads(self, particles: Sequence[int]) -> Float[Tensor, "particle bead 3"]:
         """Positions of the beads of some particles, A."""

@@ -19,6 +19,7 @@ def run_of(structure, n):
     """A run whose particle i is the structure moved by i A along x, and turned upside down where i is odd."""
     class Moved(Run):
         n_particles = n
+        model = {}
 
         def __init__(self):
             pass

@@ -9,7 +9,7 @@ from atomdrgn.errors import FileFormatError, InputError, OutputExistsError
 from atomdrgn.inference.fit import fit
 from atomdrgn.inference.state import load_state
 from atomdrgn.reporting import Reporter
-from atomdrgn.run import CHECKPOINT, FILES, SUMMARY, open_run
+from atomdrgn.run import CHECKPOINT, FILES, HALVES, SUMMARY, open_run
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +80,19 @@ class StopAfter(Reporter):
                 raise KeyboardInterrupt
 
 
-def test_a_run_that_was_stopped_goes_on_and_ends_the_same(run, hinged, tmp_path):
+@pytest.mark.parametrize(("passes", "last"), [(3, HALVES[0]), (12, HALVES[1]), (21, CHECKPOINT)])
+def test_a_run_that_was_stopped_goes_on_and_ends_the_same(run, hinged, tmp_path, passes, last):
+    """In the first half-set, in the second, or in the fit of both together."""
     structure, particles, _ = hinged
     with pytest.raises(KeyboardInterrupt):
-        fit(structure, particles, tmp_path / "stopped", segments=4, resolution=9.0, reporter=StopAfter(3))
-    assert (tmp_path / "stopped" / CHECKPOINT).exists() and not (tmp_path / "stopped" / SUMMARY).exists()
+        fit(structure, particles, tmp_path / "stopped", segments=4, resolution=9.0, reporter=StopAfter(passes))
+    files = (*HALVES, CHECKPOINT)
+    there = [name for name in files if (tmp_path / "stopped" / name).exists()]
+    assert there == list(files[:files.index(last) + 1]) and not (tmp_path / "stopped" / SUMMARY).exists()
     resumed = fit(structure, particles, tmp_path / "stopped", segments=4, resolution=9.0, resume=True)
     np.testing.assert_array_equal(resumed.latent, run.latent)
     np.testing.assert_array_equal(resumed.motion.rotation, run.motion.rotation)
-    columns = ["step", "resolution", "evidence"]
+    columns = ["half", "step", "resolution", "evidence"]
     assert [list(open(r.folder / "history.csv"))[-1].split(",")[:len(columns)] for r in (run, resumed)][0] \
         == list(open(resumed.folder / "history.csv"))[-1].split(",")[:len(columns)]
     again = fit(structure, particles, tmp_path / "stopped", segments=4, resolution=9.0, resume=True)

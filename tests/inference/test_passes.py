@@ -33,7 +33,8 @@ def test_equations_that_do_not_fit_into_memory_change_little(begun):
 
 def test_shares_of_two_processes_add_up_to_the_whole(begun):
     model, _ = begun
-    shares = [replace(model, processes=Processes(rank, 2)) for rank in (0, 1)]
+    of_two = [Processes(rank, 2) for rank in (0, 1)]
+    shares = [replace(model, processes=each, my_particles=torch.arange(*each.share(model.rows))) for each in of_two]
     assert torch.equal(torch.cat([share.my_particles for share in shares]), model.my_particles)
     assert torch.equal(torch.cat([share.my_images for share in shares]).sort().values, model.my_images)
     assert min(len(share.my_particles) for share in shares) > 0.4 * model.n_particles

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..errors import InputError, OutputExistsError
-from ..io.pdb_series import PdbSeries
+from ..io.pdb_series import LARGEST_B, PdbSeries
 from ..io.trajectories import write_trajectory
 from ..io.whole_file import whole_file
 from ..reporting import Reporter
@@ -41,7 +42,7 @@ class Exported:
     count: int
 
 
-def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | None = None, origin=None,
+def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | None = None, origin=None, samples: int = 0,
            overwrite: bool = False, reporter: Reporter | None = None) -> Exported:
     """Write the structures of particles, all atoms, in constant memory. Every file appears complete or not at all.
 
@@ -60,6 +61,9 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     origin : (3,), optional
         Where the origin of the poses stands in the frame that is wanted, A, such as the centre of the consensus map's box;
         by default the frame is that of the poses.
+    samples : int
+        Write so many draws from each particle's posterior, particle after particle, in place of its mean conformation; single
+        files are then named ``out/000000_00.pdb``.
     overwrite : bool
         Replace files that are there.
     reporter : Reporter, optional
@@ -77,15 +81,20 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     if format not in (*ENDINGS, *TRAJECTORIES):
         raise InputError(f"format {format!r}: choose one of {', '.join([*ENDINGS, *TRAJECTORIES])}")
     origin = np.zeros(3) if origin is None else np.asarray(origin, dtype=float)
-    frames = reporter.watch(_conformations(run, chosen, origin), "writing structures", len(chosen))
+    if samples:
+        _require_draws(run, samples)
+    frames = reporter.watch(_conformations(run, chosen, origin, samples), "writing structures", len(chosen) * max(1, samples))
     if format in TRAJECTORIES:
         trajectory = out / f"ensemble.{format}"
         _prepare(out, [trajectory.name, "reference.pdb", "reference.cif"], overwrite=overwrite)
         reference = write_reference(place(run.structure, -origin), out, reporter=reporter)
         return Exported(trajectory, reference, write_trajectory(trajectory, frames))
-    names = [f"{number:06d}.{ENDINGS[format]}" for number in chosen]
+    ending = ENDINGS[format]
+    names = [f"{number:06d}_{draw:02d}.{ending}" for number in chosen for draw in range(samples)] if samples else [
+        f"{number:06d}.{ending}" for number in chosen]
     _prepare(out, names, overwrite=overwrite)
-    _write_files(run.structure, [out / name for name in names], frames, format=format)
+    errors = None if samples or "half_error" not in run.model else _b_factors(run, chosen)
+    _write_files(run.structure, [out / name for name in names], frames, errors, format=format)
     return Exported(out, None, len(names))
 
 
@@ -123,20 +132,41 @@ def _prepare(out, names, *, overwrite):
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _conformations(run, particles, origin) -> Iterator[np.ndarray]:
+def _conformations(run, particles, origin, samples) -> Iterator[np.ndarray]:
+    batch = max(1, COORDINATES_AT_A_TIME // (3 * len(run.structure) * max(1, samples)))
+    for first in range(0, len(particles), batch):
+        some = particles[first:first + batch]
+        if samples:
+            draws = run.draws[some]
+            # evenly spread draws: some of them, evenly
+            number = np.linspace(0, draws.shape[1] - 1, samples).round().astype(int)
+            atoms = run.atoms_of(run.motion_at(draws[:, number].reshape(-1, draws.shape[2])))
+        else:
+            atoms = run.atoms(some)
+        yield from (atoms + torch.as_tensor(origin, dtype=torch.float32)).cpu().numpy()
+
+
+def _require_draws(run, samples):
+    there = run.draws.shape[1]
+    if not 1 <= samples <= there:
+        raise InputError(f"{samples} samples: the run holds {there} draws from each particle's posterior; ask for 1 to {there}")
+
+
+def _b_factors(run, particles) -> Iterator[np.ndarray]:
     batch = max(1, COORDINATES_AT_A_TIME // (3 * len(run.structure)))
     for first in range(0, len(particles), batch):
-        yield from (run.atoms(particles[first:first + batch]) + torch.as_tensor(origin, dtype=torch.float32)).cpu().numpy()
+        yield from run.b_factors(particles[first:first + batch]).numpy()
 
 
-def _write_files(structure, paths, frames, *, format):
+def _write_files(structure, paths, frames, errors, *, format):
     series = None
-    for path, position in zip(paths, frames, strict=True):
+    for path, position, b_factor in zip(paths, frames, repeat(None) if errors is None else errors, strict=False):
+        b_factor = None if b_factor is None else np.minimum(b_factor, LARGEST_B)
         if series is not None and np.isfinite(position).all() and _fits(position):
             with whole_file(path) as temporary:
-                temporary.write_bytes(series.with_coordinates(position))
+                temporary.write_bytes(series.with_coordinates(position, b_factor))
             continue
-        write_structure(structure, path, position=position, format=format)
+        write_structure(structure, path, position=position, b_factor=b_factor, format=format)
         if format == "pdb":
             series = PdbSeries(path.read_bytes())
 

@@ -43,6 +43,9 @@ def export(
         metavar="poses|base",
         help="poses: the box centre is (0, 0, 0). base: where the base structure stood before --map or --origin placed it, "
              "so that the structures overlay that map.")] = Frame.poses,
+    samples: Annotated[int, Option(
+        metavar="S", show_default="the mean conformation",
+        help="Write so many draws (at most 20) from each particle's posterior, particle after particle.")] = 0,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace structures that are there.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -58,6 +61,10 @@ def export(
         atomdrgn export particles.fit --out ensemble --format dcd
         atomdrgn export particles.fit --out first --format pdb --particles 0:100
         atomdrgn export particles.fit --out overlay --frame base
+        atomdrgn export particles.fit --out draws --samples 20
+
+    Single files of mean conformations carry each atom's error as B-factor,
+    8 pi^2/3 times its mean square.
     """
     from ..analysis.export import export as export_run
     from ..run import open_run
@@ -65,8 +72,9 @@ def export(
     opened = open_run(run)
     chosen = None if particles is None else parse_particles(particles, opened.n_particles)
     with progress(quiet=quiet) as reporter:
-        written = export_run(opened, out, format=format.value, particles=chosen, overwrite=overwrite, reporter=reporter,
-                             origin=opened.settings.get("reading", {}).get("origin") if frame is Frame.base else None)
+        origin = opened.settings.get("reading", {}).get("origin") if frame is Frame.base else None
+        written = export_run(opened, out, format=format.value, particles=chosen, samples=samples, overwrite=overwrite,
+                             reporter=reporter, origin=origin)
     if not quiet:
         named = f", their atoms to {written.reference}" if written.reference else ""
         print(f"wrote {written.count:,} structures to {written.path}{named}")

@@ -4,23 +4,49 @@ SMALLEST_SHARE, MOST_MOTIONS = 0.01, 6
 
 
 def summary_lines(run) -> list[str]:
-    """A few lines on an :class:`atomdrgn.Run`: what was fitted, the largest motions, and what to do next."""
+    """A few lines on an :class:`atomdrgn.Run`: what was fitted, which motions are supported, and what to do next."""
     found = run.summary
     lines = [f"{found['particles']:,} particles ({found['images']:,} images) fitted to {found['resolution']:.1f} A with "
              f"{found['segments']} segments of {found['residues']:,} residues",
              f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} a particle, on average",
-             *_motion_lines(found["motions"])]
+             *_support_lines(found), *_motion_lines(found["motions"]), *_group_lines(found.get("groups", [])),
+             *_state_lines(found.get("states", []))]
     if found["unmodelled"]:
         lines.append(f"not modelled: {', '.join(found['unmodelled'])}")
     return [*lines, f"the run is in {run.folder}; its structures: atomdrgn export {run.folder} --out DIR --format dcd"]
+
+
+def _support_lines(found):
+    if "motions_supported" not in found:
+        return []
+    number = found["motions_supported"]
+    if number is None:
+        return ["too few particles for two half-sets: whether the motions are real was not tested"]
+    if number == 0:
+        return ["no motion is supported: none makes images likelier that had no part in finding it",
+                "all particles are given one structure"]
+    return [f"{number} {'motion makes' if number == 1 else 'motions make'} images likelier that had no part in finding "
+            f"{'it' if number == 1 else 'them'}; error by half-sets: {found['half_set_error']:.2f} A r.m.s. a residue"]
 
 
 def _motion_lines(motions):
     if not motions:
         return []
     shown = [motion for motion in motions if motion["share"] >= SMALLEST_SHARE][:MOST_MOTIONS] or motions[:1]
-    lines = ["motion   r.m.s. (A)   share of variance   median error (A)"]
+    agree = all("half_set_agreement" in motion for motion in shown)
+    lines = ["motion   r.m.s. (A)   share of variance   median error (A)" + ("   half-sets agree" if agree else "")]
     lines += [f"{motion['number']:6d} {motion['variance']**0.5:12.2f} {motion['share']:19.1%} {motion['median_sd']:18.2f}"
-              for motion in shown]
+              + (f" {motion['half_set_agreement']:17.2f}" if agree else "") for motion in shown]
     left = len(motions) - len(shown)
     return [*lines, f"   and {left} smaller ones"] if left else lines
+
+
+def _group_lines(groups):
+    if len(groups) < 2:
+        return []
+    return ["parts that move as one:", *(f"  {group['selection']} ({group['residues']} residues, {group['motion']:.1f} A r.m.s.)"
+                                         for group in groups)]
+
+
+def _state_lines(states):
+    return [f"state {state['number']}: {state['population']:.1%} +- {state['error']:.1%} of the particles" for state in states]

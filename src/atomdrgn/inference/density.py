@@ -41,6 +41,11 @@ class Density(Record):
         return torch.stack([log_normal(place - mean, root) + weight.log()
                             for weight, mean, root in zip(self.weight, self.mean, self.root, strict=True)], -1)
 
+    def variance(self) -> Float[Tensor, "k"]:
+        """Along each motion."""
+        mean = self.weight @ self.mean
+        return self.weight @ ((self.mean - mean).square() + self.root.square().sum(-1))
+
     def draw(self, count: int, generator: torch.Generator) -> Float[Tensor, "count k"]:
         """Places at random."""
         of = torch.multinomial(self.weight, count, replacement=True, generator=generator)

@@ -15,6 +15,7 @@ from ..particles.stack import ParticleStack
 from ..reporting import Reporter
 from ..run import (
     CHECKPOINT,
+    HALVES,
     HISTORY,
     SETTINGS,
     SUMMARY,
@@ -32,7 +33,9 @@ from ..structure.beads import coarse_grain
 from ..structure.deformation import SegmentDeformation
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
+from .ensemble import judge_support, make_ensemble
 from .folder import CLOSED_FORM, read_history, require_same_settings, run_settings
+from .halves import half_sets, join
 from .images import FourierImages
 from .memory import share_memory
 from .model import FitModel
@@ -46,6 +49,7 @@ from .state import FitState, load_state, save_state
 
 logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
+TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
 BORDER_BOND_SIGMA = 1.0      # A: segments are rigid and molecules are not, so the bonds between segments take up what bends
 # The population's prior: for every two numbers of the latent as if one particle had been seen that hardly moves, with half a
 # hundredth of the variances of an elastic network. Twenty particles need strong evidence to be spread out; a thousand do not
@@ -62,7 +66,8 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
 
     Every particle's conformation is linearised, the motions of all particles are one Gaussian population with closed-form
     posteriors, every particle moves to its posterior mean, and the resolution is raised: Gauss-Newton with a learned prior,
-    coarse to fine. The same seed gives the same result.
+    coarse to fine; each half-set apart, then both together. Motions that make the images of the other half-set likelier are
+    kept, and along them likelihoods are looked at widely. The same seed gives the same result.
 
     Parameters
     ----------
@@ -123,34 +128,62 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
             "inference": CLOSED_FORM, "segments": segments, "beads": beads, "temperature": temperature,
             "parts": list(parts) if parts else None,
             "fixed": fixed, "seed": seed, "resolution": round(model.images.disc.resolution, 4)})
-        begun = _begin(folder, made, model, structure=structure, resume=resume, overwrite=overwrite, reporter=reporter)
-        if begun is not None:
-            state, history = begun
-            state = _run_passes(model, state, history, folder=folder, seed=seed, reporter=reporter)
-            write_results(folder, model, state, structure=structure, reporter=reporter)
+        if _begin(folder, made, model, structure=structure, resume=resume, overwrite=overwrite, reporter=reporter):
+            _run(model, folder, structure=structure, seed=seed, reporter=reporter)
             processes.wait()
     return open_run(folder)
 
 
-def _run_passes(model, state, history, *, folder, seed, reporter) -> FitState:
+def _run(model, folder, *, structure, seed, reporter) -> None:
+    """Both half-sets apart, then all particles, then what is supported; each pass is on disk before the next begins."""
+    model.images.load(model.my_images, model.memory.images,
+                      lambda batches: reporter.watch(batches, "reading images", len(batches)))
     passes = resolutions(model.images.stack.grid, model.images.disc.resolution)
-    if state.step < len(passes):
-        model.images.load(model.my_images, model.memory.images,
-                          lambda batches: reporter.watch(batches, "reading images", len(batches)))
+    log = _Log(folder, model.processes)
+    halves = half_sets(model)
+    states = [_run_passes(half.model, passes, folder / name, log, half=number + 1, seed=seed, reporter=reporter)
+              for number, (half, name) in enumerate(zip(halves, HALVES, strict=bool(halves)))]
+    supports = judge_support(halves, states, reporter)
+    begin = (lambda: join(model, halves, states, step=max(0, len(passes) - TOGETHER))) if halves else None
+    state = _run_passes(model, passes, folder / CHECKPOINT, log, half=0, seed=seed, reporter=reporter, begin=begin)
+    ensemble = make_ensemble(model, state, [each.population for each in states], supports, seed=seed, reporter=reporter)
+    write_results(folder, model, state, ensemble, structure=structure, reporter=reporter)
+
+
+def _run_passes(model, passes, path, log, *, half, seed, reporter, begin=None) -> FitState:
+    """The state after all passes, going on from the file at `path` where there is one."""
+    state = load_state(path) if path.exists() else begin() if begin else _start(model)
+    log.rewind(half, state.step)
+    searches = search_after(passes)
     for step in range(state.step, len(passes)):
         started = time.monotonic()
         disc = model.images.disc.coarser(passes[step])
         state, row = run_pass(model, state, disc, seed=seed, last=step + 1 == len(passes), reporter=reporter)
         row["moved_by_search"] = 0
-        searches = search_after(passes)
         if step + 1 in searches:
             together = step + 1 == searches[-1]
             state, row["moved_by_search"] = look_widely(model, state, disc, reporter, together=together)
-        history.append(row | {"seconds": round(time.monotonic() - started, 2)})
         if model.processes.first:
-            save_state(state, folder / CHECKPOINT)
-            write_table(folder / HISTORY, {name: [row[name] for row in history] for name in history[0]})
+            save_state(state, path)
+        log.add({"half": half} | row | {"seconds": round(time.monotonic() - started, 2)})
     return state
+
+
+class _Log:
+    """history.csv: a line for each pass."""
+
+    def __init__(self, folder, processes):
+        self.path, self.processes = folder / HISTORY, processes
+        self.rows = read_history(self.path, None)
+
+    def rewind(self, half, step):
+        """Forget lines of passes that are done again."""
+        self.rows = [row for row in self.rows if row["half"] != half or row["step"] <= step]
+
+    def add(self, row):
+        self.rows.append(row)
+        if self.processes.first:
+            write_table(self.path, {name: [row[name] for row in self.rows] for name in self.rows[0]})
 
 
 def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution, memory,
@@ -177,21 +210,20 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
 
 
 def _begin(folder, settings, model, *, structure, resume, overwrite, reporter):
-    """The state to go on from and the history so far; None where nothing is left to do."""
+    """Whether anything is left to do; makes the folder of a new run."""
     if resume and folder.is_dir() and any(folder.iterdir()):
         before = read_settings(folder)
         require_same_settings(before, settings, folder)
         if (folder / SUMMARY).exists():
             reporter.say(f"{folder} is complete: there is nothing to resume")
-            return None
-        state = load_state(folder / CHECKPOINT) if (folder / CHECKPOINT).exists() else _start(model)
-        return state, read_history(folder / HISTORY, state.step)
+            return False
+        return True
     model.processes.wait()      # until each has seen what was there
     if model.processes.first:
         create_run_folder(folder, overwrite=overwrite)
         write_json(folder / SETTINGS, settings)
         write_base(folder, structure)
-    return _start(model), []
+    return True
 
 
 def _start(model) -> FitState:

@@ -60,8 +60,8 @@ def require_same_settings(before: dict, now: dict, folder: Path) -> None:
                          "or start again with --overwrite")
 
 
-def read_history(path: Path, steps: int) -> list[dict[str, float]]:
-    """The first rows of history.csv; none where there is no file."""
+def read_history(path: Path, steps: int | None) -> list[dict[str, float]]:
+    """The first rows of history.csv, all where no number is given; none where there is no file."""
     if not path.exists():
         return []
     header, *rows = [line.split(",") for line in path.read_text().splitlines()]

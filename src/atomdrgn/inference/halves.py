@@ -41,10 +41,11 @@ def half_sets(model: FitModel) -> list[HalfSet]:
     half[model.particle] = model.images.stack.half
     if min(int((half == number).sum()) for number in (1, 2)) < FEWEST:
         return []
-    return [_part(model, torch.nonzero(half == number)[:, 0]) for number in (1, 2)]
+    return [part_of(model, torch.nonzero(half == number)[:, 0]) for number in (1, 2)]
 
 
-def _part(model, particle) -> HalfSet:
+def part_of(model: FitModel, particle: Int[Tensor, "some"]) -> HalfSet:
+    """A fit of some of the particles alone."""
     number = torch.full((model.n_particles,), -1)
     number[particle] = torch.arange(len(particle))
     image = torch.nonzero(number[model.particle] >= 0)[:, 0]

@@ -37,6 +37,10 @@ class Motions:
     mean: Float[Tensor, "latent"]
     read: Float[Tensor, "latent k"]
 
+    def first(self, count: int) -> "Motions":
+        """The first few."""
+        return Motions(self.variance[:count], self.share[:count], self.direction[:, :count], self.mean, self.read[:, :count])
+
     def place(self, latent: Float[Tensor, "particle latent"]) -> Float[Tensor, "particle k"]:
         """Each particle's place along each motion from the population's mean, A r.m.s. of the trace."""
         return (latent - self.mean) @ self.read

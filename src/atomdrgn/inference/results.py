@@ -9,34 +9,66 @@ from torch import Tensor
 
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
-from ..run import BASE, LATENTS, MODEL, MOTIONS, PARTICLES, SUMMARY, write_arrays, write_json, write_table
+from ..run import BASE, LATENTS, MODEL, MOTIONS, PARTICLES, RESIDUES, SUMMARY, write_arrays, write_json, write_table
 from ..structure.atoms import Structure
 from ..structure.beads import unmodelled
+from .ensemble import Ensemble
+from .groups import find_groups
 from .misfit import misfits
 from .model import FitModel
-from .motions import Motions, motions_of
 from .state import FitState
+from .states import find_states
 
 
-def write_results(folder: Path, model: FitModel, state: FitState, *, structure: Structure, reporter: Reporter) -> None:
+def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ensemble, *, structure: Structure,
+                  reporter: Reporter) -> None:
     """Write what was found; summary.json, last, says that the run is whole."""
-    gain, outlier = _judge(model, state, model.images.disc, reporter)
+    latent = ensemble.latent
+    gain, outlier = _judge(model, state, latent, reporter)
+    groups = find_groups(model, state, ensemble, reporter)
     if not model.processes.first:
         return
-    motions = motions_of(model, state.population)
-    motion = model.deformation.motion(state.latent)
-    beads = model.bright_beads(state)
+    motion = model.deformation.motion(latent)
+    beads, surface = model.bright_beads(state), ensemble.surface
     write_arrays(folder / MODEL, bead=beads.position.numpy(), sigma=beads.sigma.numpy(), amplitude=beads.amplitude.numpy(),
                  bead_of_atom=model.beads.bead_of_atom, trace=model.beads.trace, centroid=model.deformation.centroid.numpy(),
-                 weight=model.deformation.weight.numpy())
-    write_arrays(folder / LATENTS, latent=motions.place(state.latent).numpy(), latent_sd=state.latent_sd.numpy())
+                 weight=model.deformation.weight.numpy(), radius=model.deformation.radius.numpy(),
+                 free=model.deformation.free.numpy(), surface_scale=surface.scale.numpy(),
+                 surface_coefficient=surface.coefficient.numpy(), half_error=_of_beads(model, ensemble.half_error))
+    write_arrays(folder / LATENTS, latent=ensemble.place.numpy(), latent_sd=ensemble.sd.numpy(), draws=ensemble.draws.numpy())
     write_arrays(folder / MOTIONS, rotation=motion.rotation.numpy(), translation=motion.translation.numpy())
-    write_particles(folder, model.images.stack, model.particle, gain=gain, outlier=outlier)
-    write_json(folder / SUMMARY, _summary(model, state, motions, structure=structure, gain=gain))
+    states = find_states(ensemble.density, ensemble.draws)
+    write_particles(folder, model.images.stack, model.particle, gain=gain, outlier=outlier,
+                    place=ensemble.place, sd=ensemble.sd, state=states.of_particle)
+    _write_residues(folder, model, ensemble, groups)
+    write_json(folder / SUMMARY, _summary(model, state, ensemble, structure=structure, gain=gain, groups=groups, states=states))
+
+
+def _of_beads(model, of_trace):
+    """What is known of each residue's trace bead, for all its beads."""
+    values = torch.zeros(len(model.beads))
+    values[model.beads.trace_index] = of_trace.nan_to_num()
+    return values[torch.from_numpy(model.beads.anchor)].numpy()
+
+
+def _write_residues(folder, model, ensemble, groups) -> None:
+    """residues.csv: how far each residue moves, and how well that is known."""
+    beads, trace = model.beads, model.beads.trace_index
+    jacobian = model.deformation.bead_jacobian(ensemble.motions.mean, trace) @ ensemble.motions.direction
+    moved = jacobian.square().sum(1)
+    amplitude = (moved @ ensemble.place.var(0, correction=0)).sqrt() if moved.shape[1] else torch.zeros(len(trace))
+    error = (moved @ ensemble.sd.square().mean(0)).sqrt() if moved.shape[1] else torch.zeros(len(trace))
+    number = trace.numpy()
+    write_table(folder / RESIDUES, {
+        "chain": beads.chain[number].tolist(), "residue": beads.residue[number].tolist(), "icode": beads.icode[number].tolist(),
+        "group": [group + 1 for group in groups.of_trace.tolist()], "motion": _rounded(amplitude),
+        "posterior_error": _rounded(error),
+        "half_set_error": ["" if value != value else round(value, 3) for value in ensemble.half_error.tolist()]})
 
 
 def write_particles(folder: Path, stack: ParticleStack, particle: Int[Tensor, "image"], *, gain: Float[Tensor, "particle"],
-                    outlier: Float[Tensor, "particle"]) -> None:
+                    outlier: Float[Tensor, "particle"], place: Float[Tensor, "particle k"], sd: Float[Tensor, "particle k"],
+                    state: Int[Tensor, "particle"] | None = None) -> None:
     """particles.csv.
 
     Parameters
@@ -49,12 +81,23 @@ def write_particles(folder: Path, stack: ParticleStack, particle: Int[Tensor, "i
         Whose each image is, from 0.
     gain, outlier : (particle,)
         Log-likelihood gained over the base, and :func:`outlier_scores`.
+    place, sd : (particle, k)
+        Along each motion, and its standard deviation.
+    state : (particle,), optional
+        Number of the state that it is in, from 1.
     """
     last = torch.full((len(gain),), torch.iinfo(torch.int64).max)
     first = last.scatter_reduce(0, particle, stack.row, "amin")
+    along = {f"{name}{k + 1}": _rounded(column) for k in range(place.shape[1])
+             for name, column in (("motion", place[:, k]), ("sd", sd[:, k]))}
     write_table(folder / PARTICLES, {
         "particle": range(len(gain)), "first_row": first.tolist(), "rows": torch.bincount(particle).tolist(),
-        "log_likelihood_gain": np.round(gain.numpy(), 3).tolist(), "outlier_score": np.round(outlier.numpy(), 3).tolist()})
+        "log_likelihood_gain": _rounded(gain), "outlier_score": _rounded(outlier), **along,
+        **({} if state is None else {"state": state.tolist()})})
+
+
+def _rounded(values):
+    return np.round(values.double().numpy(), 3).tolist()
 
 
 def outlier_scores(misfit: Float[Tensor, "particle"], count: Float[Tensor, "particle"]) -> Float[Tensor, "particle"]:
@@ -70,22 +113,34 @@ def outlier_scores(misfit: Float[Tensor, "particle"], count: Float[Tensor, "part
     return (excess - excess.median()) / spread.clamp_min(1e-3)
 
 
-def _judge(model, state, disc, reporter):
+def _judge(model, state, latent, reporter):
     """Of each particle: how much likelier its images are at its conformation than at the base, and how odd what is left is."""
     reporter.start("judging", len(model.my_images))
-    (fitted, base), count = misfits(model, state, disc, [state.latent, torch.zeros_like(state.latent)], advance=reporter.advance)
+    (fitted, base), count = misfits(model, state, model.images.disc, [latent, torch.zeros_like(latent)],
+                                     advance=reporter.advance)
     reporter.finish()
     return 0.5 * (base - fitted), outlier_scores(fitted, count)
 
 
-def _summary(model, state, motions: Motions, *, structure, gain):
+def _summary(model, state, ensemble: Ensemble, *, structure, gain, groups, states):
     left_out = unmodelled(structure)
-    stack = model.images.stack
+    stack, motions = model.images.stack, ensemble.motions
+    variance = motions.variance.clone()
+    if ensemble.density is not None:      # of the particles, whatever the shape of their distribution
+        wide = ensemble.density.variance()
+        variance[:len(wide)] = wide
+    rows = motion_rows(variance, motions.share, ensemble.sd)
+    for number, row in enumerate(rows):
+        if ensemble.supports:
+            row["half_set_agreement"] = round(float(ensemble.agreement[number]), 3)
+            row["held_out_gain"] = [round(float(support.gain[number]), 4) for support in ensemble.supports]
+            row["held_out_gain_error"] = [round(float(support.error[number]), 4) for support in ensemble.supports]
     return {
         "particles": model.n_particles, "images": len(model.images), "segments": model.deformation.n_segments,
         "residues": int(model.beads.trace.sum()), "chains": len(set(model.beads.chain.tolist())), "beads": len(model.beads),
-        "resolution": round(model.images.disc.resolution, 3),
-        "motions": motion_rows(motions.variance, motions.share, state.latent_sd),
+        "resolution": round(model.images.disc.resolution, 3), "motions_supported": ensemble.supported,
+        "motions": rows, "groups": groups.rows, "states": states.rows,
+        "half_set_error": None if not ensemble.supports else round(float(ensemble.half_error.square().mean().sqrt()), 3),
         "mean_log_likelihood_gain": round(float(gain.mean()), 3),
         "bead_width": round(model.bead_width(state), 3),
         "contrast_sd": round(state.contrast_sd, 4),

@@ -12,7 +12,7 @@ from ..reporting import Reporter
 from ..structure.surface import fit_surface
 from .misfit import misfits
 from .model import FitModel
-from .motions import motions_of
+from .motions import principal_motions
 from .state import FitState
 
 MOST_SEARCHED = 3            # motions
@@ -42,7 +42,8 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
         Try the first two motions together as well: a particle can be astray in both, with no way out along either.
     """
     disc = disc.coarser(max(FINEST, disc.resolution))
-    motions = motions_of(model, state.population)
+    metric = model.deformation.trace_metric(model.beads.trace_index, state.population.mean)
+    motions = principal_motions(state.population, metric)      # in the frame of the poses, as images see them
     sd, step = motions.variance.sqrt(), STEP * disc.resolution
     wide = int((sd[:MOST_SEARCHED] > step).sum())
     if not wide:

@@ -43,7 +43,8 @@ def write_results(folder: Path, training: Training, data: VaeData, *, structure:
     write_arrays(folder / LATENTS, latent=axes.place(_moved(motion, beads, segmentation)).numpy(), latent_sd=sd.numpy(),
                  encoded=mean.numpy(), encoded_sd=log_sd.exp().numpy())
     write_arrays(folder / MOTIONS, rotation=about_centroid.rotation.numpy(), translation=about_centroid.translation.numpy())
-    write_particles(folder, data.stack, torch.arange(len(data)), gain=gain, outlier=outlier)
+    write_particles(folder, data.stack, torch.arange(len(data)), gain=gain, outlier=outlier,
+                    place=axes.place(_moved(motion, beads, segmentation)), sd=sd)
     write_json(folder / SUMMARY, {
         "particles": len(data), "images": len(data), "segments": len(segmentation), "residues": int(beads.trace.sum()),
         "chains": len(set(beads.chain.tolist())), "beads": len(beads), "resolution": round(data.disc.resolution, 3),

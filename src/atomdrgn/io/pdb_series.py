@@ -3,6 +3,8 @@
 import numpy as np
 
 X_TO_Z = np.arange(30, 54)      # columns of x, y and z in an ATOM record, from 0
+B_FACTOR = np.arange(60, 66)
+LARGEST_B = 999.99
 
 # Columns of the digits of a number as %8.3f, and what a digit counts there in thousandths. A leading zero is written in
 # the last column before the point only.
@@ -24,12 +26,14 @@ class PdbSeries:
         start = np.cumsum([0, *map(len, lines[:-1])])
         atoms = [line.startswith((b"ATOM  ", b"HETATM")) for line in lines]
         self.text = np.frombuffer(b"".join(lines), dtype=np.uint8)
-        self.places = start[atoms][:, None] + X_TO_Z
+        self.first = start[atoms][:, None]
 
-    def with_coordinates(self, position: np.ndarray) -> bytes:
-        """The file with these coordinates (atom, 3), A, between -999.999 and 9999.999."""
+    def with_coordinates(self, position: np.ndarray, b_factor: np.ndarray | None = None) -> bytes:
+        """The file with these coordinates (atom, 3), A, between -999.999 and 9999.999, and B-factors (atom,), A^2, to 999.99."""
         text = self.text.copy()
-        text[self.places] = fixed_point(position).reshape(len(self.places), len(X_TO_Z))
+        text[self.first + X_TO_Z] = fixed_point(position).reshape(len(self.first), len(X_TO_Z))
+        if b_factor is not None:
+            text[self.first + B_FACTOR] = fixed_point(np.round(np.minimum(b_factor, LARGEST_B), 2))[:, 1:7]      # %6.2f
         return text.tobytes()
 
 

@@ -61,6 +61,20 @@ def vector_from_quaternion(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tenso
     return q[..., 1:] * torch.where(sine < 1e-7, 2 / q[..., :1].clamp_min(1e-7), angle / sine.clamp_min(1e-12))
 
 
+def vector_from_matrix(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
+    """Rotation vector (rad, length at most pi) of a rotation matrix."""
+    flat = matrix.flatten(-2)
+    m00, m01, m02, m10, m11, m12, m20, m21, m22 = flat.unbind(-1)
+    # four times each pair of components: the row of the largest has no cancellation
+    rows = torch.stack([torch.stack([1 + m00 + m11 + m22, m21 - m12, m02 - m20, m10 - m01], -1),
+                        torch.stack([m21 - m12, 1 + m00 - m11 - m22, m01 + m10, m02 + m20], -1),
+                        torch.stack([m02 - m20, m01 + m10, 1 - m00 + m11 - m22, m12 + m21], -1),
+                        torch.stack([m10 - m01, m02 + m20, m12 + m21, 1 - m00 - m11 + m22], -1)], -2)
+    largest = rows.diagonal(dim1=-2, dim2=-1).argmax(-1)
+    row = torch.take_along_dim(rows, largest[..., None, None].expand(*largest.shape, 1, 4), -2)[..., 0, :]
+    return vector_from_quaternion(row / row.norm(dim=-1, keepdim=True))
+
+
 def matrix_from_quaternion(quaternion: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch 3 3"]:
     """Rotation matrix of a quaternion of any length but zero; it is normalised first."""
     w, x, y, z = (quaternion / quaternion.norm(dim=-1, keepdim=True)).unbind(-1)

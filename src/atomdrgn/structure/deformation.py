@@ -15,10 +15,9 @@ from ..physics.rotations import (
     left_jacobian,
     left_jacobian_slope,
     matrix_from_quaternion,
-    quaternion_from_vector,
 )
 from .beads import BeadModel
-from .motion import RigidMotion, weighted_arms
+from .motion import RigidMotion, screw_motion, twists, weighted_arms
 from .segmentation import Segmentation
 
 
@@ -142,14 +141,11 @@ class SegmentDeformation:
 
     def _twist(self, latent):
         """Of every segment: speed of the centroid (A) and rotation vector (rad)."""
-        full = latent.new_zeros(*latent.shape[:-1], self.n_segments, 6)
-        full[..., self.free, :] = latent.unflatten(-1, (len(self.free), 6))
-        return full[..., :3], full[..., 3:] / self.radius[:, None]
+        return twists(latent, free=self.free, radius=self.radius)
 
     def motion(self, latent: Float[Tensor, "*batch latent"]) -> RigidMotion:
         """The rigid motion of each segment."""
-        speed, vector = self._twist(latent)
-        return RigidMotion(quaternion_from_vector(vector), (left_jacobian(vector) @ speed[..., None])[..., 0])
+        return screw_motion(*self._twist(latent))
 
     def conformation(self, latent: Float[Tensor, "*batch latent"]) -> Conformation:
         """What a latent decodes to."""
@@ -197,7 +193,7 @@ class SegmentDeformation:
         return moved.T @ moved / len(trace)
 
     def whole_motion(self, latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent whole"]:
-        """Steps from a latent that move the molecule as a whole: three shifts (A) and three turns (rad); none where a part is fixed."""
+        """Steps from a latent that move the molecule as a whole: three shifts (A), three turns (rad); none if a part is fixed."""
         if len(self.free) < self.n_segments:
             return latent.new_zeros(len(latent), 0)
         centre = self.centroid + self.motion(latent).translation

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..physics.record import Record
-from ..physics.rotations import matrix_from_quaternion, quaternion_product
+from ..physics.rotations import left_jacobian, matrix_from_quaternion, quaternion_from_vector, quaternion_product
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,19 @@ class RigidMotion(Record):
         """The motion that undoes this one."""
         back = self.rotation * torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=self.rotation.dtype, device=self.rotation.device)
         return RigidMotion(back, -(matrix_from_quaternion(back) @ self.translation[..., None])[..., 0])
+
+
+def twists(latent: Float[Tensor, "*batch latent"], *, free: Int[Tensor, "free"],
+           radius: Float[Tensor, "segment"]) -> tuple[Float[Tensor, "*batch segment 3"], Float[Tensor, "*batch segment 3"]]:
+    """Of every segment: speed of the centroid (A) and rotation vector (rad), from the six numbers of each free one."""
+    full = latent.new_zeros(*latent.shape[:-1], len(radius), 6)
+    full[..., free, :] = latent.unflatten(-1, (len(free), 6))
+    return full[..., :3], full[..., 3:] / radius[:, None]
+
+
+def screw_motion(speed: Float[Tensor, "*batch segment 3"], vector: Float[Tensor, "*batch segment 3"]) -> RigidMotion:
+    """Where a screw takes a segment in one unit of time: the exponential of its twist."""
+    return RigidMotion(quaternion_from_vector(vector), (left_jacobian(vector) @ speed[..., None])[..., 0])
 
 
 def weighted_arms(position: Float[Tensor, "point 3"], centroid: Float[Tensor, "segment 3"], *,

@@ -45,6 +45,30 @@ def select(beads: BeadModel, selection: str) -> np.ndarray:
     return chosen
 
 
+def describe(beads: BeadModel, mask: np.ndarray) -> str:
+    """A selection that names the polymer residues of some beads: "A:1-226,B".
+
+    Parameters
+    ----------
+    beads : BeadModel
+    mask : (bead,) bool
+        Which; of a residue its trace bead counts.
+    """
+    parts = []
+    trace = np.flatnonzero(beads.trace)
+    for name in dict.fromkeys(beads.chain[trace].tolist()):
+        members = trace[beads.chain[trace] == name]
+        inside = mask[members]
+        if inside.all():
+            parts.append(name)
+            continue
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
+        for first, end in zip(edges[::2], edges[1::2], strict=True):
+            start, last = (beads.label(members[i]).removeprefix(f"{name}:") for i in (first, end - 1))
+            parts.append(f"{name}:{start}" if start == last else f"{name}:{start}-{last}")
+    return ",".join(parts)
+
+
 def describe_chains(beads: BeadModel, chain: str | None = None) -> str:
     """The chains, or one of them, with their ranges: "A:1-226, B:-2-82B". Gaps in the numbering of a chain are not listed."""
     names = [chain] if chain is not None else list(dict.fromkeys(beads.chain.tolist()))

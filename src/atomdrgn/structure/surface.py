@@ -32,11 +32,21 @@ class Surface(Record):
         """1, each place, each product of two."""
         place = place / self.scale
         i, j = torch.triu_indices(len(self.scale), len(self.scale))
-        return torch.cat([torch.ones_like(place[..., :1]), place, place[..., i] * place[..., j]], -1)
+        return torch.cat([place.new_ones(*place.shape[:-1], 1), place, place[..., i] * place[..., j]], -1)
 
     def __call__(self, place: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch latent"]:
         """The conformations' latents at some places."""
         return self.features(place) @ self.coefficient
+
+    def with_straight(self, direction: Float[Tensor, "latent more"], scale: Float[Tensor, "more"]) -> "Surface":
+        """The same with further motions, along which it is straight."""
+        old, k = len(self.scale), len(self.scale) + len(scale)
+        bent = self.coefficient.new_zeros(k, k, self.coefficient.shape[1])
+        i, j = torch.triu_indices(old, old)
+        bent[i, j] = self.coefficient[1 + old:]
+        i, j = torch.triu_indices(k, k)
+        return Surface(torch.cat([self.scale, scale]),
+                       torch.cat([self.coefficient[:1 + old], (direction * scale).T, bent[i, j]]))
 
     def at(self, place: Float[Tensor, "particle k"]) -> "Candidates":
         """The conformations at a place of each particle, decoded when they are looked up."""

@@ -1,0 +1,151 @@
+"""What a fit says in the end: how many motions are supported, where each particle is along them, and how sure that is."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..reporting import Reporter
+from ..structure.surface import Surface, straight_surface
+from .density import Density
+from .halves import HalfSet
+from .model import FitModel
+from .motions import Motions, motions_of
+from .population import Population
+from .state import FitState
+from .support import Support, count_supported, held_out_support
+from .wide import Belief, draw, look_and_refine
+
+MOST_WIDE = 3      # motions along which likelihoods are looked at widely; further ones are small
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """The conformations of all particles.
+
+    Parameters
+    ----------
+    motions : Motions
+        The supported ones.
+    surface : Surface
+        From places along them to latents.
+    place, sd : (particle, k)
+        Mean and standard deviation of each particle's posterior, A r.m.s. of the superposed trace.
+    draws : (particle, draw, k)
+        Places from it.
+    density : Density or None
+        Of the particles over places, their errors taken out; none where nothing moves.
+    supported : int or None
+        Motions that images support which had no part in finding them; None where the particles are too few to tell.
+    supports : list of Support
+        Of each half-set, by what the other has found.
+    agreement : (k,)
+        Of the half-sets on each motion: 1 where both find the same.
+    half_error : (trace,)
+        Half the difference of the half-sets, bead by bead of the trace: of the mean, and of each motion's standard deviation, as
+        one vector's length; A.
+    """
+
+    motions: Motions
+    surface: Surface
+    place: Float[Tensor, "particle k"]
+    sd: Float[Tensor, "particle k"]
+    draws: Float[Tensor, "particle draw k"]
+    density: Density | None
+    supported: int | None
+    supports: list[Support]
+    agreement: Float[Tensor, "k"]
+    half_error: Float[Tensor, "trace"]
+
+    @property
+    def latent(self) -> Float[Tensor, "particle latent"]:
+        """The conformation of each particle at its mean place."""
+        return self.surface(self.place)
+
+
+def judge_support(halves: list[HalfSet], states: list[FitState], reporter: Reporter) -> list[Support]:
+    """What the motions of each half-set are worth to the images of the other."""
+    return [held_out_support(half, own, other, half.model.images.disc, reporter)
+            for half, own, other in zip(halves, states, reversed(states), strict=True)]
+
+
+def make_ensemble(model: FitModel, state: FitState, populations: list[Population], supports: list[Support], *, seed: int,
+                  reporter: Reporter) -> Ensemble:
+    """The ensemble that a fit of all particles leads to.
+
+    Parameters
+    ----------
+    model, state
+        Of all particles.
+    populations : list of Population
+        Of the two half-sets; none where there are none.
+    supports : list of Support
+        Of :func:`judge_support`.
+    seed : int
+        Of the draws.
+    reporter : Reporter
+    """
+    motions = motions_of(model, state.population)
+    supported = count_supported(supports) if supports else None
+    if supported is not None:
+        motions = motions.first(supported)
+    surface, belief, draws, density = _placed(model, state, motions, wide=bool(supports), seed=seed, reporter=reporter)
+    return Ensemble(motions, surface, belief.mean, belief.root.square().sum(-1).sqrt(), draws, density, supported, supports,
+                    _agreement(model, motions, populations), _half_error(model, motions, populations))
+
+
+def _placed(model, state, motions, *, wide, seed, reporter):
+    """Surface, what is believed of each particle, draws from it, and the density of all."""
+    k, n = len(motions.variance), model.n_particles
+    generator = torch.Generator().manual_seed(seed)
+    place, sd = motions.place(state.latent), state.latent_sd[:, :k].clamp_min(1e-4)
+    belief = Belief(place, torch.diag_embed(sd))
+    surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
+    if not k:
+        return surface, belief, torch.zeros(n, 1, 0), None
+    draws = draw(*_of_gaussian(belief, generator), belief, generator)
+    if not wide:
+        return surface, belief, draws, None
+    looked = look_and_refine(model, state, motions.first(min(k, MOST_WIDE)), reporter, seed=seed)
+    if k <= MOST_WIDE:
+        return looked.surface, looked.belief, looked.draws, looked.density
+    first = slice(0, MOST_WIDE)
+    place[:, first], draws[..., first] = looked.belief.mean, looked.draws
+    root = belief.root.clone()
+    root[:, first, first] = looked.belief.root
+    return looked.surface.with_straight(motions.direction[:, MOST_WIDE:], motions.variance[MOST_WIDE:].sqrt()), \
+        Belief(place, root), draws, looked.density
+
+
+def _of_gaussian(belief, generator, count=64):
+    """Places of each particle's Gaussian, all of the same weight."""
+    normal = torch.randn(count, *belief.mean.shape, generator=generator)
+    place = belief.mean + (belief.root @ normal[..., None])[..., 0]
+    return place, torch.full(place.shape[:2], 1 / count)
+
+
+def _agreement(model, motions, populations) -> Float[Tensor, "k"]:
+    """Cosine between what both half-sets move when a particle goes along each motion."""
+    if not populations:
+        return torch.full((len(motions.variance),), float("nan"))
+    metric = model.deformation.shape_metric(model.beads.trace_index, motions.mean)
+    first, second = (_response(motions, population) for population in populations)
+    length = torch.stack([torch.einsum("ik,ij,jk->k", each, metric, each) for each in (first, second)]).prod(0).sqrt()
+    return torch.einsum("ik,ij,jk->k", first, metric, second) / length.clamp_min(1e-12)
+
+
+def _response(motions, population) -> Float[Tensor, "latent k"]:
+    """How far a population's latents go with one of its standard deviations along each motion."""
+    across = population.root.T @ motions.read
+    return population.root @ across / across.norm(dim=0).clamp_min(1e-6)
+
+
+def _half_error(model, motions, populations) -> Float[Tensor, "trace"]:
+    trace = model.beads.trace_index
+    if not populations:
+        return torch.full((len(trace),), float("nan"))
+    first, second = populations
+    apart = torch.cat([(first.mean - second.mean)[:, None], _response(motions, first) - _response(motions, second)], 1)
+    moved = model.deformation.bead_jacobian(motions.mean, trace) @ apart
+    return 0.5 * moved.square().sum((1, 2)).sqrt()

@@ -1,0 +1,208 @@
+"""Groups: the parts of the molecule that move as one, their borders where the images want them."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+from torch import Tensor
+
+from ..physics.rotations import left_jacobian, vector_from_matrix
+from ..reporting import Reporter
+from ..structure.deformation import SegmentDeformation
+from ..structure.segmentation import Segmentation
+from ..structure.selection import describe
+from .ensemble import Ensemble
+from .halves import part_of
+from .misfit import misfits
+from .model import FitModel
+from .state import FitState
+
+CONFORMATIONS = 200      # over which motions of segments are compared
+AS_ONE = 0.4             # of the largest difference between two segments: those that differ by less are one group
+SMALLEST = 1.0           # A: and those that differ by less than this
+MEASURED = 1000          # particles whose images choose the borders
+STEPS = (16, 4, 1)       # residues, by which a border is moved
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What find_groups has found.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Of each group: its number, a selection of its residues, how many they are, and how far it moves (A r.m.s.).
+    of_trace : (trace,)
+        The group of each trace bead, from 0.
+    """
+
+    rows: list[dict]
+    of_trace: Int[Tensor, "trace"]
+
+
+def find_groups(model: FitModel, state: FitState, ensemble: Ensemble, reporter: Reporter) -> Groups:
+    """Segments that move as one are merged, and each border goes where it makes the images likeliest.
+
+    Parameters
+    ----------
+    model, state
+        The fit.
+    ensemble : Ensemble
+        Where the particles are.
+    reporter : Reporter
+    """
+    segment = model.deformation.weight[model.beads.trace_index].argmax(1)
+    if not len(ensemble.motions.variance):
+        return _described(model, ensemble, torch.zeros_like(segment))
+    of_segment = merge_segments(model, ensemble)
+    of_trace = of_segment[segment]
+    if ensemble.supports:
+        of_trace = _with_learned_borders(model, state, ensemble, segment, of_trace, reporter)
+    return _described(model, ensemble, torch.unique(of_trace, return_inverse=True)[1])
+
+
+def merge_segments(model: FitModel, ensemble: Ensemble) -> Int[Tensor, "segment"]:
+    """The group of each segment: complete linkage by how differently two of them would move what both hold."""
+    deformation, trace = model.deformation, model.beads.trace_index
+    some = torch.linspace(0, model.n_particles - 1, min(CONFORMATIONS, model.n_particles)).long()
+    motion = deformation.motion(ensemble.surface(ensemble.draws[some, 0]))
+    member = deformation.weight[trace] > 0.5
+    n = deformation.n_segments
+    moved = torch.stack([motion.apply(deformation.position[trace], deformation.centroid,
+                                      weight=torch.eye(n)[segment].expand(len(trace), n)) for segment in range(n)])
+    apart = torch.zeros(n, n)
+    for i in range(n):
+        for j in range(i):
+            both = member[:, i] | member[:, j]
+            if both.any():
+                apart[i, j] = apart[j, i] = (moved[i] - moved[j])[:, both].square().sum(-1).mean().sqrt()
+    if n < 2:
+        return torch.zeros(n, dtype=torch.long)
+    tree = linkage(squareform(apart.double().numpy(), checks=False), "complete")
+    label = fcluster(tree, max(SMALLEST, AS_ONE * float(apart.max())), "distance")
+    return torch.from_numpy(label.astype(np.int64)) - 1
+
+
+def _with_learned_borders(model, state, ensemble, segment, of_trace, reporter):
+    """Each border along a chain moved, in ever smaller steps, to where images are likeliest."""
+    chain = model.beads.chain[model.beads.trace_index.numpy()]
+    same = torch.from_numpy(chain[1:] == chain[:-1])
+    borders = torch.nonzero(same & (of_trace[1:] != of_trace[:-1]))[:, 0].tolist()      # after which residue
+    if not borders:
+        return of_trace
+    judge = _BorderJudge(model, state, ensemble, of_trace)
+    reporter.start("borders between groups", len(borders) * len(STEPS))
+    best = judge(of_trace)
+    for number in range(len(borders)):
+        for step in STEPS:
+            improved = True
+            while improved:
+                improved = False
+                for shift in (-step, step):
+                    tried = _moved(of_trace, borders, number, shift, chain)
+                    value = -math.inf if tried is None else judge(tried)
+                    if value > best:
+                        best, of_trace, borders[number], improved = value, tried, borders[number] + shift, True
+                        break
+            reporter.advance(1)
+    reporter.finish()
+    return of_trace
+
+
+def _moved(of_trace, borders, number, shift, chain):
+    """The groups with one border moved; None where it would leave its chain or pass another border."""
+    old, new = borders[number], borders[number] + shift
+    low, high = min(old, new), max(old, new)
+    if low < 0 or high + 1 >= len(chain) or len(set(chain[low:high + 2].tolist())) > 1:
+        return None
+    if any(low <= other <= high for place, other in enumerate(borders) if place != number):
+        return None
+    tried = of_trace.clone()
+    tried[old + 1:new + 1] = of_trace[old]
+    tried[new + 1:old + 1] = of_trace[old + 1]
+    return tried
+
+
+class _BorderJudge:
+    """How likely the images of some particles are when groups are rigid and bordered like this."""
+
+    def __init__(self, model, state, ensemble, of_trace):
+        some = torch.linspace(0, model.n_particles - 1, min(MEASURED, model.n_particles)).long().unique()
+        self.part = part_of(model, some)
+        self.state = replace(state, contrast=state.contrast[self.part.image], freedom=state.freedom[some])
+        self.disc = model.images.disc
+        position = model.deformation.conformation(ensemble.surface(ensemble.place[some])).position[:, model.beads.trace_index]
+        base = model.beads.position[model.beads.trace_index]
+        # the rigid motion of each group is that of what is surely its own: not of the segments at a border
+        self.turn, self.shift = zip(*(_superposed(base[own], position[:, own]) for own in _cores(model, of_trace)), strict=True)
+
+    def __call__(self, of_trace) -> float:
+        model, count = self.part.model, len(self.turn)
+        of_bead = torch.zeros(len(model.beads), dtype=torch.long)
+        of_bead[model.beads.trace_index] = of_trace
+        weight = torch.eye(count)[of_bead[torch.from_numpy(model.beads.anchor)]]
+        present = weight.sum(0) > 0
+        deformation = SegmentDeformation(model.beads, _rigid_segmentation(weight[:, present]))
+        latent = torch.cat([_twist(self.turn[group], self.shift[group], deformation.centroid[place], deformation.radius[place])
+                            for place, group in enumerate(torch.nonzero(present)[:, 0].tolist())], 1)
+        left, _ = misfits(replace(model, deformation=deformation), self.state, self.disc, [latent])
+        return -0.5 * float(left.double().sum())
+
+
+def _cores(model, of_trace):
+    """Of each group, the trace beads of segments that are wholly its own; all of its beads where there are none."""
+    segment = model.deformation.weight[model.beads.trace_index].argmax(1)
+    chain = model.beads.chain[model.beads.trace_index.numpy()]
+    border = torch.from_numpy(chain[1:] == chain[:-1]) & (of_trace[1:] != of_trace[:-1])
+    at_border = torch.cat([segment[:-1][border], segment[1:][border]])
+    sure = ~torch.isin(segment, at_border)
+    cores = []
+    for group in range(int(of_trace.max()) + 1):
+        own = of_trace == group
+        cores.append(own & sure if (own & sure).sum() >= 3 else own)
+    return cores
+
+
+def _superposed(base, position):
+    """Rotations and shifts that bring some points onto where they are in each particle."""
+    centre, there = base.mean(0), position.mean(1)
+    product = torch.einsum("pni,nj->pij", position - there[:, None], base - centre)
+    left, _, right = torch.linalg.svd(product)
+    sign = torch.ones(len(product), 3)
+    sign[:, 2] = torch.linalg.det(left @ right).sign()
+    turn = (left * sign[:, None]) @ right
+    return turn, there - (turn @ centre)
+
+
+def _twist(turn, shift, centroid, radius):
+    """The latent of a segment that moves a point x to ``turn x + shift``."""
+    vector = vector_from_matrix(turn)
+    moved = turn @ centroid + shift - centroid
+    speed = torch.linalg.solve(left_jacobian(vector), moved[..., None])[..., 0]
+    return torch.cat([speed, vector * radius], -1)
+
+
+def _rigid_segmentation(weight: Float[Tensor, "bead group"]) -> Segmentation:
+    """Groups as segments with sharp borders; what a mixture would say of them is not asked for."""
+    n, none = weight.shape[1], torch.zeros(0)
+    return Segmentation(weight=weight, fixed=torch.zeros(n, dtype=torch.bool), mean=none, width=none, log_weight=none,
+                        component_chain=none.long(), component_segment=none.long(), coordinate=torch.zeros(len(weight)),
+                        chain=torch.zeros(len(weight), dtype=torch.long), temperature=1.0)
+
+
+def _described(model, ensemble, of_trace) -> Groups:
+    trace = model.beads.trace_index
+    jacobian = model.deformation.bead_jacobian(ensemble.motions.mean, trace) @ ensemble.motions.direction
+    moved = jacobian.square().sum(1) @ ensemble.place.var(0, correction=0)
+    rows = []
+    for group in range(int(of_trace.max()) + 1):
+        own = of_trace == group
+        mask = np.zeros(len(model.beads), dtype=bool)
+        mask[trace[own].numpy()] = True
+        rows.append({"number": group + 1, "selection": describe(model.beads, mask), "residues": int(own.sum()),
+                     "motion": round(float(moved[own].mean().sqrt()), 3)})
+    return Groups(rows, of_trace)
