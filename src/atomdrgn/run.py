@@ -73,10 +73,13 @@ class Run:
         return self._latents["latent_sd"]
 
     @cached_property
+    def _motions(self):
+        return _arrays(self.folder / MOTIONS)
+
+    @cached_property
     def motion(self) -> RigidMotion:
         """Motion of each segment of each particle: rotation (particle, segment, 4), translation (particle, segment, 3) A."""
-        arrays = _arrays(self.folder / MOTIONS)
-        return RigidMotion(torch.from_numpy(arrays["rotation"]), torch.from_numpy(arrays["translation"]))
+        return RigidMotion(torch.from_numpy(self._motions["rotation"]), torch.from_numpy(self._motions["translation"]))
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
@@ -96,6 +99,14 @@ class Run:
         return lift(self.motion[torch.as_tensor(particles)], self.structure.position, bead=torch.from_numpy(model["bead"]),
                     bead_of_atom=torch.from_numpy(model["bead_of_atom"]), centroid=torch.from_numpy(model["centroid"]),
                     weight=torch.from_numpy(model["weight"]))
+
+    def occupancy(self, particles: Sequence[int]) -> Float[Tensor, "particle atom"] | None:
+        """1 for the atoms that are present in some particles and 0 for those that are absent; None where none may be."""
+        present = self._motions.get("present")
+        if present is None:
+            return None
+        weight, bead_of_atom = torch.from_numpy(self.model["weight"]), torch.from_numpy(self.model["bead_of_atom"])
+        return (torch.from_numpy(present)[torch.as_tensor(particles)] @ weight.T)[:, bead_of_atom].clamp(0, 1)
 
     def beads(self, particles: Sequence[int]) -> Float[Tensor, "particle bead 3"]:
         """Positions of the beads of some particles, A."""

@@ -19,6 +19,7 @@ from ..structure.placement import place
 
 ENDINGS = {"pdb": "pdb", "mmcif": "cif", "bcif": "bcif"}
 TRAJECTORIES = ("dcd", "xtc")
+MOST_SERIES = 32
 COORDINATES_AT_A_TIME = 2**22      # 16 MiB in single precision
 
 
@@ -54,7 +55,7 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     format : {"dcd", "xtc", "pdb", "mmcif", "bcif"}
         A trajectory, ``out/ensemble.dcd``, whose frames are the particles in the order of their numbers, with
         ``out/reference.pdb`` (reference.cif where a PDB file cannot hold the structure); or one file a particle, named by its
-        number: ``out/000000.pdb``.
+        number: ``out/000000.pdb``, in which atoms that are absent from the particle have an occupancy of 0.
     particles : iterable of int, optional
         Numbers of particles; all by default.
     origin : (3,), optional
@@ -85,7 +86,7 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
         return Exported(trajectory, reference, write_trajectory(trajectory, frames))
     names = [f"{number:06d}.{ENDINGS[format]}" for number in chosen]
     _prepare(out, names, overwrite=overwrite)
-    _write_files(run.structure, [out / name for name in names], frames, format=format)
+    _write_files(run, chosen, [out / name for name in names], frames, format=format)
     return Exported(out, None, len(names))
 
 
@@ -129,16 +130,19 @@ def _conformations(run, particles, origin) -> Iterator[np.ndarray]:
         yield from (run.atoms(particles[first:first + batch]) + torch.as_tensor(origin, dtype=torch.float32)).cpu().numpy()
 
 
-def _write_files(structure, paths, frames, *, format):
-    series = None
-    for path, position in zip(paths, frames, strict=True):
-        if series is not None and np.isfinite(position).all() and _fits(position):
+def _write_files(run, particles, paths, frames, *, format):
+    series = {}      # one for each choice of parts that are present
+    for number, path, position in zip(particles, paths, frames, strict=True):
+        present = run.occupancy([number])
+        which = None if present is None else present.numpy().tobytes()
+        if which in series and np.isfinite(position).all() and _fits(position):
             with whole_file(path) as temporary:
-                temporary.write_bytes(series.with_coordinates(position))
+                temporary.write_bytes(series[which].with_coordinates(position))
             continue
-        write_structure(structure, path, position=position, format=format)
-        if format == "pdb":
-            series = PdbSeries(path.read_bytes())
+        occupancy = None if present is None else present[0].numpy() * run.structure.occupancy
+        write_structure(run.structure, path, position=position, occupancy=occupancy, format=format)
+        if format == "pdb" and len(series) < MOST_SERIES:
+            series[which] = PdbSeries(path.read_bytes())
 
 
 def _fits(position):

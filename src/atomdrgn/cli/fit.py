@@ -45,6 +45,9 @@ def fit(
              "What is left is cut automatically.")] = None,
     fixed: Annotated[str | None, Option(
         metavar="SELECTION", rich_help_panel=MODEL, show_default=False, help="What does not move, such as A:1-120.")] = None,
+    composition: Annotated[bool, Option(
+        "--composition", rich_help_panel=MODEL,
+        help="Segments may be absent from particles: find which are.")] = False,
     temperature: Annotated[float | None, Option(
         metavar="T", rich_help_panel=MODEL, show_default=False,
         help="Sharpness of the borders between segments; larger is sharper.")] = None,
@@ -107,7 +110,7 @@ def fit(
     with joined_processes() as processes, progress(quiet=quiet or not processes.first) as reporter:
         try:
             run = fit_particles(structure, stack, out, segments=segments, beads=beads, temperature=temperature,
-                                parts=_selections(parts), fixed=fixed, resolution=resolution, seed=seed, memory=memory,
+                                parts=_selections(parts), fixed=fixed, composition=composition, resolution=resolution, seed=seed, memory=memory,
                                 resume=resume, overwrite=overwrite, settings=settings, reporter=reporter, processes=processes)
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))

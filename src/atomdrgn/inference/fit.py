@@ -57,7 +57,7 @@ PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.005
 
 def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,
         temperature: float | None = None, parts: Sequence[str] | None = None, fixed: str | None = None,
-        resolution: float | None = None, seed: int = 0, memory: float | None = None, resume: bool = False,
+        composition: bool = False, resolution: float | None = None, seed: int = 0, memory: float | None = None, resume: bool = False,
         overwrite: bool = False, settings: dict | None = None, reporter: Reporter | None = None,
         processes: Processes | None = None) -> Run:
     """Find how the parts of a structure moved in every particle, and leave it in a folder.
@@ -82,6 +82,8 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         Sharpness of the borders between segments (see :func:`atomdrgn.make_segments`).
     parts, fixed : optional
         Selections that are segments of their own, and what does not move.
+    composition : bool
+        Segments may be absent from particles: find which are.
     resolution : float, optional
         Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
     seed : int
@@ -120,10 +122,10 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         require_free(folder, overwrite=overwrite)
     with whole_batches_on_threads():
         model = _assemble(structure, particles, segments=segments, beads=beads, temperature=temperature, parts=parts, fixed=fixed,
-                          resolution=resolution, memory=memory, processes=processes)
+                          composition=composition, resolution=resolution, memory=memory, processes=processes)
         made = _settings(structure, particles, model, more=settings or {}, choices={
             "segments": segments, "beads": beads, "temperature": temperature, "parts": list(parts) if parts else None,
-            "fixed": fixed, "seed": seed})
+            "fixed": fixed, "composition": composition or None, "seed": seed})
         begun = _begin(folder, made, model, structure=structure, resume=resume, overwrite=overwrite, reporter=reporter)
         if begun is not None:
             state, history = begun
@@ -154,13 +156,13 @@ def _run_passes(model, state, history, *, folder, seed, reporter) -> FitState:
     return state
 
 
-def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution, memory,
-              processes) -> FitModel:
+def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution, memory, processes,
+              composition=False) -> FitModel:
     bead_model = coarse_grain(structure, beads=beads)
     require_inside(bead_model, particles.grid)
     segmentation = make_segments(bead_model, segments, parts=parts, fixed=fixed,
                                  temperature=TEMPERATURE if temperature is None else temperature)
-    deformation = SegmentDeformation(bead_model, segmentation)
+    deformation = SegmentDeformation(bead_model, segmentation, composition=composition)
     if not deformation.n_latent:
         raise InputError("every segment is fixed: leave something free to move")
     restraints = make_restraints(bead_model, segmentation, bond_sigma=BORDER_BOND_SIGMA)

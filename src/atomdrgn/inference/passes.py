@@ -12,6 +12,7 @@ from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from ..reporting import Reporter
 from .calibration import calibrate
+from .composition import settle_brightness
 from .linearisation import Linearised, linearise
 from .model import FitModel
 from .motions import Motions, motions_of
@@ -134,9 +135,10 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
            "directions": directions.seen.shape[1], "amplitude": state.amplitude, "bead_width": model.bead_width(state),
            "contrast_sd": sd} | {f"variance{k + 1}": value for k, value in enumerate(widest)}
     logger.info("%s", row)
-    return replace(state, step=state.step + 1, latent=found.latent, latent_sd=found.latent_sd, freedom=found.freedom,
-                   population=population, uncertainty=uncertainty, contrast=found.contrast / mean,
-                   contrast_sd=min(max(sd, SMALLEST_CONTRAST_SD), LARGEST_CONTRAST_SD)), row
+    state = replace(state, step=state.step + 1, latent=found.latent, latent_sd=found.latent_sd, freedom=found.freedom,
+                    population=population, uncertainty=uncertainty, contrast=found.contrast / mean,
+                    contrast_sd=min(max(sd, SMALLEST_CONTRAST_SD), LARGEST_CONTRAST_SD))
+    return settle_brightness(model, state), row
 
 
 def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> Directions:

@@ -9,6 +9,7 @@ from ..reporting import Reporter
 from ..run import BASE, LATENTS, MODEL, MOTIONS, PARTICLES, SUMMARY, write_arrays, write_json, write_table
 from ..structure.atoms import Structure
 from ..structure.beads import unmodelled
+from .composition import composition_columns, composition_summary, find_composition
 from .misfit import misfits
 from .model import FitModel
 from .motions import Motions, motions_of
@@ -17,6 +18,9 @@ from .state import FitState
 
 def write_results(folder: Path, model: FitModel, state: FitState, *, structure: Structure, reporter: Reporter) -> None:
     """Write what was found; summary.json, last, says that the run is whole."""
+    composition = None
+    if model.deformation.composition:
+        state, composition = find_composition(model, state, reporter)
     gain, outlier = _judge(model, state, model.images.disc, reporter)
     if not model.processes.first:
         return
@@ -27,13 +31,16 @@ def write_results(folder: Path, model: FitModel, state: FitState, *, structure: 
                  bead_of_atom=model.beads.bead_of_atom, trace=model.beads.trace, centroid=model.deformation.centroid.numpy(),
                  weight=model.deformation.weight.numpy())
     write_arrays(folder / LATENTS, latent=motions.place(state.latent).numpy(), latent_sd=state.latent_sd.numpy())
-    write_arrays(folder / MOTIONS, rotation=motion.rotation.numpy(), translation=motion.translation.numpy())
+    present = {} if composition is None else {"present": composition.present.numpy()}
+    write_arrays(folder / MOTIONS, rotation=motion.rotation.numpy(), translation=motion.translation.numpy(), **present)
     last = torch.full((model.n_particles,), torch.iinfo(torch.int64).max)
     first = last.scatter_reduce(0, model.particle, model.images.stack.row, "amin")
     write_table(folder / PARTICLES, {
         "particle": range(model.n_particles), "first_row": first.tolist(), "rows": model.rows.tolist(),
-        "log_likelihood_gain": np.round(gain.numpy(), 3).tolist(), "outlier_score": np.round(outlier.numpy(), 3).tolist()})
-    write_json(folder / SUMMARY, _summary(model, state, motions, structure=structure, gain=gain))
+        "log_likelihood_gain": np.round(gain.numpy(), 3).tolist(), "outlier_score": np.round(outlier.numpy(), 3).tolist(),
+        **({} if composition is None else composition_columns(composition))})
+    parts = {} if composition is None else {"composition": composition_summary(model, composition)}
+    write_json(folder / SUMMARY, _summary(model, state, motions, structure=structure, gain=gain) | parts)
 
 
 def _judge(model, state, disc, reporter):

@@ -240,7 +240,7 @@ def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierD
         latent, pose = state.latent[model.particle[index]], model.images.stack.pose[index]
         _, derivative = derivative_images(model.deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
         change = camera_motion(model.deformation, latent, pose)
-        direction = (motions.direction * motions.variance.sqrt()).unflatten(0, (-1, 6))
+        direction = (motions.direction * motions.variance.sqrt()).unflatten(0, (-1, model.deformation.numbers))
         along = torch.einsum("bfcj,fjk->bfck", change, direction).flatten(1, 2)
         power += torch.einsum("bmk,bmxf->bkxf", along, derivative.flatten(1, 2)).square().sum((0, 1, 2))
     by_rank = torch.argsort(disc.rank)

@@ -57,6 +57,34 @@ def describe_chains(beads: BeadModel, chain: str | None = None) -> str:
     return ", ".join(ends)
 
 
+def describe_residues(beads: BeadModel, chosen: np.ndarray) -> str:
+    """The residues of some beads as a selection in words, run by run along the chains; ligands only where nothing else is.
+
+    Parameters
+    ----------
+    beads : BeadModel
+    chosen : (bead,) bool
+    """
+    kept = chosen & beads.polymer if (chosen & beads.polymer).any() else chosen
+    runs = []
+    for name in dict.fromkeys(beads.chain[kept].tolist()):
+        members = np.flatnonzero((beads.chain == name) & (beads.polymer if beads.polymer[kept].any() else True))
+        residues = list(dict.fromkeys(beads.label(bead) for bead in members))
+        inside = {beads.label(bead) for bead in members if kept[bead]}
+        if len(inside) == len(residues) and len(inside) == len({beads.label(b) for b in np.flatnonzero(beads.chain == name)}):
+            runs.append(name)
+            continue
+        start = None
+        for place, residue in enumerate([*residues, None]):
+            if residue in inside and start is None:
+                start = place
+            elif residue not in inside and start is not None:
+                first, last = residues[start], residues[place - 1].removeprefix(f"{name}:")
+                runs.append(first if place - 1 == start else f"{first}-{last}")
+                start = None
+    return ",".join(runs)
+
+
 def _in_range(beads, span, selection):
     match = RANGE.fullmatch(span.strip())
     if match is None:
