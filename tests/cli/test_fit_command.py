@@ -134,3 +134,11 @@ def test_inspect_says_what_is_there_and_whether_it_fits(atomdrgn, folder):
     assert ended.code == 0 and "12" in ended.out and "RELION 3.1" in ended.out
     alone = atomdrgn("inspect", "particles.star")
     assert alone.code == 0 and len(alone.out) < len(ended.out)
+
+
+def test_composition_is_said_and_kept(fit):
+    ended = fit("--composition")
+    assert ended.code == 0 and ("no part is absent" in ended.out or "of the particles: A:" in ended.out)
+    run = open_run("particles.fit")
+    assert {"occupancy_1", "occupancy_sd_2"} <= set(run.table) and run.occupancy([0]) is not None
+    assert fit("--resume").code == 2      # another fit: without

@@ -110,8 +110,9 @@ def fit(
     with joined_processes() as processes, progress(quiet=quiet or not processes.first) as reporter:
         try:
             run = fit_particles(structure, stack, out, segments=segments, beads=beads, temperature=temperature,
-                                parts=_selections(parts), fixed=fixed, composition=composition, resolution=resolution, seed=seed, memory=memory,
-                                resume=resume, overwrite=overwrite, settings=settings, reporter=reporter, processes=processes)
+                                parts=_selections(parts), fixed=fixed, composition=composition, resolution=resolution,
+                                seed=seed, memory=memory, resume=resume, overwrite=overwrite, settings=settings,
+                                reporter=reporter, processes=processes)
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None

@@ -57,8 +57,8 @@ PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.005
 
 def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,
         temperature: float | None = None, parts: Sequence[str] | None = None, fixed: str | None = None,
-        composition: bool = False, resolution: float | None = None, seed: int = 0, memory: float | None = None, resume: bool = False,
-        overwrite: bool = False, settings: dict | None = None, reporter: Reporter | None = None,
+        composition: bool = False, resolution: float | None = None, seed: int = 0, memory: float | None = None,
+        resume: bool = False, overwrite: bool = False, settings: dict | None = None, reporter: Reporter | None = None,
         processes: Processes | None = None) -> Run:
     """Find how the parts of a structure moved in every particle, and leave it in a folder.
 

@@ -57,7 +57,8 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
     for number, offers in enumerate(looks):
         tried = [place, *offers(place)]
         reporter.start(f"looking widely, {number + 1} of {len(looks)}", len(model.my_images))
-        left, _ = misfits(model, state, disc, [keep_occupancy(model, state, surface.at(each)) for each in tried], advance=reporter.advance)
+        candidates = [keep_occupancy(model, state, surface.at(each)) for each in tried]
+        left, _ = misfits(model, state, disc, candidates, advance=reporter.advance)
         reporter.finish()
         score = -0.5 * left - torch.stack([0.5 * (each / sd).square().sum(1) for each in tried])
         best, which = score.max(0)

@@ -56,8 +56,9 @@ def _population(precision):
 
 def _with_occupancies(motions: Population, deformation, beads) -> Population:
     """Motions, and beside them occupancies that go together where segments are neighbours."""
-    centroid, mass = (each[..., deformation.free].double() for each in (deformation.centroid.T, beads.amplitude @ deformation.weight))
-    near = torch.exp(-torch.cdist(centroid.T, centroid.T) / NEIGHBOURHOOD)
+    centroid = deformation.centroid[deformation.free].double()
+    mass = (beads.amplitude @ deformation.weight)[deformation.free].double()
+    near = torch.exp(-torch.cdist(centroid, centroid) / NEIGHBOURHOOD)
     covariance = SHARED_OCCUPANCY**2 * near + OWN_OCCUPANCY**2 * torch.eye(len(near), dtype=torch.float64)
     mean = mass / mass.sum()
     seen = covariance @ mean

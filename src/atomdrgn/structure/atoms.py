@@ -129,8 +129,8 @@ def write_structure(structure: Structure, path, *, position=None, b_factor=None,
     Raises
     ------
     InputError
-        A number of coordinates, B-factors or occupancies other than that of the atoms, a coordinate that is not finite, or a structure
-        that does not fit into a PDB file.
+        A number of coordinates, B-factors or occupancies other than that of the atoms, a coordinate that is not finite, or a
+        structure that does not fit into a PDB file.
     """
     source = structure.source.clone()
     position = structure.position if position is None else position

@@ -254,7 +254,10 @@ class SegmentDeformation:
         return (moved * present.repeat_interleave(3)[:, None]).T @ moved / present.sum()
 
     def whole_motion(self, latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent whole"]:
-        """Steps from a latent that move the molecule as a whole: three shifts (A) and three turns (rad); none where a part is fixed."""
+        """Steps from a latent that move the molecule as a whole: three shifts (A) and three turns (rad).
+
+        There are none where a part is fixed.
+        """
         if len(self.free) < self.n_segments:
             return latent.new_zeros(len(latent), 0)
         centre = self.centroid + self.motion(latent).translation

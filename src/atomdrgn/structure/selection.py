@@ -58,30 +58,21 @@ def describe_chains(beads: BeadModel, chain: str | None = None) -> str:
 
 
 def describe_residues(beads: BeadModel, chosen: np.ndarray) -> str:
-    """The residues of some beads as a selection in words, run by run along the chains; ligands only where nothing else is.
+    """The residues of some beads as a selection, run by run along the chains; what is no polymer where there is nothing else.
 
     Parameters
     ----------
     beads : BeadModel
     chosen : (bead,) bool
     """
-    kept = chosen & beads.polymer if (chosen & beads.polymer).any() else chosen
+    among = beads.trace if (chosen & beads.trace).any() else ~beads.trace
     runs = []
-    for name in dict.fromkeys(beads.chain[kept].tolist()):
-        members = np.flatnonzero((beads.chain == name) & (beads.polymer if beads.polymer[kept].any() else True))
-        residues = list(dict.fromkeys(beads.label(bead) for bead in members))
-        inside = {beads.label(bead) for bead in members if kept[bead]}
-        if len(inside) == len(residues) and len(inside) == len({beads.label(b) for b in np.flatnonzero(beads.chain == name)}):
-            runs.append(name)
-            continue
-        start = None
-        for place, residue in enumerate([*residues, None]):
-            if residue in inside and start is None:
-                start = place
-            elif residue not in inside and start is not None:
-                first, last = residues[start], residues[place - 1].removeprefix(f"{name}:")
-                runs.append(first if place - 1 == start else f"{first}-{last}")
-                start = None
+    for name in dict.fromkeys(beads.chain[chosen & among].tolist()):
+        members = np.flatnonzero((beads.chain == name) & among)
+        ends = np.flatnonzero(np.diff(chosen[members].astype(int), prepend=0, append=0))
+        for first, after in ends.reshape(-1, 2):
+            start, end = beads.label(members[first]), beads.label(members[after - 1])
+            runs.append(start if start == end else f"{start}-{end.removeprefix(f'{name}:')}")
     return ",".join(runs)
 
 
