@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from atomdrgn.inference.composition import covarying_sets, mixture, settle_brightness
+from atomdrgn.inference.composition import believed_means, covarying_sets, mixture, settle_brightness
 from atomdrgn.inference.fit import _assemble, _start, fit
 from atomdrgn.inference.population import Population
 from atomdrgn.inference.start import elastic_population, starting_population
@@ -65,8 +65,8 @@ def test_occupancies_are_those_of_the_particles(run, missing):
     for row in run.summary["composition"]["segments"]:
         occupancy = run.table[f"occupancy_{row['segment']}"]
         expected = np.ones(len(present)) if row["selection"].startswith("A") else present.float().numpy()
-        assert abs(occupancy[expected == 1].mean() - 1) < 0.1
-        assert np.sqrt(np.mean((occupancy - expected) ** 2)) < 0.2
+        assert abs(occupancy[expected == 1].mean() - 1) < 0.2
+        assert np.sqrt(np.mean((occupancy - expected) ** 2)) < 0.25
     written = run.occupancy(range(len(present)))
     upper = torch.from_numpy(structure.chain == "B")
     assert (written[:, ~upper] > 0.99).float().mean() > 0.9
@@ -136,3 +136,14 @@ def test_a_mixture_of_two_kinds():
     assert abs(fraction - 0.3) < 3 * error and 0.005 < error < 0.02
     assert abs(float(probability.mean()) - fraction) < 1e-3
     assert mixture(torch.full((100,), -20.0))[1] < 0.01
+
+
+def test_the_mean_of_what_does_not_vary_is_one(hinged):
+    model = assembled(*hinged[:2])
+    state, place = _start(model), torch.arange(model.deformation.n_latent).view(-1, 7)
+    root = state.population.root.clone()
+    root[place[0, 6]] *= 0.01
+    narrow = believed_means(model, replace(state, population=Population(state.population.mean, root))).mean_covariance
+    assert narrow[place[0, 6], place[0, 6]] < 1e-4 and not narrow[place[0, 6], place[1, 6]]
+    rest = torch.cat([place[:, :6].flatten(), place[1, 6:]])
+    assert torch.equal(narrow[rest[:, None], rest], model.prior.mean_covariance[rest[:, None], rest])

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
@@ -14,17 +14,26 @@ from ..physics.record import Record
 from ..reporting import Reporter
 from ..structure.deformation import OCCUPANCY_UNIT, TWIST
 from ..structure.selection import describe_residues
+from ..structure.surface import fit_surface
 from .linearisation import linearise
 from .misfit import misfits
 from .model import FitModel
-from .population import Population
+from .motions import motions_of
+from .population import Population, PopulationPrior
 from .state import FitState
 
 # Occupancies that vary by more than this over the particles are more than noise: what is absent from one particle in 40 varies
 # by 0.16. Segments belong together where their occupancies are correlated by so much.
 LEAST_SD, LEAST_CORRELATION = 0.15, 0.6
+# Over the particles: parts that vary by less during a fit are there in all of them, with a mean of 1 but for so much.
+VARYING_SD, MEAN_SD = 0.25, 1e-4
 ROUNDS_OF_SETS = 2        # each set is decided given the others
 FRACTION_ROUNDS = 200
+# Where a part is looked for: places along the leading motions, in standard deviations to both sides, by images to so many A;
+# and the log-likelihood by which another place has to be better.
+MOTIONS_LOOKED, PLACES, REACH, FINEST_LOOKED, CLEARLY = 2, 11, 2.2, 20.0, 2.0
+FINEST_DECIDED = 12.0     # A: whole parts are told from none by coarse images
+SIGNIFICANT = 3.0         # standard errors by which the fraction of a set that is absent has to be more than none
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,24 @@ class Composition(Record):
     def present(self) -> Float[Tensor, "particle segment"]:
         """1 and 0 as decided: what is in no set is present everywhere."""
         return 1.0 - ((self.absent > 0.5).float() @ self.together.float())
+
+
+def believed_means(model: FitModel, state: FitState) -> PopulationPrior:
+    """The prior of the next pass: what does not vary over the particles is there.
+
+    Half an occupancy for all particles is no absence. Free, it would explain what is blurred by motions that are not known yet,
+    and these would never be found: where a part is pale, nothing pulls it to its place.
+    """
+    deformation, prior = model.deformation, model.prior
+    if not deformation.composition:
+        return prior
+    place = _occupancy_numbers(deformation)
+    sd = OCCUPANCY_UNIT * state.population.root[place].square().sum(1).sqrt()
+    there = place[sd < VARYING_SD]
+    covariance = prior.mean_covariance.clone()
+    covariance[there], covariance[:, there] = 0.0, 0.0
+    covariance[there, there] = (MEAN_SD / OCCUPANCY_UNIT) ** 2
+    return replace(prior, mean_covariance=covariance)
 
 
 def settle_brightness(model: FitModel, state: FitState) -> FitState:
@@ -99,25 +126,30 @@ def find_composition(model: FitModel, state: FitState, reporter: Reporter) -> tu
 
     The Gaussian population finds which segments vary together. Whether such a set is in a particle is then decided between
     the two: its images' likelihood with the set at occupancy 1 and at 0, each integrated over the motions (Laplace), and the
-    fraction of particles that makes all images likeliest. Other segments count as present.
+    fraction of particles that makes all images likeliest. Other segments count as present. Before a part is called absent it
+    is looked for along the leading motions, and a set that next to no particle lacks is none.
     """
     disc = model.images.disc
     occupancy, sd = _occupancies(model, state, disc, reporter)
+    mean = occupancy.mean(0)
+    mean_error = ((occupancy.var(0, correction=0) + sd.square().mean(0)) / model.n_particles).sqrt()
     together = covarying_sets(model, state.population)
-    n_sets = len(together)
-    absent, fraction, error = torch.zeros(model.n_particles, n_sets), torch.zeros(n_sets), torch.zeros(n_sets)
-    for number, segments in enumerate(together):
-        absent[:, number] = (occupancy[:, segments].mean(1) < 0.5).float()
-    for _ in range(min(ROUNDS_OF_SETS, n_sets)):
+    absent = torch.stack([(occupancy[:, segments].mean(1) < 0.5).float() for segments in together], 1) if len(together) else (
+        torch.zeros(model.n_particles, 0))
+    fraction, error, start = torch.zeros(len(together)), torch.zeros(len(together)), state
+    for _ in range(min(ROUNDS_OF_SETS, len(together))):
         for number, segments in enumerate(together):
             others = 1.0 - (absent > 0.5).float() @ (together & ~segments).float()
             gain, states = _compare(model, state, disc, segments, others, reporter)
             absent[:, number], fraction[number], error[number] = mixture(gain)
-            chosen = (absent[:, number] > 0.5)[:, None]
-            state = replace(state, latent=torch.where(chosen, states[1], states[0]))
-    mean = occupancy.mean(0)
-    mean_error = ((occupancy.var(0, correction=0) + sd.square().mean(0)) / model.n_particles).sqrt()
-    return state, Composition(occupancy, sd, mean, mean_error, together, absent, fraction, error)
+            state = replace(state, latent=torch.where((absent[:, number] > 0.5)[:, None], states[1], states[0]))
+        real = fraction > SIGNIFICANT * error
+        together, absent, fraction, error = together[real], absent[:, real], fraction[real], error[real]
+    found = Composition(occupancy, sd, mean, mean_error, together, absent, fraction, error)
+    if state is not start:
+        latent = model.deformation.with_occupancy(state.latent, found.present)
+        state = replace(state, latent=_integrated(model, replace(state, latent=latent), disc, reporter)[1])
+    return state, found
 
 
 def _occupancies(model, state, disc, reporter):
@@ -173,38 +205,77 @@ def covarying_sets(model: FitModel, population: Population) -> Bool[Tensor, "set
 def _compare(model: FitModel, state: FitState, disc: FourierDisc, segments: Bool[Tensor, "segment"],
              others: Float[Tensor, "particle segment"], reporter: Reporter):
     """Log-likelihood of each particle with a set absent over that with it present, and its motions in both cases."""
+    disc, evidence, latents = disc.coarser(max(FINEST_DECIDED, disc.resolution)), [], []
+    for occupancy in (1.0, 0.0):
+        latent = model.deformation.with_occupancy(state.latent, torch.where(segments, torch.tensor(occupancy), others))
+        case = replace(state, latent=_looked_up(model, replace(state, latent=latent), reporter))
+        value, moved = _integrated(model, case, disc, reporter)
+        left, _ = misfits(model, state, disc, [case.latent])
+        evidence.append(value - 0.5 * left[0])
+        latents.append(moved)
+    return evidence[1] - evidence[0], latents
+
+
+def _integrated(model: FitModel, state: FitState, disc: FourierDisc, reporter: Reporter):
+    """Over each particle's motions, its occupancies as they are: the log-likelihood gained by that, and the likeliest motions."""
     population, deformation = state.population, model.deformation
     number = torch.arange(deformation.n_latent).view(-1, deformation.numbers)[:, :TWIST].flatten()
     mean = population.mean[number].double()
     precision = torch.linalg.inv(population.covariance[number[:, None], number].double())
-    evidence, latents = torch.zeros(2, model.n_particles), []
-    for case, occupancy in enumerate((1.0, 0.0)):
-        latent = deformation.with_occupancy(state.latent, torch.where(segments, torch.tensor(occupancy), others))
-        moved = torch.zeros_like(latent)
+    gained, moved = torch.zeros(model.n_particles), torch.zeros_like(state.latent)
 
-        def settled(found, latent=latent):
-            own = latent[found.block.particle]
-            matrix = found.matrix[:, number[:, None], number].double()
-            gradient = (found.target - (found.matrix @ own[..., None])[..., 0])[:, number].double()
-            away = own[:, number].double() - mean
-            right = gradient - away @ precision
-            factor = torch.linalg.cholesky(matrix + precision)
-            step = torch.cholesky_solve(right[..., None], factor)[..., 0]
-            volume = factor.diagonal(dim1=1, dim2=2).log().sum(1)
-            value = 0.5 * (right * step).sum(1) - 0.5 * (away * (away @ precision)).sum(1) - volume
-            new = own.clone()
-            new[:, number] += step.float()
-            return found.block, value.float(), new
+    def settled(found):
+        own = state.latent[found.block.particle]
+        matrix = found.matrix[:, number[:, None], number].double()
+        gradient = (found.target - (found.matrix @ own[..., None])[..., 0])[:, number].double()
+        away = own[:, number].double() - mean
+        right = gradient - away @ precision
+        factor = torch.linalg.cholesky(matrix + precision)
+        step = torch.cholesky_solve(right[..., None], factor)[..., 0]
+        volume = factor.diagonal(dim1=1, dim2=2).log().sum(1)
+        value = 0.5 * (right * step).sum(1) - 0.5 * (away * (away @ precision)).sum(1) - volume
+        new = own.clone()
+        new[:, number] += step.float()
+        return found.block, value.float(), new
 
-        reporter.start("present or absent", len(model.my_images))
-        for block, value, new in linearise(model, replace(state, latent=latent), disc, model.my_particles, then=settled):
-            evidence[case, block.particle], moved[block.particle] = value, new
-            reporter.advance(len(block.image))
-        reporter.finish()
-        left, _ = misfits(model, state, disc, [latent])
-        evidence[case] = model.processes.total(evidence[case]) - 0.5 * left[0]
-        latents.append(model.processes.total(moved))
-    return evidence[1] - evidence[0], latents
+    reporter.start("present or absent", len(model.my_images))
+    for block, value, new in linearise(model, state, disc, model.my_particles, then=settled):
+        gained[block.particle], moved[block.particle] = value, new
+        reporter.advance(len(block.image))
+    reporter.finish()
+    return model.processes.total(gained), model.processes.total(moved)
+
+
+def _looked_up(model: FitModel, state: FitState, reporter: Reporter) -> Float[Tensor, "particle latent"]:
+    """Latents of which those that are clearly better elsewhere along the leading motions are there.
+
+    A part that stands in the wrong place is better absent: before it is called so, it is looked for.
+    """
+    motions = motions_of(model, state.population)
+    sd = motions.variance.sqrt()[:MOTIONS_LOOKED]
+    place = motions.place(state.latent)[:, :len(sd)].contiguous()
+    surface = fit_surface(place, state.latent, sd)
+    tried = [place]
+    for axis in range(len(sd)):
+        for value in torch.linspace(-REACH, REACH, PLACES) * sd[axis]:
+            tried.append(torch.where(torch.arange(len(sd)) == axis, value, place))
+    disc = model.images.disc.coarser(max(FINEST_LOOKED, model.images.disc.resolution))
+    candidates = [state.latent, *(keep_occupancy(model, state, surface.at(each)) for each in tried[1:])]
+    reporter.start("looking for parts", len(model.my_images))
+    left, _ = misfits(model, state, disc, candidates, advance=reporter.advance)
+    reporter.finish()
+    score = -0.5 * left - 0.5 * torch.stack([(each / sd).square().sum(1) for each in tried])
+    best, which = score.max(0)
+    return _candidates_at(candidates, torch.where(best > score[0] + CLEARLY, which, 0))
+
+
+def _candidates_at(candidates, which: Int[Tensor, "particle"]) -> Float[Tensor, "particle latent"]:
+    """Of each particle one of some candidates."""
+    latent = candidates[0].clone()
+    for number in which.unique().tolist():
+        particle = torch.nonzero(which == number)[:, 0]
+        latent[particle] = candidates[number][particle]
+    return latent
 
 
 def mixture(gain: Float[Tensor, "particle"]) -> tuple[Float[Tensor, "particle"], float, float]:
