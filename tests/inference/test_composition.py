@@ -143,6 +143,7 @@ def test_the_mean_of_what_does_not_vary_is_one(hinged):
     state, place = _start(model), torch.arange(model.deformation.n_latent).view(-1, 7)
     root = state.population.root.clone()
     root[place[0, 6]] *= 0.01
+    root[place[1, 6]] *= 3.0
     narrow = believed_means(model, replace(state, population=Population(state.population.mean, root))).mean_covariance
     assert narrow[place[0, 6], place[0, 6]] < 1e-4 and not narrow[place[0, 6], place[1, 6]]
     rest = torch.cat([place[:, :6].flatten(), place[1, 6:]])
