@@ -90,10 +90,13 @@ class Run:
         return screw_motion(*twists(latent, free=model["free"], radius=model["radius"]))
 
     @cached_property
+    def _motions(self):
+        return _arrays(self.folder / MOTIONS)
+
+    @cached_property
     def motion(self) -> RigidMotion:
         """Motion of each segment of each particle: rotation (particle, segment, 4), translation (particle, segment, 3) A."""
-        arrays = _arrays(self.folder / MOTIONS)
-        return RigidMotion(torch.from_numpy(arrays["rotation"]), torch.from_numpy(arrays["translation"]))
+        return RigidMotion(torch.from_numpy(self._motions["rotation"]), torch.from_numpy(self._motions["translation"]))
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
@@ -135,6 +138,14 @@ class Run:
             ends = [self.motion_at(place + sign * step).apply(base, centroid, weight=weight) for sign in (1, -1)]
             square += (0.5 * (ends[0] - ends[1])).square().sum(-1)
         return (8 * np.pi**2 / 3 * square)[:, torch.from_numpy(model["bead_of_atom"])]
+
+    def occupancy(self, particles: Sequence[int]) -> Float[Tensor, "particle atom"] | None:
+        """1 for the atoms that are present in some particles and 0 for those that are absent; None where none may be."""
+        present = self._motions.get("present")
+        if present is None:
+            return None
+        weight, bead_of_atom = torch.from_numpy(self.model["weight"]), torch.from_numpy(self.model["bead_of_atom"])
+        return (torch.from_numpy(present)[torch.as_tensor(particles)] @ weight.T)[:, bead_of_atom].clamp(0, 1)
 
     def beads(self, particles: Sequence[int]) -> Float[Tensor, "particle bead 3"]:
         """Positions of the beads of some particles, A."""

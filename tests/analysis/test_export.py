@@ -24,6 +24,9 @@ def run_of(structure, n):
         def __init__(self):
             pass
 
+        def occupancy(self, particles):
+            return None
+
         def atoms(self, particles):
             number = torch.as_tensor(list(particles)).float()[:, None, None]
             sign = torch.where(number % 2 == 1, -1.0, 1.0)
@@ -147,3 +150,15 @@ def test_what_makes_no_sense_is_refused(run, tmp_path, settings, says):
 def test_a_file_in_place_of_the_folder(run, tmp_path):
     with pytest.raises(OutputExistsError, match="is a file"):
         export(run, tmp_path / "base.pdb")
+
+
+@pytest.mark.parametrize("format", ["pdb", "mmcif"])
+def test_what_is_absent_has_no_occupancy(run, tmp_path, format):
+    """Of odd particles chain A is absent; coordinates are as ever."""
+    on_a = torch.from_numpy(run.structure.chain == "A")
+    run.occupancy = lambda particles: torch.where(on_a & (torch.tensor(particles)[:, None] % 2 == 1), 0.0, 1.0)
+    export(run, tmp_path / "out", format=format)
+    for number, path in enumerate(sorted((tmp_path / "out").iterdir())):
+        written = read_structure(path)
+        np.testing.assert_allclose(written.occupancy, run.occupancy([number])[0])
+        np.testing.assert_allclose(written.position, run.atoms([number])[0], atol=2e-3)

@@ -150,3 +150,11 @@ def test_the_autoencoder_writes_a_run_as_well(fit, atomdrgn, folder):
 def test_options_of_the_other_inference_are_refused(fit, folder, options, says):
     ended = fit(*options)
     assert ended.code == 2 and says in ended.err and not (folder / "particles.fit").exists()
+
+
+def test_composition_is_said_and_kept(fit):
+    ended = fit("--composition")
+    assert ended.code == 0 and ("no part is absent" in ended.out or "of the particles: A:" in ended.out)
+    run = open_run("particles.fit")
+    assert {"occupancy_1", "occupancy_sd_2"} <= set(run.table) and run.occupancy([0]) is not None
+    assert fit("--resume").code == 2      # another fit: without

@@ -24,11 +24,11 @@ CONTRAST_SD = 0.2
 class Begun:
     """A fit that knows brightness and noise, and nothing of the conformations."""
 
-    def __init__(self, hinged, resolution):
+    def __init__(self, hinged, resolution, *, composition=False):
         structure, self.stack, _ = hinged
         self.beads = coarse_grain(structure)
         segmentation = make_segments(self.beads, 4)
-        self.deformation = SegmentDeformation(self.beads, segmentation)
+        self.deformation = SegmentDeformation(self.beads, segmentation, composition=composition)
         self.restraints = make_restraints(self.beads, segmentation)
         self.disc = make_disc(self.stack.grid, resolution)
         power = self.stack.read().var((-2, -1)).mean() / 1.3                  # signal to noise is 0.3
@@ -53,11 +53,14 @@ def begun(hinged):
     return Begun(hinged, 9.0)
 
 
-def test_the_gradient_is_that_of_the_normal_equations(begun):
+@pytest.mark.parametrize("composition", [False, True])
+def test_the_gradient_is_that_of_the_normal_equations(hinged, composition):
     """Two routes to one number: pixels and their transform, and sums of waves with their derivatives."""
+    begun = Begun(hinged, 9.0, composition=composition)
     index, latent, images = torch.arange(12), begun.latents(12, size=2.0), begun.images(12)
     place = latent.clone().requires_grad_()
-    population = Population(0.5 * latent[0], torch.eye(24) + 0.2 * begun.latents(24))
+    n = begun.deformation.n_latent
+    population = Population(0.5 * latent[0], torch.eye(n) + 0.2 * begun.latents(n))
     loss = minus_log_posterior(place, images, index, **begun.settings(), restraints=begun.restraints, population=population)
     (gradient,) = torch.autograd.grad(loss.sum(), place)
     transfer, data = begun.noise.whiten(begun.disc.parts(begun.stack.read(index)), begun.stack.ctf[index], index, disc=begun.disc)

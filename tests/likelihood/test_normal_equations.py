@@ -17,13 +17,14 @@ GRID = ImageGrid(40, 2.5)
 DISC = make_disc(GRID, 8.0)
 
 
-@pytest.fixture(params=[None, "B"], ids=["free", "one segment fixed"])
+@pytest.fixture(params=[(None, False), ("B", False), (None, True), ("B", True)],
+                ids=["free", "one segment fixed", "occupancies", "occupancies, one segment fixed"])
 def scene(request, tmp_path):
     """A deformed molecule seen from four sides."""
     second = helix("B", 20, start=(6.0, 0.0, -15.0), serial=500)
     path = write_pdb(tmp_path / "two.pdb", helix("A", 30, start=(-6.0, 0.0, -20.0)), second)
     beads = coarse_grain(read_structure(path))
-    deformation = SegmentDeformation(beads, make_segments(beads, 4, fixed=request.param))
+    deformation = SegmentDeformation(beads, make_segments(beads, 4, fixed=request.param[0]), composition=request.param[1])
     generator = torch.Generator().manual_seed(0)
     latent = 3 * torch.randn(4, deformation.n_latent, generator=generator)
     pose = Pose(matrix_from_vector(2 * torch.randn(4, 3, generator=generator)), 4 * torch.randn(4, 2, generator=generator))
@@ -32,8 +33,9 @@ def scene(request, tmp_path):
 
 def test_prediction_is_the_transform_of_the_projection(scene):
     beads = scene["beads"]
-    position = scene["pose"].apply(scene["deformation"].conformation(scene["latent"]).position)
-    by_pixels = torch.view_as_real(DISC.coefficients(project_beads(position, beads.amplitude, beads.sigma, GRID))).movedim(-1, -2)
+    conformation = scene["deformation"].conformation(scene["latent"])
+    image = project_beads(scene["pose"].apply(conformation.position), beads.amplitude * conformation.occupancy, beads.sigma, GRID)
+    by_pixels = torch.view_as_real(DISC.coefficients(image)).movedim(-1, -2)
     # narrow beads ring: in the periodic box of sums the ringing goes round, in an image it is cut off at the edge
     assert (predict(**scene_args(scene)) - by_pixels).norm() < 5e-3 * by_pixels.norm()
 
@@ -51,7 +53,7 @@ def test_derivative_images_are_derivatives(scene):
     torch.testing.assert_close(prediction, predict(**scene_args(scene)) * transfer[:, None], rtol=1e-3, atol=1e-3)
     step = torch.randn(deformation.n_latent, generator=torch.Generator().manual_seed(3))
     ahead, behind = (predict(**scene_args(scene, latent=latent + sign * 0.01 * step)) for sign in (1, -1))
-    change = camera_motion(deformation, latent, scene["pose"]) @ step.unflatten(0, (-1, 6))[..., None]
+    change = camera_motion(deformation, latent, scene["pose"]) @ deformation.by_segment(step)[..., None]
     along = torch.einsum("bfk,bfkcp->bcp", change[..., 0], derivative)
     expected = (ahead - behind) / 0.02 * transfer[:, None]
     assert (along - expected).norm() < 0.01 * expected.norm()

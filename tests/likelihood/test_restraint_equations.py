@@ -20,10 +20,10 @@ def beads(tmp_path):
     return coarse_grain(read_structure(write_pdb(tmp_path / "three.pdb", *groups)), beads=2).to(torch.float64)
 
 
-def parts_of(beads, count, **settings):
+def parts_of(beads, count, *, composition=False, **settings):
     segmentation = make_segments(beads, count, **settings)
     segmentation = replace(segmentation, weight=segmentation.weight.to(beads.position))
-    deformation = SegmentDeformation(beads, segmentation)
+    deformation = SegmentDeformation(beads, segmentation, composition=composition)
     latent = 3 * torch.randn(4, deformation.n_latent, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     latent[3] = 0
     return make_restraints(beads, segmentation), deformation, latent
@@ -37,7 +37,7 @@ def residuals(restraints, position, strained, which):
     return (distance - rest) * torch.from_numpy(strained.weight[which]).sqrt()
 
 
-@pytest.mark.parametrize("settings", [{}, {"fixed": "B"}, {"temperature": 2.0}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"fixed": "B"}, {"temperature": 2.0}, {"fixed": "B", "composition": True}], ids=str)
 def test_they_are_the_products_of_the_jacobian(beads, settings):
     restraints, deformation, latent = parts_of(beads, 5, **settings)
     equations = restraint_equations(restraints, deformation, latent)

@@ -103,3 +103,34 @@ def test_without_motion_atoms_stay(structure):
     atoms = lift(deformation.motion(torch.zeros(deformation.n_latent)), structure.position, bead=beads.position,
                  bead_of_atom=torch.from_numpy(beads.bead_of_atom), centroid=deformation.centroid, weight=deformation.weight)
     torch.testing.assert_close(atoms, structure.position, rtol=0, atol=1e-4)
+
+
+def test_a_seventh_number_is_an_occupancy_and_moves_nothing(structure):
+    beads = coarse_grain(structure)
+    segmentation = make_segments(beads, 4, fixed="B")
+    moving, composed = (SegmentDeformation(beads, segmentation, composition=c) for c in (False, True))
+    latent = latents(moving)
+    wide = torch.cat([moving.by_segment(latent), torch.full((5, len(moving.free), 1), -4.0)], -1).flatten(1)
+    found, expected = composed.conformation(wide), moving.conformation(latent)
+    torch.testing.assert_close(found.position, expected.position)
+    on_b = torch.from_numpy(beads.chain == "B")
+    torch.testing.assert_close(found.occupancy, torch.where(on_b, 1.0, 0.6).expand(5, -1))
+    back = composed.with_occupancy(wide, torch.ones(5, composed.n_segments))
+    assert (composed.conformation(back).occupancy == 1).all() and torch.equal(composed.motions_alone.occupancy(latent),
+                                                                             moving.occupancy(latent))
+
+
+def test_metrics_do_not_see_occupancies_and_weigh_what_is_there(structure):
+    beads = coarse_grain(structure)
+    segmentation = make_segments(beads, 2)
+    moving, composed = (SegmentDeformation(beads, segmentation, composition=c) for c in (False, True))
+    here = composed.with_occupancy(torch.zeros(14), torch.ones(2))
+    place = torch.arange(14).view(2, 7)
+    motion, presence = place[:, :6].flatten(), place[:, 6]
+    for name in ("trace_metric", "shape_metric"):
+        metric = getattr(composed, name)(beads.trace_index, here)
+        expected = getattr(moving, name)(beads.trace_index, torch.zeros(12))
+        torch.testing.assert_close(metric[motion[:, None], motion], expected, rtol=1e-4, atol=1e-5)
+        assert not metric[presence].any() and not metric[:, presence].any()
+    gone = composed.trace_metric(beads.trace_index, composed.with_occupancy(torch.zeros(14), torch.tensor([1.0, 0.0])))
+    assert gone[7:13, 7:13].trace() < 0.05 * gone[:6, :6].trace()

@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 
 from atomdrgn.errors import InputError
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.selection import describe_chains, select
+from atomdrgn.structure.selection import describe_chains, describe_residues, select
 from molecules import atom_line, helix, write_pdb
 
 
@@ -60,3 +61,9 @@ def test_what_names_nothing_lists_what_exists(tmp_path, beads, selection, messag
 
 def test_chains_are_described_with_their_ends(beads):
     assert describe_chains(beads, "B") == "B:80-84"
+
+
+@pytest.mark.parametrize("selection", ["A:3-9", "A:1-4,A:8-20,B:82A-82B", "B:82", "Cx:-3-0,:2-3"])
+def test_residues_are_described_so_that_they_are_selected_again(beads, selection):
+    chosen = select(beads, selection)
+    assert describe_residues(beads, chosen) == selection and not describe_residues(beads, np.zeros(len(beads), bool))

@@ -20,6 +20,7 @@ from ..structure.placement import place
 
 ENDINGS = {"pdb": "pdb", "mmcif": "cif", "bcif": "bcif"}
 TRAJECTORIES = ("dcd", "xtc")
+MOST_SERIES = 32
 COORDINATES_AT_A_TIME = 2**22      # 16 MiB in single precision
 
 
@@ -55,7 +56,7 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     format : {"dcd", "xtc", "pdb", "mmcif", "bcif"}
         A trajectory, ``out/ensemble.dcd``, whose frames are the particles in the order of their numbers, with
         ``out/reference.pdb`` (reference.cif where a PDB file cannot hold the structure); or one file a particle, named by its
-        number: ``out/000000.pdb``.
+        number: ``out/000000.pdb``, in which atoms that are absent from the particle have an occupancy of 0.
     particles : iterable of int, optional
         Numbers of particles; all by default.
     origin : (3,), optional
@@ -94,7 +95,8 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
         f"{number:06d}.{ending}" for number in chosen]
     _prepare(out, names, overwrite=overwrite)
     errors = None if samples or "half_error" not in run.model else _b_factors(run, chosen)
-    _write_files(run.structure, [out / name for name in names], frames, errors, format=format)
+    of_file = [number for number in chosen for _ in range(max(1, samples))]
+    _write_files(run, of_file, [out / name for name in names], frames, errors, format=format)
     return Exported(out, None, len(names))
 
 
@@ -158,17 +160,20 @@ def _b_factors(run, particles) -> Iterator[np.ndarray]:
         yield from run.b_factors(particles[first:first + batch]).numpy()
 
 
-def _write_files(structure, paths, frames, errors, *, format):
-    series = None
-    for path, position, b_factor in zip(paths, frames, repeat(None) if errors is None else errors, strict=False):
+def _write_files(run, particles, paths, frames, errors, *, format):
+    series = {}      # one for each choice of parts that are present
+    for number, path, position, b_factor in zip(particles, paths, frames, errors or repeat(None), strict=False):
+        present = run.occupancy([number])
+        which = None if present is None else present.numpy().tobytes()
         b_factor = None if b_factor is None else np.minimum(b_factor, LARGEST_B)
-        if series is not None and np.isfinite(position).all() and _fits(position):
+        if which in series and np.isfinite(position).all() and _fits(position):
             with whole_file(path) as temporary:
-                temporary.write_bytes(series.with_coordinates(position, b_factor))
+                temporary.write_bytes(series[which].with_coordinates(position, b_factor))
             continue
-        write_structure(structure, path, position=position, b_factor=b_factor, format=format)
-        if format == "pdb":
-            series = PdbSeries(path.read_bytes())
+        occupancy = None if present is None else present[0].numpy() * run.structure.occupancy
+        write_structure(run.structure, path, position=position, occupancy=occupancy, b_factor=b_factor, format=format)
+        if format == "pdb" and len(series) < MOST_SERIES:
+            series[which] = PdbSeries(path.read_bytes())
 
 
 def _fits(position):

@@ -66,6 +66,9 @@ def fit(
              "What is left is cut automatically.")] = None,
     fixed: Annotated[str | None, Option(
         metavar="SELECTION", rich_help_panel=MODEL, show_default=False, help="What does not move, such as A:1-120.")] = None,
+    composition: Annotated[bool, Option(
+        "--composition", rich_help_panel=MODEL,
+        help="Segments may be absent from particles: find which are.")] = False,
     temperature: Annotated[float | None, Option(
         metavar="T", rich_help_panel=MODEL, show_default=False,
         help="Sharpness of the borders between segments; larger is sharper.")] = None,
@@ -160,7 +163,7 @@ def fit(
             else:
                 from ..inference.fit import fit as fit_particles
 
-                run = fit_particles(structure, stack, out, **choices, memory=memory, processes=processes)
+                run = fit_particles(structure, stack, out, **choices, composition=composition, memory=memory, processes=processes)
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None

@@ -10,7 +10,7 @@ def summary_lines(run) -> list[str]:
              f"{found['segments']} segments of {found['residues']:,} residues",
              f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} a particle, on average",
              *_support_lines(found), *_motion_lines(found["motions"]), *_group_lines(found.get("groups", [])),
-             *_state_lines(found.get("states", []))]
+             *_state_lines(found.get("states", [])), *_composition_lines(found.get("composition"))]
     if found["unmodelled"]:
         lines.append(f"not modelled: {', '.join(found['unmodelled'])}")
     return [*lines, f"the run is in {run.folder}; its structures: atomdrgn export {run.folder} --out DIR --format dcd"]
@@ -50,3 +50,12 @@ def _group_lines(groups):
 
 def _state_lines(states):
     return [f"state {state['number']}: {state['population']:.1%} +- {state['error']:.1%} of the particles" for state in states]
+
+
+def _composition_lines(composition):
+    if composition is None:
+        return []
+    selections = {row["segment"]: row["selection"] for row in composition["segments"]}
+    lines = [f"absent from {row['absent_fraction']:.1%} (+-{row['absent_fraction_error']:.1%}) of the particles: "
+             f"{','.join(selections[number] for number in row['segments'])}" for row in composition["sets"]]
+    return lines or ["no part is absent"]

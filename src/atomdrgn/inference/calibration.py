@@ -146,5 +146,5 @@ def _hidden_power(model, state, index, *, disc, transfer, beads):
     latent, pose = state.latent[model.particle[index]], model.images.stack.pose[index]
     _, derivative = derivative_images(model.deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
     change = camera_motion(model.deformation, latent, pose)
-    directions = (change @ state.uncertainty.unflatten(0, (-1, 6))).flatten(1, 2)
+    directions = (change @ state.uncertainty.unflatten(0, (-1, model.deformation.numbers))).flatten(1, 2)
     return (directions.transpose(1, 2) @ derivative.flatten(1, 2).flatten(2)).square().sum(1).unflatten(1, (2, -1)).sum(1)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..reporting import Reporter
 from ..structure.surface import Surface, straight_surface
+from .composition import keep_occupancy
 from .density import Density
 from .halves import HalfSet
 from .model import FitModel
@@ -30,6 +31,8 @@ class Ensemble:
         The supported ones.
     surface : Surface
         From places along them to latents.
+    latent : (particle, latent)
+        The conformation of each particle at its mean place.
     place, sd : (particle, k)
         Mean and standard deviation of each particle's posterior, A r.m.s. of the superposed trace.
     draws : (particle, draw, k)
@@ -49,6 +52,7 @@ class Ensemble:
 
     motions: Motions
     surface: Surface
+    latent: Float[Tensor, "particle latent"]
     place: Float[Tensor, "particle k"]
     sd: Float[Tensor, "particle k"]
     draws: Float[Tensor, "particle draw k"]
@@ -58,10 +62,6 @@ class Ensemble:
     agreement: Float[Tensor, "k"]
     half_error: Float[Tensor, "trace"]
 
-    @property
-    def latent(self) -> Float[Tensor, "particle latent"]:
-        """The conformation of each particle at its mean place."""
-        return self.surface(self.place)
 
 
 def judge_support(halves: list[HalfSet], states: list[FitState], reporter: Reporter) -> list[Support]:
@@ -91,7 +91,9 @@ def make_ensemble(model: FitModel, state: FitState, populations: list[Population
     if supported is not None:
         motions = motions.first(supported)
     surface, belief, draws, density = _placed(model, state, motions, wide=bool(supports), seed=seed, reporter=reporter)
-    return Ensemble(motions, surface, belief.mean, belief.root.square().sum(-1).sqrt(), draws, density, supported, supports,
+    latent = keep_occupancy(model, state, surface.at(belief.mean))[torch.arange(model.n_particles)]
+    sd = belief.root.square().sum(-1).sqrt()
+    return Ensemble(motions, surface, latent, belief.mean, sd, draws, density, supported, supports,
                     _agreement(model, motions, populations), _half_error(model, motions, populations))
 
 

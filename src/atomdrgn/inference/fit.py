@@ -33,6 +33,7 @@ from ..structure.beads import coarse_grain
 from ..structure.deformation import SegmentDeformation
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
+from .composition import find_composition
 from .ensemble import judge_support, make_ensemble
 from .folder import CLOSED_FORM, read_history, require_same_settings, run_settings
 from .halves import half_sets, join
@@ -59,8 +60,8 @@ PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.005
 
 def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,
         temperature: float | None = None, parts: Sequence[str] | None = None, fixed: str | None = None,
-        resolution: float | None = None, seed: int = 0, memory: float | None = None, resume: bool = False,
-        overwrite: bool = False, settings: dict | None = None, reporter: Reporter | None = None,
+        composition: bool = False, resolution: float | None = None, seed: int = 0, memory: float | None = None,
+        resume: bool = False, overwrite: bool = False, settings: dict | None = None, reporter: Reporter | None = None,
         processes: Processes | None = None) -> Run:
     """Find how the parts of a structure moved in every particle, and leave it in a folder.
 
@@ -85,6 +86,8 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         Sharpness of the borders between segments (see :func:`atomdrgn.make_segments`).
     parts, fixed : optional
         Selections that are segments of their own, and what does not move.
+    composition : bool
+        Segments may be absent from particles: find which are.
     resolution : float, optional
         Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
     seed : int
@@ -123,11 +126,12 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         require_free(folder, overwrite=overwrite)
     with whole_batches_on_threads():
         model = _assemble(structure, particles, segments=segments, beads=beads, temperature=temperature, parts=parts, fixed=fixed,
-                          resolution=resolution, memory=memory, processes=processes)
+                          composition=composition, resolution=resolution, memory=memory, processes=processes)
         made = run_settings(structure, particles, more=settings or {}, choices={
             "inference": CLOSED_FORM, "segments": segments, "beads": beads, "temperature": temperature,
             "parts": list(parts) if parts else None,
-            "fixed": fixed, "seed": seed, "resolution": round(model.images.disc.resolution, 4)})
+            "fixed": fixed, "composition": composition or None, "seed": seed,
+            "resolution": round(model.images.disc.resolution, 4)})
         if _begin(folder, made, model, structure=structure, resume=resume, overwrite=overwrite, reporter=reporter):
             _run(model, folder, structure=structure, seed=seed, reporter=reporter)
             processes.wait()
@@ -146,8 +150,11 @@ def _run(model, folder, *, structure, seed, reporter) -> None:
     supports = judge_support(halves, states, reporter)
     begin = (lambda: join(model, halves, states, step=max(0, len(passes) - TOGETHER))) if halves else None
     state = _run_passes(model, passes, folder / CHECKPOINT, log, half=0, seed=seed, reporter=reporter, begin=begin)
+    composition = None
+    if model.deformation.composition:
+        state, composition = find_composition(model, state, reporter)
     ensemble = make_ensemble(model, state, [each.population for each in states], supports, seed=seed, reporter=reporter)
-    write_results(folder, model, state, ensemble, structure=structure, reporter=reporter)
+    write_results(folder, model, state, ensemble, composition=composition, structure=structure, reporter=reporter)
 
 
 def _run_passes(model, passes, path, log, *, half, seed, reporter, begin=None) -> FitState:
@@ -186,13 +193,13 @@ class _Log:
             write_table(self.path, {name: [row[name] for row in self.rows] for name in self.rows[0]})
 
 
-def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution, memory,
-              processes) -> FitModel:
+def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution, memory, processes,
+              composition=False) -> FitModel:
     bead_model = coarse_grain(structure, beads=beads)
     require_inside(bead_model, particles.grid)
     segmentation = make_segments(bead_model, segments, parts=parts, fixed=fixed,
                                  temperature=TEMPERATURE if temperature is None else temperature)
-    deformation = SegmentDeformation(bead_model, segmentation)
+    deformation = SegmentDeformation(bead_model, segmentation, composition=composition)
     if not deformation.n_latent:
         raise InputError("every segment is fixed: leave something free to move")
     restraints = make_restraints(bead_model, segmentation, bond_sigma=BORDER_BOND_SIGMA)

@@ -14,7 +14,7 @@ from ..physics.rotations import left_jacobian, vector_from_matrix
 from ..reporting import Reporter
 from ..structure.deformation import SegmentDeformation
 from ..structure.segmentation import Segmentation
-from ..structure.selection import describe
+from ..structure.selection import describe_residues
 from .ensemble import Ensemble
 from .halves import part_of
 from .misfit import misfits
@@ -203,6 +203,6 @@ def _described(model, ensemble, of_trace) -> Groups:
         own = of_trace == group
         mask = np.zeros(len(model.beads), dtype=bool)
         mask[trace[own].numpy()] = True
-        rows.append({"number": group + 1, "selection": describe(model.beads, mask), "residues": int(own.sum()),
+        rows.append({"number": group + 1, "selection": describe_residues(model.beads, mask), "residues": int(own.sum()),
                      "motion": round(float(moved[own].mean().sqrt()), 3)})
     return Groups(rows, of_trace)

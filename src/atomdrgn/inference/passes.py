@@ -12,6 +12,7 @@ from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from ..reporting import Reporter
 from .calibration import calibrate
+from .composition import believed_means, settle_brightness
 from .linearisation import Linearised, linearise
 from .model import FitModel
 from .motions import Motions, motions_of
@@ -109,8 +110,8 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     rounds = _rounds(model, directions)
     # what images say nothing of moves towards the prior as it would if each round counted it in
     keep_unseen = 0.0 if last else (model.n_particles / (model.n_particles + model.prior.particles)) ** rounds
-    population, evidence = fit_population(equations, directions, state.population, prior=model.prior, keep_unseen=keep_unseen,
-                                          rounds=rounds, total=model.processes.total)
+    population, evidence = fit_population(equations, directions, state.population, prior=believed_means(model, state),
+                                          keep_unseen=keep_unseen, rounds=rounds, total=model.processes.total)
     directions = replace(directions, unseen=population.root[:, directions.seen.shape[1]:])
     motions = motions_of(model, population)
     n, n_seen = model.n_particles, directions.seen.shape[1]
@@ -134,9 +135,10 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
            "directions": directions.seen.shape[1], "amplitude": state.amplitude, "bead_width": model.bead_width(state),
            "contrast_sd": sd} | {f"variance{k + 1}": value for k, value in enumerate(widest)}
     logger.info("%s", row)
-    return replace(state, step=state.step + 1, latent=found.latent, latent_sd=found.latent_sd, freedom=found.freedom,
-                   population=population, uncertainty=uncertainty, contrast=found.contrast / mean,
-                   contrast_sd=min(max(sd, SMALLEST_CONTRAST_SD), LARGEST_CONTRAST_SD)), row
+    state = replace(state, step=state.step + 1, latent=found.latent, latent_sd=found.latent_sd, freedom=found.freedom,
+                    population=population, uncertainty=uncertainty, contrast=found.contrast / mean,
+                    contrast_sd=min(max(sd, SMALLEST_CONTRAST_SD), LARGEST_CONTRAST_SD))
+    return settle_brightness(model, state), row
 
 
 def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> Directions:

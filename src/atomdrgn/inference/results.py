@@ -12,6 +12,7 @@ from ..reporting import Reporter
 from ..run import BASE, LATENTS, MODEL, MOTIONS, PARTICLES, RESIDUES, SUMMARY, write_arrays, write_json, write_table
 from ..structure.atoms import Structure
 from ..structure.beads import unmodelled
+from .composition import Composition, composition_columns, composition_summary
 from .ensemble import Ensemble
 from .groups import find_groups
 from .misfit import misfits
@@ -21,7 +22,7 @@ from .states import find_states
 
 
 def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ensemble, *, structure: Structure,
-                  reporter: Reporter) -> None:
+                  reporter: Reporter, composition: Composition | None = None) -> None:
     """Write what was found; summary.json, last, says that the run is whole."""
     latent = ensemble.latent
     gain, outlier = _judge(model, state, latent, reporter)
@@ -34,14 +35,19 @@ def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ense
                  bead_of_atom=model.beads.bead_of_atom, trace=model.beads.trace, centroid=model.deformation.centroid.numpy(),
                  weight=model.deformation.weight.numpy(), radius=model.deformation.radius.numpy(),
                  free=model.deformation.free.numpy(), surface_scale=surface.scale.numpy(),
-                 surface_coefficient=surface.coefficient.numpy(), half_error=_of_beads(model, ensemble.half_error))
+                 surface_coefficient=surface.coefficient[:, model.deformation.motion_numbers].numpy(),
+                 half_error=_of_beads(model, ensemble.half_error))
     write_arrays(folder / LATENTS, latent=ensemble.place.numpy(), latent_sd=ensemble.sd.numpy(), draws=ensemble.draws.numpy())
-    write_arrays(folder / MOTIONS, rotation=motion.rotation.numpy(), translation=motion.translation.numpy())
+    present = {} if composition is None else {"present": composition.present.numpy()}
+    write_arrays(folder / MOTIONS, rotation=motion.rotation.numpy(), translation=motion.translation.numpy(), **present)
     states = find_states(ensemble.density, ensemble.draws)
     write_particles(folder, model.images.stack, model.particle, gain=gain, outlier=outlier,
-                    place=ensemble.place, sd=ensemble.sd, state=states.of_particle)
+                    place=ensemble.place, sd=ensemble.sd, state=states.of_particle,
+                    more={} if composition is None else composition_columns(composition))
     _write_residues(folder, model, ensemble, groups)
-    write_json(folder / SUMMARY, _summary(model, state, ensemble, structure=structure, gain=gain, groups=groups, states=states))
+    parts = {} if composition is None else {"composition": composition_summary(model, composition)}
+    found = _summary(model, state, ensemble, structure=structure, gain=gain, groups=groups, states=states)
+    write_json(folder / SUMMARY, found | parts)
 
 
 def _of_beads(model, of_trace):
@@ -68,7 +74,7 @@ def _write_residues(folder, model, ensemble, groups) -> None:
 
 def write_particles(folder: Path, stack: ParticleStack, particle: Int[Tensor, "image"], *, gain: Float[Tensor, "particle"],
                     outlier: Float[Tensor, "particle"], place: Float[Tensor, "particle k"], sd: Float[Tensor, "particle k"],
-                    state: Int[Tensor, "particle"] | None = None) -> None:
+                    state: Int[Tensor, "particle"] | None = None, more: dict[str, list] | None = None) -> None:
     """particles.csv.
 
     Parameters
@@ -85,6 +91,8 @@ def write_particles(folder: Path, stack: ParticleStack, particle: Int[Tensor, "i
         Along each motion, and its standard deviation.
     state : (particle,), optional
         Number of the state that it is in, from 1.
+    more : dict, optional
+        Further columns.
     """
     last = torch.full((len(gain),), torch.iinfo(torch.int64).max)
     first = last.scatter_reduce(0, particle, stack.row, "amin")
@@ -93,7 +101,7 @@ def write_particles(folder: Path, stack: ParticleStack, particle: Int[Tensor, "i
     write_table(folder / PARTICLES, {
         "particle": range(len(gain)), "first_row": first.tolist(), "rows": torch.bincount(particle).tolist(),
         "log_likelihood_gain": _rounded(gain), "outlier_score": _rounded(outlier), **along,
-        **({} if state is None else {"state": state.tolist()})})
+        **({} if state is None else {"state": state.tolist()}), **(more or {})})
 
 
 def _rounded(values):

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..physics.disc import FourierDisc
 from ..reporting import Reporter
 from ..structure.surface import fit_surface
+from .composition import keep_occupancy
 from .misfit import misfits
 from .model import FitModel
 from .motions import principal_motions
@@ -57,7 +58,8 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
     for number, offers in enumerate(looks):
         tried = [place, *offers(place)]
         reporter.start(f"looking widely, {number + 1} of {len(looks)}", len(model.my_images))
-        left, _ = misfits(model, state, disc, [surface.at(each) for each in tried], advance=reporter.advance)
+        candidates = [keep_occupancy(model, state, surface.at(each)) for each in tried]
+        left, _ = misfits(model, state, disc, candidates, advance=reporter.advance)
         reporter.finish()
         score = -0.5 * left - torch.stack([0.5 * (each / sd).square().sum(1) for each in tried])
         best, which = score.max(0)
@@ -65,7 +67,8 @@ def look_widely(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
         better = (best > score[0] + CLEARLY) & ((new - place).abs().amax(1) > step)
         place = torch.where(better[:, None], new, place)
         astray |= better
-    return replace(state, latent=torch.where(astray[:, None], surface(place), state.latent)), int(astray.sum())
+    moved = keep_occupancy(model, state, surface.at(place))[torch.arange(model.n_particles)]
+    return replace(state, latent=torch.where(astray[:, None], moved, state.latent)), int(astray.sum())
 
 
 def _along(axis, sd, step):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..structure.beads import BeadModel
 from ..structure.contacts import bond_pairs, elastic_pairs
-from ..structure.deformation import SegmentDeformation
+from ..structure.deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
 from .population import Population
 
 # Standard deviations, A. What holds a domain to the next is the number of its contacts: with 3 A a contact, a hinge of about ten
@@ -15,6 +15,9 @@ from .population import Population
 CONTACT_SIGMA, BOND_SIGMA, WHOLE_SIGMA, LONGEST_SIGMA = 3.0, 1.0, 1.0, 20.0
 # A fit that starts narrow lags behind the resolution: the widest motion starts with at least this, A r.m.s. of the trace.
 SMALLEST_START = 2.0
+# Of occupancies: what segments that lie near each other have in common (falling by e over 30 A, so that domains go together),
+# what each has of its own, and the mean of all, which is brightness and the contrasts' business.
+SHARED_OCCUPANCY, OWN_OCCUPANCY, MEAN_OCCUPANCY, NEIGHBOURHOOD = 0.3, 0.1, 0.15, 30.0
 SOFTNESS = [10 ** (step / 4) for step in range(13)]      # what contacts are loosened by, up to a thousand
 ROWS_AT_ONCE = 20_000
 
@@ -28,11 +31,15 @@ def elastic_population(deformation: SegmentDeformation, beads: BeadModel) -> Pop
     ----------
     Tama et al., Proteins 41:1 (2000): rotation-translation of blocks. Atilgan et al., Biophys. J. 80:505 (2001): the network.
     """
+    if deformation.composition:
+        return _with_occupancies(elastic_population(deformation.motions_alone, beads), deformation, beads)
     return _population(_contact_precision(deformation, beads) + _bond_precision(deformation, beads))
 
 
 def starting_population(deformation: SegmentDeformation, beads: BeadModel) -> Population:
     """The elastic population, its contacts loosened until its widest motion is wide enough for a fit to catch on."""
+    if deformation.composition:
+        return _with_occupancies(starting_population(deformation.motions_alone, beads), deformation, beads)
     metric = deformation.trace_metric(beads.trace_index, torch.zeros(deformation.n_latent)).double()
     contacts, bonds = _contact_precision(deformation, beads), _bond_precision(deformation, beads)
     for softness in SOFTNESS:
@@ -45,6 +52,23 @@ def starting_population(deformation: SegmentDeformation, beads: BeadModel) -> Po
 def _population(precision):
     value, vector = torch.linalg.eigh(torch.linalg.inv(precision))
     return Population(torch.zeros(len(precision)), (vector * value.clamp_min(0).sqrt()).float())
+
+
+def _with_occupancies(motions: Population, deformation, beads) -> Population:
+    """Motions, and beside them occupancies that go together where segments are neighbours."""
+    centroid = deformation.centroid[deformation.free].double()
+    mass = (beads.amplitude @ deformation.weight)[deformation.free].double()
+    near = torch.exp(-torch.cdist(centroid, centroid) / NEIGHBOURHOOD)
+    covariance = SHARED_OCCUPANCY**2 * near + OWN_OCCUPANCY**2 * torch.eye(len(near), dtype=torch.float64)
+    mean = mass / mass.sum()
+    seen = covariance @ mean
+    covariance = covariance - torch.outer(seen, seen) / (mean @ seen + MEAN_OCCUPANCY**2)
+    root = torch.zeros(deformation.n_latent, deformation.n_latent)
+    number = torch.arange(deformation.n_latent).view(-1, deformation.numbers)
+    moving, present = number[:, :TWIST].flatten(), number[:, TWIST]
+    root[moving[:, None], moving] = motions.root
+    root[present[:, None], present] = (torch.linalg.cholesky(covariance) / OCCUPANCY_UNIT).float()
+    return Population(torch.zeros(deformation.n_latent), root)
 
 
 def _contact_precision(deformation, beads) -> Float[Tensor, "latent latent"]:

@@ -43,13 +43,18 @@ def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: Four
     model = half.model
     motions, whole = motions_of(model, other.population), whole_root(model, other.population)
     root = torch.cat([whole, _without_whole(model, other.population, motions.direction) * motions.variance.sqrt()], 1)
-    n_whole, mean = whole.shape[1], other.population.mean
+    n_whole, number = whole.shape[1], model.deformation.motion_numbers
+    root, mean = root[number], other.population.mean[number]
     reporter.start("support of the motions", len(model.my_images))
 
     def reduced(found):
         reporter.advance(len(found.block.image))
-        right = (found.target - (found.matrix @ mean)) @ root
-        return found.block.particle, root.T @ found.matrix @ root, right
+        # occupancies are each particle's own
+        here = state.latent[found.block.particle]
+        gradient = found.target - (found.matrix @ here[..., None])[..., 0]
+        matrix = found.matrix[:, number[:, None], number]
+        right = gradient[:, number] + (matrix @ (here[:, number] - mean)[..., None])[..., 0]
+        return found.block.particle, root.T @ matrix @ root, right @ root
 
     evidence = torch.zeros(model.n_particles, root.shape[1] + 1)
     for particle, matrix, right in linearise(model, state, disc, model.my_particles, then=reduced):
@@ -91,5 +96,6 @@ def _whole_and_read(model, latent):
 
 def count_supported(supports: list[Support]) -> int:
     """Motions, from the first, that make the images of both half-sets likelier."""
-    good = torch.stack([support.gain > SIGNIFICANT * support.error for support in supports])
+    both = min(len(support.gain) for support in supports)
+    good = torch.stack([(support.gain > SIGNIFICANT * support.error)[:both] for support in supports])
     return int(good.all(0).long().cumprod(0).sum())

@@ -12,6 +12,7 @@ from ..physics.disc import FourierDisc
 from ..physics.record import Record
 from ..reporting import Reporter
 from ..structure.surface import Surface, straight_surface
+from .composition import keep_occupancy
 from .density import Density, fit_density, log_normal, spread_out
 from .linearisation import linearise
 from .misfit import misfits
@@ -136,7 +137,8 @@ def look(model: FitModel, state: FitState, surface: Surface, belief: Belief, den
     far = density.draw(FAR, generator)[:, None].expand(-1, len(belief.mean), -1)
     place = torch.cat([near, far])
     reporter.start(title, len(model.my_images))
-    left, _ = misfits(model, state, disc, [surface.at(each) for each in place], advance=reporter.advance)
+    left, _ = misfits(model, state, disc, [keep_occupancy(model, state, surface.at(each)) for each in place],
+                      advance=reporter.advance)
     reporter.finish()
     total = NEAR + FAR
     drawn_from = torch.logaddexp(log_normal(place - belief.mean, wide) + math.log(NEAR / total),
@@ -200,7 +202,9 @@ def _quantiles(value: Float[Tensor, "particle draw"], weight: Float[Tensor, "par
 def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tensor, "draw particle k"],
           weight: Float[Tensor, "draw particle"], disc: FourierDisc, generator: torch.Generator, reporter: Reporter) -> Surface:
     """The surface that makes the images likeliest when each particle is at a place drawn from its posterior."""
-    n_features, n_latent = surface.coefficient.shape
+    # occupancies are each particle's own
+    number = model.deformation.motion_numbers
+    n_features, n_latent = len(surface.coefficient), len(number)
     matrix = torch.zeros(n_features**2, n_latent**2, dtype=torch.float64)
     right = torch.zeros(n_features, n_latent, dtype=torch.float64)
     times = -(-FEWEST_DRAWN // model.n_particles)
@@ -210,23 +214,31 @@ def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tenso
         features = surface.features(at)
         reporter.start("fitting the surface", len(model.my_images))
 
-        def summed(found, features=features):
+        latent = keep_occupancy(model, state, surface.at(at))[torch.arange(model.n_particles)]
+
+        def summed(found, features=features, latent=latent):
             reporter.advance(len(found.block.image))
             own = features[found.block.particle]
             both = (own[:, :, None] * own[:, None]).flatten(1)
-            return (both.T @ found.matrix.flatten(1)).double(), (own.T @ found.target).double()
+            here = latent[found.block.particle]
+            gradient = found.target - (found.matrix @ here[..., None])[..., 0]
+            matrix = found.matrix[:, number[:, None], number]
+            target = gradient[:, number] + (matrix @ here[:, number, None])[..., 0]
+            return (both.T @ matrix.flatten(1)).double(), (own.T @ target).double()
 
-        for of_matrix, of_right in linearise(model, replace(state, latent=surface(at)), disc, model.my_particles, then=summed):
+        for of_matrix, of_right in linearise(model, replace(state, latent=latent), disc, model.my_particles, then=summed):
             matrix += of_matrix / times
             right += of_right / times
         reporter.finish()
     matrix, right = model.processes.total(matrix), model.processes.total(right)
     matrix = matrix.view(n_features, n_features, n_latent, n_latent).transpose(1, 2).reshape(n_features * n_latent, -1)
-    loose = torch.linalg.inv(model.prior.mean_covariance.double())
+    loose = torch.linalg.inv(model.prior.mean_covariance[number[:, None], number].double())
     k = len(surface.scale)
     precision = [loose / (BEND_SHARE if feature > k else 1.0) for feature in range(n_features)]
     found = torch.linalg.solve(matrix + torch.block_diag(*precision), right.flatten())
-    return replace(surface, coefficient=found.view(n_features, n_latent).float())
+    coefficient = surface.coefficient.clone()
+    coefficient[:, number] = found.view(n_features, n_latent).float()
+    return replace(surface, coefficient=coefficient)
 
 
 def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierDisc:
@@ -240,7 +252,7 @@ def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierD
         latent, pose = state.latent[model.particle[index]], model.images.stack.pose[index]
         _, derivative = derivative_images(model.deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
         change = camera_motion(model.deformation, latent, pose)
-        direction = (motions.direction * motions.variance.sqrt()).unflatten(0, (-1, 6))
+        direction = (motions.direction * motions.variance.sqrt()).unflatten(0, (-1, model.deformation.numbers))
         along = torch.einsum("bfcj,fjk->bfck", change, direction).flatten(1, 2)
         power += torch.einsum("bmk,bmxf->bkxf", along, derivative.flatten(1, 2)).square().sum((0, 1, 2))
     by_rank = torch.argsort(disc.rank)

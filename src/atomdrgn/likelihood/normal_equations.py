@@ -13,7 +13,7 @@ from ..physics.pose import Pose
 from ..physics.record import Record
 from ..structure.beads import BeadModel
 from ..structure.camera import motion_fields, project_centres
-from ..structure.deformation import SegmentDeformation
+from ..structure.deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,14 @@ def predict(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Ten
     """Fourier coefficients of the noise-free image before the CTF, at the conformation that a latent decodes to."""
     plane = project_centres(deformation, latent, pose)
     weight = beads.amplitude[:, None].expand(len(plane), -1, 1)
+    if deformation.composition:
+        weight = weight * deformation.bead_occupancy(latent)[..., None]
     return bead_transform(plane.transpose(1, 2), beads.sigma, disc, weight=weight)[:, 0, 0]
 
 
 def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
                       pose: Pose, disc: FourierDisc, transfer: Float[Tensor, "batch frequency"],
-                      ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch free 5 2 frequency"]]:
+                      ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch free change 2 frequency"]]:
     """The prediction of :func:`predict` times a transfer function, and how each free segment's motion changes it.
 
     The five motions are shifts along the camera's x and y (per A) and turns about its x, y and z (per rad) about the segment's
@@ -105,6 +107,8 @@ def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent:
     A bead of amplitude a at p with arm r contributes ``a exp(-2 pi i k.p)``; a shift along x multiplies it by ``-2 pi i kx``,
     and a turn w moves the bead by w x r. So four fields of each segment (the amplitude, and the amplitude times each component
     of the arm) make all five.
+
+    Where segments may be absent, a sixth image of each is how its occupancy changes the prediction: the segment's own image.
     """
     members = deformation.members
     plane = project_centres(deformation, latent, pose)[:, :, members.bead]
@@ -116,25 +120,29 @@ def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent:
     prediction = transform[:, :, 0].sum(1) * transfer[:, None]
     # a shift multiplies by -2 pi i k: what was imaginary becomes real, what was real becomes minus imaginary
     turned = torch.stack([transform[..., 1, :], -transform[..., 0, :]], -2)[:, deformation.free]
-    mass, arm_x, arm_y, arm_z = turned.unbind(2)
+    mass, arm_x, arm_y, arm_z = turned.unbind(2)[:4]
     along_x, along_y = (2 * torch.pi * (k * transfer)[:, None, None] for k in (disc.kx, disc.ky))
+    own = [field * transfer[:, None, None] for field in transform[:, deformation.free, 4:].unbind(2)]
     return prediction, torch.stack([along_x * mass, along_y * mass, -along_y * arm_z, along_x * arm_z,
-                                    along_y * arm_x - along_x * arm_y], 2)
+                                    along_y * arm_x - along_x * arm_y, *own], 2)
 
 
 def _derivatives_by_loops(deformation, plane, field, *, sigma, disc, transfer):
-    from ..physics.waves import combine_motions
+    from ..physics.waves import combine_motions, combine_own
 
     free = {segment: number for number, segment in enumerate(deformation.free.tolist())}
     transfer = transfer.contiguous()
     prediction = torch.zeros(len(plane), 2, len(disc))
-    derivative = torch.empty(len(plane), len(free), 5, 2, len(disc))
-    of_fixed = torch.empty(len(plane), 1, 5, 2, len(disc)) if len(free) < deformation.n_segments else derivative
+    changes = 5 + deformation.composition
+    derivative = torch.empty(len(plane), len(free), changes, 2, len(disc))
+    of_fixed = torch.empty(len(plane), 1, changes, 2, len(disc)) if len(free) < deformation.n_segments else derivative
     products = wave_products(plane, sigma, disc, weight=field, parts=deformation.members.parts)
     for segment, product in enumerate(products):
         into = derivative if segment in free else of_fixed
         combine_motions(product.numpy(), disc.rows, disc.grid.extent, transfer.numpy(), prediction.numpy(), into.numpy(),
                         free.get(segment, 0))
+        if deformation.composition and segment in free:
+            combine_own(product.numpy(), disc.rows, transfer.numpy(), derivative.numpy(), free[segment])
     return prediction, derivative
 
 
@@ -163,24 +171,32 @@ def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Fl
 
 
 def _to_latent(among: Float[Tensor, "batch motion motion"], seen: Float[Tensor, "batch motion 2"],
-               change: Float[Tensor, "batch free 5 6"],
+               change: Float[Tensor, "batch free change number"],
                ) -> tuple[Float[Tensor, "batch latent latent"], Float[Tensor, "batch 2 latent"]]:
     """Products of derivative images as products of derivatives by the latent."""
-    batch, free = change.shape[:2]
+    batch, free, changes, numbers = change.shape
     if looped(among, seen, change):
-        from .product_loops import to_latent
+        from .product_loops import to_latent, to_latent_with_occupancy
 
-        matrix, right = torch.empty(batch, 6 * free, 6 * free), torch.empty(batch, 2, 6 * free)
-        to_latent(among.numpy(), seen.numpy(), change.contiguous().numpy(), matrix.numpy(), right.numpy())
+        n_latent = numbers * free
+        matrix, right = torch.empty(batch, n_latent, n_latent), torch.empty(batch, 2, n_latent)
+        loops = to_latent if changes == 5 else to_latent_with_occupancy
+        loops(among.numpy(), seen.numpy(), change.contiguous().numpy(), matrix.numpy(), right.numpy())
         return matrix, right
-    whole = torch.einsum("bsjk,bsjtl,btlm->bsktm", change, among.unflatten(1, (free, 5)).unflatten(3, (free, 5)), change)
-    right = torch.einsum("bsjk,bsjw->bwsk", change, seen.unflatten(1, (free, 5)))
+    whole = torch.einsum("bsjk,bsjtl,btlm->bsktm", change, among.unflatten(1, (free, changes)).unflatten(3, (free, changes)),
+                         change)
+    right = torch.einsum("bsjk,bsjw->bwsk", change, seen.unflatten(1, (free, changes)))
     return whole.flatten(3).flatten(1, 2), right.flatten(2)
 
 
 def camera_motion(deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"],
-                  pose: Pose) -> Float[Tensor, "batch free 5 6"]:
-    """How the latent moves each free segment in the camera's frame: (batch, free, 5, 6)."""
+                  pose: Pose) -> Float[Tensor, "batch free change number"]:
+    """How the latent moves each free segment in the camera's frame, and its occupancy where that is free."""
     turn = pose.rotation[:, None]
     jacobian = deformation.jacobian(latent)
-    return torch.cat([turn[..., :2, :] @ jacobian[..., :3, :], turn @ jacobian[..., 3:, :]], -2)
+    rows = [turn[..., :2, :] @ jacobian[..., :3, :], turn @ jacobian[..., 3:, :]]
+    if deformation.composition:
+        occupancy = latent.new_zeros(deformation.numbers)
+        occupancy[TWIST] = OCCUPANCY_UNIT
+        rows.append(occupancy.expand(*jacobian.shape[:2], 1, -1))
+    return torch.cat(rows, -2)

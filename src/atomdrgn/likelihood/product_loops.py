@@ -4,43 +4,51 @@ import numpy as np
 from numba import njit
 
 
-@njit(nogil=True, fastmath=True, cache=True)
-def to_latent(among, seen, change, matrix, right):
-    """``change.T @ among @ change`` and ``change.T @ seen``, where `change` is one small block for each segment.
+def _loops(changes, numbers):
+    """For so many derivative images and numbers of a segment, which the compiler is to know."""
 
-    Parameters
-    ----------
-    among : (batch, 5 segment, 5 segment) float32
-        Products among the five derivative images of each segment.
-    seen : (batch, 5 segment, 2) float32
-        Of these with the prediction and the data.
-    change : (batch, segment, 5, 6) float32
-        How the latent moves each segment in the camera's frame.
-    matrix : (batch, 6 segment, 6 segment) float32
-        Is filled.
-    right : (batch, 2, 6 segment) float32
-        Is filled.
-    """
-    n_segments = change.shape[1]
-    left = np.empty((6 * n_segments, 5 * n_segments), np.float32)
-    for image in range(len(among)):
-        for s in range(n_segments):
-            for k in range(6):
-                row = left[6 * s + k]
-                row[:] = 0
-                for j in range(5):
-                    factor, of = change[image, s, j, k], among[image, 5 * s + j]
-                    for i in range(5 * n_segments):
-                        row[i] += factor * of[i]
-                for which in range(2):
-                    total = np.float32(0)
-                    for j in range(5):
-                        total += change[image, s, j, k] * seen[image, 5 * s + j, which]
-                    right[image, which, 6 * s + k] = total
-        for r in range(6 * n_segments):
+    @njit(nogil=True, fastmath=True, cache=True)
+    def to_latent(among, seen, change, matrix, right):
+        """``change.T @ among @ change`` and ``change.T @ seen``, where `change` is one small block for each segment.
+
+        Parameters
+        ----------
+        among : (batch, changes segment, changes segment) float32
+            Products among the derivative images of each segment.
+        seen : (batch, changes segment, 2) float32
+            Of these with the prediction and the data.
+        change : (batch, segment, changes, numbers) float32
+            How the latent moves each segment in the camera's frame, and its occupancy where that is free.
+        matrix : (batch, numbers segment, numbers segment) float32
+            Is filled.
+        right : (batch, 2, numbers segment) float32
+            Is filled.
+        """
+        n_segments = change.shape[1]
+        left = np.empty((numbers * n_segments, changes * n_segments), np.float32)
+        for image in range(len(among)):
             for s in range(n_segments):
-                for k in range(6):
-                    total = np.float32(0)
-                    for j in range(5):
-                        total += left[r, 5 * s + j] * change[image, s, j, k]
-                    matrix[image, r, 6 * s + k] = total
+                for k in range(numbers):
+                    row = left[numbers * s + k]
+                    row[:] = 0
+                    for j in range(changes):
+                        factor, of = change[image, s, j, k], among[image, changes * s + j]
+                        for i in range(changes * n_segments):
+                            row[i] += factor * of[i]
+                    for which in range(2):
+                        total = np.float32(0)
+                        for j in range(changes):
+                            total += change[image, s, j, k] * seen[image, changes * s + j, which]
+                        right[image, which, numbers * s + k] = total
+            for r in range(numbers * n_segments):
+                for s in range(n_segments):
+                    for k in range(numbers):
+                        total = np.float32(0)
+                        for j in range(changes):
+                            total += left[r, changes * s + j] * change[image, s, j, k]
+                        matrix[image, r, numbers * s + k] = total
+
+    return to_latent
+
+
+to_latent, to_latent_with_occupancy = _loops(5, 6), _loops(6, 7)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..structure.deformation import SegmentDeformation
+from ..structure.deformation import TWIST, SegmentDeformation
 from .normal_equations import NormalEquations
 from .restraint_loops import add_equations
 from .restraints import Restraints
@@ -27,7 +27,7 @@ def restraint_equations(restraints: Restraints, deformation: SegmentDeformation,
         A.
     """
     strained = restraints.strained(deformation.conformation(latent).position)
-    rotation, jacobian = deformation.rotation(latent), deformation.jacobian(latent)
+    rotation, jacobian = deformation.rotation(latent), deformation.jacobian(latent)[..., :TWIST].contiguous()
     n = deformation.n_latent
     equations = NormalEquations(latent.new_zeros(len(latent), n, n), torch.zeros_like(latent), latent.new_zeros(len(latent)))
     fixed = (deformation.position, deformation.centroid, rotation, jacobian)

@@ -107,9 +107,10 @@ def add_equations(conformation, pair, residual, direction, weight, first, segmen
         Of each segment.
     jacobian : (batch, free, 6, 6)
         Shift and small turn (rad) of a free segment with its six numbers.
-    matrix, gradient, chi2 : (batch, 6 free, 6 free), (batch, 6 free), (batch,)
-        What is added to.
+    matrix, gradient, chi2 : (batch, numbers free, numbers free), (batch, numbers free), (batch,)
+        What is added to. Numbers of a segment behind the first six move nothing.
     """
+    numbers = matrix.shape[1] // max(1, jacobian.shape[1])
     most = 0
     for i in range(len(first) - 1):
         most = max(most, first[i + 1] - first[i])
@@ -125,10 +126,10 @@ def add_equations(conformation, pair, residual, direction, weight, first, segmen
                 if slot[s] < 0:
                     continue
                 u = 0
-                while u < entries and place[u] != 6 * slot[s]:
+                while u < entries and place[u] != numbers * slot[s]:
                     u += 1
                 if u == entries:
-                    row[u], place[u] = 0, 6 * slot[s]
+                    row[u], place[u] = 0, numbers * slot[s]
                     entries += 1
                 signed = share[entry] if end == 0 else -share[entry]
                 _add_to_row(row[u], signed, direction[k], base[i], centroid[s], rotation[b, s], jacobian[b, slot[s]])

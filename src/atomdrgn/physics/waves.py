@@ -174,3 +174,21 @@ def combine_motions(product, rows, extent, transfer, prediction, derivative, seg
                 turn_x_re[i], turn_x_im[i] = -along_y * z_im, along_y * z_re
                 turn_y_re[i], turn_y_im[i] = along_x * z_im, -along_x * z_re
                 turn_z_re[i], turn_z_im[i] = along_y * x_im - along_x * y_im, along_x * y_re - along_y * x_re
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def combine_own(product, rows, transfer, derivative, segment):
+    """How the occupancy of one segment changes an image: the fifth of its fields, as an image.
+
+    Parameters are those of :func:`combine_motions`; the sixth derivative is filled.
+    """
+    for image in range(product.shape[0]):
+        for r in range(rows.shape[0]):
+            y, first, start, length = rows[r]
+            sign, q, end, last = np.float32(-1 if y < 0 else 1), abs(y), start + length, first + length
+            cos_cos, sin_x, sin_y, sin_sin = _row(product[image, 4], q, first, last)
+            t = transfer[image, start:end]
+            real, imaginary = derivative[image, segment, 5, 0, start:end], derivative[image, segment, 5, 1, start:end]
+            for i in range(length):
+                real[i] = (cos_cos[i] - sign * sin_sin[i]) * t[i]
+                imaginary[i] = -(sin_x[i] + sign * sin_y[i]) * t[i]

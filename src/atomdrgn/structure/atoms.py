@@ -108,7 +108,7 @@ def structure_from_gemmi(source: gemmi.Structure, *, name: str = "structure") ->
     )
 
 
-def write_structure(structure: Structure, path, *, position=None, b_factor=None, format=None) -> None:
+def write_structure(structure: Structure, path, *, position=None, b_factor=None, occupancy=None, format=None) -> None:
     """Write every atom of a structure, in order, with all that its file said besides. The file appears complete or not at all.
 
     Parameters
@@ -121,14 +121,16 @@ def write_structure(structure: Structure, path, *, position=None, b_factor=None,
         Coordinates in place of the structure's own, A; kept to 0.001 A.
     b_factor : (atom,), optional
         B-factors in place of the structure's own, A^2. Anisotropic ones are dropped then, and wherever atoms have moved.
+    occupancy : (atom,), optional
+        In place of the structure's own.
     format : str, optional
         "pdb", "mmcif" or "bcif", whatever the name says.
 
     Raises
     ------
     InputError
-        A number of coordinates or B-factors other than that of the atoms, a coordinate that is not finite, or a structure
-        that does not fit into a PDB file.
+        A number of coordinates, B-factors or occupancies other than that of the atoms, a coordinate that is not finite, or a
+        structure that does not fit into a PDB file.
     """
     source = structure.source.clone()
     position = structure.position if position is None else position
@@ -142,6 +144,10 @@ def write_structure(structure: Structure, path, *, position=None, b_factor=None,
         b_factor = np.round(_one_an_atom(structure, b_factor, (len(structure),), "B-factors"), 2)
         for atom, value in zip(source[0].all(), b_factor.tolist(), strict=True):
             atom.atom.b_iso = value
+    if occupancy is not None:
+        occupancy = np.round(_one_an_atom(structure, occupancy, (len(structure),), "occupancies"), 2)
+        for atom, value in zip(source[0].all(), occupancy.tolist(), strict=True):
+            atom.atom.occ = value
     if anisotropic:
         for atom in source[0].all():
             atom.atom.aniso = gemmi.SMat33f(0, 0, 0, 0, 0, 0)

@@ -27,11 +27,21 @@ def project_centres(deformation: SegmentDeformation, latent: Float[Tensor, "batc
 
 
 def motion_fields(deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"], pose: Pose, *,
-                  amplitude: Float[Tensor, "bead"]) -> Float[Tensor, "batch 4 entry"]:
+                  amplitude: Float[Tensor, "bead"]) -> Float[Tensor, "batch field entry"]:
     """For each bead of each segment its amplitude, and that times each component of its arm in the camera's frame (A).
 
-    The arm goes from the moved centroid of the segment to where that segment alone would move the bead.
+    The arm goes from the moved centroid of the segment to where that segment alone would move the bead. Where segments may be
+    absent these four are times the bead's occupancy, and a fifth field is the amplitude of what is present.
     """
+    field = _full_fields(deformation, latent, pose, amplitude=amplitude)
+    if not deformation.composition:
+        return field
+    occupancy = deformation.bead_occupancy(latent)[:, None, deformation.members.bead]
+    return torch.cat([field * occupancy, field[:, :1]], 1)
+
+
+def _full_fields(deformation, latent, pose, *, amplitude) -> Float[Tensor, "batch 4 entry"]:
+    """The fields of segments that are all there."""
     members, turn = deformation.members, _turn(deformation.motion(latent), pose)
     amplitude = amplitude[members.bead] * members.weight
     if not looped(turn, amplitude):

@@ -1,5 +1,6 @@
 """From numbers to conformations: what a latent decodes to, and how the conformation changes with it."""
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -20,6 +21,10 @@ from .beads import BeadModel
 from .motion import RigidMotion, screw_motion, twists, weighted_arms
 from .segmentation import Segmentation
 
+TWIST = 6                    # numbers that move a segment
+OCCUPANCY_UNIT = 0.1         # of occupancy: a tenth of a domain changes an image about as much as 1 A of motion does
+SMALLEST_PRESENCE = 0.01     # what is nearly never there still has a place
+
 
 @dataclass(frozen=True)
 class Conformation(Record):
@@ -30,7 +35,7 @@ class Conformation(Record):
     position : (*batch, bead, 3)
         A, in the molecule's frame.
     occupancy : (*batch, bead)
-        1 where the bead is present.
+        1 where the bead is present, 0 where it is absent.
     """
 
     position: Float[Tensor, "*batch bead 3"]
@@ -94,6 +99,9 @@ class SegmentDeformation:
     from the hinge; with shift and rotation vector it would be a bent one.
     A latent of zeros is the base model. Fixed segments have none.
 
+    With `composition` each free segment has a seventh number, of which its occupancy is a linear function: an image is a linear
+    one of occupancies, so that a step of a fit is exact in them. They are bounded nowhere but where they are written out.
+
     References
     ----------
     Sola et al., A micro Lie theory for state estimation in robotics (2018), equation 172: the exponential map of SE(3).
@@ -104,9 +112,12 @@ class SegmentDeformation:
         The base model.
     segmentation : Segmentation
         Which bead follows which segment.
+    composition : bool
+        Segments may be absent.
     """
 
-    def __init__(self, beads: BeadModel, segmentation: Segmentation):
+    def __init__(self, beads: BeadModel, segmentation: Segmentation, *, composition: bool = False):
+        self.composition = composition
         self.position, self.weight = beads.position, segmentation.weight
         mass = self.weight / self.weight.sum(0)
         self.centroid = mass.T @ self.position
@@ -126,8 +137,20 @@ class SegmentDeformation:
 
     @property
     def n_latent(self) -> int:
-        """Numbers that describe one particle: six for each segment that is free to move."""
-        return 6 * len(self.free)
+        """Numbers that describe one particle."""
+        return self.numbers * len(self.free)
+
+    @property
+    def numbers(self) -> int:
+        """Of each segment that is free to move: six, or seven with its occupancy."""
+        return TWIST + self.composition
+
+    @property
+    def motions_alone(self) -> "SegmentDeformation":
+        """The same with every segment present."""
+        alone = copy(self)
+        alone.composition = False
+        return alone
 
     @cached_property
     def shares(self) -> Shares:
@@ -141,7 +164,36 @@ class SegmentDeformation:
 
     def _twist(self, latent):
         """Of every segment: speed of the centroid (A) and rotation vector (rad)."""
-        return twists(latent, free=self.free, radius=self.radius)
+        return twists(self.by_segment(latent)[..., :TWIST].flatten(-2), free=self.free, radius=self.radius)
+
+    @cached_property
+    def motion_numbers(self) -> Int[Tensor, "motion"]:
+        """Where in a latent the motions of segments are; the rest are occupancies."""
+        return torch.arange(self.n_latent).view(-1, self.numbers)[:, :TWIST].flatten()
+
+    def by_segment(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch free number"]:
+        """The numbers of each free segment: its motion, and behind it its occupancy where that is free."""
+        return latent.unflatten(-1, (len(self.free), self.numbers))
+
+    def occupancy(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch segment"]:
+        """Of each segment; 1 where it is not free."""
+        full = latent.new_ones(*latent.shape[:-1], self.n_segments)
+        if self.composition:
+            full[..., self.free] = 1 + OCCUPANCY_UNIT * self.by_segment(latent)[..., TWIST]
+        return full
+
+    def bead_occupancy(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch bead"]:
+        """Of each bead: a mean over its segments."""
+        return self.occupancy(latent) @ self.weight.T
+
+    def with_occupancy(self, latent: Float[Tensor, "*batch latent"],
+                       occupancy: Float[Tensor, "*batch segment"]) -> Float[Tensor, "*batch latent"]:
+        """The same motions of segments with other occupancies."""
+        if not self.composition:
+            return latent
+        split = self.by_segment(latent).clone()
+        split[..., TWIST] = (occupancy[..., self.free] - 1) / OCCUPANCY_UNIT
+        return split.flatten(-2)
 
     def motion(self, latent: Float[Tensor, "*batch latent"]) -> RigidMotion:
         """The rigid motion of each segment."""
@@ -150,19 +202,23 @@ class SegmentDeformation:
     def conformation(self, latent: Float[Tensor, "*batch latent"]) -> Conformation:
         """What a latent decodes to."""
         position = self.motion(latent).blend(self._weighted_arms, self.centroid)
-        return Conformation(position, torch.ones_like(position[..., 0]))
+        occupancy = self.bead_occupancy(latent) if self.composition else torch.ones_like(position[..., 0])
+        return Conformation(position, occupancy)
 
     def rotation(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch segment 3 3"]:
         """How far each segment is turned."""
         return matrix_from_quaternion(self.motion(latent).rotation)
 
-    def jacobian(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch free 6 6"]:
-        """How a change of the latent moves each free segment: rows are its shift and its small turn (rad)."""
+    def jacobian(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch free 6 number"]:
+        """How a change of the latent moves each free segment: rows are its shift and its small turn (rad).
+
+        An occupancy moves nothing: its column is zero.
+        """
         speed, vector = (each[..., self.free, :] for each in self._twist(latent))
         radius, turn = self.radius[self.free][:, None, None], left_jacobian(vector)
-        out = latent.new_zeros(*vector.shape[:-1], 6, 6)
-        out[..., :3, :3], out[..., 3:, 3:] = turn, turn / radius
-        out[..., :3, 3:] = left_jacobian_slope(vector, speed) / radius
+        out = latent.new_zeros(*vector.shape[:-1], 6, self.numbers)
+        out[..., :3, :3], out[..., 3:, 3:TWIST] = turn, turn / radius
+        out[..., :3, 3:TWIST] = left_jacobian_slope(vector, speed) / radius
         return out
 
     def pair_rows(self, latent: Float[Tensor, "batch latent"], i: Int[Tensor, "pair"], j: Int[Tensor, "pair"], *,
@@ -188,18 +244,30 @@ class SegmentDeformation:
         return (rows @ self.jacobian(latent)).transpose(1, 2).flatten(2)
 
     def trace_metric(self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent latent"]:
-        """Matrix G such that a small step d from a latent moves the trace beads by ``sqrt(d G d)`` A r.m.s."""
+        """Matrix G such that a small step d from a latent moves the trace beads by ``sqrt(d G d)`` A r.m.s.
+
+        What is absent does not count, and what is partly absent counts in part.
+        """
         moved = self.bead_jacobian(latent, trace).flatten(0, 1)
-        return moved.T @ moved / len(trace)
+        if not self.composition:
+            return moved.T @ moved / len(trace)
+        present = self.bead_occupancy(latent)[trace].clamp(SMALLEST_PRESENCE, 1)
+        return (moved * present.repeat_interleave(3)[:, None]).T @ moved / present.sum()
 
     def whole_motion(self, latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent whole"]:
-        """Steps from a latent that move the molecule as a whole: three shifts (A), three turns (rad); none if a part is fixed."""
+        """Steps from a latent that move the molecule as a whole: three shifts (A) and three turns (rad).
+
+        There are none where a part is fixed.
+        """
         if len(self.free) < self.n_segments:
             return latent.new_zeros(len(latent), 0)
         centre = self.centroid + self.motion(latent).translation
         eye = torch.eye(3, dtype=latent.dtype, device=latent.device).expand(len(centre), 3, 3)
         twist = torch.cat([torch.cat([eye, -cross_matrix(centre)], -1), torch.cat([torch.zeros_like(eye), eye], -1)], -2)
-        return torch.linalg.solve(self.jacobian(latent), twist).flatten(0, 1)
+        moved = torch.linalg.solve(self.jacobian(latent)[..., :TWIST], twist)
+        if self.composition:
+            moved = torch.cat([moved, torch.zeros_like(moved[:, :1])], 1)
+        return moved.flatten(0, 1)
 
     def shape_metric(self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent latent"]:
         """As :meth:`trace_metric`, after superposition: a step that moves the molecule as a whole has no length.

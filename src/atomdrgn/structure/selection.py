@@ -45,30 +45,6 @@ def select(beads: BeadModel, selection: str) -> np.ndarray:
     return chosen
 
 
-def describe(beads: BeadModel, mask: np.ndarray) -> str:
-    """A selection that names the polymer residues of some beads: "A:1-226,B".
-
-    Parameters
-    ----------
-    beads : BeadModel
-    mask : (bead,) bool
-        Which; of a residue its trace bead counts.
-    """
-    parts = []
-    trace = np.flatnonzero(beads.trace)
-    for name in dict.fromkeys(beads.chain[trace].tolist()):
-        members = trace[beads.chain[trace] == name]
-        inside = mask[members]
-        if inside.all():
-            parts.append(name)
-            continue
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
-        for first, end in zip(edges[::2], edges[1::2], strict=True):
-            start, last = (beads.label(members[i]).removeprefix(f"{name}:") for i in (first, end - 1))
-            parts.append(f"{name}:{start}" if start == last else f"{name}:{start}-{last}")
-    return ",".join(parts)
-
-
 def describe_chains(beads: BeadModel, chain: str | None = None) -> str:
     """The chains, or one of them, with their ranges: "A:1-226, B:-2-82B". Gaps in the numbering of a chain are not listed."""
     names = [chain] if chain is not None else list(dict.fromkeys(beads.chain.tolist()))
@@ -79,6 +55,25 @@ def describe_chains(beads: BeadModel, chain: str | None = None) -> str:
         first, last = beads.label(order[0]), beads.label(order[-1]).removeprefix(f"{name}:")
         ends.append(first if first.removeprefix(f"{name}:") == last else f"{first}-{last}")
     return ", ".join(ends)
+
+
+def describe_residues(beads: BeadModel, chosen: np.ndarray) -> str:
+    """The residues of some beads as a selection, run by run along the chains; what is no polymer where there is nothing else.
+
+    Parameters
+    ----------
+    beads : BeadModel
+    chosen : (bead,) bool
+    """
+    among = beads.trace if (chosen & beads.trace).any() else ~beads.trace
+    runs = []
+    for name in dict.fromkeys(beads.chain[chosen & among].tolist()):
+        members = np.flatnonzero((beads.chain == name) & among)
+        ends = np.flatnonzero(np.diff(chosen[members].astype(int), prepend=0, append=0))
+        for first, after in ends.reshape(-1, 2):
+            start, end = beads.label(members[first]), beads.label(members[after - 1])
+            runs.append(start if start == end else f"{start}-{end.removeprefix(f'{name}:')}")
+    return ",".join(runs)
 
 
 def _in_range(beads, span, selection):
