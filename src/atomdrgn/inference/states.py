@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .density import Density
 
-DIP = 0.5            # between states the density falls below this part of the lower peak
+DIP = 0.2            # between states the density falls below this part of the lower peak
 SMALLEST = 0.02      # part of the particles
 STEPS = 33           # at which the density is looked at between two peaks
 
