@@ -42,7 +42,8 @@ def test_further_motions_change_nothing_at_their_zero_and_are_straight(k, more):
     wider = surface.with_straight(direction, torch.linspace(0.3, 4, more))
     place, further = torch.randn(20, k, generator=generator), 3 * torch.randn(20, more, generator=generator)
     torch.testing.assert_close(wider(torch.cat([place, torch.zeros(20, more)], 1)), surface(place))
-    torch.testing.assert_close(wider(torch.cat([place, further], 1)), surface(place) + further @ direction.T, rtol=1e-4, atol=1e-4)
+    expected = surface(place) + further @ direction.T
+    torch.testing.assert_close(wider(torch.cat([place, further], 1)), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_no_further_motions_are_the_same_surface():
