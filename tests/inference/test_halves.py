@@ -23,8 +23,8 @@ def assemble(hinged):
 
 
 def as_tilts(particles):
-    """Each three images as those of one particle, in turn rather than together: 50 particles, of unlike half-sets."""
-    particle = torch.arange(150) % 50
+    """Each three images as those of one particle, in turn and the last particle first: 50 particles, of unlike half-sets."""
+    particle = 49 - torch.arange(150) % 50
     return replace(particles, particle=particle, tilt=torch.arange(150) // 50, half=1 + (particle % 5 == 0).long())
 
 

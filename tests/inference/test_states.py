@@ -38,6 +38,14 @@ def test_two_separate_gaussians_are_two_states():
     assert set(found.of_particle.tolist()) == {1, 2}
 
 
+def test_states_are_numbered_by_their_populations():
+    density = mixture([0.2, 0.5, 0.3], [[-8.0], [0.0], [8.0]])
+    of, draws = particles(density)
+    found = find_states(density, draws)
+    assert [(row["number"], row["place"]) for row in found.rows] == [(1, [0.0]), (2, [8.0]), (3, [-8.0])]
+    assert (found.of_particle == torch.tensor([3, 1, 2])[of]).float().mean() > 0.99
+
+
 @pytest.mark.parametrize("n", [500, 3000])
 def test_errors_of_populations_are_those_of_counting_where_membership_is_sure(n):
     of, draws = particles(TWO, n)

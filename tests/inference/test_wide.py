@@ -95,6 +95,17 @@ def test_one_place_that_carries_all_weight_says_nothing_of_the_spread():
     torch.testing.assert_close(found.root, 0.5 * before.root)
 
 
+@pytest.mark.parametrize(("count", "trust"), [(2, 1 / 5), (9, 8 / 12)])
+def test_few_places_say_little_of_the_spread(count, trust):
+    """The rest is what was believed before, at half its width."""
+    place = torch.randn(40, 3, 1, generator=torch.Generator().manual_seed(0))
+    weight = torch.zeros(40, 3)
+    weight[:count] = 1 / count
+    found = believe(place, weight, Belief(torch.zeros(3, 1), torch.full((3, 1, 1), 7.0)))
+    moment = place[:count].var(0, correction=0)
+    torch.testing.assert_close(found.root[..., 0].square(), trust * moment + (1 - trust) * 3.5**2)
+
+
 @pytest.mark.parametrize(("count", "k"), [(24, 1), (24, 2), (64, 3)])
 def test_even_normals_have_the_moments_of_normals(count, k):
     """Nearer to them than random ones are, and others with each call."""
@@ -116,3 +127,12 @@ def test_the_working_disc_is_a_part_of_the_images(begin, resolution):
     disc = working_disc(model, flat, motions_of(model, state.population))
     assert model.images.disc.resolution <= disc.resolution <= max(30.0, model.images.disc.resolution)
     assert len(disc) <= len(model.images.disc) and disc.rank.max() < len(model.images.disc)
+
+
+def test_what_is_blurred_is_looked_at_coarsely(begin):
+    """Where wide beads leave no fine detail, the disc holds none."""
+    model, state = begin(9.0)
+    flat = replace(state, spectrum=torch.ones(1, int(model.images.disc.shell.max()) + 1))
+    sharp, blurred = (working_disc(model, replace(flat, width2=width2), motions_of(model, state.population)).resolution
+                      for width2 in (0.0, 36.0))
+    assert 9.0 <= sharp < blurred <= 30.0
