@@ -162,3 +162,62 @@ def test_what_is_absent_has_no_occupancy(run, tmp_path, format):
         written = read_structure(path)
         np.testing.assert_allclose(written.occupancy, run.occupancy([number])[0])
         np.testing.assert_allclose(written.position, run.atoms([number])[0], atol=2e-3)
+
+
+@pytest.fixture
+def sampled(run):
+    """The same run with five draws a particle: the place k of particle i is i + k/10, and its atoms stand so far along y."""
+    number = torch.arange(11)[:, None, None]
+    type(run).draws = (number + torch.arange(5)[None, :, None] / 10).float().numpy()
+    run.motion_at = lambda place: torch.as_tensor(place)
+    run.atoms_of = lambda place: run.structure.position + place[:, :1, None] * torch.tensor([0.0, 1.0, 0.0])
+    return run
+
+
+def sample_frames(run, particles, numbers):
+    return np.stack([run.structure.position.numpy() + [0, i + k / 10, 0] for i in particles for k in numbers])
+
+
+@pytest.mark.parametrize("format, reader, tolerance", [("dcd", DCDFile, 1e-5), ("xtc", XTCFile, 6e-3)])
+@pytest.mark.parametrize("samples, numbers", [(5, range(5)), (3, (0, 2, 4)), (2, (0, 4)), (1, (0,))])
+def test_samples_of_a_particle_stand_together_particle_after_particle(sampled, tmp_path, format, reader, tolerance, samples,
+                                                                      numbers):
+    written = export(sampled, tmp_path / "out", format=format, particles=[9, 2, 4], samples=samples)
+    assert written.count == 3 * samples
+    np.testing.assert_allclose(reader.read(written.path).get_coord(), sample_frames(sampled, (2, 4, 9), numbers), atol=tolerance)
+
+
+def test_samples_are_the_same_whatever_the_batches(sampled, tmp_path, monkeypatch):
+    monkeypatch.setattr("atomdrgn.analysis.export.COORDINATES_AT_A_TIME", 1)
+    written = export(sampled, tmp_path / "out", samples=4, origin=(1, 2, 3))
+    expected = sample_frames(sampled, range(11), (0, 1, 3, 4)) + [1, 2, 3]
+    np.testing.assert_allclose(DCDFile.read(written.path).get_coord(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("format, ending", [("pdb", "pdb"), ("mmcif", "cif")])
+def test_a_file_a_sample_is_named_by_particle_and_sample(sampled, tmp_path, format, ending):
+    written = export(sampled, tmp_path / "out", format=format, particles=[7, 3], samples=2)
+    names = sorted(path.name for path in written.path.iterdir())
+    assert written.count == 4 and names == [f"{i:06d}_{k:02d}.{ending}" for i in (3, 7) for k in (0, 1)]
+    expected = sample_frames(sampled, (3, 7), (0, 4))
+    for name, frame in zip(names, expected, strict=True):
+        np.testing.assert_allclose(read_structure(written.path / name).position, frame, atol=2e-3)
+
+
+@pytest.mark.parametrize("samples", [6, 1000, -1])
+def test_more_samples_than_the_run_holds_are_refused(sampled, tmp_path, samples):
+    with pytest.raises(InputError, match=f"{samples} samples: the run holds 5 draws"):
+        export(sampled, tmp_path / "out", samples=samples)
+    assert not (tmp_path / "out").exists()
+
+
+def test_b_factors_are_those_of_the_particle_and_trajectories_have_none(run, tmp_path):
+    """Those that a PDB file has no room for are the largest it holds."""
+    per_atom = torch.linspace(0, 1200, len(run.structure))
+    run.model = {"half_error": None}
+    run.b_factors = lambda particles: per_atom * torch.tensor([1.0 / (1 + i) for i in particles])[:, None]
+    export(run, tmp_path / "out", format="pdb")
+    for number in range(11):
+        lines = (tmp_path / "out" / f"{number:06d}.pdb").read_text().splitlines()
+        found = [float(line[60:66]) for line in lines if line.startswith(("ATOM", "HETATM"))]
+        np.testing.assert_allclose(found, (per_atom / (1 + number)).clamp_max(999.99), atol=5.1e-3)

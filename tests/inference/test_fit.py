@@ -4,12 +4,16 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from atomdrgn.errors import FileFormatError, InputError, OutputExistsError
 from atomdrgn.inference.fit import fit
 from atomdrgn.inference.state import load_state
+from atomdrgn.particles.reading import read_particles
+from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.reporting import Reporter
 from atomdrgn.run import CHECKPOINT, FILES, HALVES, SUMMARY, open_run
+from atomdrgn.simulate import simulate_particles
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +69,82 @@ def test_the_folder_is_whole_and_plain(run):
     assert settings["fit"]["segments"] == 4 and settings["fit"]["seed"] == 0 and len(settings["input"]["particles_sha256"]) == 64
     assert np.abs(np.linalg.norm(run.motion.rotation.numpy(), axis=-1) - 1).max() < 1e-5
     assert run.latent.shape == run.latent_sd.shape and (run.latent_sd > 0).all()
+
+
+def rows_of(path):
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def test_each_half_set_supports_what_the_other_has_found(run):
+    assert run.summary["motions_supported"] >= 1
+    first = run.summary["motions"][0]
+    assert all(gain > 3 * error for gain, error in zip(first["held_out_gain"], first["held_out_gain_error"], strict=True))
+    assert first["half_set_agreement"] > 0.9 and run.latent.shape[1] == len(run.summary["motions"])
+
+
+def test_the_groups_are_the_bundles(run):
+    """The lower one, which hardly moves, and the upper one, which turns: the border is that between the chains."""
+    lower, upper = run.summary["groups"]
+    assert (lower["selection"], upper["selection"]) == ("A:1-120", "B:1-120")
+    assert upper["motion"] > 5 * lower["motion"]
+    assert run.summary["states"] == []      # angles are spread evenly
+
+
+def test_the_tables_say_what_is_known_of_residues_and_particles(run):
+    residues, particles = rows_of(run.folder / "residues.csv"), rows_of(run.folder / "particles.csv")
+    assert [(row["chain"], row["residue"]) for row in residues] == [(chain, str(i + 1)) for chain in "AB" for i in range(120)]
+    assert all((row["group"] == "1") == (row["chain"] == "A") for row in residues)
+    mean = {chain: np.mean([float(row["motion"]) for row in residues if row["chain"] == chain]) for chain in "AB"}
+    assert mean["B"] > 5 * mean["A"] and all(float(row["half_set_error"]) > 0 for row in residues)
+    assert all(float(row["posterior_error"]) < float(row["motion"]) for row in residues)
+    np.testing.assert_allclose([float(row["motion1"]) for row in particles], run.latent[:, 0], atol=1e-3)
+    np.testing.assert_allclose([float(row["sd1"]) for row in particles], run.latent_sd[:, 0], atol=1e-3)
+    assert {row["state"] for row in particles} == {"1"}
+
+
+def test_draws_enclose_the_truth_as_often_as_they_should(run, hinged):
+    """Intervals of 90 %, scaled to the angle by a line."""
+    angle = hinged[2].numpy()
+    assert run.draws.shape == (150, 20, run.latent.shape[1])
+    slope, offset = np.polyfit(run.latent[:, 0], angle, 1)
+    low, high = np.sort(slope * np.quantile(run.draws[..., 0], [0.05, 0.95], axis=1) + offset, axis=0)
+    assert 0.75 <= ((low < angle) & (angle < high)).mean() <= 0.99
+    np.testing.assert_allclose(run.draws.mean(1), run.latent, atol=0.5 * run.latent_sd.max())
+
+
+def test_draws_decode_to_conformations_as_far_from_the_mean_as_they_say(run):
+    """In A r.m.s. of the trace, superposed; and the place of a particle is its motion."""
+    np.testing.assert_allclose(run.atoms_of(run.motion_at(run.latent[:5])), run.atoms(range(5)), atol=2e-3)
+    on_trace = torch.from_numpy(run.structure.atom_name == "CA")
+    mean = run.atoms(range(5))[:, on_trace].numpy()
+    for particle in range(5):
+        places = run.draws[particle]
+        for draw, atoms in zip(places, run.atoms_of(run.motion_at(places))[:, on_trace].numpy(), strict=True):
+            _, left = Rotation.align_vectors(atoms - atoms.mean(0), mean[particle] - mean[particle].mean(0))
+            said = np.linalg.norm(draw - run.latent[particle])
+            assert abs(left / np.sqrt(len(atoms)) - said) < 0.15 * said + 0.005
+
+
+def test_errors_of_atoms_are_larger_where_the_molecule_moves(run, hinged):
+    found = run.b_factors(range(150))
+    upper = torch.from_numpy(run.structure.chain == "B")
+    assert found.shape == (150, len(run.structure)) and found.isfinite().all() and (found > 0).all()
+    assert (found[:, upper].mean(1) > found[:, ~upper].mean(1)).all()
+
+
+def test_nothing_moves_where_nothing_moved(hinged, tmp_path):
+    """Noisy images of the base alone: no motion, one conformation, one group, no states."""
+    structure = hinged[0]
+    star = simulate_particles(structure, structure.position.expand(60, -1, -1).clone(), tmp_path / "images",
+                              grid=ImageGrid(32, 5.25), snr=0.3, generator=torch.Generator().manual_seed(1))
+    still = fit(structure, read_particles(star), tmp_path / "run", segments=3, resolution=14.0)
+    assert still.summary["motions_supported"] == 0 and still.summary["motions"] == [] == still.summary["states"]
+    assert still.latent.shape == (60, 0) and still.n_particles == 60
+    atoms = still.atoms(range(60))
+    assert torch.equal(atoms, atoms[:1].expand(60, -1, -1))
+    assert len(still.summary["groups"]) == 1 and "motion1" not in still.table and len(still.table["state"]) == 60
+    assert still.b_factors([0, 59]).isfinite().all()
 
 
 class StopAfter(Reporter):

@@ -38,6 +38,28 @@ def test_only_coordinates_differ_from_the_careful_writer(tmp_path):
     assert series.with_coordinates(moved.numpy()) == (tmp_path / "moved.pdb").read_bytes()
 
 
+@pytest.mark.parametrize("largest", [9.99, 99.99, 999.99])
+def test_b_factors_too_are_as_the_careful_writer_writes_them(tmp_path, largest):
+    structure = read_structure(write_pdb(tmp_path / "a.pdb", helix("A", 9), helix("B", 9, start=(9, 0, 0), serial=100)))
+    b_factor = np.linspace(0, largest, len(structure)).round(2)
+    moved = (structure.position.double() * -3.3 + 5).round(decimals=3)
+    write_structure(structure, tmp_path / "base.pdb")
+    write_structure(structure, tmp_path / "moved.pdb", position=moved, b_factor=b_factor)
+    series = PdbSeries((tmp_path / "base.pdb").read_bytes())
+    assert series.with_coordinates(moved.numpy(), b_factor) == (tmp_path / "moved.pdb").read_bytes()
+    assert b"%6.2f" % largest in series.with_coordinates(moved.numpy(), b_factor)
+
+
+def test_larger_b_factors_are_the_largest_that_fits_and_none_stay_as_they_are(tmp_path):
+    structure = read_structure(write_pdb(tmp_path / "a.pdb", helix("A", 9)))
+    write_structure(structure, tmp_path / "base.pdb", b_factor=np.full(len(structure), 12.34))
+    text = (tmp_path / "base.pdb").read_bytes()
+    position, series = structure.position.double().numpy(), PdbSeries(text)
+    assert series.with_coordinates(position) == text
+    large = series.with_coordinates(position, np.full(len(structure), 4321.0))
+    assert large == text.replace(b" 12.34", b"999.99") != text
+
+
 def test_anisotropic_b_factors_are_left_out():
     text = b"ATOM      1  CA  ALA A   1       1.000   2.000   3.000\nANISOU    1  CA  ALA A   1     1     2     3\nEND\n"
     assert PdbSeries(text).with_coordinates(np.array([[4.0, 5.0, -6.0]])) \

@@ -15,6 +15,7 @@ from atomdrgn.physics.rotations import (
     matrix_from_vector,
     quaternion_from_vector,
     quaternion_product,
+    vector_from_matrix,
     vector_from_quaternion,
 )
 
@@ -67,6 +68,23 @@ def test_a_rotation_is_undone_by_its_opposite(vector):
 
 def test_a_quaternion_gives_its_vector_back(vector):
     assert_close(vector_from_quaternion(quaternion_from_vector(vector)), vector)
+
+
+@pytest.mark.parametrize("axis", [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [-0.6, 0, 0.8], [0.48, -0.6, -0.64]])
+def test_a_matrix_gives_its_vector_back_up_to_half_a_turn(vector, axis):
+    angle = torch.tensor([0.5, 2.5, math.pi - 1e-3, math.pi - 1e-9], dtype=torch.float64)
+    about = angle[:, None] * torch.tensor(axis, dtype=torch.float64)
+    for turn in (vector, about):
+        assert_close(vector_from_matrix(matrix_from_vector(turn)), turn, atol=1e-9, rtol=0)
+        single = turn.float()
+        assert_close(matrix_from_vector(vector_from_matrix(matrix_from_vector(single))), matrix_from_vector(single),
+                     atol=2e-6, rtol=0)
+
+
+def test_half_a_turn_has_either_sign():
+    axis = torch.nn.functional.normalize(torch.randn(50, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
+    found = vector_from_matrix(2 * axis[:, :, None] * axis[:, None] - torch.eye(3, dtype=torch.float64))
+    assert_close(found * (found * axis).sum(-1, keepdim=True).sign(), math.pi * axis)
 
 
 def test_a_quaternion_and_its_negative_are_one_rotation(vector):

@@ -134,3 +134,53 @@ def test_metrics_do_not_see_occupancies_and_weigh_what_is_there(structure):
         assert not metric[presence].any() and not metric[:, presence].any()
     gone = composed.trace_metric(beads.trace_index, composed.with_occupancy(torch.zeros(14), torch.tensor([1.0, 0.0])))
     assert gone[7:13, 7:13].trace() < 0.05 * gone[:6, :6].trace()
+
+
+def superposed_distance(moved, fixed):
+    """R.m.s. distance of two sets of points at its smallest, by Kabsch."""
+    moved, fixed = moved.double(), fixed.double()
+    moved, fixed = moved - moved.mean(0), fixed - fixed.mean(0)
+    left, _, right = torch.linalg.svd(fixed.T @ moved)
+    sign = torch.tensor([1, 1, torch.linalg.det(left @ right).sign()], dtype=torch.float64)
+    return (moved @ ((left * sign) @ right).T - fixed).square().sum(-1).mean().sqrt()
+
+
+@pytest.mark.parametrize("size", [0.0, 3.0])
+def test_whole_motions_are_three_shifts_and_three_turns_of_all_beads(structure, size):
+    """From the base model and far from it, by finite differences."""
+    beads, deformation = deformed(structure)
+    at = latents(deformation, size=size, batch=1)[0]
+    position = deformation.conformation(at).position
+    turned = [torch.linalg.cross(axis.expand_as(position), position) for axis in torch.eye(3)]
+    for step, expected in zip(deformation.whole_motion(at).T, [*torch.eye(3)[:, None], *turned], strict=True):
+        change = 0.2 / float(step.norm())
+        ends = [deformation.conformation(at + sign * change * step).position for sign in (1, -1)]
+        torch.testing.assert_close((ends[0] - ends[1]) / (2 * change), expected.expand_as(position), rtol=5e-3, atol=0.05)
+
+
+@pytest.mark.parametrize("size", [0.0, 3.0])
+def test_moving_as_a_whole_has_no_length_and_nothing_else_has_none(structure, size):
+    beads, deformation = deformed(structure)
+    at = latents(deformation, size=size, batch=1)[0]
+    metric, whole = deformation.shape_metric(beads.trace_index, at), deformation.whole_motion(at)
+    before = torch.einsum("lw,lm,mw->w", whole, deformation.trace_metric(beads.trace_index, at), whole)
+    after = torch.einsum("lw,lm,mw->w", whole, metric, whole)
+    assert (after.abs() < 1e-4 * before).all()
+    assert torch.linalg.matrix_rank(metric.double(), atol=1e-4, hermitian=True) == deformation.n_latent - 6
+
+
+def test_where_a_part_is_fixed_nothing_moves_as_a_whole(structure):
+    beads, deformation = deformed(structure, 3, fixed="B")
+    at = latents(deformation, batch=1)[0]
+    assert deformation.whole_motion(at).shape == (12, 0)
+    torch.testing.assert_close(deformation.shape_metric(beads.trace_index, at), deformation.trace_metric(beads.trace_index, at))
+
+
+@pytest.mark.parametrize("size", [0.0, 3.0])
+def test_shape_metric_is_what_is_left_of_a_step_after_superposition(structure, size):
+    beads, deformation = deformed(structure)
+    trace, at = beads.trace_index, latents(deformation, size=size, batch=1)[0]
+    metric, here = deformation.shape_metric(trace, at), deformation.conformation(at).position[trace]
+    for step in 0.1 * torch.randn(5, deformation.n_latent, generator=torch.Generator().manual_seed(3)):
+        left = superposed_distance(deformation.conformation(at + step).position[trace], here)
+        assert abs((step @ metric @ step).sqrt() / left - 1) < 0.02

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from atomdrgn.structure.surface import Surface, fit_surface, straight_surface
@@ -25,3 +26,27 @@ def test_a_straight_one_is_the_plane_of_a_gaussian():
     place = torch.tensor([[0.0, 0.0], [4.0, -1.0]])
     torch.testing.assert_close(surface(place), mean + place @ direction.T)
     torch.testing.assert_close(surface.at(place)[torch.tensor([1])], surface(place[1:]))
+
+
+def bent(k=2, n_latent=5):
+    generator = torch.Generator().manual_seed(1)
+    n_features = 1 + k + k * (k + 1) // 2
+    return Surface(torch.tensor([3.0, 0.7, 1.5][:k]), torch.randn(n_features, n_latent, generator=generator))
+
+
+@pytest.mark.parametrize(("k", "more"), [(1, 1), (1, 3), (2, 1), (3, 2)])
+def test_further_motions_change_nothing_at_their_zero_and_are_straight(k, more):
+    """Whatever the others' places: the direction given, and no product of it with them nor with itself."""
+    generator = torch.Generator().manual_seed(2)
+    surface, direction = bent(k), torch.randn(5, more, generator=generator)
+    wider = surface.with_straight(direction, torch.linspace(0.3, 4, more))
+    place, further = torch.randn(20, k, generator=generator), 3 * torch.randn(20, more, generator=generator)
+    torch.testing.assert_close(wider(torch.cat([place, torch.zeros(20, more)], 1)), surface(place))
+    expected = surface(place) + further @ direction.T
+    torch.testing.assert_close(wider(torch.cat([place, further], 1)), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_no_further_motions_are_the_same_surface():
+    surface = bent(2)
+    same = surface.with_straight(torch.zeros(5, 0), torch.zeros(0))
+    assert torch.equal(same.scale, surface.scale) and torch.equal(same.coefficient, surface.coefficient)

@@ -1,0 +1,79 @@
+"""Motions count as supported where both half-sets say so, from the first on; the molecule's motion as a whole is none."""
+
+import pytest
+import torch
+
+from atomdrgn.inference.population import Population
+from atomdrgn.inference.support import SIGNIFICANT, Support, _without_whole, count_supported, whole_root
+
+
+def support(*gain, error=1.0):
+    return Support(torch.tensor(gain), torch.full((len(gain),), error))
+
+
+CLEAR, NOTHING = 2 * SIGNIFICANT, 0.5 * SIGNIFICANT
+
+
+@pytest.mark.parametrize(("gains", "expected"), [
+    (((CLEAR, CLEAR), (CLEAR, CLEAR)), 2),
+    (((CLEAR, NOTHING, CLEAR), (CLEAR, CLEAR, CLEAR)), 1),
+    (((CLEAR, CLEAR, NOTHING), (NOTHING, CLEAR, CLEAR)), 0),
+    (((CLEAR, -CLEAR), (CLEAR, -CLEAR)), 1),
+    (((CLEAR, CLEAR, CLEAR), (CLEAR,)), 1),
+    (((NOTHING,), (CLEAR, CLEAR)), 0),
+    (((CLEAR,), ()), 0),
+    (((SIGNIFICANT,), (CLEAR,)), 0),
+])
+def test_motions_count_up_to_the_first_that_one_half_set_does_not_support(gains, expected):
+    """Though further ones may be supported, and though one half-set has looked at more of them."""
+    supports = [support(*gain) for gain in gains]
+    assert count_supported(supports) == expected == count_supported(supports[::-1])
+
+
+def test_a_gain_counts_in_units_of_its_error():
+    assert count_supported([support(0.4, error=0.1)] * 2) == 1
+    assert count_supported([support(0.4, error=0.1), support(400.0, error=200.0)]) == 0
+
+
+@pytest.fixture(scope="module")
+def model(begin):
+    return begin(20.0)[0]
+
+
+@pytest.fixture
+def population(model):
+    generator = torch.Generator().manual_seed(0)
+    n = model.deformation.n_latent
+    return Population(0.5 * torch.randn(n, generator=generator), torch.randn(n, n, generator=generator))
+
+
+def lengths(model, at, root):
+    """Of each column, in the metric of the trace and after superposition, A."""
+    trace = model.beads.trace_index
+    return [torch.einsum("lk,lm,mk->k", root, metric(trace, at), root).clamp_min(0).sqrt()
+            for metric in (model.deformation.trace_metric, model.deformation.shape_metric)]
+
+
+def test_the_motion_as_a_whole_spans_six_directions_without_a_change_of_shape(model, population):
+    root = whole_root(model, population)
+    moved, changed = lengths(model, population.mean, root)
+    assert root.shape == (model.deformation.n_latent, 6) and torch.linalg.matrix_rank(root) == 6
+    assert (changed < 0.01 * moved).all() and (moved > 0.01).all()
+
+
+def test_a_population_that_moves_as_a_whole_only_is_found_whole(model, population):
+    whole = model.deformation.whole_motion(population.mean)
+    spread = torch.linalg.cholesky(torch.diag(torch.tensor([4.0, 1.0, 2.0, 1e-3, 2e-3, 1e-3])) + 1e-4)
+    root = torch.cat([whole @ spread, torch.zeros(len(whole), len(whole) - 6)], 1)
+    found = whole_root(model, Population(population.mean, root))
+    torch.testing.assert_close(found @ found.T, root @ root.T, rtol=1e-3, atol=1e-3)
+
+
+def test_what_is_left_of_a_step_is_its_change_of_shape(model, population):
+    step = torch.randn(model.deformation.n_latent, 4, generator=torch.Generator().manual_seed(1))
+    left = _without_whole(model, population, step)
+    _, change_before = lengths(model, population.mean, step)
+    moved, change = lengths(model, population.mean, left)
+    torch.testing.assert_close(change, change_before, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(moved, change, rtol=1e-3, atol=1e-3)
+    assert (_without_whole(model, population, model.deformation.whole_motion(population.mean)).abs().max() < 1e-3)
