@@ -66,7 +66,7 @@ class Run:
 
     @property
     def latent(self) -> np.ndarray:
-        """(particle, k): place of each particle along the k motions; one unit moves the trace by 1 A r.m.s."""
+        """(particle, k): place of each particle along the k motions; one unit moves the superposed trace by 1 A r.m.s."""
         return self._latents["latent"]
 
     @property

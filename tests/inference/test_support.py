@@ -16,15 +16,15 @@ CLEAR, NOTHING = 2 * SIGNIFICANT, 0.5 * SIGNIFICANT
 
 @pytest.mark.parametrize(("gains", "expected"), [
     (((CLEAR, CLEAR), (CLEAR, CLEAR)), 2),
-    (((CLEAR, NOTHING, CLEAR), (CLEAR, CLEAR, CLEAR)), 1),
-    (((CLEAR, CLEAR, NOTHING), (NOTHING, CLEAR, CLEAR)), 0),
+    (((CLEAR, -NOTHING, CLEAR), (CLEAR, CLEAR, CLEAR)), 1),
+    (((CLEAR, CLEAR, NOTHING), (-NOTHING, CLEAR, CLEAR)), 0),
     (((CLEAR, -CLEAR), (CLEAR, -CLEAR)), 1),
     (((CLEAR, CLEAR, CLEAR), (CLEAR,)), 1),
-    (((NOTHING,), (CLEAR, CLEAR)), 0),
+    (((NOTHING,), (CLEAR, CLEAR)), 1),
     (((CLEAR,), ()), 0),
-    (((SIGNIFICANT,), (CLEAR,)), 0),
+    (((0.7 * SIGNIFICANT,), (0.7 * SIGNIFICANT,)), 0),
 ])
-def test_motions_count_up_to_the_first_that_one_half_set_does_not_support(gains, expected):
+def test_motions_count_up_to_the_first_that_both_together_do_not_support(gains, expected):
     """Though further ones may be supported, and though one half-set has looked at more of them."""
     supports = [support(*gain) for gain in gains]
     assert count_supported(supports) == expected == count_supported(supports[::-1])

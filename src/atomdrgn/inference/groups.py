@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from ..physics.rotations import left_jacobian, vector_from_matrix
@@ -21,9 +20,9 @@ from .misfit import misfits
 from .model import FitModel
 from .state import FitState
 
-CONFORMATIONS = 200      # over which motions of segments are compared
-AS_ONE = 0.4             # of the largest difference between two segments: those that differ by less are one group
-SMALLEST = 1.0           # A: and those that differ by less than this
+CONFORMATIONS = 50       # over which motions of segments are compared
+AS_ONE = 0.3             # of what one motion of the whole molecule leaves: those of which it leaves less are one group
+SMALLEST = 0.5           # A: and those of which it leaves less than this
 MEASURED = 1000          # particles whose images choose the borders
 STEPS = (16, 4, 1)       # residues, by which a border is moved
 
@@ -66,25 +65,34 @@ def find_groups(model: FitModel, state: FitState, ensemble: Ensemble, reporter: 
 
 
 def merge_segments(model: FitModel, ensemble: Ensemble) -> Int[Tensor, "segment"]:
-    """The group of each segment: complete linkage by how differently two of them would move what both hold."""
+    """The group of each segment: those two are merged, again and again, that one rigid motion explains best.
+
+    What one motion leaves of both is measured on their own residues: the turn of a small segment says little of places far away.
+    """
     deformation, trace = model.deformation, model.beads.trace_index
     some = torch.linspace(0, model.n_particles - 1, min(CONFORMATIONS, model.n_particles)).long()
-    motion = deformation.motion(ensemble.surface(ensemble.draws[some, 0]))
-    member = deformation.weight[trace] > 0.5
-    n = deformation.n_segments
-    moved = torch.stack([motion.apply(deformation.position[trace], deformation.centroid,
-                                      weight=torch.eye(n)[segment].expand(len(trace), n)) for segment in range(n)])
-    apart = torch.zeros(n, n)
-    for i in range(n):
-        for j in range(i):
-            both = member[:, i] | member[:, j]
-            if both.any():
-                apart[i, j] = apart[j, i] = (moved[i] - moved[j])[:, both].square().sum(-1).mean().sqrt()
-    if n < 2:
-        return torch.zeros(n, dtype=torch.long)
-    tree = linkage(squareform(apart.double().numpy(), checks=False), "complete")
-    label = fcluster(tree, max(SMALLEST, AS_ONE * float(apart.max())), "distance")
-    return torch.from_numpy(label.astype(np.int64)) - 1
+    moved = deformation.conformation(ensemble.surface(ensemble.draws[some, 0])).position[:, trace]
+    base, owner = deformation.position[trace], deformation.weight[trace].argmax(1)
+
+    def left(segments):
+        own = torch.isin(owner, torch.tensor(sorted(segments)))
+        turn, shift = _superposed(base[own], moved[:, own])
+        apart = base[own] @ turn.mT + shift[:, None] - moved[:, own]
+        return float(apart.square().sum(-1).mean().sqrt())
+
+    groups = [frozenset({segment}) for segment in owner.unique().tolist()]
+    most = max(SMALLEST, AS_ONE * left(range(deformation.n_segments)))
+    cost = {pair: left(pair[0] | pair[1]) for pair in combinations(groups, 2)}
+    while cost and min(cost.values()) < most:
+        first, second = min(cost, key=cost.get)
+        groups = [group for group in groups if group not in (first, second)]
+        cost = {pair: value for pair, value in cost.items() if first not in pair and second not in pair}
+        cost |= {(group, first | second): left(group | first | second) for group in groups}
+        groups.append(first | second)
+    label = torch.zeros(deformation.n_segments, dtype=torch.long)
+    for number, group in enumerate(sorted(groups, key=min)):
+        label[sorted(group)] = number
+    return label
 
 
 def _with_learned_borders(model, state, ensemble, segment, of_trace, reporter):
@@ -197,7 +205,7 @@ def _rigid_segmentation(weight: Float[Tensor, "bead group"]) -> Segmentation:
 def _described(model, ensemble, of_trace) -> Groups:
     trace = model.beads.trace_index
     jacobian = model.deformation.bead_jacobian(ensemble.motions.mean, trace) @ ensemble.motions.direction
-    moved = jacobian.square().sum(1) @ ensemble.place.var(0, correction=0)
+    moved = jacobian.square().sum(1) @ (ensemble.place - ensemble.place.mean(0)).square().mean(0)
     rows = []
     for group in range(int(of_trace.max()) + 1):
         own = of_trace == group

@@ -62,8 +62,8 @@ def _write_residues(folder, model, ensemble, groups) -> None:
     beads, trace = model.beads, model.beads.trace_index
     jacobian = model.deformation.bead_jacobian(ensemble.motions.mean, trace) @ ensemble.motions.direction
     moved = jacobian.square().sum(1)
-    amplitude = (moved @ ensemble.place.var(0, correction=0)).sqrt() if moved.shape[1] else torch.zeros(len(trace))
-    error = (moved @ ensemble.sd.square().mean(0)).sqrt() if moved.shape[1] else torch.zeros(len(trace))
+    amplitude = (moved @ (ensemble.place - ensemble.place.mean(0)).square().mean(0)).sqrt()
+    error = (moved @ ensemble.sd.square().mean(0)).sqrt()
     number = trace.numpy()
     write_table(folder / RESIDUES, {
         "chain": beads.chain[number].tolist(), "residue": beads.residue[number].tolist(), "icode": beads.icode[number].tolist(),

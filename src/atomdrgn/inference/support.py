@@ -68,9 +68,10 @@ def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: Four
 
 def _log_evidence(matrix, right):
     """Of particles with these normal equations in whitened coordinates, over that at the population's mean."""
-    factor = torch.linalg.cholesky(matrix + torch.eye(matrix.shape[-1]))
-    inside = torch.linalg.solve_triangular(factor, right[..., None], upper=False)[..., 0]
-    return 0.5 * inside.square().sum(-1) - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    # by eigenvalues: where there is hardly any noise, single precision leaves the matrix no definite sign
+    value, vector = torch.linalg.eigh(matrix.double())
+    value, along = value.clamp_min(0), (right.double()[..., None, :] @ vector)[..., 0, :]
+    return (0.5 * (along.square() / (1 + value) - torch.log1p(value)).sum(-1)).float()
 
 
 def whole_root(model: FitModel, population: Population) -> Float[Tensor, "latent whole"]:
@@ -95,7 +96,9 @@ def _whole_and_read(model, latent):
 
 
 def count_supported(supports: list[Support]) -> int:
-    """Motions, from the first, that make the images of both half-sets likelier."""
+    """Motions, from the first, that make both half-sets' images likelier, and together by far more than by chance."""
     both = min(len(support.gain) for support in supports)
-    good = torch.stack([(support.gain > SIGNIFICANT * support.error)[:both] for support in supports])
-    return int(good.all(0).long().cumprod(0).sum())
+    gain = torch.stack([support.gain[:both] for support in supports])
+    error = torch.stack([support.error[:both] for support in supports])
+    good = (gain > 0).all(0) & (gain.sum(0) > SIGNIFICANT * error.square().sum(0).sqrt())
+    return int(good.long().cumprod(0).sum())

@@ -176,7 +176,7 @@ def draw(place: Float[Tensor, "draw particle k"], weight: Float[Tensor, "draw pa
     """Places from each particle's posterior, spread evenly over it along each motion and correlated as it is.
 
     Evenly, so that quantiles of a few draws are those of the posterior: the 5 % and 95 % quantiles of twenty draws at random
-    enclose only 81 % of it.
+    enclose only 81 % of it, of these 88 %; their standard deviation is 5 % too large.
 
     References
     ----------
