@@ -21,7 +21,7 @@ from .model import FitModel
 from .state import FitState
 
 CONFORMATIONS = 50       # over which motions of segments are compared
-AS_ONE = 0.3             # of what one motion of the whole molecule leaves: those of which it leaves less are one group
+AS_ONE = 0.4             # of what one motion of the whole molecule leaves: those of which it leaves less are one group
 SMALLEST = 0.5           # A: and those of which it leaves less than this
 MEASURED = 1000          # particles whose images choose the borders
 STEPS = (16, 4, 1)       # residues, by which a border is moved
@@ -92,7 +92,20 @@ def merge_segments(model: FitModel, ensemble: Ensemble) -> Int[Tensor, "segment"
     label = torch.zeros(deformation.n_segments, dtype=torch.long)
     for number, group in enumerate(sorted(groups, key=min)):
         label[sorted(group)] = number
-    return label
+    chain = model.beads.chain[trace.numpy()]
+    for segment in owner.unique().tolist():
+        beside = _neighbours(owner, label, chain, segment)
+        if int((label == label[segment]).sum()) == 1 and len(beside) == 2:
+            # a single segment between two groups lies across their border
+            label[segment] = min(beside, key=lambda group: left({segment, *torch.nonzero(label == group)[:, 0].tolist()}))
+    return torch.unique(label, return_inverse=True)[1]
+
+
+def _neighbours(owner, label, chain, segment):
+    """The groups on both sides of a segment along its chain; one where the same is on both, or the chain ends."""
+    places = torch.nonzero(owner == segment)[:, 0].tolist()
+    beside = [(places[0], places[0] - 1), (places[-1], places[-1] + 1)]
+    return {int(label[owner[other]]) for own, other in beside if 0 <= other < len(chain) and chain[own] == chain[other]}
 
 
 def _with_learned_borders(model, state, ensemble, segment, of_trace, reporter):
