@@ -13,21 +13,7 @@ from ..likelihood.restraints import make_restraints
 from ..parallel import Processes, whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
-from ..run import (
-    CHECKPOINT,
-    HALVES,
-    HISTORY,
-    SETTINGS,
-    SUMMARY,
-    Run,
-    create_run_folder,
-    open_run,
-    read_settings,
-    require_free,
-    write_base,
-    write_json,
-    write_table,
-)
+from ..run import CHECKPOINT, HALVES, HISTORY, Run, open_run, require_free, write_table
 from ..structure.atoms import Structure
 from ..structure.beads import coarse_grain
 from ..structure.deformation import SegmentDeformation
@@ -35,7 +21,7 @@ from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
 from .composition import find_composition
 from .ensemble import judge_support, make_ensemble
-from .folder import CLOSED_FORM, read_history, require_same_settings, run_settings
+from .folder import CLOSED_FORM, begin_run, read_history, run_settings
 from .halves import half_sets, join
 from .images import FourierImages
 from .memory import share_memory
@@ -132,7 +118,7 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
             "parts": list(parts) if parts else None,
             "fixed": fixed, "composition": composition or None, "seed": seed,
             "resolution": round(model.images.disc.resolution, 4)})
-        if _begin(folder, made, model, structure=structure, resume=resume, overwrite=overwrite, reporter=reporter):
+        if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
             _run(model, folder, structure=structure, seed=seed, reporter=reporter)
             processes.wait()
     return open_run(folder)
@@ -214,23 +200,6 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     start = starting_population(deformation, bead_model)
     mine = torch.arange(*processes.share(torch.bincount(number)))
     return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, mine, processes)
-
-
-def _begin(folder, settings, model, *, structure, resume, overwrite, reporter):
-    """Whether anything is left to do; makes the folder of a new run."""
-    if resume and folder.is_dir() and any(folder.iterdir()):
-        before = read_settings(folder)
-        require_same_settings(before, settings, folder)
-        if (folder / SUMMARY).exists():
-            reporter.say(f"{folder} is complete: there is nothing to resume")
-            return False
-        return True
-    model.processes.wait()      # until each has seen what was there
-    if model.processes.first:
-        create_run_folder(folder, overwrite=overwrite)
-        write_json(folder / SETTINGS, settings)
-        write_base(folder, structure)
-    return True
 
 
 def _start(model) -> FitState:
