@@ -1,7 +1,5 @@
 """Brightness and noise as the base structure shows them: for fits by gradient, before anything has moved."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -46,8 +44,3 @@ def scales_at_base(images: WhitenedImages, group: Tensor, *, beads: BeadModel, d
     spectrum = sums.noise(sums.gain)
     weight = (torch.arange(len(cross)) + 1 <= disc.grid.extent / COARSE) / spectrum.mean(0)
     return float((weight * cross).sum() / (weight * power).sum()), Noise(spectrum, group, premultiplied)
-
-
-def bright(beads: BeadModel, amplitude: float) -> BeadModel:
-    """The beads as bright as images show them."""
-    return replace(beads, amplitude=beads.amplitude * amplitude)

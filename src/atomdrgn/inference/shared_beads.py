@@ -54,7 +54,7 @@ class Look:
 
     def bright(self, beads: BeadModel) -> BeadModel:
         """The beads as the images show them."""
-        return replace(beads, amplitude=beads.amplitude * self.amplitude, sigma=(beads.sigma**2 + self.width2).sqrt())
+        return beads.bright(self.amplitude, self.width2)
 
 
 @dataclass(frozen=True, eq=False)
