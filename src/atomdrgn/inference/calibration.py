@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from ..likelihood.normal_equations import camera_motion, derivative_images, predict
+from ..likelihood.normal_equations import power_along, predict
 from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from ..physics.record import Record
@@ -179,7 +179,9 @@ def measure(model: FitModel, state: FitState, disc: FourierDisc, generator: torc
     def hidden(index, transfer):
         chosen, power = for_spread[index], torch.zeros_like(transfer)
         if state.step and chosen.any():
-            power[chosen] = _hidden_power(model, state, index[chosen], disc=disc, transfer=transfer[chosen], beads=beads)
+            some = index[chosen]
+            power[chosen] = power_along(model.deformation, beads, state.latent[model.particle[some]], state.uncertainty,
+                                        pose=model.images.stack.pose[some], disc=disc, transfer=transfer[chosen])
         return power, chosen
 
     return sum_by_shell(compared, model.batches(disc, model.mine(sample)), group=model.images.group, disc=disc, hidden=hidden,
@@ -193,12 +195,3 @@ def sample_of_groups(group, count, generator):
     size = torch.bincount(group)
     place = torch.arange(len(group)) - torch.repeat_interleave(size.cumsum(0) - size, size)
     return by_group[place < max(1, count // len(size))].sort().values
-
-
-def _hidden_power(model, state, index, *, disc, transfer, beads):
-    """Power that the particles' mean uncertainty adds to a coefficient of each image: (batch, frequency)."""
-    latent, pose = state.latent[model.particle[index]], model.images.stack.pose[index]
-    _, derivative = derivative_images(model.deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
-    change = camera_motion(model.deformation, latent, pose)
-    directions = (change @ state.uncertainty.unflatten(0, (-1, model.deformation.numbers))).flatten(1, 2)
-    return (directions.transpose(1, 2) @ derivative.flatten(1, 2).flatten(2)).square().sum(1).unflatten(1, (2, -1)).sum(1)

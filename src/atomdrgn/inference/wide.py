@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..likelihood.normal_equations import camera_motion, derivative_images
+from ..likelihood.normal_equations import power_along
 from ..physics.disc import FourierDisc
 from ..physics.record import Record
 from ..reporting import Reporter
@@ -255,11 +255,8 @@ def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierD
     for index in some.split(model.images_at_once(disc)):
         transfer, _ = model.whitened(index, disc, noise)
         latent, pose = state.latent[model.particle[index]], model.images.stack.pose[index]
-        _, derivative = derivative_images(model.deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
-        change = camera_motion(model.deformation, latent, pose)
-        direction = (motions.direction * motions.variance.sqrt()).unflatten(0, (-1, model.deformation.numbers))
-        along = torch.einsum("bfcj,fjk->bfck", change, direction).flatten(1, 2)
-        power += torch.einsum("bmk,bmxf->bkxf", along, derivative.flatten(1, 2)).square().sum((0, 1, 2))
+        power += power_along(model.deformation, beads, latent, motions.direction * motions.variance.sqrt(), pose=pose, disc=disc,
+                             transfer=transfer).sum(0)
     by_rank = torch.argsort(disc.rank)
     told = power[by_rank].cumsum(0)
     last = int(torch.searchsorted(told, ENOUGH * told[-1]))
