@@ -49,11 +49,9 @@ def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: Four
 
     def reduced(found):
         reporter.advance(len(found.block.image))
-        # occupancies are each particle's own
-        here = state.latent[found.block.particle]
-        gradient = found.target - (found.matrix @ here[..., None])[..., 0]
-        matrix = found.matrix[:, number[:, None], number]
-        right = gradient[:, number] + (matrix @ (here[:, number] - mean)[..., None])[..., 0]
+        matrix, gradient = found.of_motions(model.deformation, state.latent)
+        here = state.latent[found.block.particle][:, number]
+        right = gradient + (matrix @ (here - mean)[..., None])[..., 0]
         return found.block.particle, root.T @ matrix @ root, right @ root
 
     evidence = torch.zeros(model.n_particles, root.shape[1] + 1)

@@ -207,7 +207,6 @@ def _quantiles(value: Float[Tensor, "particle draw"], weight: Float[Tensor, "par
 def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tensor, "draw particle k"],
           weight: Float[Tensor, "draw particle"], disc: FourierDisc, generator: torch.Generator, reporter: Reporter) -> Surface:
     """The surface that makes the images likeliest when each particle is at a place drawn from its posterior."""
-    # occupancies are each particle's own
     number = model.deformation.motion_numbers
     n_features, n_latent = len(surface.coefficient), len(number)
     matrix = torch.zeros(n_features**2, n_latent**2, dtype=torch.float64)
@@ -225,10 +224,8 @@ def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tenso
             reporter.advance(len(found.block.image))
             own = features[found.block.particle]
             both = (own[:, :, None] * own[:, None]).flatten(1)
-            here = latent[found.block.particle]
-            gradient = found.target - (found.matrix @ here[..., None])[..., 0]
-            matrix = found.matrix[:, number[:, None], number]
-            target = gradient[:, number] + (matrix @ here[:, number, None])[..., 0]
+            matrix, gradient = found.of_motions(model.deformation, latent)
+            target = gradient + (matrix @ latent[found.block.particle][:, number, None])[..., 0]
             return (both.T @ matrix.flatten(1)).double(), (own.T @ target).double()
 
         for of_matrix, of_right in linearise(model, replace(state, latent=latent), disc, model.my_particles, then=summed):
