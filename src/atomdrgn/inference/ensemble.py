@@ -106,12 +106,13 @@ def _placed(model, state, motions, *, wide, seed, reporter):
     surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
     if not k:
         return surface, belief, torch.zeros(n, 1, 0), None
+    if wide:
+        looked = look_and_refine(model, state, motions.first(min(k, MOST_WIDE)), reporter, seed=seed)
+        if k <= MOST_WIDE:
+            return looked.surface, looked.belief, looked.draws, looked.density
     draws = draw(*_of_gaussian(belief, generator), belief, generator)
     if not wide:
         return surface, belief, draws, None
-    looked = look_and_refine(model, state, motions.first(min(k, MOST_WIDE)), reporter, seed=seed)
-    if k <= MOST_WIDE:
-        return looked.surface, looked.belief, looked.draws, looked.density
     first = slice(0, MOST_WIDE)
     place[:, first], draws[..., first] = looked.belief.mean, looked.draws
     root = belief.root.clone()

@@ -54,13 +54,13 @@ def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: Four
         right = gradient + (matrix @ (here - mean)[..., None])[..., 0]
         return found.block.particle, root.T @ matrix @ root, right @ root
 
-    evidence = torch.zeros(model.n_particles, root.shape[1] + 1)
+    evidence = torch.zeros(model.n_particles, root.shape[1] - n_whole + 1)
     for particle, matrix, right in linearise(model, state, disc, model.my_particles, then=reduced):
-        for k in range(root.shape[1] + 1):
-            evidence[particle, k] = _log_evidence(matrix[:, :k, :k], right[:, :k])
+        for k in range(evidence.shape[1]):
+            count = n_whole + k
+            evidence[particle, k] = _log_evidence(matrix[:, :count, :count], right[:, :count])
     reporter.finish()
-    evidence = model.processes.total(evidence)[:, n_whole:]
-    gain = evidence.diff(dim=1)
+    gain = model.processes.total(evidence).diff(dim=1)
     return Support(gain.mean(0), gain.std(0) / len(gain) ** 0.5)
 
 
