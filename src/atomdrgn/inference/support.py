@@ -74,23 +74,15 @@ def _log_evidence(matrix, right):
 
 def whole_root(model: FitModel, population: Population) -> Float[Tensor, "latent whole"]:
     """Root of how a population moves the molecule as a whole: what errors of the poses do, and motions by their frame."""
-    whole, read = _whole_and_read(model, population.mean)
+    _, whole, read = model.deformation.whole_and_shape(model.beads.trace_index, population.mean)
     moved = read @ population.root.double()
     return (whole @ torch.linalg.cholesky(moved @ moved.T)).float()
 
 
 def _without_whole(model, population, direction):
     """Steps without what of them moves the molecule as a whole."""
-    whole, read = _whole_and_read(model, population.mean)
+    _, whole, read = model.deformation.whole_and_shape(model.beads.trace_index, population.mean)
     return (direction.double() - whole @ (read @ direction.double())).float()
-
-
-def _whole_and_read(model, latent):
-    """Steps that move the molecule as a whole, and what reads off how much of them is in another step."""
-    metric = model.deformation.trace_metric(model.beads.trace_index, latent).double()
-    whole = model.deformation.whole_motion(latent).double()
-    seen = metric @ whole
-    return whole, torch.linalg.solve(whole.T @ seen, seen.T)
 
 
 def count_supported(supports: list[Support]) -> int:
