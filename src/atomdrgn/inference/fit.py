@@ -1,6 +1,5 @@
 """The closed-form population fit: from a base structure and particle images to a run."""
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,7 +33,6 @@ from .search import look_widely
 from .start import elastic_population, starting_population
 from .state import FitState, load_state, save_state
 
-logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
 TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
 BORDER_BOND_SIGMA = 1.0      # A: segments are rigid and molecules are not, so the bonds between segments take up what bends
