@@ -15,7 +15,7 @@ from ..structure.atoms import Structure
 from ..structure.beads import unmodelled
 from ..structure.motion import RigidMotion, weighted_arms
 from ..structure.segmentation import Segmentation
-from .motions import MOST_MOTIONS, SMALLEST_SHARE
+from .motions import leading_axes, with_settled_sign
 from .results import motion_rows, outlier_scores, write_particles
 from .vae_data import CONTRAST_SD, VaeData
 from .vae_training import AT_ONCE, Training
@@ -102,13 +102,8 @@ def _moved(motion: RigidMotion, root: Float[Tensor, "rows rows"]) -> Float[Tenso
 
 def _axes(moved) -> _Axes:
     mean = moved.mean(0)
-    value, vector = torch.linalg.eigh((moved - mean).T @ (moved - mean) / len(moved))
-    value, vector = value.flip(0).clamp_min(1e-12), vector.flip(1)
-    count = min(MOST_MOTIONS, int((value >= SMALLEST_SHARE * value[0]).sum()))
-    direction = vector[:, :count]
-    # the sign of an axis is free: its largest component is positive, so that the same fit gives the same signs
-    direction = direction * direction.gather(0, direction.abs().argmax(0, keepdim=True)).sign()
-    return _Axes(mean, direction, value[:count], value[:count] / value.sum())
+    variance, share, direction = leading_axes((moved - mean).T @ (moved - mean) / len(moved))
+    return _Axes(mean, with_settled_sign(direction), variance, share)
 
 
 def _judge(model, data, motion, weight):
