@@ -1,6 +1,7 @@
 """The last word on the leading motions: each particle's likelihood looked at widely, on a surface that is fitted with it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,6 +30,7 @@ MEASURED = 128               # images, for this
 FEWEST_DRAWN = 5000          # conformations that the surface is fitted to
 BEND_SHARE = 0.1             # of the elastic network's variances: what bends of the surface are believed to be
 KEPT_DRAWS = 20
+MOST_LOST = 0.9             # of the information on a place, to errors of the poses
 # Errors are wider by so much than the likelihood says: base model, surface, density and noise are fixed in it and are not known.
 # Measured: igg-hinge with base models that are 1.5 A off, SNR 0.1 and 0.01 (docs/accuracy.md).
 ALLOWANCE = 1.2
@@ -47,6 +49,44 @@ class Belief(Record):
 
     mean: Float[Tensor, "particle k"]
     root: Float[Tensor, "particle k k"]
+
+
+@dataclass(frozen=True)
+class Play(Record):
+    """What errors of the poses, which move the molecule as a whole, do to what images tell of the motions.
+
+    Parameters
+    ----------
+    offset : (particle, latent)
+        Step by which each particle as a whole is away from where its pose puts it, as the fit by linear steps has found it.
+    loss : (particle, k, k)
+        What of the information on its place is lost because that step is not known, 1/A^2.
+    """
+
+    offset: Float[Tensor, "particle latent"]
+    loss: Float[Tensor, "particle k k"]
+
+    def displaced(self, conformations: Sequence) -> "Displaced":
+        """Conformations that are looked up by particle, each where its images show it."""
+        return Displaced(conformations, self.offset)
+
+    def widened(self, belief: Belief) -> Belief:
+        """What is believed when the step is not known; it was looked at with the step as found."""
+        left = belief.root.mT @ self.loss @ belief.root
+        value, vector = torch.linalg.eigh(left)
+        wide = belief.root @ vector / (1 - value.clamp(0, MOST_LOST))[:, None].sqrt()
+        return Belief(belief.mean, torch.linalg.cholesky(wide @ wide.mT))
+
+
+@dataclass(frozen=True, eq=False)
+class Displaced:
+    """Conformations with a step of each particle as a whole: index them by particles for their latents."""
+
+    conformations: Sequence
+    offset: Tensor
+
+    def __getitem__(self, particle) -> Tensor:
+        return self.conformations[particle] + self.offset[particle]
 
 
 @dataclass(frozen=True)
@@ -114,27 +154,54 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions, reporter
     generator = torch.Generator().manual_seed(seed)
     finest = working_disc(model, state, motions)
     surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
+    play = play_of_poses(model, state, motions, finest, reporter)
     place, k = motions.place(state.latent), len(motions.variance)
     sd = state.latent_sd[:, :k].maximum(0.02 * motions.variance.sqrt())
     belief, density = Belief(place, torch.diag_embed(sd)), spread_out(place)
     for number in range(ROUNDS):
         last = number + 1 == ROUNDS
         disc = finest.coarser(max(FINEST_FIRST, finest.resolution)) if number == 0 else finest
-        looked = look(model, state, surface, belief, density, disc, generator,
+        looked = look(model, state, surface, belief, density, disc, generator, play=play,
                       reporter=reporter, title=f"looking widely, {number + 1} of {ROUNDS}")
         error = belief.root.square().sum(-1).sqrt()
         density = fit_density(density, looked.place, looked.likelihood, error=error)
         weight = looked.weight(density)
         belief = believe(looked.place, weight, belief)
         if not last:
-            surface = refit(model, state, surface, looked.place, weight, disc, generator, reporter)
-    draws = draw(looked.place, weight, belief, generator)
-    mean = belief.mean[:, None]
-    return WideFit(surface, density, Belief(belief.mean, ALLOWANCE * belief.root), mean + ALLOWANCE * (draws - mean))
+            surface = refit(model, state, surface, looked.place, weight, disc, generator, reporter, play=play)
+    draws, wide = draw(looked.place, weight, belief, generator), play.widened(belief)
+    mean, stretch = belief.mean[:, None], ALLOWANCE * wide.root @ torch.linalg.inv(belief.root)
+    return WideFit(surface, density, Belief(belief.mean, ALLOWANCE * wide.root), mean + (draws - mean) @ stretch.mT)
+
+
+def play_of_poses(model: FitModel, state: FitState, motions: Motions, disc: FourierDisc, reporter: Reporter) -> Play:
+    """How the molecule as a whole has moved in each particle, and what not to know it costs along the motions."""
+    # what the population moves the molecule as a whole when its place along the motions is known
+    _, whole, read = model.deformation.whole_and_shape(model.beads.trace_index, motions.mean)
+    besides = state.population.root - motions.direction @ (motions.read.T @ state.population.root)
+    moved = read @ besides.double()
+    root, k = (whole @ torch.linalg.cholesky(moved @ moved.T)).float(), motions.direction.shape[1]
+    both = torch.cat([motions.direction, root], 1)[model.deformation.motion_numbers]
+    loss = torch.zeros(model.n_particles, k, k)
+    reporter.start("errors of the poses", len(model.my_images))
+
+    def lost(found):
+        reporter.advance(len(found.block.image))
+        matrix, _ = found.of_motions(model.deformation, state.latent)
+        matrix = both.T @ matrix @ both
+        cross, own = matrix[:, :k, k:], matrix[:, k:, k:] + torch.eye(root.shape[1])
+        return found.block.particle, cross @ torch.linalg.solve(own, cross.mT)
+
+    for particle, of_particle in linearise(model, state, disc, model.my_particles, then=lost):
+        loss[particle] = of_particle
+    reporter.finish()
+    straight = motions.mean + motions.place(state.latent) @ motions.direction.T
+    offset = ((state.latent - straight).double() @ (whole @ read).T).float()
+    return Play(offset, model.processes.total(loss))
 
 
 def look(model: FitModel, state: FitState, surface: Surface, belief: Belief, density: Density, disc: FourierDisc,
-         generator: torch.Generator, *, reporter: Reporter, title: str) -> Looked:
+         generator: torch.Generator, *, play: Play, reporter: Reporter, title: str) -> Looked:
     """Likelihoods at places about where each particle seems to be, and anywhere that particles are."""
     normal = _even_normals(NEAR, belief.mean.shape[1], generator)
     wide = WIDER * belief.root
@@ -142,7 +209,7 @@ def look(model: FitModel, state: FitState, surface: Surface, belief: Belief, den
     far = density.draw(FAR, generator)[:, None].expand(-1, len(belief.mean), -1)
     place = torch.cat([near, far])
     reporter.start(title, len(model.my_images))
-    left, _ = misfits(model, state, disc, [keep_occupancy(model, state, surface.at(each)) for each in place],
+    left, _ = misfits(model, state, disc, [play.displaced(keep_occupancy(model, state, surface.at(each))) for each in place],
                       advance=reporter.advance)
     reporter.finish()
     total = NEAR + FAR
@@ -205,7 +272,8 @@ def _quantiles(value: Float[Tensor, "particle draw"], weight: Float[Tensor, "par
 
 
 def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tensor, "draw particle k"],
-          weight: Float[Tensor, "draw particle"], disc: FourierDisc, generator: torch.Generator, reporter: Reporter) -> Surface:
+          weight: Float[Tensor, "draw particle"], disc: FourierDisc, generator: torch.Generator, reporter: Reporter, *,
+          play: Play) -> Surface:
     """The surface that makes the images likeliest when each particle is at a place drawn from its posterior."""
     number = model.deformation.motion_numbers
     n_features, n_latent = len(surface.coefficient), len(number)
@@ -219,16 +287,17 @@ def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tenso
         reporter.start("fitting the surface", len(model.my_images))
 
         latent = keep_occupancy(model, state, surface.at(at))[torch.arange(model.n_particles)]
+        seen = latent + play.offset
 
-        def summed(found, features=features, latent=latent):
+        def summed(found, features=features, latent=latent, seen=seen):
             reporter.advance(len(found.block.image))
             own = features[found.block.particle]
             both = (own[:, :, None] * own[:, None]).flatten(1)
-            matrix, gradient = found.of_motions(model.deformation, latent)
+            matrix, gradient = found.of_motions(model.deformation, seen)
             target = gradient + (matrix @ latent[found.block.particle][:, number, None])[..., 0]
             return (both.T @ matrix.flatten(1)).double(), (own.T @ target).double()
 
-        for of_matrix, of_right in linearise(model, replace(state, latent=latent), disc, model.my_particles, then=summed):
+        for of_matrix, of_right in linearise(model, replace(state, latent=seen), disc, model.my_particles, then=summed):
             matrix += of_matrix / times
             right += of_right / times
         reporter.finish()
