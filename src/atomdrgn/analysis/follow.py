@@ -34,6 +34,7 @@ def motion_of_part(run: Run, part: str, particles) -> tuple[np.ndarray, np.ndarr
     InputError
         There is no such part, or it is too small to have an orientation.
     """
+    particles = [int(number) for number in particles]
     numbered = NUMBERED.fullmatch(part.strip())
     if numbered and numbered[1] == "segment":
         return _of_segment(run, int(numbered[2]), particles)
