@@ -84,11 +84,26 @@ class ParticleFile:
 
     def of_particles(self, particles) -> "ParticleFile":
         """The file cut down to some particles, which keep their order and are numbered anew."""
-        rows = self.rows_of(particles)
+        return self.of_rows(self.rows_of(particles))
+
+    def of_rows(self, rows) -> "ParticleFile":
+        """The file cut down to some rows, from 0; their particles are numbered anew."""
         return self._with_rows(rows, particle=number_by_first_row(self.particle[rows]), image=self.image[rows])
 
     def with_class(self, column: str, number) -> "ParticleFile":
         """The same file with a whole number from 1 for each particle, (particle,), in a column, which need not be there."""
+        raise NotImplementedError
+
+    def with_images(self, stack, section) -> "ParticleFile":
+        """The same file with other images.
+
+        Parameters
+        ----------
+        stack : (row,) str
+            Path of each row's stack, as the file shall have it.
+        section : (row,) int or None
+            Number of the image in it, from 0; None: the stacks are those of whole rows.
+        """
         raise NotImplementedError
 
     def following(self, rotation, shift) -> "ParticleFile":
@@ -142,6 +157,10 @@ class StarFile(ParticleFile):
     def with_class(self, column, number):
         return self._with_table(self.table.with_column(column, [str(int(value)) for value in self._of_rows(number)]))
 
+    def with_images(self, stack, section):
+        names = stack if section is None else [f"{number + 1:06d}@{name}" for name, number in zip(stack, section, strict=True)]
+        return self._with_table(self.table.with_column("rlnImageName", names))
+
     def following(self, rotation, shift):
         optics = find_table(self.tables, "optics")
         return self._with_table(new_poses_of_star(self.table, optics, self._of_rows(rotation), self._of_rows(shift)))
@@ -182,6 +201,14 @@ class CryosparcFile(ParticleFile):
         if column not in there:
             raise InputError(f"{self.path}: no field {column!r} of whole numbers to write to (there are {', '.join(there)})")
         return self._with_field(column, self._of_rows(number) - 1)
+
+    def with_images(self, stack, section):
+        names = np.array(stack, dtype=np.bytes_)
+        kinds = [(name, names.dtype if name == "blob/path" else self.rows.dtype[name]) for name in self.rows.dtype.names]
+        rows = np.empty(len(self.rows), dtype=kinds)
+        for name in self.rows.dtype.names:
+            rows[name] = names if name == "blob/path" else section if name == "blob/idx" else self.rows[name]
+        return replace(self, rows=rows)
 
     def following(self, rotation, shift):
         for name, values in new_poses_of_cs(self.rows, self._of_rows(rotation), self._of_rows(shift), path=self.path).items():
