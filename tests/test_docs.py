@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from atomdrgn import read_particles, read_structure
+from atomdrgn.io.trajectories import write_trajectory
 from cli.conftest import atomdrgn, folder, made_set  # noqa: F401 - fixtures
+from molecules import helix, write_pdb
 from runs import write_run
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -35,3 +37,16 @@ def test_the_commands_that_select(atomdrgn, run):      # noqa: F811
         ended = atomdrgn(*words)
         assert ended.code == 0, (words, ended.err)
         assert 0 < len(read_particles(words[words.index("--out") + 1])) <= 12
+
+
+def test_the_commands_that_simulate(atomdrgn, tmp_path, monkeypatch):      # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    first = helix("A", 12, start=(0, 0, -9))
+    opened = read_structure(write_pdb(tmp_path / "open.pdb", first, helix("B", 12, start=(16, 0, -9))))
+    write_pdb(tmp_path / "closed.pdb", first, helix("B", 12, start=(11, 0, -9)))
+    write_trajectory(tmp_path / "path.dcd", [opened.position.numpy() * scale for scale in (1.0, 1.02)])
+    for words in commands("simulate.md"):
+        ended = atomdrgn(*words)
+        assert ended.code == 0, (words, ended.err)
+        if words[0] == "simulate":
+            assert len(read_particles(Path(words[words.index("--out") + 1]) / "particles.star")) >= 30
