@@ -31,6 +31,7 @@ _HOME = {
     "Run": "run",
     "open_run": "run",
     "export": "analysis.export",
+    "select_particles": "analysis.selecting",
     "simulate_particles": "simulate",
 }
 

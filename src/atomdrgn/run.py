@@ -101,10 +101,16 @@ class Run:
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
         """Columns of particles.csv."""
-        with open(self.folder / PARTICLES, newline="") as file:
-            header, *rows = csv.reader(file)
-        columns = zip(*rows, strict=True)
-        return {name: np.array(column, dtype=float) for name, column in zip(header, columns, strict=True)}
+        path = self.folder / PARTICLES
+        if not path.exists():
+            raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
+        try:
+            with open(path, newline="") as file:
+                header, *rows = csv.reader(file)
+            columns = zip(*rows, strict=True)
+            return {name: np.array(column, dtype=float) for name, column in zip(header, columns, strict=True)}
+        except ValueError as error:
+            raise FileFormatError(f"{path}: damaged ({error}); fit again with --overwrite") from error
 
     @property
     def n_particles(self) -> int:

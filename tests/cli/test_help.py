@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 COMMAND = Path(sys.executable).parent / "atomdrgn"
-COMMANDS = ["fit", "refine", "export", "inspect"]
+COMMANDS = ["fit", "refine", "export", "inspect", "select", "simulate"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
@@ -48,6 +48,6 @@ def test_usage_errors_are_one_line(atomdrgn, arguments, says):
     assert ended.err.startswith("error: ")
 
 
-@pytest.mark.parametrize("arguments", [[], ["fit"], ["export"], ["inspect"]])
+@pytest.mark.parametrize("arguments", [[], ["fit"], ["export"], ["inspect"], ["select"], ["simulate"]])
 def test_without_arguments_there_is_help(atomdrgn, arguments):
     assert "Usage" in atomdrgn(*arguments).out

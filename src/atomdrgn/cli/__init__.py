@@ -9,6 +9,8 @@ from .export import export
 from .fit import fit
 from .inspect import inspect
 from .refine import refine
+from .select import select
+from .simulate import simulate
 
 app = typer.Typer(name="atomdrgn", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -16,6 +18,8 @@ app.command(no_args_is_help=True)(fit)
 app.command(no_args_is_help=True)(refine)
 app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(inspect)
+app.command(no_args_is_help=True)(select)
+app.command(no_args_is_help=True)(simulate)
 
 
 def _print_version(wanted: bool | None):
@@ -37,6 +41,8 @@ def atomdrgn(version: Annotated[bool | None, typer.Option(
         atomdrgn refine base.pdb particles.star --out refined
         atomdrgn fit base.pdb particles.star --segments 20
         atomdrgn export particles.fit --out ensemble --format dcd
+        atomdrgn select particles.fit --where "motion1 > 10" --out subset.star
+        atomdrgn simulate open.pdb closed.pdb --out set
     """
 
 
