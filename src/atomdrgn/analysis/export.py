@@ -106,9 +106,9 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     _refuse_what_is_there(out, [*files, *(GEOMETRY_FILES if measured else ())], overwrite=overwrite)
     settled = _Settled(run, relax=relax) if measured else None
     out.mkdir(parents=True, exist_ok=True)
-    for name in GEOMETRY_FILES:      # of structures that are replaced
-        (out / name).unlink(missing_ok=True)
-
+    if overwrite:      # what is said of structures that are replaced
+        for name in GEOMETRY_FILES:
+            (out / name).unlink(missing_ok=True)
     frames = _conformations(run, chosen, samples)
     frames = settled(zip(numbers, frames, strict=True)) if measured else (frame.numpy() for frame in frames)
     title = "relaxing and writing structures" if relax else "writing structures"

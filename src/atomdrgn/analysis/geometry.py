@@ -50,15 +50,15 @@ class GeometryReport:
         As `base`, one a structure; with "moved" where they have been relaxed.
     """
 
-    base: dict[str, float]
+    base: dict[str, float | int]
     names: list[str]
-    rows: list[dict[str, float]]
+    rows: list[dict[str, float | int]]
 
     def median(self, column: str) -> float:
         """Over the structures."""
         return float(np.median([row[column] for row in self.rows]))
 
-    def largest(self, column: str) -> float:
+    def largest(self, column: str) -> float | int:
         """Over the structures."""
         return max(row[column] for row in self.rows)
 
@@ -91,7 +91,7 @@ class Geometry:
         self._clashing = self._clashes(position, None)
         self.base = self(position)
 
-    def __call__(self, position: np.ndarray, present: np.ndarray | None = None) -> dict[str, float]:
+    def __call__(self, position: np.ndarray, present: np.ndarray | None = None) -> dict[str, float | int]:
         """A row of the report.
 
         Parameters
@@ -164,8 +164,8 @@ def geometry_lines(report: GeometryReport) -> list[str]:
         f"angles by {report.median('angle_rms_deg'):.1f} degrees r.m.s., none by more than {largest('angle_max_deg'):.0f}",
         f"  gaps in chains: {compared('gaps', 0)}, new ones at most {largest('new_gaps'):.0f}",
         f"  clashes: {compared('clashes', 0)}, new ones at most {largest('new_clashes'):.0f}",
-        f"  peptides off their plane: {compared('omega_rms_deg', 1)} degrees r.m.s.; flipped at most {largest('omega_flipped'):.0f}",
-        f"  centres inverted: at most {largest('inverted'):.0f}",
+        f"  peptides off their plane, degrees r.m.s.: {compared('omega_rms_deg', 1)}",
+        f"  peptides flipped: at most {largest('omega_flipped'):.0f}; centres inverted: at most {largest('inverted'):.0f}",
         f"  phi and psi shifted by {report.median('phi_psi_rms_deg'):.1f} degrees r.m.s., by more than 30 degrees in "
         f"{report.median('phi_psi_shifted'):.0f} residues, at most {largest('phi_psi_shifted'):.0f}"]
     if "moved" in report.rows[0]:

@@ -48,7 +48,7 @@ def export(
         metavar="S", show_default="the mean conformation",
         help="Write so many draws (at most 20) from each particle's posterior, particle after particle.")] = 0,
     relax: Annotated[bool, Option(
-        "--relax", help="Put right the bonds, angles and contacts that motions have strained (needs OpenMM), and measure geometry.",
+        "--relax", help="Put right the bonds, angles and contacts that motions have strained (needs OpenMM); measure geometry.",
     )] = False,
     geometry: Annotated[bool, Option(
         "--geometry", help="Measure bonds, angles, gaps, clashes, peptides and hands of every structure against the base model.",
