@@ -33,6 +33,7 @@ COLUMNS = {
     "phi_psi_shifted": f"residues whose phi or psi has shifted by more than {np.degrees(LARGE_SHIFT):.0f} degrees",
 }
 FILES = ("geometry.csv", "geometry.json")
+STRAINED = 0.2                 # A: a bond that relaxation has left so far off
 MOVED = "by how much relaxation moved the atoms, r.m.s., A"
 
 
@@ -170,6 +171,10 @@ def geometry_lines(report: GeometryReport) -> list[str]:
         f"{report.median('phi_psi_shifted'):.0f} residues, at most {largest('phi_psi_shifted'):.0f}"]
     if "moved" in report.rows[0]:
         lines.append(f"  relaxation moved the atoms by {report.median('moved'):.2f} A r.m.s., at most {largest('moved'):.2f}")
+        left = sum(row["bond_max"] > STRAINED for row in report.rows)
+        if left:
+            lines.append(f"  {left:,} of them keep a bond that is more than {STRAINED} A off: parts overlap so deeply there that a chain "
+                         "passes through a ring")
     return lines
 
 
