@@ -173,8 +173,8 @@ def geometry_lines(report: GeometryReport) -> list[str]:
         lines.append(f"  relaxation moved the atoms by {report.median('moved'):.2f} A r.m.s., at most {largest('moved'):.2f}")
         left = sum(row["bond_max"] > STRAINED for row in report.rows)
         if left:
-            lines.append(f"  {left:,} of them keep a bond that is more than {STRAINED} A off: parts overlap so deeply there that a chain "
-                         "passes through a ring")
+            lines.append(f"  {left:,} of them keep a bond that is more than {STRAINED} A off: where parts overlap deeply, "
+                         "a chain may have gone through a ring")
     return lines
 
 
