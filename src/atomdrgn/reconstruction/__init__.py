@@ -1,0 +1,1 @@
+"""Density from images, and models in density."""
