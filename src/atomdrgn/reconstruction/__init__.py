@@ -1,1 +1,1 @@
-"""Density from images, and models in density."""
+"""Density from images: backprojection, half-maps, maps around latents and maps that follow a motion."""
