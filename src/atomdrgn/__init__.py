@@ -32,6 +32,8 @@ _HOME = {
     "open_run": "run",
     "export": "analysis.export",
     "backproject": "reconstruction.backprojection",
+    "dock": "reconstruction.docking",
+    "Docking": "reconstruction.docking",
     "DensityMap": "structure.density_map",
     "read_density_map": "structure.density_map",
     "write_density_map": "structure.density_map",

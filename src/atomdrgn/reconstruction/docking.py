@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -148,8 +148,8 @@ class Docking:
     def lines(self) -> list[str]:
         """The result for people."""
         said = [f"{self.structure.name} in {self.map_name}, compared down to {self.resolution:.3g} A",
-                "  placement             correlation   mean of shells   behind the best by",
-                f"  best                  {self.correlation:11.3f}   {self.placement.score:14.3f}   (+- {self.error:.3f})"]
+                "  placement              correlation   mean shell correlation   behind the best by",
+                f"  best                   {self.correlation:11.3f}          {self.placement.score:.3f} +- {self.error:.3f}"]
         if self.second is not None:
             said.append(self._row("second best", self.second))
         if self.mirror is not None:
@@ -166,7 +166,7 @@ class Docking:
         return said
 
     def _row(self, name, other):
-        return (f"  {name:<22}{other.correlation:11.3f}   {other.placement.score:14.3f}   {other.behind:.3f} +- {other.error:.3f} "
+        return (f"  {name:<23}{other.correlation:11.3f}   {other.placement.score:22.3f}   {other.behind:.3f} +- {other.error:.3f} "
                 f"({other.behind / max(other.error, 1e-9):.1f} standard errors)")
 
 
@@ -226,17 +226,18 @@ def dock(structure: Structure, density_map: DensityMap, out=None, *, frame: str 
     else:
         found = search(points, band.cut(coarse), reporter=reporter)
     found, band = _refined_to_the_end(found, points, band, coarse, adaptive=resolution is None)
-    best = found[False][0]
-    correlations, error, others = _compared(found, points, band)
+    best, of_densities, error, others = _compared(found, points, band)
     centre = np.zeros(3) if frame == "poses" else np.array(density_map.centre)
     translation = best.shift + centre - best.rotation @ centroid
     docking = Docking(
         structure=moved_rigidly(structure, best.rotation, translation), frame=frame, rotation=best.rotation,
-        translation=translation, placement=best, correlation=correlations, error=error, resolution=band.resolution,
+        translation=translation, placement=best, correlation=of_densities, error=error, resolution=band.resolution,
         outside=_outside(points, best, density_map), alternatives=() if local else tuple(others[False]),
         mirror=None if local else others[True][0], map_name=density_map.name, map_centre=density_map.centre,
         path=path, summary_path=summary_path)
     _warn(docking)
+    if frame == "poses":
+        _warn_of_cut(density_map)
     if path is not None:
         write_structure(docking.structure, path)
         with whole_file(summary_path) as temporary:
@@ -340,23 +341,20 @@ def _agreement(found, points, band, *, at_least):
 
 
 def _compared(found, points, band):
-    """Correlation and standard error of the best placement, and every other one, of each hand, against it."""
+    """The best placement, its correlation and the standard error of its score; and every other one, of each hand, against it."""
     blocks = _blocks(band, BLOCK * points.radius_of_gyration)
     map_white = band.whitened().on_grid()
-    best = found[False][0]
-    model = band_of_points(points.at(best), points.amplitude, band)
-    scores = _left_out(map_white, model, blocks)
+    best, model = found[False][0], band_of_points(points.at(found[False][0]), points.amplitude, band)
+    score, left_out = _scores(map_white, model, blocks)
     others = {hand: [] for hand in found}
-    for hand, placements in found.items():
-        for placement in placements:
-            if placement is best:
-                continue
-            other = band_of_points(points.at(placement), points.amplitude, band)
-            alike = not hand and mean_shell_correlation(model, other) >= ALIKE
-            other = other.other_hand() if hand else other      # the mirrored model in the map, block by block
-            others[hand].append(Alternative(placement, correlation(band, other), best.score - placement.score,
-                                            _standard_error(scores - _left_out(map_white, other, blocks)), alike))
-    return correlation(band, model), _standard_error(scores), others
+    for hand, placement in [(hand, one) for hand, placements in found.items() for one in placements if one is not best]:
+        other = band_of_points(points.at(placement), points.amplitude, band)
+        alike = not hand and mean_shell_correlation(model, other) >= ALIKE
+        other = other.other_hand() if hand else other      # the mirrored model in the map, block by block
+        its_score, its_left_out = _scores(map_white, other, blocks)
+        others[hand].append(Alternative(replace(placement, score=its_score), correlation(band, other), score - its_score,
+                                        _standard_error(left_out - its_left_out), alike))
+    return replace(best, score=score), correlation(band, model), _standard_error(left_out), others
 
 
 def _blocks(band, edge):
@@ -369,12 +367,13 @@ def _blocks(band, edge):
     return (z[:, None, None] * (y.max() + 1) + y[:, None]) * (x.max() + 1) + x
 
 
-def _left_out(map_white, model, blocks):
-    """(block,) mean shell correlation of a model and a map without each block."""
+def _scores(map_white, model, blocks):
+    """Mean shell correlation of a model and a map, and, (block,), without each block."""
     model_white = model.whitened().on_grid()
     pairs = (map_white, model_white), (map_white, map_white), (model_white, model_white)
     product, of_map, of_model = (np.bincount(blocks.ravel(), (a * b).ravel().astype(float)) for a, b in pairs)
-    return (product.sum() - product) / np.sqrt((of_map.sum() - of_map) * (of_model.sum() - of_model))
+    return (float(product.sum() / math.sqrt(of_map.sum() * of_model.sum())),
+            (product.sum() - product) / np.sqrt((of_map.sum() - of_map) * (of_model.sum() - of_model)))
 
 
 def _standard_error(left_out):
@@ -403,10 +402,18 @@ def _warn(docking):
     if docking.outside > SOME_OUTSIDE:
         warnings.warn(f"{names}: {docking.outside:.0%} of the model lies outside of the map", UnmodelledWarning, stacklevel=3)
     if docking.hand == "wrong":
-        warnings.warn(f"{names}: the map's mirror image fits better (mean of shells {docking.mirror.placement.score:.3f} against "
+        warnings.warn(f"{names}: the map's mirror image fits better (mean shell correlation {docking.mirror.placement.score:.3f} against "
                       f"{docking.placement.score:.3f}), so the map has the wrong hand, and so have its poses; invert the hand of the "
                       "reconstruction, refine the poses against it, and dock again", stacklevel=3)
     second = docking.second
     if second is not None and not second.clearly_worse:
         warnings.warn(f"{names}: another placement fits as well within the error (behind by {second.behind:.3f} +- "
                       f"{second.error:.3f}): look at both, or give a map of finer resolution", stacklevel=3)
+
+
+def _warn_of_cut(density_map):
+    z, y, x = density_map.density.shape
+    if len({x, y, z}) > 1:
+        warnings.warn(f"{density_map.name}: {x} x {y} x {z} voxels are no cube, so that it was cut from a larger box whose centre poses "
+                      "turn about; its own centre is taken here: for atomdrgn fit, dock into the map as it was reconstructed",
+                      stacklevel=3)
