@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from atomdrgn.physics.maps import mirrored
-from atomdrgn.physics.rotations import matrix_from_vector, uniform_rotations
+from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.reconstruction.band import band_of_map, band_of_points
 from atomdrgn.reconstruction.docking import density_points
 from atomdrgn.reconstruction.docking_loops import turned_transform
@@ -20,7 +20,7 @@ from atomdrgn.reconstruction.rigid_search import (
 )
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.placement import moved_rigidly
-from molecule import map_of, three_helices
+from docking_scene import map_of, three_helices
 
 
 def rotation(x, y, z):
@@ -109,12 +109,3 @@ def test_placements_that_are_one_are_merged():
 def test_distances_are_angles_and_lengths():
     one, other = Placement(TURN, SHIFT), Placement(rotation(0, 0.5, 0) @ TURN, SHIFT + [3.0, 0, 4.0])
     assert one.distance(other) == pytest.approx((0.5, 5.0)) and one.distance(one) == pytest.approx((0, 0), abs=1e-7)
-
-
-def test_no_rotation_is_far_from_a_uniform_one():
-    matrices = uniform_rotations(1000)
-    torch.testing.assert_close(matrices @ matrices.transpose(1, 2), torch.eye(3).double().expand(1000, 3, 3))
-    generator = torch.Generator().manual_seed(0)
-    some = matrix_from_vector(3 * torch.randn(500, 3, generator=generator, dtype=torch.float64))
-    cosine = 0.5 * (torch.einsum("aij,bij->ab", some, matrices).max(1).values - 1)
-    assert cosine.acos().rad2deg().max() < 16

@@ -32,8 +32,8 @@ def dock(
     )] = None,
     frame: Annotated[DockingFrame, Option(
         metavar="poses|map", rich_help_panel=RESULT,
-        help="poses: the box centre of MAP is (0, 0, 0), as [bold]atomdrgn fit[/bold] wants it. map: as the header of MAP has it, so "
-             "that model and map overlay.")] = DockingFrame.poses,
+        help="poses: the box centre of MAP is (0, 0, 0), as [bold]atomdrgn fit[/bold] wants it. map: as the header of MAP has "
+             "it, so that model and map overlay.")] = DockingFrame.poses,
     resolution: Annotated[float | None, Option(
         metavar="A", rich_help_panel=SEARCH, show_default="as far as model and map agree, at most 4",
         help="Finest frequencies that are compared.")] = None,

@@ -121,9 +121,9 @@ def band_of_map(density_map: DensityMap, resolution: float) -> Band:
 
 
 def band_of_points(position: np.ndarray, amplitude: np.ndarray, like: Band) -> Band:
-    """Coefficients of weighted points (xyz, A, in the frame of the poses) in the box of another band; what is outside is left out.
+    """Coefficients of weighted points (xyz, A, in the frame of the poses) in the box of another band.
 
-    They are sums of waves to 1e-3, by way of narrow Gaussians on a grid.
+    What is outside is left out. They are sums of waves to 1e-3, by way of narrow Gaussians on a grid.
     """
     shape = np.array(like.shape[::-1])
     transform = scipy.fft.rfftn(drawn(position * shape / like.extent, amplitude, like.shape))

@@ -3,7 +3,7 @@
 import json
 import math
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,48 +16,18 @@ from ..structure.atoms import Structure, write_structure
 from ..structure.beads import residue_kinds
 from ..structure.density_map import DensityMap
 from ..structure.placement import moved_rigidly
-from .band import SAMPLING, band_of_map, band_of_points, correlation, shell_correlation
-from .rigid_search import Placement, Points, mean_shell_correlation, refined, search
+from .band import SAMPLING, band_of_map, band_of_points, shell_correlation
+from .placement_comparison import CLEAR, Alternative, compared
+from .rigid_search import Placement, Points, refined, search
 
-COARSE = 0.5               # resolution of the search, in radii of gyration: turns of 8 degrees move no part by more than half of it
+COARSE = 0.5               # resolution of the search, in radii of gyration: 8 degrees move little by more than half of it
 SEARCH_GRID = 2**19        # points at most: a model that is small beside its map is searched for at coarser resolution
 FINEST = 4.0               # A: finer placement than this resolution gives serves nothing
 NYQUIST_MARGIN = 2.1       # voxels to a resolution
 AGREES = 0.3               # shell correlation down to which model and map are compared
 KEPT = 12, 6               # placements after the first refinement and after each later one
-ALIKE = 0.7                # mean shell correlation of a model with itself, moved, from which it is symmetric
-BLOCK = 0.8                # edge of the blocks that are left out one at a time, in radii of gyration
-CLEAR = 3.0                # standard errors from which a difference is one
 MOST_OUTSIDE, SOME_OUTSIDE = 0.5, 0.02
 FRAMES = ("poses", "map")
-
-
-@dataclass(frozen=True, eq=False)
-class Alternative:
-    """Another placement, against the best one.
-
-    Parameters
-    ----------
-    placement : Placement
-        In the map, or in its mirror image.
-    correlation : float
-        Of densities, over the box.
-    behind, error : float
-        How much less its mean shell correlation is than that of the best, and the standard error of that difference.
-    alike : bool
-        The model looks the same here and at the best placement: it is symmetric.
-    """
-
-    placement: Placement
-    correlation: float
-    behind: float
-    error: float
-    alike: bool = False
-
-    @property
-    def clearly_worse(self) -> bool:
-        """Whether the difference is more than three standard errors."""
-        return self.behind > CLEAR * self.error
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,16 +136,16 @@ class Docking:
         return said
 
     def _row(self, name, other):
-        return (f"  {name:<23}{other.correlation:11.3f}   {other.placement.score:22.3f}   {other.behind:.3f} +- {other.error:.3f} "
-                f"({other.behind / max(other.error, 1e-9):.1f} standard errors)")
+        behind = f"{other.behind:.3f} +- {other.error:.3f} ({other.behind / max(other.error, 1e-9):.1f} standard errors)"
+        return f"  {name:<23}{other.correlation:11.3f}   {other.placement.score:22.3f}   {behind}"
 
 
 def dock(structure: Structure, density_map: DensityMap, out=None, *, frame: str = "poses", resolution: float | None = None,
          local: bool = False, overwrite: bool = False, reporter: Reporter | None = None) -> Docking:
     """Place a model in a map as a rigid body: all rotations and translations, or from where it stands.
 
-    The search compares model and map at half of the model's radius of gyration, by Fourier transforms; what it finds is refined by
-    gradients at resolutions that rise until model and map no longer agree. The mirror image of the map is searched alike.
+    The search compares model and map at half of the model's radius of gyration, by Fourier transforms; what it finds is refined
+    by gradients at resolutions that rise until model and map no longer agree. The mirror image of the map is searched alike.
 
     Parameters
     ----------
@@ -199,7 +169,8 @@ def dock(structure: Structure, density_map: DensityMap, out=None, *, frame: str 
     Raises
     ------
     InputError
-        The model has no density or is larger than the map, fits best where most of it is outside, or the resolution cannot be used.
+        The model has no density or is larger than the map, fits best where most of it is outside, or the resolution cannot be
+        used.
     OutputExistsError
         A file that would be written is there.
 
@@ -226,7 +197,7 @@ def dock(structure: Structure, density_map: DensityMap, out=None, *, frame: str 
     else:
         found = search(points, band.cut(coarse), reporter=reporter)
     found, band = _refined_to_the_end(found, points, band, coarse, adaptive=resolution is None)
-    best, of_densities, error, others = _compared(found, points, band)
+    best, of_densities, error, others = compared(found, points, band)
     centre = np.zeros(3) if frame == "poses" else np.array(density_map.centre)
     translation = best.shift + centre - best.rotation @ centroid
     docking = Docking(
@@ -289,8 +260,9 @@ def _require_room(points, structure, density_map):
     box = np.array(density_map.density.shape[::-1]) * density_map.voxel_size
     if model[0] > np.linalg.norm(box) or model[-1] > box.min():
         sizes = [" x ".join(f"{edge:.0f}" for edge in size) for size in (model, box)]
-        raise InputError(f"{structure.name} measures {sizes[0]} A and {density_map.name} {sizes[1]} A: the map is smaller than the "
-                         f"model; check the voxel size ({density_map.voxel_size:.4g} A; --voxel-size), or dock a part of the model")
+        raise InputError(f"{structure.name} measures {sizes[0]} A and {density_map.name} {sizes[1]} A: the map is smaller than "
+                         f"the model; check the voxel size ({density_map.voxel_size:.4g} A; --voxel-size), or dock a part of the "
+                         "model")
 
 
 def _resolutions(points, density_map, resolution):
@@ -305,7 +277,7 @@ def _resolutions(points, density_map, resolution):
 
 
 def _refined_to_the_end(found, points, band, coarse, *, adaptive):
-    """Placements of each hand refined at resolutions that rise to where model and map no longer agree, and the band of the last."""
+    """Placements refined at resolutions that rise to where model and map no longer agree, and the band of the last."""
     here = band.cut(coarse)
     found = _refined_hands(found, points, here, keep=KEPT[0])
     while here.resolution > band.resolution:
@@ -340,47 +312,6 @@ def _agreement(found, points, band, *, at_least):
     return min(at_least, band.extent.max() / (good[-1] + 3))
 
 
-def _compared(found, points, band):
-    """The best placement, its correlation and the standard error of its score; and every other one, of each hand, against it."""
-    blocks = _blocks(band, BLOCK * points.radius_of_gyration)
-    map_white = band.whitened().on_grid()
-    best, model = found[False][0], band_of_points(points.at(found[False][0]), points.amplitude, band)
-    score, left_out = _scores(map_white, model, blocks)
-    others = {hand: [] for hand in found}
-    for hand, placement in [(hand, one) for hand, placements in found.items() for one in placements if one is not best]:
-        other = band_of_points(points.at(placement), points.amplitude, band)
-        alike = not hand and mean_shell_correlation(model, other) >= ALIKE
-        other = other.other_hand() if hand else other      # the mirrored model in the map, block by block
-        its_score, its_left_out = _scores(map_white, other, blocks)
-        others[hand].append(Alternative(replace(placement, score=its_score), correlation(band, other), score - its_score,
-                                        _standard_error(left_out - its_left_out), alike))
-    return replace(best, score=score), correlation(band, model), _standard_error(left_out), others
-
-
-def _blocks(band, edge):
-    """(z, y, x) number of the cube in which each point of the band's grid is."""
-    along = []
-    for n, extent in zip(band.shape, band.extent[::-1], strict=True):
-        turns = np.arange(n) / n
-        along.append(np.floor((turns - np.round(turns)) * extent / edge).astype(np.int64))
-    z, y, x = (cells - cells.min() for cells in along)
-    return (z[:, None, None] * (y.max() + 1) + y[:, None]) * (x.max() + 1) + x
-
-
-def _scores(map_white, model, blocks):
-    """Mean shell correlation of a model and a map, and, (block,), without each block."""
-    model_white = model.whitened().on_grid()
-    pairs = (map_white, model_white), (map_white, map_white), (model_white, model_white)
-    product, of_map, of_model = (np.bincount(blocks.ravel(), (a * b).ravel().astype(float)) for a, b in pairs)
-    return (float(product.sum() / math.sqrt(of_map.sum() * of_model.sum())),
-            (product.sum() - product) / np.sqrt((of_map.sum() - of_map) * (of_model.sum() - of_model)))
-
-
-def _standard_error(left_out):
-    """Of a statistic, from its values without one block each: the jackknife's."""
-    return float(math.sqrt((len(left_out) - 1) * left_out.var()))
-
-
 def _outside(points, placement, density_map):
     half = 0.5 * np.array(density_map.density.shape[::-1]) * density_map.voxel_size
     away = (np.abs(points.at(placement)) > half).any(1)
@@ -395,18 +326,19 @@ def _warn(docking):
     InputError
         Most of the model lies outside of the map.
     """
-    names = f"{docking.structure.name} in {docking.map_name}"
+    names, outside = f"{docking.structure.name} in {docking.map_name}", f"{docking.outside:.0%} of the model"
     if docking.outside > MOST_OUTSIDE:
-        raise InputError(f"{names}: the best placement has {docking.outside:.0%} of the model outside of the map, so it is none; check "
-                         "that the map shows this molecule and that its voxel size is right (--voxel-size)")
+        raise InputError(f"{names}: the best placement has {outside} outside of the map, so it is none; check that the map shows "
+                         "this molecule and that its voxel size is right (--voxel-size)")
     if docking.outside > SOME_OUTSIDE:
-        warnings.warn(f"{names}: {docking.outside:.0%} of the model lies outside of the map", UnmodelledWarning, stacklevel=3)
-    if docking.hand == "wrong":
-        warnings.warn(f"{names}: the map's mirror image fits better (mean shell correlation {docking.mirror.placement.score:.3f} against "
-                      f"{docking.placement.score:.3f}), so the map has the wrong hand, and so have its poses; invert the hand of the "
-                      "reconstruction, refine the poses against it, and dock again", stacklevel=3)
+        warnings.warn(f"{names}: {outside} lies outside of the map", UnmodelledWarning, stacklevel=3)
     second = docking.second
-    if second is not None and not second.clearly_worse:
+    if docking.hand == "wrong":
+        warnings.warn(f"{names}: the mirror image of the map fits better (mean shell correlation "
+                      f"{docking.mirror.placement.score:.3f} against {docking.placement.score:.3f}), so the map has the wrong "
+                      "hand, and so have its poses; invert the hand of the reconstruction, refine the poses against it, and dock again",
+                      stacklevel=3)
+    elif second is not None and not second.clearly_worse:
         warnings.warn(f"{names}: another placement fits as well within the error (behind by {second.behind:.3f} +- "
                       f"{second.error:.3f}): look at both, or give a map of finer resolution", stacklevel=3)
 
@@ -414,6 +346,6 @@ def _warn(docking):
 def _warn_of_cut(density_map):
     z, y, x = density_map.density.shape
     if len({x, y, z}) > 1:
-        warnings.warn(f"{density_map.name}: {x} x {y} x {z} voxels are no cube, so that it was cut from a larger box whose centre poses "
-                      "turn about; its own centre is taken here: for atomdrgn fit, dock into the map as it was reconstructed",
-                      stacklevel=3)
+        warnings.warn(f"{density_map.name}: {x} x {y} x {z} voxels are no cube, so that it was cut from a larger box, about "
+                      "whose centre poses turn; its own centre is taken here: for atomdrgn fit, dock into the map as it was "
+                      "reconstructed", stacklevel=3)

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
-import torch
 from scipy.ndimage import spline_filter
 from scipy.optimize import minimize
+from scipy.spatial.transform import Rotation
 
 from ..parallel import in_order
-from ..physics.rotations import left_jacobian, matrix_from_vector, uniform_rotations
+from ..physics.rotations import uniform_rotations
 from ..reporting import Reporter
 from .band import DRAWN_WIDTH, REACH, Band, band_of_points, drawn, thinned
 from .docking_loops import spline_sum, turned_transform
@@ -236,16 +236,18 @@ def climbed(placement: Placement, ground: Landscape) -> Placement:
     """The placement at the top of the hill that this one stands on."""
     radius = ground.points.radius_of_gyration
 
-    def downhill(step):
-        vector = torch.from_numpy(step[:3] / radius)
-        value, by_turn, by_shift = ground.value_and_slope(matrix_from_vector(vector).numpy() @ placement.rotation,
-                                                          placement.shift + step[3:])
-        by_vector = by_turn @ left_jacobian(vector).numpy()
-        return -value, -np.concatenate([by_vector / radius, by_shift])
+    def turned(gibbs):
+        return Rotation.from_quat([*(0.5 * gibbs), 1.0]).as_matrix() @ placement.rotation
 
-    found = minimize(downhill, np.zeros(6), jac=True, method="L-BFGS-B", options={"maxiter": 100, "ftol": 1e-9})
-    rotation = matrix_from_vector(torch.from_numpy(found.x[:3] / radius)).numpy() @ placement.rotation
-    return Placement(rotation, placement.shift + found.x[3:], -float(found.fun))
+    def downhill(step):
+        # turns by their Gibbs vector, which is the rotation vector to second order: its derivatives need no series
+        gibbs, shift = step[:3] / radius, step[3:]
+        value, by_turn, by_shift = ground.value_and_slope(turned(gibbs), placement.shift + shift)
+        by_gibbs = (by_turn + 0.5 * np.cross(by_turn, gibbs)) / (1 + 0.25 * gibbs @ gibbs)
+        return -value, -np.concatenate([by_gibbs / radius, by_shift])
+
+    found = minimize(downhill, np.zeros(6), jac=True, method="L-BFGS-B", options={"maxiter": 100, "ftol": 1e-7})
+    return Placement(turned(found.x[:3] / radius), placement.shift + found.x[3:], -float(found.fun))
 
 
 def refined(placements: list[Placement], points: Points, band: Band, *, keep: int) -> list[Placement]:

@@ -67,8 +67,9 @@ def moved_rigidly(structure: Structure, rotation, translation) -> Structure:
         for generator in assembly.generators:
             for operator in generator.operators:
                 operator.transform = motion.combine(operator.transform).combine(motion.inverse())
-    for operator in source.ncs:
-        operator.tr = motion.combine(operator.tr).combine(motion.inverse())
+    for number, operator in enumerate(list(source.ncs)):
+        followed = motion.combine(operator.tr).combine(motion.inverse())
+        source.ncs[number] = gemmi.NcsOp(followed, operator.id, operator.given)
     return structure_from_gemmi(source, name=structure.name)
 
 
