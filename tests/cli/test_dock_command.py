@@ -101,6 +101,8 @@ def test_a_model_of_water(atomdrgn, folder):
     (["base.pdb", "consensus.mrc", "--voxel-size", "0.1"], "smaller than the model.*--voxel-size"),
     (["base.pdb", "consensus.mrc", "--voxel-size", "-1"], "--voxel-size -1"),
     (["base.pdb", "consensus.mrc", "--resolution", "1"], "choose from 4 to 32 A"),
+    (["base.pdb", "consensus.mrc", "--resolution", "0"], "choose from 4 to 32 A"),
+    (["base.pdb", "consensus.mrc", "--resolution", "50"], "choose from 4 to 32 A"),
     (["base.pdb", "consensus.mrc", "--out", "model.xyz"], "model.xyz: the name of a structure file has to end in"),
     (["base.pdb", "consensus.mrc", "--out", "absent/model.pdb"], "the folder absent is not there"),
 ])

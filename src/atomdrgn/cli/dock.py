@@ -32,10 +32,10 @@ def dock(
     )] = None,
     frame: Annotated[DockingFrame, Option(
         metavar="poses|map", rich_help_panel=RESULT,
-        help="poses: the box centre of MAP is (0, 0, 0), as [bold]atomdrgn fit[/bold] wants it. map: as the header of MAP has "
+        help="poses: the box centre of MAP is (0, 0, 0), as atomdrgn fit wants it. map: as the header of MAP has "
              "it, so that model and map overlay.")] = DockingFrame.poses,
     resolution: Annotated[float | None, Option(
-        metavar="A", rich_help_panel=SEARCH, show_default="as far as model and map agree, at most 4",
+        metavar="A", rich_help_panel=SEARCH, show_default="as far as model and map agree, not beyond 4",
         help="Finest frequencies that are compared.")] = None,
     local: Annotated[bool, Option(
         "--local", rich_help_panel=SEARCH,

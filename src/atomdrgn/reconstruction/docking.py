@@ -191,6 +191,7 @@ def dock(structure: Structure, density_map: DensityMap, out=None, *, frame: str 
     _require_room(points, structure, density_map)
     coarse, fine = _resolutions(points, density_map, resolution)
     band = band_of_map(density_map, fine)
+    points = points.thinned(fine)
     if local:
         # its frame is not known: that of the map's header, or that of the poses already
         found = {False: [Placement(np.eye(3), centroid - np.array(middle)) for middle in (density_map.centre, (0, 0, 0))]}
@@ -273,7 +274,7 @@ def _resolutions(points, density_map, resolution):
     coarse = max(COARSE * points.radius_of_gyration, fine)
     while np.prod(np.ceil(SAMPLING * box / coarse)) > SEARCH_GRID:
         coarse *= 1.1
-    return min(coarse, max(fine, box.min() / 2)), min(fine, box.min() / 2)
+    return min(coarse, max(fine, box.min() / 2)), fine
 
 
 def _refined_to_the_end(found, points, band, coarse, *, adaptive):
@@ -336,8 +337,8 @@ def _warn(docking):
     if docking.hand == "wrong":
         warnings.warn(f"{names}: the mirror image of the map fits better (mean shell correlation "
                       f"{docking.mirror.placement.score:.3f} against {docking.placement.score:.3f}), so the map has the wrong "
-                      "hand, and so have its poses; invert the hand of the reconstruction, refine the poses against it, and dock again",
-                      stacklevel=3)
+                      "hand, and so have its poses; invert the hand of the reconstruction, refine the poses against it, and "
+                      "dock again", stacklevel=3)
     elif second is not None and not second.clearly_worse:
         warnings.warn(f"{names}: another placement fits as well within the error (behind by {second.behind:.3f} +- "
                       f"{second.error:.3f}): look at both, or give a map of finer resolution", stacklevel=3)
