@@ -71,6 +71,7 @@ def compared(found: dict[bool, list[Placement]], points: Points,
         its_score, its_left_out = _scores(map_white, other, blocks)
         others[hand].append(Alternative(replace(placement, score=its_score), correlation(band, other), score - its_score,
                                         _standard_error(left_out - its_left_out), alike))
+    others = {hand: sorted(some, key=lambda other: other.behind) for hand, some in others.items()}
     return replace(best, score=score), correlation(band, model), _standard_error(left_out), others
 
 
