@@ -32,6 +32,12 @@ _HOME = {
     "open_run": "run",
     "export": "analysis.export",
     "select_particles": "analysis.selecting",
+    "backproject": "reconstruction.backprojection",
+    "dock": "reconstruction.docking",
+    "Docking": "reconstruction.docking",
+    "DensityMap": "structure.density_map",
+    "read_density_map": "structure.density_map",
+    "write_density_map": "structure.density_map",
     "simulate_particles": "simulate",
 }
 

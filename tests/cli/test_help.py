@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 COMMAND = Path(sys.executable).parent / "atomdrgn"
-COMMANDS = ["fit", "refine", "export", "inspect", "select", "simulate"]
+COMMANDS = ["fit", "refine", "export", "inspect", "select", "simulate", "dock"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
