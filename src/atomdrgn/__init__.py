@@ -32,6 +32,7 @@ _HOME = {
     "open_run": "run",
     "export": "analysis.export",
     "backproject": "reconstruction.backprojection",
+    "debias": "reconstruction.debias",
     "DensityMap": "structure.density_map",
     "read_density_map": "structure.density_map",
     "write_density_map": "structure.density_map",
