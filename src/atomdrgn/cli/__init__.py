@@ -41,6 +41,8 @@ def atomdrgn(version: Annotated[bool | None, typer.Option(
         atomdrgn refine base.pdb particles.star --out refined
         atomdrgn fit base.pdb particles.star --segments 20
         atomdrgn export particles.fit --out ensemble --format dcd
+        atomdrgn backproject particles.star --out map
+        atomdrgn debias particles.fit --out debiased
     """
 
 
