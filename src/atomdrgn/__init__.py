@@ -35,6 +35,7 @@ _HOME = {
     "backproject": "reconstruction.backprojection",
     "dock": "reconstruction.docking",
     "Docking": "reconstruction.docking",
+    "debias": "reconstruction.debias",
     "DensityMap": "structure.density_map",
     "read_density_map": "structure.density_map",
     "write_density_map": "structure.density_map",

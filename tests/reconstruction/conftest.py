@@ -8,7 +8,14 @@ from atomdrgn.physics.atom_density import density_of_atoms
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.simulate import ATOMIC_BLUR, simulate_particles
 from atomdrgn.structure.atoms import read_structure
+from hinge import make_hinged
 from molecules import helix, write_pdb
+
+
+@pytest.fixture(scope="session")
+def hinged(tmp_path_factory):
+    """Structure, particles and the angle of each (rad)."""
+    return make_hinged(tmp_path_factory.mktemp("hinged"))
 
 
 @pytest.fixture(scope="session")

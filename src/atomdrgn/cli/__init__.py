@@ -7,6 +7,7 @@ import typer
 
 from .backproject import backproject
 from .dock import dock
+from .debias import debias
 from .export import export
 from .fit import fit
 from .inspect import inspect
@@ -21,6 +22,7 @@ app.command(no_args_is_help=True)(refine)
 app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(backproject)
 app.command(no_args_is_help=True)(dock)
+app.command(no_args_is_help=True)(debias)
 app.command(no_args_is_help=True)(inspect)
 app.command(no_args_is_help=True)(select)
 app.command(no_args_is_help=True)(simulate)
@@ -47,6 +49,8 @@ def atomdrgn(version: Annotated[bool | None, typer.Option(
         atomdrgn export particles.fit --out ensemble --format dcd
         atomdrgn select particles.fit --where "motion1 > 10" --out subset.star
         atomdrgn simulate open.pdb closed.pdb --out set
+        atomdrgn backproject particles.star --out map
+        atomdrgn debias particles.fit --out debiased
     """
 
 

@@ -88,14 +88,16 @@ def assemble(rows: ImageRows, *, box: int | None = None) -> ParticleStack:
         If there are no rows, or `box` is larger than the images.
     """
     if len(rows.row) == 0:
-        raise InputError(f"{rows.source}: no particles")
+        raise InputError(f"{rows.source}: no images: the file has no rows, or each of its tilts is hidden (rlnTomoVisibleFrames) "
+                         "or excluded (rlnCtfScalefactor 0)")
     _refuse_not_finite(rows)
     check_sections(rows.file, rows.section, rows.row, headers=rows.headers, beside=rows.source)
     used = np.unique(rows.optics_group)
     grids = tuple(_grid(rows, number) for number in used)
     particle = number_by_first_row(rows.particle)
     half = _halves(rows, particle)
-    found = (*rows.warnings, *_pixel_size_warnings(rows), *_odd_box_warning(rows, grids), *_parted_copies(rows, particle))
+    found = (*rows.warnings, *_pixel_size_warnings(rows), *_odd_box_warning(rows, grids), *_parted_copies(rows, particle),
+             *_tilt_warnings(rows))
     for warning in found:
         warnings.warn(warning, stacklevel=3)
     optics_group = np.searchsorted(used, rows.optics_group)
@@ -227,6 +229,17 @@ def _odd_box_warning(rows, grids):
     if odd:
         yield UserWarning(f"{rows.source}: images of {' and '.join(map(str, odd))} pixels: programs differ by a pixel in where "
                           "the centre of an odd box is; pixel box // 2, counted from 0, is taken")
+
+
+def _tilt_warnings(rows):
+    """What weakens tilt series without making them wrong."""
+    if "tilt" not in rows.format:
+        return
+    if len(np.unique(rows.particle)) == len(rows.particle):
+        yield UserWarning(f"{rows.source}: tilt series of one tilt each: they are used as single images, which is what they are")
+    elif not rows.ctf["dose"].any():
+        yield UserWarning(f"{rows.source}: no tilt has a dose, so that all are weighted as undamaged; the dose before each tilt "
+                          "is rlnMicrographPreExposure, or -rlnCtfBfactor / 4 with one row an image")
 
 
 def _integer(values):
