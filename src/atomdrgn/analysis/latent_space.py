@@ -144,7 +144,7 @@ def graph_traversal(latent: Float[ndarray, "particle latent"], anchors: Sequence
     anchors : sequence of int
         Particles to pass through, in this order.
     neighbours : int
-        On average, each particle is joined to so many of those nearest to it.
+        On average each particle chooses so many of those nearest to it; more where these do not join the anchors.
     most_neighbours : int
         None chooses more than this many.
 
@@ -156,7 +156,7 @@ def graph_traversal(latent: Float[ndarray, "particle latent"], anchors: Sequence
     References
     ----------
     Zhong et al., CryoDRGN (2021), methods, "Latent space graph traversal for generating trajectories": 5 and at most 10
-    neighbours, Dijkstra's algorithm.
+    neighbours, Dijkstra's algorithm. One threshold for all distances, as there, leaves gaps where particles are few.
     """
     latent, anchors = _sound(latent), list(anchors)
     if len(anchors) < 2:
@@ -164,22 +164,11 @@ def graph_traversal(latent: Float[ndarray, "particle latent"], anchors: Sequence
     unknown = [anchor for anchor in anchors if not 0 <= anchor < len(latent)]
     if unknown:
         raise InputError(f"anchor {unknown[0]} is no particle: they are numbered from 0 to {len(latent) - 1}")
-    if not 0 < neighbours <= most_neighbours:
-        raise InputError(f"{neighbours} neighbours of at most {most_neighbours}: choose a number above 0 and not above the most")
-    from scipy.sparse.csgraph import dijkstra
-
-    _, before = dijkstra(_neighbour_graph(latent, neighbours, most_neighbours), directed=False, indices=anchors[:-1],
-                         return_predecessors=True)
+    if not 1 <= neighbours <= most_neighbours:
+        raise InputError(f"{neighbours} neighbours of at most {most_neighbours}: choose at least one, and not more than the most")
     path = anchors[:1]
-    for row, (start, end) in enumerate(zip(anchors[:-1], anchors[1:], strict=True)):
-        steps = [end]
-        while steps[-1] != start:
-            steps.append(before[row, steps[-1]])
-            if steps[-1] < 0:
-                raise InputError(f"no way leads from particle {start} to particle {end}: they stand in groups that are too far "
-                                 f"apart; join more than {neighbours} neighbours (at most {most_neighbours}), or go by a "
-                                 "straight line")
-        path += steps[-2::-1]
+    for start, end in zip(anchors[:-1], anchors[1:], strict=True):
+        path += _shortest_way(latent, start, end, neighbours, most_neighbours)
     return np.array(path)
 
 
@@ -204,6 +193,25 @@ def umap_embedding(latent: Float[ndarray, "particle latent"], *, seed: int = 0) 
         raise InputError("UMAP needs a further package: pip install 'atomdrgn[umap]'") from error
 
     return UMAP(n_neighbors=min(15, len(latent) - 1), random_state=seed, n_jobs=1).fit_transform(latent)
+
+
+def _shortest_way(latent, start, end, neighbours, most_neighbours):
+    """Particles from `start`, which is left out, to `end`."""
+    from scipy.sparse.csgraph import dijkstra
+
+    for average in range(neighbours, most_neighbours + 1):
+        graph = _neighbour_graph(latent, average, most_neighbours)
+        _, before = dijkstra(graph, directed=False, indices=start, return_predecessors=True)
+        if start == end or before[end] >= 0:
+            break
+    else:
+        raise InputError(f"no way leads from particle {start} to particle {end}: they stand in groups that are too far apart; "
+                         f"join more than {most_neighbours} neighbours, or go by a straight line")
+    steps = []
+    while end != start:
+        steps.append(end)
+        end = before[end]
+    return steps[::-1]
 
 
 def _neighbour_graph(latent, neighbours, most_neighbours):
