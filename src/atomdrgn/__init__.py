@@ -31,6 +31,10 @@ _HOME = {
     "Run": "run",
     "open_run": "run",
     "export": "analysis.export",
+    "backproject": "reconstruction.backprojection",
+    "DensityMap": "structure.density_map",
+    "read_density_map": "structure.density_map",
+    "write_density_map": "structure.density_map",
     "simulate_particles": "simulate",
 }
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .backproject import backproject
 from .export import export
 from .fit import fit
 from .inspect import inspect
@@ -15,6 +16,7 @@ app = typer.Typer(name="atomdrgn", add_completion=False, no_args_is_help=True, p
 app.command(no_args_is_help=True)(fit)
 app.command(no_args_is_help=True)(refine)
 app.command(no_args_is_help=True)(export)
+app.command(no_args_is_help=True)(backproject)
 app.command(no_args_is_help=True)(inspect)
 
 
