@@ -10,6 +10,8 @@ from .export import export
 from .fit import fit
 from .inspect import inspect
 from .refine import refine
+from .volume import volume
+from .volumes import volumes
 
 app = typer.Typer(name="atomdrgn", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -17,6 +19,8 @@ app.command(no_args_is_help=True)(fit)
 app.command(no_args_is_help=True)(refine)
 app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(backproject)
+app.command(no_args_is_help=True)(volume)
+app.command(no_args_is_help=True)(volumes)
 app.command(no_args_is_help=True)(inspect)
 
 
