@@ -148,7 +148,7 @@ def sampled_coefficients(transfer: Float[Tensor, "image frequency"], offset: Flo
     share = transfer.abs()
     share = share / share.sum(1, keepdim=True).clamp_min(1e-12)
     place = (torch.arange(count) + offset[:, None]) / count
-    chosen = torch.searchsorted(share.cumsum(1), place).clamp_max(n - 1)
+    chosen = torch.searchsorted(share.cumsum(1), place, right=True).clamp_max(n - 1)
     return chosen, 1 / (count * share.gather(1, chosen)).clamp_min(1e-6)
 
 

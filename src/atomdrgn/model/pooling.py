@@ -89,6 +89,17 @@ def make_pooling(name: str, n_embedding: int, n_tilts: int, generator: torch.Gen
     ----------
     Powell & Davis, TomoDRGN (2024), methods: concatenation by default, 'max' and 'mean'.
     """
+    require_pooling(name)
+    return POOLINGS[name](n_embedding, n_tilts, generator)
+
+
+def require_pooling(name: str) -> None:
+    """Refuse a name that is none of a pool's.
+
+    Raises
+    ------
+    InputError
+        There is no such pool.
+    """
     if name not in POOLINGS:
         raise InputError(f"a pooling {name!r}: choose {', '.join(POOLINGS)}")
-    return POOLINGS[name](n_embedding, n_tilts, generator)

@@ -4,8 +4,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from ..errors import InputError
@@ -15,7 +17,7 @@ from ..inference.folder import require_same_settings, run_settings
 from ..inference.state import write_tensors
 from ..inference.training import Training, load_training, save_training
 from ..model.particle_encoder import INTERMEDIATE, ParticleEncoder
-from ..model.pooling import make_pooling
+from ..model.pooling import make_pooling, require_pooling
 from ..model.positional_encoding import ENCODINGS, make_points
 from ..model.volume_field import DEPTH, WIDTH, VolumeField
 from ..model.volume_model import VolumeModel
@@ -43,6 +45,7 @@ from ..run import (
 )
 from ..structure.density_map import DensityMap, write_density_map
 from ..volume_run import VolumeRun, open_volume_run
+from .backprojection import require_both_halves
 from .field_maps import field_map
 from .mean_volume import mean_volume
 
@@ -143,11 +146,8 @@ def fit_volume(particles: ParticleStack, out, *, latent: int = LATENT, encoding:
     """
     folder, reporter = Path(out), reporter or Reporter()
     shape = FieldShape(latent, encoding, pooling, width, depth)
-    fewest = int(torch.unique(particles.particle, return_counts=True)[1].min()) if len(particles) else 0
-    schedule = Schedule(
-        epochs, batch or max(8, IMAGES_AT_ONCE // max(1, particles.n_tilts)), rate,
-        _coefficients(particles.n_tilts) if coefficients is None else coefficients, tilts or max(1, fewest),
-        1 / max(1, latent) if beta is None else beta, chosen_precision(precision), seed)
+    schedule = _schedule(particles, latent, epochs=epochs, batch=batch, rate=rate, coefficients=coefficients, tilts=tilts,
+                         beta=beta, precision=precision, seed=seed)
     _require_sound(particles, shape, schedule, minutes=minutes, resolution=resolution)
     if not resume:
         require_free(folder, overwrite=overwrite)
@@ -165,6 +165,69 @@ def fit_volume(particles: ParticleStack, out, *, latent: int = LATENT, encoding:
             _train(training, data, schedule, folder, minutes=minutes, reporter=reporter)
             _write_results(folder, training, data)
     return open_volume_run(folder)
+
+
+def conditioned_volumes(particles: ParticleStack, latent: Float[ndarray, "particle latent"], at: Float[ndarray, "point k"], *,
+                        encoding: str = "gaussian", width: int = WIDTH, depth: int = DEPTH, resolution: float | None = None,
+                        epochs: int = EPOCHS, batch: int | None = None, rate: float = RATE, coefficients: int | None = None,
+                        precision: str = "auto", seed: int = 0,
+                        reporter: Reporter | None = None) -> Float[Tensor, "2 point box box box"]:
+    """Volumes at chosen latents of fields that were trained on given latents, one for each half-set, which share nothing.
+
+    Latents may have any scale: for the network they are brought to a mean of 0 and a variance of 1.
+
+    Parameters
+    ----------
+    particles : ParticleStack
+    latent : (particle, latent)
+        Of each particle, in the order of their numbers; fixed.
+    at : (point, latent)
+        Where volumes are asked.
+    encoding, width, depth, resolution, epochs, batch, rate, coefficients, precision, seed, reporter
+        As for :func:`fit_volume`.
+
+    Returns
+    -------
+    (2, point, box, box, box)
+        Density per A^3, of half-sets 1 and 2.
+
+    Raises
+    ------
+    InputError
+        Latents of another number, or not finite; a half-set without particles; settings out of range.
+
+    References
+    ----------
+    Ducrocq et al., CryoSPHERE (2025), appendix B.2.4: volumes conditioned on the latents of a structural method show what its
+    base model has put there.
+    """
+    reporter = reporter or Reporter()
+    number = torch.unique(particles.particle)
+    latent, at = (torch.as_tensor(np.asarray(value), dtype=torch.float32) for value in (latent, at))
+    if len(latent) != len(number):
+        raise InputError(f"{len(latent)} latents for {len(number)} particles: give one for each, in the order of the file")
+    if at.ndim != 2 or at.shape[1] != latent.shape[1]:
+        raise InputError(f"volumes are asked at latents of {at.shape[-1]} numbers, and particles have {latent.shape[1]}")
+    if not latent.isfinite().all() or not at.isfinite().all():
+        raise InputError("some latents are not finite: the run that they come from has diverged")
+    centre, scale = latent.mean(0), latent.std(0).clamp_min(1e-6)
+    shape = FieldShape(latent.shape[1], encoding, width=width, depth=depth)
+    schedule = _schedule(particles, latent.shape[1], epochs=epochs, batch=batch, rate=rate, coefficients=coefficients, tilts=None,
+                         beta=None, precision=precision, seed=seed)
+    _require_sound(particles, shape, schedule, minutes=None, resolution=resolution)
+    require_both_halves(particles, torch.ones(len(particles)))
+    grid, result = particles.grid, []
+    with whole_batches_on_threads():
+        for half in (1, 2):
+            mine = particles[particles.half == half]
+            kept = torch.isin(number, mine.particle)
+            data = field_data(mine, resolution=resolution, dose_mask=True, seed=seed, reporter=reporter)
+            model = new_model(data, shape, seed=seed, latent=((latent - centre) / scale)[kept])
+            training = start_training(model, rate)
+            for _ in reporter.watch(range(epochs), f"half-set {half}", epochs):
+                training.history.append(run_epoch(training, data, schedule))
+            result.append(torch.stack([field_map(model.field, data.mean, point, grid) for point in (at - centre) / scale]))
+    return torch.stack(result)
 
 
 def chosen_precision(name: str) -> torch.dtype:
@@ -213,8 +276,15 @@ def amplitudes(mean: Float[Tensor, "box box box"], grid: ImageGrid) -> Float[Ten
     return torch.maximum(amplitude, SMALLEST_AMPLITUDE * amplitude.max())
 
 
-def _coefficients(n_tilts):
-    return COEFFICIENTS if n_tilts == 1 else max(16, 3 * COEFFICIENTS // n_tilts)
+def _schedule(particles, n_latent, *, epochs, batch, rate, coefficients, tilts, beta, precision, seed):
+    """The schedule with what was left out filled in from the particles."""
+    most = max(1, particles.n_tilts)
+    fewest = int(torch.unique(particles.particle, return_counts=True)[1].min()) if len(particles) else 1
+    return Schedule(
+        epochs=epochs, batch=batch or max(8, IMAGES_AT_ONCE // most), rate=rate,
+        coefficients=(COEFFICIENTS if most == 1 else max(16, 3 * COEFFICIENTS // most)) if coefficients is None else coefficients,
+        tilts=fewest if tilts is None else tilts, beta=1 / max(1, n_latent) if beta is None else beta,
+        precision=chosen_precision(precision), seed=seed)
 
 
 def _require_sound(particles, shape, schedule, *, minutes, resolution):
@@ -225,6 +295,7 @@ def _require_sound(particles, shape, schedule, *, minutes, resolution):
                          "none or more, and at least one")
     if shape.encoding not in ENCODINGS:
         raise InputError(f"an encoding {shape.encoding!r}: choose {' or '.join(ENCODINGS)}")
+    require_pooling(shape.pooling)
     if schedule.epochs < 1 or schedule.rate <= 0 or schedule.batch < 1 or minutes is not None and minutes < 0:
         raise InputError(f"{schedule.epochs} epochs of batches of {schedule.batch} at a rate of {schedule.rate} for {minutes} "
                          "minutes: at least one epoch and one particle, a positive rate and no negative time are needed")
