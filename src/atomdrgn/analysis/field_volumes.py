@@ -103,7 +103,7 @@ def points_at(run: VolumeRun, latent: Float[ndarray, "point latent"]) -> Points:
     InputError
         They have another number of columns than the run's, or are not finite.
     """
-    latent = np.atleast_2d(np.asarray(latent, dtype=np.float32))
+    latent = np.asarray(latent, dtype=np.float32)
     if latent.shape[1] != run.latent.shape[1]:
         raise InputError(f"latents of {latent.shape[1]} numbers, but {run.folder} has {run.latent.shape[1]} to a particle")
     if not np.isfinite(latent).all():

@@ -84,6 +84,8 @@ def volumes(
 
 def _numbers(texts):
     """Latents, one a row."""
+    import numpy as np
+
     rows = [part for text in texts for part in text.split(";") if part.strip()]
     try:
         latents = [[float(number) for number in row.split(",")] for row in rows]
@@ -91,4 +93,4 @@ def _numbers(texts):
         raise InputError(f"--at {' '.join(texts)}: expected numbers with commas between them, such as 0.5,-1,0") from None
     if not latents or len({len(latent) for latent in latents}) > 1:
         raise InputError(f"--at {' '.join(texts)}: expected latents of as many numbers each")
-    return latents
+    return np.array(latents, dtype=np.float32)
