@@ -28,7 +28,10 @@ FORMAT = 1                 # of the folder; a number that this version does not 
 SETTINGS, BASE, MODEL, LATENTS, MOTIONS = "run.json", "base.cif", "model.npz", "latents.npz", "motions.npz"
 PARTICLES, RESIDUES, HISTORY, SUMMARY = "particles.csv", "residues.csv", "history.csv", "summary.json"
 CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
-FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES)
+FIELD, MEAN, MAP = "field.safetensors", "mean.mrc", "map.mrc"      # of a volume run (volume_run.py)
+FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES, FIELD,
+         MEAN, MAP)
+VOLUME = "volume"          # what run.json of a volume run says as `inference`
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +61,11 @@ class Run:
     def model(self) -> dict[str, np.ndarray]:
         """Beads and segments: `bead` (bead, 3) A, `sigma` (bead,) A and `amplitude` (bead,) as fitted to the images,
         `bead_of_atom` (atom,), `centroid` (segment, 3) A, `weight` (bead, segment), `trace` (bead,)."""
-        return _arrays(self.folder / MODEL)
+        return read_arrays(self.folder / MODEL)
 
     @cached_property
     def _latents(self):
-        return _arrays(self.folder / LATENTS)
+        return read_arrays(self.folder / LATENTS)
 
     @property
     def latent(self) -> np.ndarray:
@@ -91,7 +94,7 @@ class Run:
 
     @cached_property
     def _motions(self):
-        return _arrays(self.folder / MOTIONS)
+        return read_arrays(self.folder / MOTIONS)
 
     @cached_property
     def motion(self) -> RigidMotion:
@@ -173,10 +176,18 @@ def open_run(folder) -> Run:
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder; a run is the folder that `atomdrgn fit` wrote")
     settings = read_settings(folder)
+    if settings.get("fit", {}).get("inference") == VOLUME:
+        raise FileFormatError(f"{folder}: a run of `atomdrgn volume`, which has volumes and no structures (see `atomdrgn "
+                              "volumes`); a run of `atomdrgn fit` is needed here")
+    return Run(folder, settings, read_summary(folder))
+
+
+def read_summary(folder: Path) -> dict:
+    """What summary.json holds, which a run has once it is whole."""
     if not (folder / SUMMARY).exists():
         raise MissingFileError(f"{folder}: the fit did not end (there is no {SUMMARY}); "
                                "go on with it: the same command with --resume")
-    return Run(folder, settings, _read_json(folder / SUMMARY))
+    return _read_json(folder / SUMMARY)
 
 
 def read_settings(folder: Path) -> dict:
@@ -241,7 +252,8 @@ def write_table(path: Path, columns: dict[str, Iterable]) -> None:
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _arrays(path):
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What :func:`write_arrays` wrote."""
     if not path.exists():
         raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
     try:

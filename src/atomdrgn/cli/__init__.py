@@ -14,6 +14,8 @@ from .inspect import inspect
 from .refine import refine
 from .select import select
 from .simulate import simulate
+from .volume import volume
+from .volumes import volumes
 
 app = typer.Typer(name="atomdrgn", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,6 +25,8 @@ app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(backproject)
 app.command(no_args_is_help=True)(dock)
 app.command(no_args_is_help=True)(debias)
+app.command(no_args_is_help=True)(volume)
+app.command(no_args_is_help=True)(volumes)
 app.command(no_args_is_help=True)(inspect)
 app.command(no_args_is_help=True)(select)
 app.command(no_args_is_help=True)(simulate)
