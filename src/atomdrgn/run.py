@@ -7,6 +7,7 @@ summary.json (what was found), checkpoint.safetensors. Nothing in it is executed
 
 import csv
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .errors import FileFormatError, MissingFileError, OutputExistsError
+from .errors import FileFormatError, MissingFileError, OutputExistsError, UnmodelledWarning
 from .io.whole_file import whole_file
 from .structure.atoms import Structure, read_structure, write_structure
+from .structure.beads import BeadModel, coarse_grain
 from .structure.lifting import lift
 from .structure.motion import RigidMotion, screw_motion, twists
 from .structure.surface import Surface
@@ -61,6 +63,13 @@ class Run:
         return _arrays(self.folder / MODEL)
 
     @cached_property
+    def bead_model(self) -> BeadModel:
+        """Whose beads those of :attr:`model` are: their chains and residues."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnmodelledWarning)      # the fit has given them
+            return coarse_grain(self.structure, beads=self.settings["fit"]["beads"])
+
+    @cached_property
     def _latents(self):
         return _arrays(self.folder / LATENTS)
 
@@ -75,9 +84,14 @@ class Run:
         return self._latents["latent_sd"]
 
     @property
+    def has_draws(self) -> bool:
+        """Whether :attr:`draws` are there: amortised fits and those of earlier versions have none."""
+        return "draws" in self._latents
+
+    @property
     def draws(self) -> np.ndarray:
         """(particle, draw, k): places from each particle's posterior, spread evenly over it."""
-        if "draws" not in self._latents:
+        if not self.has_draws:
             raise FileFormatError(f"{self.folder}: this run holds no draws from its particles' posteriors; the closed form makes "
                                   "them: fit again without --inference vae")
         return self._latents["draws"]
