@@ -30,7 +30,8 @@ FORMAT = 1                 # of the folder; a number that this version does not 
 SETTINGS, BASE, MODEL, LATENTS, MOTIONS = "run.json", "base.cif", "model.npz", "latents.npz", "motions.npz"
 PARTICLES, RESIDUES, HISTORY, SUMMARY = "particles.csv", "residues.csv", "history.csv", "summary.json"
 CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
-FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES)
+REPORT, ANALYSIS = "report.html", "analysis"      # a page, and a folder beside it, where `analyze` is not told otherwise
+FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES, REPORT)
 
 
 @dataclass(frozen=True, eq=False)

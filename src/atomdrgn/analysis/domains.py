@@ -56,10 +56,15 @@ class Parts:
         Kabsch, Acta Cryst. A 32:922 (1976).
         """
         moment = motion.blend(self._arms, self._centroid)[..., len(self.base):, :].unflatten(-2, (len(self.base), 3))
-        left, _, right = torch.linalg.svd(moment.mT)
-        sign = torch.ones_like(left[..., 0])
-        sign[..., 2] = torch.linalg.det(left @ right).sign()
-        return (left * sign[..., None, :]) @ right
+        return nearest_rotation(moment.mT)
+
+
+def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The proper rotation R with the largest trace of ``R.T @ matrix``."""
+    left, _, right = torch.linalg.svd(matrix)
+    sign = torch.ones_like(left[..., 0])
+    sign[..., 2] = torch.linalg.det(left @ right).sign()
+    return (left * sign[..., None, :]) @ right
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Measure:
     def __call__(self, motion: RigidMotion) -> Float[Tensor, "*batch"]:
         """Its value in some conformations, A or degrees."""
         if self.kind == "angle" and len(self.parts.base) == 2:
-            return turn_between(self.parts, motion).norm(dim=-1).rad2deg()
+            return vector_from_matrix(seen_from(self.parts, motion)).norm(dim=-1).rad2deg()
         centre = self.parts.centre(motion)
         if self.kind == "distance":
             return (centre[..., 0, :] - centre[..., 1, :]).norm(dim=-1)
@@ -117,13 +122,7 @@ def parse_measure(run: Run, kind: str, text: str) -> Measure:
     return Measure(kind, text, Parts(run, torch.from_numpy(np.stack(members))))
 
 
-def turn_between(parts: Parts, motion: RigidMotion) -> Float[Tensor, "*batch 3"]:
-    """Rotation vector of the first part as seen from the second, rad, in the frame of the base model."""
-    turn = parts.turn(motion)
-    return vector_from_matrix(turn[..., 1, :, :].mT @ turn[..., 0, :, :])
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Turn:
     """How one part turns against another over the particles.
 
@@ -133,12 +132,10 @@ class Turn:
         Selections of their residues.
     residues : int
         Of the moving part.
-    degrees : (conformation,)
-        Turn about the axis, from the mean.
     sd : float
-        Of `degrees`.
+        Of the turn about its axis, degrees.
     range : (2,)
-        Its 5 and 95 % quantiles.
+        5 and 95 % quantiles of the turn from its mean, degrees.
     axis : (3,)
         Of the turn, unit length, in the frame of the base model.
     point : (3,) or None
@@ -147,50 +144,77 @@ class Turn:
         How far the moving part goes along the axis between the ends of the turn, A.
     hinge : list of str
         Residues at which a chain goes from one part to the other.
+    parts : Parts
+        The moving one and the fixed one.
+    mean : (3, 3)
+        Rotation of the moving part as seen from the fixed one that turns are counted from.
     """
 
     moving: str
     fixed: str
     residues: int
-    degrees: np.ndarray
     sd: float
     range: tuple[float, float]
-    axis: np.ndarray
-    point: np.ndarray | None
+    axis: Float[np.ndarray, "3"]
+    point: Float[np.ndarray, "3"] | None
     slide: float
     hinge: list[str]
+    parts: Parts
+    mean: Float[Tensor, "3 3"]
+
+    def degrees(self, motion: RigidMotion) -> Float[np.ndarray, "conformation"]:
+        """The turn of some conformations about the axis, from the mean, degrees."""
+        return _along(seen_from(self.parts, motion), self.mean, torch.from_numpy(self.axis)).numpy()
 
 
 def turn_of(run: Run, motion: RigidMotion, moving: Bool[np.ndarray, "bead"], fixed: Bool[np.ndarray, "bead"]) -> Turn:
     """How one part turns against another over some conformations.
 
-    The axis is the leading one of the rotation vectors; where it stands is a screw's, between the mean motions at both ends.
+    The axis is the leading one of the rotation vectors; where the turn is large enough it is the axis of the screw between the mean
+    motions at both ends, which also has a place.
 
     References
     ----------
     Hayward & Berendsen, Proteins 30:144 (1998): domains and their screw axes.
     """
     beads, parts = run.bead_model, Parts(run, torch.from_numpy(np.stack([moving, fixed])))
-    turn, centre, base = parts.turn(motion).double(), parts.centre(motion).double(), parts.base.double()
-    back = turn[:, 1].mT                                                             # into the frame of the fixed part
-    relative = back @ turn[:, 0]
-    place = (back @ (centre[:, 0] - centre[:, 1])[..., None])[..., 0] + base[1]      # of the moving part's centre
-    vector = vector_from_matrix(relative @ _nearest_rotation(relative.mean(0)).T)
+    relative = seen_from(parts, motion)
+    mean = nearest_rotation(relative.mean(0))
+    vector = vector_from_matrix(relative @ mean.T)
     axis = torch.linalg.eigh(vector.T @ vector)[1][:, -1]
     axis = axis * axis[axis.abs().argmax()].sign()
-    angle = (vector - vector.mean(0)) @ axis
-    low, high = (angle <= angle.quantile(TAIL)), (angle >= angle.quantile(1 - TAIL))
-    ends = [(_nearest_rotation(relative[tail].mean(0)), place[tail].mean(0)) for tail in (low, high)]
+    degrees = _along(relative, mean, axis)
+    low, high = degrees <= degrees.quantile(TAIL), degrees >= degrees.quantile(1 - TAIL)
     hinge = _borders(beads, moving, fixed)
-    beside = torch.from_numpy(beads.position.numpy()[hinge]).double().mean(0) if len(hinge) else base.mean(0)
-    degrees = angle.rad2deg().numpy()
     point, slide = None, 0.0
-    if degrees[high.numpy()].mean() - degrees[low.numpy()].mean() > SMALLEST_TURN:
+    if degrees[high].mean() - degrees[low].mean() > SMALLEST_TURN:
+        beside = torch.from_numpy(beads.position.numpy()[hinge]).double().mean(0) if hinge else parts.base.double().mean(0)
+        place = _place_from(parts, motion)
+        ends = [(nearest_rotation(relative[tail].mean(0)), place[tail].mean(0)) for tail in (low, high)]
         axis, point, slide = _screw(*ends, beside)
+        degrees = _along(relative, mean, axis)
     return Turn(moving=describe_residues(beads, moving), fixed=describe_residues(beads, fixed),
-                residues=int((moving & beads.trace).sum()), degrees=degrees, sd=float(degrees.std()),
-                range=tuple(np.quantile(degrees, [0.05, 0.95]).tolist()), axis=axis.numpy(),
-                point=None if point is None else point.numpy(), slide=float(slide), hinge=[beads.label(bead) for bead in hinge])
+                residues=int((moving & beads.trace).sum()), sd=float(degrees.std()),
+                range=tuple(degrees.quantile(torch.tensor([0.05, 0.95], dtype=degrees.dtype)).tolist()), axis=axis.numpy(),
+                point=None if point is None else point.numpy(), slide=float(slide), hinge=[beads.label(bead) for bead in hinge],
+                parts=parts, mean=mean)
+
+
+def seen_from(parts: Parts, motion: RigidMotion) -> Float[Tensor, "*batch 3 3"]:
+    """Rotation of the first part as seen from the second, in the frame of the base model."""
+    turn = parts.turn(motion).double()
+    return turn[..., 1, :, :].mT @ turn[..., 0, :, :]
+
+
+def _place_from(parts, motion):
+    """Where the first part's centre is, as seen from the second."""
+    turn, centre = parts.turn(motion).double(), parts.centre(motion).double()
+    apart = (centre[..., 0, :] - centre[..., 1, :])[..., None]
+    return (turn[..., 1, :, :].mT @ apart)[..., 0] + parts.base[1].double()
+
+
+def _along(relative, mean, axis):
+    return (vector_from_matrix(relative @ mean.T) @ axis).rad2deg()
 
 
 def _screw(start, end, beside):
@@ -203,12 +227,6 @@ def _screw(start, end, beside):
     across = shift - slide * axis
     point = place + 0.5 * across + 0.5 * torch.linalg.cross(axis, across) / torch.tan(0.5 * angle)
     return axis, point + axis * ((beside - point) @ axis), slide
-
-
-def _nearest_rotation(matrix):
-    left, _, right = torch.linalg.svd(matrix)
-    left[:, 2] *= torch.linalg.det(left @ right)
-    return left @ right
 
 
 def _borders(beads: BeadModel, first, second) -> list[int]:
@@ -226,17 +244,26 @@ class Fluctuations:
     Parameters
     ----------
     rmsf : (trace,)
-        Root mean square fluctuation, A.
+        Root mean square fluctuation, A, conformations superposed on the part that is still.
     correlation : (segment, segment)
-        Of the displacements of the segments' centroids: 1 together, -1 against each other.
+        Of the displacements of the segments' centroids, conformations superposed as a whole: 1 together, -1 against each other.
     """
 
     rmsf: Float[np.ndarray, "trace"]
     correlation: Float[np.ndarray, "segment segment"]
 
 
-def fluctuations(run: Run, motion: RigidMotion) -> Fluctuations:
-    """Fluctuations of residues and segments over some conformations, superposed on their mean by the whole trace.
+def fluctuations(run: Run, motion: RigidMotion, still: Bool[np.ndarray, "bead"]) -> Fluctuations:
+    """Fluctuations of residues and segments over some conformations.
+
+    Parameters
+    ----------
+    run : Run
+    motion : RigidMotion
+        Of the segments, in each conformation.
+    still : (bead,) bool
+        What conformations are superposed on, for `rmsf`: a molecule of two parts that turn against each other has no frame of its own
+        in which one of them stands.
 
     References
     ----------
@@ -246,18 +273,21 @@ def fluctuations(run: Run, motion: RigidMotion) -> Fluctuations:
     trace = torch.from_numpy(np.flatnonzero(model["trace"]))
     bead, centroid, weight = (torch.from_numpy(model[name]) for name in ("bead", "centroid", "weight"))
     position = motion.apply(bead[trace], centroid, weight=weight[trace])
-    place = centroid + motion.translation
-    for _ in range(SUPERPOSED):
-        mean = position.mean(0)
-        moment = torch.einsum("pni,nj->pij", position - position.mean(1, keepdim=True), mean - mean.mean(0))
-        left, _, right = torch.linalg.svd(moment)
-        sign = torch.ones_like(left[..., 0])
-        sign[..., 2] = torch.linalg.det(left @ right).sign()
-        back = ((left * sign[..., None, :]) @ right).mT
-        centre = position.mean(1, keepdim=True)
-        position, place = ((each - centre) @ back.mT + mean.mean(0) for each in (position, place))
-    rmsf = (position - position.mean(0)).square().sum(-1).mean(0).sqrt()
-    away = place - place.mean(0)
-    together = torch.einsum("pik,pjk->ij", away, away)
+    points = torch.cat([position, centroid + motion.translation], 1)
+    everything = torch.arange(len(trace))
+    held = torch.from_numpy(np.flatnonzero(still[trace.numpy()]))
+    away = _about_their_mean(points, held if len(held) >= FEWEST_BEADS else everything)[:, :len(trace)]
+    of_segments = _about_their_mean(points, everything)[:, len(trace):]
+    together = torch.einsum("pik,pjk->ij", of_segments, of_segments)
     length = together.diagonal().sqrt().clamp_min(1e-9)
-    return Fluctuations(rmsf.numpy(), (together / (length[:, None] * length)).numpy())
+    return Fluctuations(away.square().sum(-1).mean(0).sqrt().numpy(), (together / (length[:, None] * length)).numpy())
+
+
+def _about_their_mean(points, on):
+    """Displacements of points from their mean over conformations, these superposed on some of the points."""
+    for _ in range(SUPERPOSED):
+        own, mean = points[:, on], points[:, on].mean(0)
+        centre = own.mean(1, keepdim=True)
+        back = nearest_rotation(torch.einsum("pni,nj->pij", own - centre, mean - mean.mean(0))).mT
+        points = (points - centre) @ back.mT + mean.mean(0)
+    return points - points.mean(0)

@@ -9,7 +9,8 @@ MOST_BINS = {1: 40, 2: 24}      # along a motion, of landscapes over one motion 
 FEWEST_BINS = 5
 RESAMPLED = 100                 # times, for the errors
 SHALLOWEST = 1.0                # kT: dips that are less deep are no basins
-SURE = 2.0                      # errors, by which a basin has to be deep
+SURE = 2.0                      # errors
+SMALLEST = 0.02                 # of the particles, in a basin
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Landscape:
     def centres(self) -> tuple[Float[np.ndarray, "bin"], ...]:
         """Of the bins along each motion, A."""
         return tuple(0.5 * (edge[1:] + edge[:-1]) for edge in self.edges)
+
+    def at(self, values: np.ndarray, place: Float[np.ndarray, "particle k"]) -> np.ndarray:
+        """(particle,): what an array over the bins holds where particles are; the landscape's motions are the first of `place`."""
+        return values[tuple(_bin(place[:, axis], edge) for axis, edge in enumerate(self.edges))]
 
 
 def free_energy(draws: Float[np.ndarray, "particle draw k"], sd: Float[np.ndarray, "particle k"], *,
@@ -117,10 +122,10 @@ class Basin:
 
 
 def basins(landscape: Landscape) -> tuple[list[Basin], Int[np.ndarray, "*bin"]]:
-    """Minima that are clearly separate, deepest first, and the basin of each bin (-1 where no particle is).
+    """Minima that are clearly separate, deepest first, and the basin of each bin (-1: none).
 
-    Water rises from the lowest bin: a minimum becomes a basin of its own where it is deeper than SHALLOWEST, and than SURE of
-    its error, when its water meets that of a deeper one.
+    Water rises from the lowest bin: a minimum becomes a basin of its own where it is deeper than SHALLOWEST, and surely deeper
+    than nothing, when its water meets that of a deeper one. Islands of fewer than SMALLEST of the particles are no basins.
 
     References
     ----------
@@ -144,25 +149,29 @@ def basins(landscape: Landscape) -> tuple[list[Basin], Int[np.ndarray, "*bin"]]:
             if other == here:
                 continue
             deep, shallow = sorted((here, other), key=lambda r: energy[lowest[r]])
+            if shallow in barrier:
+                continue
             depth = energy[number] - energy[lowest[shallow]]
-            doubt = np.hypot(error[number], error[lowest[shallow]])
-            if depth > max(SHALLOWEST, SURE * doubt):
-                barrier.setdefault(shallow, (depth, doubt))
+            # the pass may be as much lower as its population may be larger
+            sure = depth - np.log1p(SURE * error[number]) - SURE * error[lowest[shallow]]
+            if depth > SHALLOWEST and sure > 0:
+                barrier[shallow] = depth, np.hypot(error[number], error[lowest[shallow]])
             else:
                 parent[shallow] = deep
     label = np.full(len(energy), -1)
     members = {}
     for number in parent:
         members.setdefault(root(number), []).append(number)
-    order = sorted(members, key=lambda r: energy[lowest[r]])
+    share = {top: landscape.population.ravel()[own].sum() for top, own in members.items()}
+    order = sorted((top for top in members if share[top] >= SMALLEST), key=lambda r: energy[lowest[r]])
     found = []
     for rank, top in enumerate(order):
         label[members[top]] = rank
         place = np.unravel_index(lowest[top], shape)
         depth, doubt = barrier.get(top, (np.inf, 0.0))
         found.append(Basin(tuple(float(centre[i]) for centre, i in zip(landscape.centres, place, strict=True)),
-                           float(landscape.population.ravel()[members[top]].sum()), float(energy[lowest[top]]),
-                           float(error[lowest[top]]), float(depth), float(doubt)))
+                           float(share[top]), float(energy[lowest[top]]), float(error[lowest[top]]),
+                           float(depth), float(doubt)))
     return found, label.reshape(shape)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from .analyze import analyze
 from .export import export
 from .fit import fit
 from .inspect import inspect
@@ -15,6 +16,7 @@ app = typer.Typer(name="atomdrgn", add_completion=False, no_args_is_help=True, p
 app.command(no_args_is_help=True)(fit)
 app.command(no_args_is_help=True)(refine)
 app.command(no_args_is_help=True)(export)
+app.command(no_args_is_help=True)(analyze)
 app.command(no_args_is_help=True)(inspect)
 
 
@@ -37,6 +39,7 @@ def atomdrgn(version: Annotated[bool | None, typer.Option(
         atomdrgn refine base.pdb particles.star --out refined
         atomdrgn fit base.pdb particles.star --segments 20
         atomdrgn export particles.fit --out ensemble --format dcd
+        atomdrgn analyze particles.fit
     """
 
 
