@@ -7,13 +7,14 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 DRIVER = shutil.which("chromedriver")
 SWITCHES = ["--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--use-gl=angle", "--use-angle=swiftshader",
-            "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--use-gl=angle",
+            "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 
 
 class Browser:
@@ -79,9 +80,9 @@ class Browser:
 
     def drag(self, places) -> None:
         """Press the mouse at the first place, move it through the others, release it."""
-        (x, y), *others = places
-        for kind, at in [("mousePressed", (x, y)), *(("mouseMoved", place) for place in others), ("mouseReleased", (others or places)[-1])]:
-            self.command("Input.dispatchMouseEvent", type=kind, x=at[0], y=at[1], button="left", buttons=1, clickCount=1)
+        events = [("mousePressed", places[0]), *(("mouseMoved", place) for place in places[1:]), ("mouseReleased", places[-1])]
+        for kind, (x, y) in events:
+            self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
 
     def log(self, kind: str) -> list[dict]:
         """Entries since the last call: of the "browser" console, or of "performance", which holds all requests."""
@@ -100,8 +101,12 @@ class Browser:
 
     def _call(self, method, path, content=None):
         data = None if content is None else json.dumps(content).encode()
-        with urlopen(Request(self.address + path, data, {"Content-Type": "application/json"}, method=method), timeout=120) as answer:
-            return json.loads(answer.read())["value"]
+        request = Request(self.address + path, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urlopen(request, timeout=120) as answer:
+                return json.loads(answer.read())["value"]
+        except HTTPError as error:
+            raise RuntimeError(json.loads(error.read())["value"]["message"]) from error
 
     def _wait_for_driver(self):
         end = time.monotonic() + 30

@@ -60,7 +60,8 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
     frames : int
         Conformations of a traversal.
     distances, angles : sequence of str
-        Such as "A:1-226 and B"; an angle of three selections is at the second, one of two is the turn of the first against the second.
+        Such as "A:1-226 and B"; an angle of three selections is at the second, one of two is the turn of the first against the
+        second.
     formats : sequence of {"mmcif", "bcif", "pdb", "dcd", "xtc"}
         Of centres and traversals: files of several models, or trajectories with a reference structure.
     umap : bool
@@ -158,4 +159,6 @@ def _of_particles(run, way):
 def _title(way):
     if way.name == "centres":
         return "one particle in the middle of each cluster, the largest cluster first"
-    return "from cluster to cluster, where particles are" if way.name == "path" else f"along {way.name}, from one end to the other"
+    if way.name == "path":
+        return "from cluster to cluster, where particles are"
+    return f"along {way.name}, from one end to the other"

@@ -31,7 +31,8 @@ def write_script(path: Path, *, files: dict[str, str], topology: str | None, gro
         else:
             lines += [f'open "{topology}"', f'open "{name}" structureModel #{number}']
     lines += ["hide atoms", "show cartoons", "color lightgray"]
-    lines += [f"color {chimerax_selection(group['selection'])} {colour}" for group, colour in zip(groups, GROUP_COLOURS, strict=False)]
+    lines += [f"color {chimerax_selection(group['selection'])} {colour}"
+              for group, colour in zip(groups, GROUP_COLOURS, strict=False)]
     if len(files) > 1:
         lines.append(f"hide #2-{len(files)} models")
     lines += ["view", f"coordset #1 1,-1 pauseFrames {SECONDS} loop 20 bounce true", "coordset slider #1"]
@@ -46,4 +47,5 @@ def chimerax_selection(selection: str) -> str:
         chain, _, span = item.strip().partition(":")
         spans.setdefault(chain, []).append(span)
     # residues of one chain are a list behind it; chains follow each other
-    return "".join((f"/{chain}" if chain else "") + (f":{','.join(ranges)}" if all(ranges) else "") for chain, ranges in spans.items())
+    return "".join((f"/{chain}" if chain else "") + (f":{','.join(ranges)}" if all(ranges) else "")
+                   for chain, ranges in spans.items())

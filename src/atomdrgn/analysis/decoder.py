@@ -45,8 +45,9 @@ def decoder_of(run: Run) -> Decoder:
     """The decoder of a run. Amortised fits and those of earlier versions have none of their own."""
     model = run.model
     if "surface_scale" in model:
-        surface, free, radius = (_tensors(model, names) for names in (("surface_scale", "surface_coefficient"), ("free",), ("radius",)))
-        return Decoder(Surface(*surface), *free, *radius, fitted=True)
+        scale, coefficient, free, radius = (torch.from_numpy(model[name]) for name in
+                                            ("surface_scale", "surface_coefficient", "free", "radius"))
+        return Decoder(Surface(scale, coefficient), free, radius, fitted=True)
     motion = run.motion
     vector = vector_from_quaternion(motion.rotation)
     speed = torch.linalg.solve(left_jacobian(vector), motion.translation)
@@ -63,7 +64,3 @@ def draws_of(run: Run, *, seed: int = 0) -> np.ndarray:
         return run.draws
     normal = np.random.default_rng(seed).standard_normal((len(run.latent), GAUSSIAN_DRAWS, run.latent.shape[1]))
     return (run.latent[:, None] + run.latent_sd[:, None] * normal).astype(np.float32)
-
-
-def _tensors(arrays, names):
-    return [torch.from_numpy(arrays[name]) for name in names]

@@ -12,7 +12,7 @@ from ..physics.rotations import vector_from_matrix
 from ..run import Run
 from ..structure.beads import BeadModel
 from ..structure.motion import RigidMotion, weighted_arms
-from ..structure.selection import describe_residues, select
+from ..structure.selection import select
 
 FEWEST_BEADS = 3            # of a part whose turn is asked for
 SMALLEST_TURN = 2.0         # degrees, from one end to the other: below it an axis says nothing
@@ -35,7 +35,8 @@ class Parts:
     """
 
     def __init__(self, run: Run, members: Bool[Tensor, "part bead"]):
-        bead, weight, electrons, centroid = (torch.from_numpy(run.model[name]) for name in ("bead", "weight", "amplitude", "centroid"))
+        bead, weight, electrons, centroid = (torch.from_numpy(run.model[name]) for name in
+                                             ("bead", "weight", "amplitude", "centroid"))
         share = members * electrons
         share = share / share.sum(1, keepdim=True)
         self.base = share @ bead                                                              # (part, 3)
@@ -118,7 +119,8 @@ def parse_measure(run: Run, kind: str, text: str) -> Measure:
     members = [select(run.bead_model, selection) for selection in selections]
     for selection, chosen in zip(selections, members, strict=True):
         if kind == "angle" and len(selections) == 2 and chosen.sum() < FEWEST_BEADS:
-            raise InputError(f"--angle {text!r}: {selection!r} holds fewer than {FEWEST_BEADS} residues, which have no orientation")
+            raise InputError(f"--angle {text!r}: {selection!r} holds fewer than {FEWEST_BEADS} residues, which have no "
+                             "orientation")
     return Measure(kind, text, Parts(run, torch.from_numpy(np.stack(members))))
 
 
@@ -162,22 +164,29 @@ class Turn:
     parts: Parts
     mean: Float[Tensor, "3 3"]
 
+    @property
+    def width(self) -> float:
+        """Of :attr:`range`, degrees."""
+        return self.range[1] - self.range[0]
+
     def degrees(self, motion: RigidMotion) -> Float[np.ndarray, "conformation"]:
         """The turn of some conformations about the axis, from the mean, degrees."""
         return _along(seen_from(self.parts, motion), self.mean, torch.from_numpy(self.axis)).numpy()
 
 
-def turn_of(run: Run, motion: RigidMotion, moving: Bool[np.ndarray, "bead"], fixed: Bool[np.ndarray, "bead"]) -> Turn:
+def turn_of(run: Run, motion: RigidMotion, moving: str, fixed: str) -> Turn:
     """How one part turns against another over some conformations.
 
-    The axis is the leading one of the rotation vectors; where the turn is large enough it is the axis of the screw between the mean
-    motions at both ends, which also has a place.
+    The axis is the leading one of the rotation vectors; where the turn is large enough it is the axis of the screw between the
+    mean motions at both ends, which also has a place.
 
     References
     ----------
     Hayward & Berendsen, Proteins 30:144 (1998): domains and their screw axes.
     """
-    beads, parts = run.bead_model, Parts(run, torch.from_numpy(np.stack([moving, fixed])))
+    beads = run.bead_model
+    members = np.stack([select(beads, moving), select(beads, fixed)])
+    parts = Parts(run, torch.from_numpy(members))
     relative = seen_from(parts, motion)
     mean = nearest_rotation(relative.mean(0))
     vector = vector_from_matrix(relative @ mean.T)
@@ -185,7 +194,7 @@ def turn_of(run: Run, motion: RigidMotion, moving: Bool[np.ndarray, "bead"], fix
     axis = axis * axis[axis.abs().argmax()].sign()
     degrees = _along(relative, mean, axis)
     low, high = degrees <= degrees.quantile(TAIL), degrees >= degrees.quantile(1 - TAIL)
-    hinge = _borders(beads, moving, fixed)
+    hinge = _borders(beads, *members)
     point, slide = None, 0.0
     if degrees[high].mean() - degrees[low].mean() > SMALLEST_TURN:
         beside = torch.from_numpy(beads.position.numpy()[hinge]).double().mean(0) if hinge else parts.base.double().mean(0)
@@ -193,8 +202,7 @@ def turn_of(run: Run, motion: RigidMotion, moving: Bool[np.ndarray, "bead"], fix
         ends = [(nearest_rotation(relative[tail].mean(0)), place[tail].mean(0)) for tail in (low, high)]
         axis, point, slide = _screw(*ends, beside)
         degrees = _along(relative, mean, axis)
-    return Turn(moving=describe_residues(beads, moving), fixed=describe_residues(beads, fixed),
-                residues=int((moving & beads.trace).sum()), sd=float(degrees.std()),
+    return Turn(moving=moving, fixed=fixed, residues=int((members[0] & beads.trace).sum()), sd=float(degrees.std()),
                 range=tuple(degrees.quantile(torch.tensor([0.05, 0.95], dtype=degrees.dtype)).tolist()), axis=axis.numpy(),
                 point=None if point is None else point.numpy(), slide=float(slide), hinge=[beads.label(bead) for bead in hinge],
                 parts=parts, mean=mean)
@@ -262,8 +270,8 @@ def fluctuations(run: Run, motion: RigidMotion, still: Bool[np.ndarray, "bead"])
     motion : RigidMotion
         Of the segments, in each conformation.
     still : (bead,) bool
-        What conformations are superposed on, for `rmsf`: a molecule of two parts that turn against each other has no frame of its own
-        in which one of them stands.
+        What conformations are superposed on, for `rmsf`: a molecule of two parts that turn against each other has no frame of its
+        own in which one of them stands.
 
     References
     ----------

@@ -47,7 +47,8 @@ class Examination:
     turns : list of Turn
         Of each group against the stillest one.
     measures : dict
-        Distances and angles that were asked for, by the name of their column: the measure, (particle,) its values, and their errors.
+        Distances and angles that were asked for, by the name of their column: the measure, (particle,) its values, and their
+        errors.
     fluctuations : Fluctuations
     map : (particle, 2) or None
         UMAP, where asked for.
@@ -92,8 +93,8 @@ def examine(run: Run, *, clusters: int, frames: int, distances: Sequence[str] = 
     Raises
     ------
     InputError
-        A selection that names nothing, a number of clusters or frames below what makes sense, or UMAP that is not installed or has
-        nothing to show.
+        A selection that names nothing, a number of clusters or frames below what makes sense, or UMAP that is not installed or
+        has nothing to show.
     """
     reporter = reporter or Reporter()
     if clusters < 1 or frames < 2:
@@ -154,9 +155,8 @@ def _turns(run, sample: RigidMotion) -> list[Turn]:
     groups = run.summary.get("groups", [])
     if len(groups) < 2:
         return []
-    members = [select(run.bead_model, group["selection"]) for group in groups]
-    still = still_group(groups)
-    return [turn_of(run, sample, members[number], members[still]) for number in range(len(groups)) if number != still]
+    still = groups[still_group(groups)]
+    return [turn_of(run, sample, group["selection"], still["selection"]) for group in groups if group is not still]
 
 
 def _measured(run, decoder, draws, asked):

@@ -40,7 +40,7 @@ class Landscape:
         return tuple(0.5 * (edge[1:] + edge[:-1]) for edge in self.edges)
 
     def at(self, values: np.ndarray, place: Float[np.ndarray, "particle k"]) -> np.ndarray:
-        """(particle,): what an array over the bins holds where particles are; the landscape's motions are the first of `place`."""
+        """(particle,): what an array over the bins holds where particles are; its motions are the first of `place`."""
         return values[tuple(_bin(place[:, axis], edge) for axis, edge in enumerate(self.edges))]
 
 

@@ -27,8 +27,9 @@ MISSING = 65535                # a value that is not there, in a column of 16 bi
 
 def report_page(found: Examination) -> str:
     """The page as HTML."""
-    parts = {"title": f"{found.run.folder.resolve().name} · atomdrgn", "style": _text("report.css"), "viewer": _text("3dmol/3Dmol-min.js"),
-             "licence": _text("3dmol/LICENSE"), "data": _json(page_data(found)), "script": "\n".join(_text(name) for name in SCRIPTS)}
+    parts = {"title": f"{found.run.folder.resolve().name} · atomdrgn", "style": _text("report.css"),
+             "viewer": _text("3dmol/3Dmol-min.js"), "licence": _text("3dmol/LICENSE"), "data": _json(page_data(found)),
+             "script": "\n".join(_text(name) for name in SCRIPTS)}
     page = _text("report.html")
     for name, content in parts.items():
         page = page.replace(f"{{{{{name}}}}}", _escaped(content) if name in ("title", "licence") else content)
@@ -40,7 +41,8 @@ def page_data(found: Examination) -> dict:
     run = found.run
     summary = run.summary
     return {
-        "name": run.folder.resolve().name, "verdict": verdict(found, angstrom="Å", plus_minus="±"), "cautions": cautions(found, angstrom="Å"), "facts": _facts(run),
+        "name": run.folder.resolve().name, "facts": _facts(run),
+        "verdict": verdict(found, angstrom="Å", plus_minus="±"), "cautions": cautions(found, angstrom="Å"),
         "colours": GROUP_COLOURS, "molecule": _molecule(run), "decoder": _decoder(found), "view": _view(found),
         "residues": _residues(found), "segments": _segments(run), "groups": summary.get("groups", []),
         "still": still_group(summary["groups"]) if summary.get("groups") else None,
@@ -157,7 +159,8 @@ def _fold(structure, beads, trace):
     from biotite.structure import AtomArray, annotate_sse
 
     anchor = beads.anchor[beads.bead_of_atom]
-    ca = np.flatnonzero((structure.atom_name == "CA") & beads.polymer[beads.bead_of_atom] & np.isin(structure.altloc, ("", "A")))
+    polymer = beads.polymer[beads.bead_of_atom]
+    ca = np.flatnonzero((structure.atom_name == "CA") & polymer & np.isin(structure.altloc, ("", "A")))
     fold = dict.fromkeys(trace.tolist(), "c")
     for chain in dict.fromkeys(structure.chain[ca].tolist()):
         own = ca[structure.chain[ca] == chain]
@@ -165,18 +168,19 @@ def _fold(structure, beads, trace):
         array.coord, array.res_id = structure.position.numpy()[own], np.arange(len(own)) + 1
         array.chain_id[:], array.res_name[:], array.atom_name[:], array.element[:] = "A", "ALA", "CA", "C"
         letters = np.array(annotate_sse(array))
-        fold |= dict(zip(anchor[own].tolist(), np.select([letters == "a", letters == "b"], ["h", "s"], "c").tolist(), strict=False))
+        fold |= dict(zip(anchor[own].tolist(), np.select([letters == "a", letters == "b"], ["h", "s"], "c").tolist(),
+                         strict=True))
     return "".join(fold[bead] for bead in trace.tolist())
 
 
 def _decoder(found):
     surface = found.decoder.surface
     return {"scale": surface.scale.tolist(), "coefficient": [_rounded(row, 5) for row in surface.coefficient.numpy()],
-            "free": found.decoder.free.tolist(), "radius": _rounded(found.decoder.radius.numpy(), 5), "fitted": found.decoder.fitted}
+            "free": found.decoder.free.tolist(), "radius": _rounded(found.decoder.radius.numpy(), 5)}
 
 
 def _view(found):
-    """Rotation (3, 3) in which motions are in the plane of the screen, and the molecule's longest extent lies along x."""
+    """Rotation (3, 3) in which motions are in the plane of the screen, and the molecule's longest extent along x."""
     trace = torch.from_numpy(np.flatnonzero(found.run.model["trace"]))
     bead, centroid, weight = (torch.from_numpy(found.run.model[name]) for name in ("bead", "centroid", "weight"))
     base = bead[trace]
@@ -195,9 +199,8 @@ def _view(found):
 
 
 def _turn(turn):
-    return {"moving": turn.moving, "fixed": turn.fixed, "residues": turn.residues, "sd": turn.sd, "range": turn.range,
-            "axis": turn.axis.tolist(), "point": None if turn.point is None else turn.point.tolist(), "slide": turn.slide,
-            "hinge": turn.hinge}
+    return {"moving": turn.moving, "fixed": turn.fixed, "sd": turn.sd, "range": turn.range, "axis": turn.axis.tolist(),
+            "point": None if turn.point is None else turn.point.tolist(), "slide": turn.slide, "hinge": turn.hinge}
 
 
 def _traversal(found, way: Traversal):
@@ -205,7 +208,7 @@ def _traversal(found, way: Traversal):
             "particle": None if way.particle is None else way.particle.tolist()}
 
 
-# ---- residues, segments, particles ---------------------------------------------------------------------------------------------
+# ---- residues, segments, particles -------------------------------------------------------------------------------------------
 
 
 def _residues(found):
@@ -229,8 +232,8 @@ def _support(run, beads, trace):
     table = _read_table(run.folder / "support.csv")
     if not table or not {"chain", "residue"} <= set(table):
         return {}
-    row = {key: number for number, key in enumerate(zip(table["chain"], table["residue"], table.get("icode", [""] * len(table["chain"])),
-                                                        strict=True))}
+    icode = table.get("icode", [""] * len(table["chain"]))
+    row = {key: number for number, key in enumerate(zip(table["chain"], table["residue"], icode, strict=True))}
     keys = [(beads.chain[b], str(beads.residue[b]), beads.icode[b]) for b in trace.tolist()]
     columns = {}
     for name in table:
@@ -261,10 +264,11 @@ def _particles(found):
     columns = {name: _column(np.asarray(column, dtype=float)[shown]) for name, column in wanted.items() if np.ptp(column) > 0}
     present = run._motions.get("present")
     absent = {} if present is None else {"present": _packed(np.packbits(present[shown] > 0.5, axis=1), "u1")}
-    return {"count": n, "shown": len(shown), "number": None if len(shown) == n else _packed(shown, "<u4"), "columns": columns, **absent}
+    number = None if len(shown) == n else _packed(shown, "<u4")
+    return {"count": n, "shown": len(shown), "number": number, "columns": columns, **absent}
 
 
-# ---- how well, and how it went ---------------------------------------------------------------------------------------------------
+# ---- how well, and how it went -----------------------------------------------------------------------------------------------
 
 
 def _facts(run):

@@ -70,7 +70,8 @@ def _most(values):
 
 def _correlation(found):
     table = found.fluctuations.correlation
-    return {"segment": range(1, len(table) + 1), **{f"segment{other + 1}": _rounded(column) for other, column in enumerate(table.T)}}
+    columns = {f"segment{other + 1}": _rounded(column) for other, column in enumerate(table.T)}
+    return {"segment": range(1, len(table) + 1), **columns}
 
 
 def _clusters(found):
@@ -79,7 +80,8 @@ def _clusters(found):
         return {}
     place = found.run.latent[clusters.on_data]
     return {"cluster": range(1, len(place) + 1), "particles": clusters.size.tolist(),
-            "share": _rounded(clusters.size / clusters.size.sum()), "nearest_particle": clusters.on_data.tolist(), **_places(place)}
+            "share": _rounded(clusters.size / clusters.size.sum()), "nearest_particle": clusters.on_data.tolist(),
+            **_places(place)}
 
 
 def _basins(found):
@@ -87,7 +89,8 @@ def _basins(found):
     if not rows:
         return {}
     return {"basin": range(1, len(rows) + 1), **_places(np.array([row.place for row in rows])),
-            "population": _rounded([row.population for row in rows]), "free_energy_kT": _rounded([row.free_energy for row in rows]),
+            "population": _rounded([row.population for row in rows]),
+            "free_energy_kT": _rounded([row.free_energy for row in rows]),
             "error_kT": _rounded([row.error for row in rows]), "barrier_kT": _rounded([row.barrier for row in rows]),
             "barrier_error_kT": _rounded([row.barrier_error for row in rows])}
 
@@ -129,7 +132,8 @@ def _measures(found):
 def _axes(found):
     if found.axes is None:
         return {}
-    return {"axis": range(1, len(found.axes.axis) + 1), "variance": _rounded(found.axes.variance), "share": _rounded(found.axes.share),
+    return {"axis": range(1, len(found.axes.axis) + 1), "variance": _rounded(found.axes.variance),
+            "share": _rounded(found.axes.share),
             **{f"motion{number + 1}": np.round(column, 5).tolist() for number, column in enumerate(found.axes.axis.T)}}
 
 

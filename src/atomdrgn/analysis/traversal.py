@@ -9,6 +9,7 @@ from ..errors import InputError
 from .latent_space import graph_traversal
 
 ENDS = (0.01, 0.99)        # quantiles of the particles between which a motion is followed
+WIDTH = 0.05               # of that stretch: how far apart particles are nearby
 MOST_JOINED = 5000         # particles that a way is looked for among
 NEIGHBOURS = (5, 10, 20, 50)      # that a particle is joined to: more where groups of particles stand apart
 
@@ -33,14 +34,22 @@ class Traversal:
 
 
 def along_motion(place: Float[np.ndarray, "particle k"], number: int, frames: int) -> Traversal:
-    """From one end of the particles to the other along one motion (from 0), the others at their mean."""
-    ends = np.quantile(place[:, number], ENDS)
-    steps = np.tile(place.mean(0), (frames, 1))
-    steps[:, number] = np.linspace(*ends, frames)
+    """From one end of the particles to the other along one motion (from 0), the others at their mean over the particles nearby.
+
+    At the mean of all particles, a straight line would leave particles that are spread over a bent band.
+    """
+    low, high = np.quantile(place[:, number], ENDS)
+    along = np.linspace(low, high, frames)
+    width = WIDTH * (high - low) + 1e-6
+    far = (along[:, None] - place[:, number]) / width
+    weight = np.exp(-0.5 * (far**2 - (far**2).min(1, keepdims=True)))
+    steps = weight @ place / weight.sum(1, keepdims=True)
+    steps[:, number] = along
     return Traversal(f"motion{number + 1}", steps.astype(np.float32))
 
 
-def through_particles(place: Float[np.ndarray, "particle k"], anchors: Int[np.ndarray, "anchor"], frames: int) -> Traversal | None:
+def through_particles(place: Float[np.ndarray, "particle k"], anchors: Int[np.ndarray, "anchor"],
+                      frames: int) -> Traversal | None:
     """The shortest way from anchor to anchor that keeps to where particles are, in steps of about one length.
 
     None where no way leads from one to the next without a leap.

@@ -27,7 +27,7 @@ def analyze(
              "compared with the base; repeat it for more.")] = None,
     format: Annotated[list[Format] | None, Option(
         "--format", "-f", metavar="mmcif|bcif|pdb|dcd|xtc", show_default="mmcif",
-        help="Of centres and traversals: several models in a file, or trajectories with a reference; repeat it for more.")] = None,
+        help="Structures: several models in a file, or a trajectory with a reference; repeat it for more.")] = None,
     umap: Annotated[bool, Option("--umap", help="Embed the particles by UMAP too (needs the extra umap).")] = False,
     frame: Annotated[Frame, Option(
         metavar="poses|base", help="Of the structures, as in atomdrgn export.")] = Frame.poses,

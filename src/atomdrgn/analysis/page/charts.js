@@ -29,10 +29,10 @@ function ticks(low, high, count = 5) {
 const written = value => Math.abs(value) >= 1e5 ? value.toExponential(0) : `${+value.toPrecision(5)}`;
 
 class Chart {
-  constructor({ x, y, xLabel, yLabel, width = 520, height = 230, xTicks, left = 52, bottom = 40 }) {
+  constructor({ x, y, xLabel, yLabel, width = 420, height = 220, xTicks, left = 52, bottom = 40 }) {
     Object.assign(this, { x, y, width, height, left, right: 12, top: 14, bottom });
     this.svg = svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${yLabel} over ${xLabel}` });
-    this.svg.style.maxWidth = `${1.15 * width}px`;
+    this.svg.style.maxWidth = `${1.25 * width}px`;
     for (const value of ticks(...y, 4)) {
       this.svg.append(svg("line", { x1: left, x2: width - this.right, y1: this.py(value), y2: this.py(value), stroke: LINE }),
                       label(left - 7, this.py(value) + 4, written(value), "end"));

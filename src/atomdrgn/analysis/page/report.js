@@ -126,6 +126,7 @@ function paint(mode) {
 
 // the still part is grey: what has a colour moves
 function groupColour(number, mode) {
+  if (mode === "groups" && DATA.groups.length < 2 && !k) return "#a9b4bd";
   if (mode === "groups" && DATA.groups.length > 1 && number === DATA.still) return "#a9b4bd";
   if (mode === "groups" && DATA.groups.length > 1) { const order = DATA.groups.map((_, i) => i).filter(i => i !== DATA.still); return COLOURS[order.indexOf(number) % COLOURS.length]; }
   return COLOURS[number % COLOURS.length];
@@ -185,7 +186,7 @@ function landscapeChart(landscape) {
 
 function landscapeHeat(landscape) {
   const [ex, ey] = landscape.edges, [nx, ny] = landscape.shape;
-  const chart = new Chart({ x: [ex[0], ex.at(-1)], y: [ey[0], ey.at(-1)], xLabel: "motion 1 (Å)", yLabel: "motion 2 (Å)", height: 330 });
+  const chart = new Chart({ x: [ex[0], ex.at(-1)], y: [ey[0], ey.at(-1)], xLabel: "motion 1 (Å)", yLabel: "motion 2 (Å)", height: 300 });
   const top = Math.min(8, Math.max(1, ...landscape.energy.filter(e => e !== null)));
   for (let i = 0; i < nx; i++) for (let j = 0; j < ny; j++) {
     const e = landscape.energy[i * ny + j];
@@ -307,7 +308,7 @@ function histogram(values, xLabel) {
   for (const v of values) { low = Math.min(low, v); high = Math.max(high, v); }
   const count = 40, width = (high - low) / count || 1, bins = new Array(count).fill(0);
   for (const v of values) bins[Math.min(count - 1, Math.floor((v - low) / width))]++;
-  const chart = new Chart({ x: [low, high], y: [0, 1.05 * Math.max(...bins)], xLabel, yLabel: "particles", height: 200 });
+  const chart = new Chart({ x: [low, high], y: [0, 1.05 * Math.max(...bins)], xLabel, yLabel: "particles" });
   return chart.bars(bins.map((y, i) => ({ x: low + i * width, width, y, title: `${y} particles` })), BLUE).svg;
 }
 
@@ -331,7 +332,7 @@ function fitSection() {
     if (h.variance1 && h.variance1.some(v => v)) {
       const roots = h.variance1.map(v => v === null ? null : Math.sqrt(v));
       h.largest = roots;
-      charts.push(part("Largest motion of the population", plot("largest", "r.m.s. (Å)")));
+      charts.push(part("Widest direction of the latents", plot("largest", "s.d. (Å)")));
     }
   }
   if (values.length) {

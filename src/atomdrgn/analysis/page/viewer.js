@@ -91,10 +91,12 @@ class Stage {
 
   // where parts turn
   axes() {
+    const points = this.atoms.map(atom => [atom.x, atom.y, atom.z]);
+    const size = Math.max(...this.data.view.map(direction => extent(points, direction)).map(side => side.high - side.low));
     for (const turn of this.data.turns) {
-      if (!turn.point || turn.range[1] - turn.range[0] < 2) continue;
-      const half = 26, end = sign => Object.fromEntries(["x", "y", "z"].map((name, i) => [name, turn.point[i] + sign * half * turn.axis[i]]));
-      this.viewer.addCylinder({ start: end(-1), end: end(1), radius: 0.5, color: "#1c2733", fromCap: 2, toCap: 2 });
+      if (!turn.point || turn.range[1] - turn.range[0] < 10) continue;
+      const half = 0.2 * size, end = sign => Object.fromEntries(["x", "y", "z"].map((name, i) => [name, turn.point[i] + sign * half * turn.axis[i]]));
+      this.viewer.addCylinder({ start: end(-1), end: end(1), radius: 0.0035 * size, color: "#1c2733", fromCap: 2, toCap: 2 });
     }
   }
 }
