@@ -31,6 +31,7 @@ _HOME = {
     "Run": "run",
     "open_run": "run",
     "export": "analysis.export",
+    "analyze": "analysis.analyze",
     "simulate_particles": "simulate",
 }
 

@@ -257,11 +257,14 @@ def _particles(found):
     run = found.run
     n = run.n_particles
     shown = np.linspace(0, n - 1, min(n, MOST_PARTICLES)).round().astype(int)
-    wanted = {name: column for name, column in run.table.items()
-              if name.startswith(("motion", "sd", "absent_")) or name in ("log_likelihood_gain", "outlier_score", "state")}
+    wanted = {f"{name}{axis + 1}": column for axis in range(run.latent.shape[1])
+              for name, column in (("motion", run.latent[:, axis]), ("sd", run.latent_sd[:, axis]))}
+    wanted |= {name: column for name, column in run.table.items()
+               if name.startswith("absent_") or name in ("log_likelihood_gain", "outlier_score", "state")}
     wanted |= {name: column for name, column in particle_columns(found).items() if name != "particle"}
     # a column of one value says nothing on a map
-    columns = {name: _column(np.asarray(column, dtype=float)[shown]) for name, column in wanted.items() if np.ptp(column) > 0}
+    columns = {name: _column(np.asarray(column, dtype=float)[shown]) for name, column in wanted.items()
+               if name.startswith("motion") or np.ptp(column) > 0}
     present = run._motions.get("present")
     absent = {} if present is None else {"present": _packed(np.packbits(present[shown] > 0.5, axis=1), "u1")}
     number = None if len(shown) == n else _packed(shown, "<u4")

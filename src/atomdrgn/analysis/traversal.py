@@ -55,7 +55,7 @@ def through_particles(place: Float[np.ndarray, "particle k"], anchors: Int[np.nd
     None where no way leads from one to the next without a leap.
     """
     among = np.unique(np.concatenate([np.linspace(0, len(place) - 1, min(MOST_JOINED, len(place))).astype(int), anchors]))
-    way = _way(place[among], np.searchsorted(among, anchors))
+    way = _way(place[among], np.searchsorted(among, anchors).tolist())
     if way is None:
         return None
     way = among[way]

@@ -1,9 +1,13 @@
 """What a run has found, in plain words."""
 
+import numpy as np
+
+from ..structure.selection import describe_residues
 from .examination import Examination
 
 MOST_TURNS = 3             # that are told of
 LEAST_TOLD = 2.0           # degrees, over 90 % of the particles
+LONGEST = 70               # characters of a selection in a sentence
 AGREES = 0.9               # of half-sets on a motion
 FEW_PARTICLES = 1000
 MUCH_JUNK, ODD = 0.05, 5.0      # share of particles whose outlier score is above the other number
@@ -63,13 +67,18 @@ def _turns(found, angstrom):
     told = sorted((turn for turn in found.turns if turn.width > LEAST_TOLD), key=lambda turn: -turn.sd)[:MOST_TURNS]
     if told and len(found.turns) == 1:
         turn = told[0]
-        yield (f"Residues {turn.moving} turn by {turn.width:.0f} degrees against the rest{_near(turn)} (90 % of the particles; "
-               f"s.d. {turn.sd:.1f} degrees).")
+        yield (f"Residues {_short(turn.moving)} turn by {turn.width:.0f} degrees against the rest{_near(turn)} (90 % of the "
+               f"particles; s.d. {turn.sd:.1f} degrees).")
     elif told:
-        each = [f"{turn.moving} by {turn.width:.0f} degrees{_near(turn)} (s.d. {turn.sd:.1f})" for turn in told]
-        yield f"Against {told[0].fixed}, these turn (90 % of the particles): {_listed(each)}."
+        each = [f"{_short(turn.moving)} by {turn.width:.0f} degrees{_near(turn)} (s.d. {turn.sd:.1f})" for turn in told]
+        yield f"Against {_short(told[0].fixed)}, these turn (90 % of the particles): {_listed(each)}."
     elif found.run.summary["motions"]:
         yield f"The largest moves residues by {found.run.summary['motions'][0]['variance'] ** 0.5:.1f} {angstrom} r.m.s."
+
+
+def _short(selection):
+    """A selection as it can be read in a sentence."""
+    return selection if len(selection) <= LONGEST else f"{selection[:selection.rfind(',', 0, LONGEST)]} and more"
 
 
 def _near(turn):
@@ -88,10 +97,11 @@ def _absent(found, plus_minus):
     composition = found.run.summary.get("composition")
     if composition is None:
         return
-    selections = {row["segment"]: row["selection"] for row in composition["segments"]}
+    owner = found.run.model["weight"].argmax(1) + 1
     for row in composition["sets"]:
-        yield (f"{','.join(selections[number] for number in row['segments'])} is absent from {100 * row['absent_fraction']:.1f} "
-               f"{plus_minus} {100 * row['absent_fraction_error']:.1f} % of the particles.")
+        selection = describe_residues(found.run.bead_model, np.isin(owner, row["segments"]))
+        yield (f"{selection} is absent from {100 * row['absent_fraction']:.1f} {plus_minus} "
+               f"{100 * row['absent_fraction_error']:.1f} % of the particles.")
     if not composition["sets"]:
         yield "No part is absent."
 

@@ -120,10 +120,10 @@ function table(head, rows) {
   const cell = (name, content) => {
     if (content === null || typeof content !== "object") return html(name, {}, `${content ?? ""}`);
     if (content.number !== undefined) return html(name, { class: "number" }, content.number);
-    if (content.names !== undefined) return html(name, { class: "names" }, content.names);
+    if (content.names !== undefined) return html(name, { class: "names" }, html("span", {}, content.names));
     const swatch = html("i");
     swatch.style.background = content.swatch;
-    return html(name, { class: "names" }, swatch, content.text);
+    return html(name, { class: "names" }, html("span", {}, swatch, content.text));
   };
   const body = html("table", {}, html("thead", {}, html("tr", {}, ...head.map(c => cell("th", c)))), html("tbody", {}, ...rows.map(row => html("tr", {}, ...row.map(c => cell("td", c))))));
   return html("div", { class: "wide" }, body);

@@ -354,7 +354,7 @@ function head() {
   by("name").textContent = DATA.name;
   by("facts").replaceChildren(...Object.entries(DATA.facts).slice(0, 5).flatMap(([name, value], i) => [i ? "  ·  " : "", html("b", {}, value), ` ${name}`]));
   // names of residues are not broken over lines
-  by("verdict").append(...DATA.verdict.split(/(\S*:\d[^\s,.]*)/).map((text, i) => i % 2 ? html("span", { class: "whole" }, text) : text));
+  by("verdict").append(...DATA.verdict.split(/(\S*:\d[^\s,.]*)/).map((text, i) => i % 2 && text.length < 30 ? html("span", { class: "whole" }, text) : text));
   if (DATA.cautions.length) by("cautions").append(html("h2", {}, "Bear in mind"), html("ul", {}, ...DATA.cautions.map(text => html("li", {}, text))));
   by("made").append(`Made by atomdrgn ${DATA.made.version} from ${DATA.made.structure}: `, html("code", {}, DATA.made.command));
 }
