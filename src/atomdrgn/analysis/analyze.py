@@ -149,10 +149,11 @@ def _of_particles(run, way):
     """Occupancies and B-factors of the conformations that are particles'."""
     if way.particle is None:
         return {}
-    present = run.occupancy(way.particle)
+    chosen = way.particle.tolist()
+    present = run.occupancy(chosen)
     values = {} if present is None else {"occupancy": present.numpy() * run.structure.occupancy}
     if "half_error" in run.model:
-        values["b_factor"] = np.minimum(run.b_factors(way.particle.tolist()).numpy(), 999.99)
+        values["b_factor"] = np.minimum(run.b_factors(chosen).numpy(), 999.99)
     return values
 
 

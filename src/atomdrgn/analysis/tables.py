@@ -24,7 +24,7 @@ def write_tables(found: Examination, folder: Path) -> None:
 
 def particle_columns(found: Examination) -> dict[str, list]:
     """Columns of particles.csv, besides those that the run's own table has."""
-    columns = {"particle": range(found.run.n_particles)}
+    columns = {"particle": list(range(found.run.n_particles))}
     if found.clusters is not None:
         columns |= {"cluster": (found.clusters.label + 1).tolist(), "basin": (found.basin + 1).tolist()}
     if found.axes is not None:
