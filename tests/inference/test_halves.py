@@ -44,6 +44,7 @@ def test_half_sets_are_a_partition_of_particles_and_images(assemble, change):
         assert torch.equal(half.model.images.stack.row, model.images.stack.row[half.image])
         assert torch.equal(half.model.rows, model.rows[half.particle])      # a particle's images stay together
         assert half.model.my_particles.tolist() == list(range(half.model.n_particles))
+        assert torch.equal(half.group[half.model.images.group], model.images.group[half.image])
 
 
 @pytest.mark.parametrize("loaded", [True, False])

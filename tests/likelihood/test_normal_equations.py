@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from atomdrgn.likelihood.normal_equations import camera_motion, derivative_images, image_products, predict
+from atomdrgn.likelihood.normal_equations import camera_motion, derivative_images, image_products, power_along, predict
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.physics.pose import Pose
@@ -57,6 +57,19 @@ def test_derivative_images_are_derivatives(scene):
     along = torch.einsum("bfk,bfkcp->bcp", change[..., 0], derivative)
     expected = (ahead - behind) / 0.02 * transfer[:, None]
     assert (along - expected).norm() < 0.01 * expected.norm()
+
+
+def test_power_along_directions_is_that_of_steps_along_each(scene):
+    """Against finite differences of predictions."""
+    n = scene["deformation"].n_latent
+    transfer = torch.rand(4, len(DISC), generator=torch.Generator().manual_seed(2)) - 0.3
+    steps = torch.randn(n, 3, generator=torch.Generator().manual_seed(3))
+    expected = torch.zeros(4, len(DISC))
+    for step in steps.T:
+        ahead, behind = (predict(**scene_args(scene, latent=scene["latent"] + sign * 0.01 * step)) for sign in (1, -1))
+        expected += ((ahead - behind) / 0.02 * transfer[:, None]).square().sum(1)
+    power = power_along(**scene_args(scene), direction=steps, transfer=transfer)
+    assert (power - expected).norm() < 0.02 * expected.norm()
 
 
 def test_products_and_their_expansion(scene):

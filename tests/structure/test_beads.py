@@ -172,3 +172,11 @@ def test_the_largest_complexes(shared):
 def test_a_bead_model_is_not_indexed(peptide):
     with pytest.raises(TypeError, match="index the tensors"):
         coarse_grain(peptide)[:3]
+
+
+def test_beads_as_images_show_them_are_brighter_and_wider(peptide):
+    model = coarse_grain(peptide)
+    seen = model.bright(0.5, 3.0)
+    torch.testing.assert_close(seen.amplitude, 0.5 * model.amplitude)
+    torch.testing.assert_close(seen.sigma**2, model.sigma**2 + 3.0)
+    assert torch.equal(model.bright(2.0).sigma, model.sigma) and torch.equal(seen.position, model.position)

@@ -264,7 +264,7 @@ def _particles(found):
     wanted |= {name: column for name, column in particle_columns(found).items() if name != "particle"}
     # a column of one value says nothing on a map
     columns = {name: _column(np.asarray(column, dtype=float)[shown]) for name, column in wanted.items()
-               if name.startswith("motion") or np.ptp(column) > 0}
+               if name.startswith(("motion", "sd")) or np.ptp(column) > 0}
     present = run._motions.get("present")
     absent = {} if present is None else {"present": _packed(np.packbits(present[shown] > 0.5, axis=1), "u1")}
     number = None if len(shown) == n else _packed(shown, "<u4")

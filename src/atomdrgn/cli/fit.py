@@ -138,7 +138,7 @@ def fit(
     _require_options_of(inference, learning if encoder is None else {"encoder": encoder} | learning, memory=memory)
     from ..parallel import joined_processes
     from ..particles.reading import read_particles
-    from .setup import read_model, use_threads
+    from .setup import read_model, settings_of, use_threads
     from .summary import summary_lines
 
     use_threads(threads)
@@ -146,8 +146,7 @@ def fit(
                "tomograms": tomograms, "allow_missing_ctf": allow_missing_ctf}
     structure, centre = read_model(base, map_file=map_file, origin=origin)
     stack = read_particles(particles, **reading)
-    how = {"base": base, "particles": particles, "map": map_file, "origin": centre, **reading}
-    settings = {"command": command_line(), "reading": {name: str(v) if isinstance(v, Path) else v for name, v in how.items()}}
+    settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)
     out = out or Path(particles.with_suffix(".fit").name)
     with joined_processes() as processes, progress(quiet=quiet or not processes.first) as reporter:
         choices = {"segments": segments, "beads": beads, "temperature": temperature, "parts": _selections(parts), "fixed": fixed,

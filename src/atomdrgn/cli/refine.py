@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from .failures import command, command_line
+from .failures import command
 from .options import (
     MODEL,
     AllowMissingCtf,
@@ -81,15 +81,14 @@ def refine(
     """
     from ..inference.refinement import refine as refine_structure
     from ..particles.reading import read_particles
-    from .setup import read_model, use_threads
+    from .setup import read_model, settings_of, use_threads
 
     use_threads(threads)
     reading = {"box": box, "data_folder": data_folder, "invert_contrast": invert_contrast, "tilt_series": tilt_series,
                "tomograms": tomograms, "allow_missing_ctf": allow_missing_ctf}
     structure, centre = read_model(base, map_file=map_file, origin=origin)
     stack = read_particles(particles, **reading)
-    how = {"base": base, "particles": particles, "map": map_file, "origin": centre, **reading}
-    settings = {"command": command_line(), "reading": {name: str(v) if isinstance(v, Path) else v for name, v in how.items()}}
+    settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)
     out = out or Path(particles.with_suffix(".refined").name)
     with progress(quiet=quiet) as reporter:
         try:

@@ -1,6 +1,9 @@
 """What commands do before their own work: threads, and a model in the frame of the poses."""
 
+from pathlib import Path
+
 from ..errors import InputError
+from .failures import command_line
 
 
 def use_threads(count: int | None) -> None:
@@ -24,6 +27,12 @@ def read_model(path, *, map_file=None, origin: str | None = None):
         return structure, None
     centre = _three_numbers(origin) if map_file is None else centre_of_map(read_header(map_file)).tolist()
     return place(structure, centre), centre
+
+
+def settings_of(**reading) -> dict:
+    """What a result says of the command that made it, and of the files that it read and how."""
+    return {"command": command_line(), "reading": {name: str(value) if isinstance(value, Path) else value
+                                                   for name, value in reading.items()}}
 
 
 def _three_numbers(text):

@@ -1,17 +1,19 @@
 """Brightness, bead width and noise: the scales that are shared by many images, measured at the conformations found so far."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from ..likelihood.normal_equations import camera_motion, derivative_images, predict
+from ..likelihood.normal_equations import power_along, predict
 from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from ..physics.record import Record
+from ..structure.beads import BeadModel
 from .model import FitModel
 from .state import FitState
 
@@ -49,6 +51,12 @@ class ShellSums(Record):
         """Power a coefficient that uncertainty adds to the predictions'."""
         return self.spread / self.spread_count.clamp_min(1)
 
+    @property
+    def gain(self) -> Float[Tensor, "shell"]:
+        """What the predictions are multiplied by in each ring where they fit the data best."""
+        expected_power = (self.prediction2 + self.hidden * self.count).sum(0)
+        return (self.prediction_data.sum(0) / expected_power.clamp_min(1e-20)).clamp_min(0)
+
     def noise(self, gain: Float[Tensor, "shell"]) -> Float[Tensor, "group shell"]:
         """Noise power a coefficient when the prediction is multiplied by `gain`: the residual's, and what uncertainty hides.
 
@@ -59,6 +67,45 @@ class ShellSums(Record):
         measured = self.count.sum(1) > 0
         power[~measured] = power[measured].mean(0)
         return power.clamp_min(1e-9 * float(power.max()))
+
+
+def sum_by_shell(compared: Callable, batches: Sequence[Tensor], *, group: Int[Tensor, "image"], disc: FourierDisc,
+                 hidden: Callable | None = None, total: Callable[[Tensor], Tensor] = lambda value: value) -> ShellSums:
+    """Shell sums over images, of batches on several threads.
+
+    Parameters
+    ----------
+    compared : callable
+        From images (batch,) to their transfer function (batch, frequency), data and prediction (batch, 2, frequency), all with
+        the root of the multiplicity and without the noise divided out.
+    batches : sequence of (batch,)
+        The images.
+    group : (image,)
+        Noise group of each image.
+    disc : FourierDisc
+        The frequencies that are compared.
+    hidden : callable, optional
+        From images (batch,) and their transfer function to the power that uncertainty adds (batch, frequency), and the images
+        of the batch for which it was measured (batch,); by default it is for none.
+    total : callable
+        Sums a tensor over all processes.
+    """
+    n_groups, n_shells = int(group.max()) + 1, int(disc.shell.max()) + 1
+
+    def of_batch(index):
+        with torch.no_grad():
+            transfer, data, prediction = compared(index)
+            held = (transfer != 0) * disc.multiplicity
+            spread, measured = hidden(index, transfer) if hidden else (torch.zeros_like(transfer), torch.zeros(len(index)))
+            terms = (held, data.square().sum(1), (prediction * data).sum(1), prediction.square().sum(1), spread,
+                     held * measured[:, None])
+            return [term.new_zeros(len(index), n_shells).index_add_(1, disc.shell, term) for term in terms]
+
+    sums = [torch.zeros(n_groups, n_shells) for _ in range(6)]
+    for index, terms in zip(batches, in_order(of_batch, batches), strict=True):
+        for so_far, term in zip(sums, terms, strict=True):
+            so_far.index_add_(0, group[index], term)
+    return ShellSums(*(total(each) for each in sums))
 
 
 def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Tensor, "shell"], *,
@@ -89,16 +136,30 @@ def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Ten
     return amplitude(found.x)[1], float(found.x)
 
 
+def fit_scales(sums: ShellSums, disc: FourierDisc, *, beads: BeadModel,
+               width2: float) -> tuple[float, float, Float[Tensor, "group shell"]]:
+    """Factor of the amplitude, what is added to the squared width (A^2), and the noise where these fit the data best.
+
+    Parameters
+    ----------
+    sums, disc
+        Measured, and over which frequencies.
+    beads : BeadModel
+        The base model.
+    width2 : float
+        What its squared widths were raised by already, A^2.
+    """
+    k2 = ((torch.arange(sums.count.shape[1]) + 1) / disc.grid.extent) ** 2
+    narrowest = NARROWEST**2 - float((beads.sigma**2).min()) - width2
+    amplitude, added = fit_gain(sums, sums.noise(sums.gain), k2, smallest_width2=narrowest)
+    return amplitude, added, sums.noise(amplitude * torch.exp(-2 * math.pi**2 * added * k2))
+
+
 def calibrate(model: FitModel, state: FitState, disc: FourierDisc, generator: torch.Generator) -> FitState:
     """The state with brightness, bead width and noise spectrum measured up to the resolution of `disc`."""
     sums = measure(model, state, disc, generator)
-    k2 = ((torch.arange(sums.count.shape[1]) + 1) / disc.grid.extent) ** 2
-    expected_power = (sums.prediction2 + sums.hidden * sums.count).sum(0)
-    shell_gain = (sums.prediction_data.sum(0) / expected_power.clamp_min(1e-20)).clamp_min(0)
-    narrowest = NARROWEST**2 - float((model.beads.sigma**2).min()) - state.width2
-    amplitude, width2 = fit_gain(sums, sums.noise(shell_gain), k2, smallest_width2=narrowest)
-    gain = amplitude * torch.exp(-2 * math.pi**2 * width2 * k2)
-    return replace(state, amplitude=state.amplitude * amplitude, width2=state.width2 + width2, spectrum=sums.noise(gain))
+    amplitude, width2, spectrum = fit_scales(sums, disc, beads=model.beads, width2=state.width2)
+    return replace(state, amplitude=state.amplitude * amplitude, width2=state.width2 + width2, spectrum=spectrum)
 
 
 def measure(model: FitModel, state: FitState, disc: FourierDisc, generator: torch.Generator) -> ShellSums:
@@ -107,29 +168,24 @@ def measure(model: FitModel, state: FitState, disc: FourierDisc, generator: torc
     for_spread = torch.zeros(len(model.images), dtype=torch.bool)
     for_spread[sample[sample_of_groups(model.images.group[sample], IMAGES_SPREAD, generator)]] = True
     n_groups, n_shells = int(model.images.group.max()) + 1, int(disc.shell.max()) + 1
-    # prediction and data without the noise divided out, but with the multiplicity's root
     beads, flat = model.bright_beads(state), model.noise(torch.ones(n_groups, n_shells))
 
-    def of_batch(index):
+    def compared(index):
         transfer, data = model.whitened(index, disc, flat)
         transfer = transfer * state.contrast[index, None]
         pose, latent = model.images.stack.pose[index], state.latent[model.particle[index]]
-        prediction = predict(model.deformation, beads, latent, pose=pose, disc=disc) * transfer[:, None]
-        held = (transfer != 0) * disc.multiplicity
-        chosen = for_spread[index]
-        hidden = torch.zeros_like(transfer)
-        if state.step and chosen.any():
-            hidden[chosen] = _hidden_power(model, state, index[chosen], disc=disc, transfer=transfer[chosen], beads=beads)
-        terms = (held, data.square().sum(1), (prediction * data).sum(1), prediction.square().sum(1), hidden,
-                 held * chosen[:, None])
-        return [term.new_zeros(len(index), n_shells).index_add_(1, disc.shell, term) for term in terms]
+        return transfer, data, predict(model.deformation, beads, latent, pose=pose, disc=disc) * transfer[:, None]
 
-    sums = [torch.zeros(n_groups, n_shells) for _ in range(6)]
-    batches = model.batches(disc, model.mine(sample))
-    for index, terms in zip(batches, in_order(of_batch, batches), strict=True):
-        for total, term in zip(sums, terms, strict=True):
-            total.index_add_(0, model.images.group[index], term)
-    return ShellSums(*(model.processes.total(total) for total in sums))
+    def hidden(index, transfer):
+        chosen, power = for_spread[index], torch.zeros_like(transfer)
+        if state.step and chosen.any():
+            some = index[chosen]
+            power[chosen] = power_along(model.deformation, beads, state.latent[model.particle[some]], state.uncertainty,
+                                        pose=model.images.stack.pose[some], disc=disc, transfer=transfer[chosen])
+        return power, chosen
+
+    return sum_by_shell(compared, model.batches(disc, model.mine(sample)), group=model.images.group, disc=disc, hidden=hidden,
+                        total=model.processes.total)
 
 
 def sample_of_groups(group, count, generator):
@@ -139,12 +195,3 @@ def sample_of_groups(group, count, generator):
     size = torch.bincount(group)
     place = torch.arange(len(group)) - torch.repeat_interleave(size.cumsum(0) - size, size)
     return by_group[place < max(1, count // len(size))].sort().values
-
-
-def _hidden_power(model, state, index, *, disc, transfer, beads):
-    """Power that the particles' mean uncertainty adds to a coefficient of each image: (batch, frequency)."""
-    latent, pose = state.latent[model.particle[index]], model.images.stack.pose[index]
-    _, derivative = derivative_images(model.deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
-    change = camera_motion(model.deformation, latent, pose)
-    directions = (change @ state.uncertainty.unflatten(0, (-1, model.deformation.numbers))).flatten(1, 2)
-    return (directions.transpose(1, 2) @ derivative.flatten(1, 2).flatten(2)).square().sum(1).unflatten(1, (2, -1)).sum(1)

@@ -219,15 +219,14 @@ def _compare(model: FitModel, state: FitState, disc: FourierDisc, segments: Bool
 def _integrated(model: FitModel, state: FitState, disc: FourierDisc, reporter: Reporter):
     """Over each particle's motions, its occupancies as they are: the log-likelihood gained by that, and the likeliest motions."""
     population, deformation = state.population, model.deformation
-    number = torch.arange(deformation.n_latent).view(-1, deformation.numbers)[:, :TWIST].flatten()
+    number = deformation.motion_numbers
     mean = population.mean[number].double()
     precision = torch.linalg.inv(population.covariance[number[:, None], number].double())
     gained, moved = torch.zeros(model.n_particles), torch.zeros_like(state.latent)
 
     def settled(found):
         own = state.latent[found.block.particle]
-        matrix = found.matrix[:, number[:, None], number].double()
-        gradient = (found.target - (found.matrix @ own[..., None])[..., 0])[:, number].double()
+        matrix, gradient = (each.double() for each in found.of_motions(deformation, state.latent))
         away = own[:, number].double() - mean
         right = gradient - away @ precision
         factor = torch.linalg.cholesky(matrix + precision)

@@ -48,6 +48,9 @@ class Ensemble:
     half_error : (trace,)
         Half the difference of the half-sets, bead by bead of the trace: of the mean, and of each motion's standard deviation, as
         one vector's length; A.
+    trace_step2 : (trace, k)
+        Squared distance that each bead of the trace goes with a particle that goes by 1 A along each motion, in the frame of the
+        poses.
     """
 
     motions: Motions
@@ -61,7 +64,15 @@ class Ensemble:
     supports: list[Support]
     agreement: Float[Tensor, "k"]
     half_error: Float[Tensor, "trace"]
+    trace_step2: Float[Tensor, "trace k"]
 
+    def trace_motion2(self) -> Float[Tensor, "trace"]:
+        """Mean square of how far each bead of the trace is from its mean over the particles, A^2."""
+        return self.trace_step2 @ (self.place - self.place.mean(0)).square().mean(0)
+
+    def trace_error2(self) -> Float[Tensor, "trace"]:
+        """Mean square of its error in a particle, A^2."""
+        return self.trace_step2 @ self.sd.square().mean(0)
 
 
 def judge_support(halves: list[HalfSet], states: list[FitState], reporter: Reporter) -> list[Support]:
@@ -93,8 +104,10 @@ def make_ensemble(model: FitModel, state: FitState, populations: list[Population
     surface, belief, draws, density = _placed(model, state, motions, wide=bool(supports), seed=seed, reporter=reporter)
     latent = keep_occupancy(model, state, surface.at(belief.mean))[torch.arange(model.n_particles)]
     sd = belief.root.square().sum(-1).sqrt()
+    jacobian = model.deformation.bead_jacobian(motions.mean, model.beads.trace_index)
     return Ensemble(motions, surface, latent, belief.mean, sd, draws, density, supported, supports,
-                    _agreement(model, motions, populations), _half_error(model, motions, populations))
+                    _agreement(model, motions, populations), _half_error(jacobian, motions, populations),
+                    (jacobian @ motions.direction).square().sum(1))
 
 
 def _placed(model, state, motions, *, wide, seed, reporter):
@@ -106,12 +119,13 @@ def _placed(model, state, motions, *, wide, seed, reporter):
     surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
     if not k:
         return surface, belief, torch.zeros(n, 1, 0), None
+    if wide:
+        looked = look_and_refine(model, state, motions.first(min(k, MOST_WIDE)), reporter, seed=seed)
+        if k <= MOST_WIDE:
+            return looked.surface, looked.belief, looked.draws, looked.density
     draws = draw(*_of_gaussian(belief, generator), belief, generator)
     if not wide:
         return surface, belief, draws, None
-    looked = look_and_refine(model, state, motions.first(min(k, MOST_WIDE)), reporter, seed=seed)
-    if k <= MOST_WIDE:
-        return looked.surface, looked.belief, looked.draws, looked.density
     first = slice(0, MOST_WIDE)
     place[:, first], draws[..., first] = looked.belief.mean, looked.draws
     root = belief.root.clone()
@@ -143,11 +157,9 @@ def _response(motions, population) -> Float[Tensor, "latent k"]:
     return population.root @ across / across.norm(dim=0).clamp_min(1e-6)
 
 
-def _half_error(model, motions, populations) -> Float[Tensor, "trace"]:
-    trace = model.beads.trace_index
+def _half_error(jacobian, motions, populations) -> Float[Tensor, "trace"]:
     if not populations:
-        return torch.full((len(trace),), float("nan"))
+        return torch.full((len(jacobian),), float("nan"))
     first, second = populations
     apart = torch.cat([(first.mean - second.mean)[:, None], _response(motions, first) - _response(motions, second)], 1)
-    moved = model.deformation.bead_jacobian(motions.mean, trace) @ apart
-    return 0.5 * moved.square().sum((1, 2)).sqrt()
+    return 0.5 * (jacobian @ apart).square().sum((1, 2)).sqrt()

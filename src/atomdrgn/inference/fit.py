@@ -1,6 +1,5 @@
 """The closed-form population fit: from a base structure and particle images to a run."""
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,21 +12,7 @@ from ..likelihood.restraints import make_restraints
 from ..parallel import Processes, whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
-from ..run import (
-    CHECKPOINT,
-    HALVES,
-    HISTORY,
-    SETTINGS,
-    SUMMARY,
-    Run,
-    create_run_folder,
-    open_run,
-    read_settings,
-    require_free,
-    write_base,
-    write_json,
-    write_table,
-)
+from ..run import CHECKPOINT, HALVES, HISTORY, Run, open_run, require_free, write_table
 from ..structure.atoms import Structure
 from ..structure.beads import coarse_grain
 from ..structure.deformation import SegmentDeformation
@@ -35,7 +20,7 @@ from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
 from .composition import find_composition
 from .ensemble import judge_support, make_ensemble
-from .folder import CLOSED_FORM, read_history, require_same_settings, run_settings
+from .folder import CLOSED_FORM, begin_run, read_history, run_settings
 from .halves import half_sets, join
 from .images import FourierImages
 from .memory import share_memory
@@ -48,7 +33,6 @@ from .search import look_widely
 from .start import elastic_population, starting_population
 from .state import FitState, load_state, save_state
 
-logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
 TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
 BORDER_BOND_SIGMA = 1.0      # A: segments are rigid and molecules are not, so the bonds between segments take up what bends
@@ -132,7 +116,7 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
             "parts": list(parts) if parts else None,
             "fixed": fixed, "composition": composition or None, "seed": seed,
             "resolution": round(model.images.disc.resolution, 4)})
-        if _begin(folder, made, model, structure=structure, resume=resume, overwrite=overwrite, reporter=reporter):
+        if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
             _run(model, folder, structure=structure, seed=seed, reporter=reporter)
             processes.wait()
     return open_run(folder)
@@ -214,23 +198,6 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     start = starting_population(deformation, bead_model)
     mine = torch.arange(*processes.share(torch.bincount(number)))
     return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, mine, processes)
-
-
-def _begin(folder, settings, model, *, structure, resume, overwrite, reporter):
-    """Whether anything is left to do; makes the folder of a new run."""
-    if resume and folder.is_dir() and any(folder.iterdir()):
-        before = read_settings(folder)
-        require_same_settings(before, settings, folder)
-        if (folder / SUMMARY).exists():
-            reporter.say(f"{folder} is complete: there is nothing to resume")
-            return False
-        return True
-    model.processes.wait()      # until each has seen what was there
-    if model.processes.first:
-        create_run_folder(folder, overwrite=overwrite)
-        write_json(folder / SETTINGS, settings)
-        write_base(folder, structure)
-    return True
 
 
 def _start(model) -> FitState:

@@ -1,12 +1,14 @@
-"""What run.json says of a fit, and whether a run that was stopped can be gone on with."""
+"""What run.json says of a fit, the folder that it begins in, and whether a run that was stopped can be gone on with."""
 
 import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
 from ..errors import InputError
+from ..parallel import Processes
 from ..particles.stack import ParticleStack
-from ..run import FORMAT
+from ..reporting import Reporter
+from ..run import FORMAT, SETTINGS, SUMMARY, create_run_folder, read_settings, write_base, write_json
 from ..structure.atoms import Structure
 
 CLOSED_FORM, VAE = "closed-form", "vae"
@@ -58,6 +60,47 @@ def require_same_settings(before: dict, now: dict, folder: Path) -> None:
     if different:
         raise InputError(f"{folder} was begun with other settings: {'; '.join(different)}; resume with the same command, "
                          "or start again with --overwrite")
+
+
+def begin_run(folder: Path, settings: dict, structure: Structure, *, resume: bool, overwrite: bool, reporter: Reporter,
+              processes: Processes | None = None) -> bool:
+    """Whether anything is left to do in the folder of a run; a new one is made where there is none to go on with.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    settings : dict
+        Of :func:`run_settings`.
+    structure : Structure
+        The base model.
+    resume, overwrite : bool
+        Go on with the run that is there, or replace it.
+    reporter : Reporter
+        Is told where nothing is left to do.
+    processes : Processes, optional
+        That do this together; the first of them writes.
+
+    Raises
+    ------
+    InputError
+        The run to go on with has other settings or input.
+    OutputExistsError
+        A new run would mix with what is there, or replace it.
+    """
+    if resume and folder.is_dir() and any(folder.iterdir()):
+        require_same_settings(read_settings(folder), settings, folder)
+        if (folder / SUMMARY).exists():
+            reporter.say(f"{folder} is complete: there is nothing to resume")
+            return False
+        return True
+    processes = processes or Processes()
+    processes.wait()      # until each has seen what was there
+    if processes.first:
+        create_run_folder(folder, overwrite=overwrite)
+        write_json(folder / SETTINGS, settings)
+        write_base(folder, structure)
+    return True
 
 
 def read_history(path: Path, steps: int | None) -> list[dict[str, float]]:

@@ -154,7 +154,7 @@ class _BorderJudge:
     def __init__(self, model, state, ensemble, of_trace):
         some = torch.linspace(0, model.n_particles - 1, min(MEASURED, model.n_particles)).long().unique()
         self.part = part_of(model, some)
-        self.state = replace(state, contrast=state.contrast[self.part.image], freedom=state.freedom[some])
+        self.state = replace(state, spectrum=state.spectrum[self.part.group])
         self.disc = model.images.disc
         position = model.deformation.conformation(ensemble.surface(ensemble.place[some])).position[:, model.beads.trace_index]
         base = model.beads.position[model.beads.trace_index]
@@ -216,14 +216,11 @@ def _rigid_segmentation(weight: Float[Tensor, "bead group"]) -> Segmentation:
 
 
 def _described(model, ensemble, of_trace) -> Groups:
-    trace = model.beads.trace_index
-    jacobian = model.deformation.bead_jacobian(ensemble.motions.mean, trace) @ ensemble.motions.direction
-    moved = jacobian.square().sum(1) @ (ensemble.place - ensemble.place.mean(0)).square().mean(0)
-    rows = []
+    trace, moved2, rows = model.beads.trace_index, ensemble.trace_motion2(), []
     for group in range(int(of_trace.max()) + 1):
         own = of_trace == group
         mask = np.zeros(len(model.beads), dtype=bool)
         mask[trace[own].numpy()] = True
         rows.append({"number": group + 1, "selection": describe_residues(model.beads, mask), "residues": int(own.sum()),
-                     "motion": round(float(moved[own].mean().sqrt()), 3)})
+                     "motion": round(float(moved2[own].mean().sqrt()), 3)})
     return Groups(rows, of_trace)

@@ -25,11 +25,14 @@ class HalfSet:
         Their numbers among all.
     image : (image,)
         The numbers of their images.
+    group : (group,)
+        The number that each of their noise groups has among those of all images: a part numbers its own.
     """
 
     model: FitModel
     particle: Int[Tensor, "particle"]
     image: Int[Tensor, "image"]
+    group: Int[Tensor, "group"]
 
 
 def half_sets(model: FitModel) -> list[HalfSet]:
@@ -51,7 +54,9 @@ def part_of(model: FitModel, particle: Int[Tensor, "some"]) -> HalfSet:
     image = torch.nonzero(number[model.particle] >= 0)[:, 0]
     mine = number[model.my_particles]
     part = replace(model, images=model.images.part(image), particle=number[model.particle[image]], my_particles=mine[mine >= 0])
-    return HalfSet(part, particle, image)
+    group = torch.zeros(int(part.images.group.max()) + 1, dtype=torch.long)
+    group[part.images.group] = model.images.group[image]
+    return HalfSet(part, particle, image, group)
 
 
 def join(model: FitModel, halves: list[HalfSet], states: list[FitState], *, step: int) -> FitState:
@@ -72,10 +77,8 @@ def join(model: FitModel, halves: list[HalfSet], states: list[FitState], *, step
     spectrum, seen = torch.zeros(n_groups, n_shells), torch.zeros(n_groups, 1)
     for half, state in zip(halves, states, strict=True):
         latent[half.particle], freedom[half.particle], contrast[half.image] = state.latent, state.freedom, state.contrast
-        # the groups of a half-set are numbered among its own images
-        group = torch.unique(torch.stack([model.images.group[half.image], half.model.images.group]), dim=1)
-        spectrum.index_add_(0, group[0], state.spectrum[group[1]])
-        seen.index_add_(0, group[0], torch.ones(group.shape[1], 1))
+        spectrum.index_add_(0, half.group, state.spectrum)
+        seen.index_add_(0, half.group, torch.ones(len(half.group), 1))
 
     def mean(name):
         return 0.5 * sum(getattr(state, name) for state in states)

@@ -11,6 +11,7 @@ from ..likelihood.normal_equations import image_products
 from ..likelihood.restraint_equations import restraint_equations
 from ..parallel import in_order
 from ..physics.disc import FourierDisc
+from ..structure.deformation import SegmentDeformation
 from .model import Block, FitModel
 from .state import FitState
 
@@ -36,6 +37,23 @@ class Linearised:
     target: Float[Tensor, "particle latent"]
     contrast: Float[Tensor, "image"]
     contrast_sd: Float[Tensor, "image"]
+
+    def of_motions(self, deformation: SegmentDeformation, latent: Float[Tensor, "all latent"],
+                   ) -> tuple[Float[Tensor, "particle motion motion"], Float[Tensor, "particle motion"]]:
+        """Matrix and gradient of the motions alone, where each particle's occupancies stay as they are.
+
+        Parameters
+        ----------
+        deformation : SegmentDeformation
+            What the latents decode to.
+        latent : (all, latent)
+            Of all particles of the fit, where these were linearised: there the gradient is.
+        """
+        gradient = self.target - (self.matrix @ latent[self.block.particle, :, None])[..., 0]
+        if not deformation.composition:
+            return self.matrix, gradient
+        number = deformation.motion_numbers
+        return self.matrix[:, number[:, None], number], gradient[:, number]
 
 
 def linearise(model: FitModel, state: FitState, disc: FourierDisc, particles: Int[Tensor, "some"], *,

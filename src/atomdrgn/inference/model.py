@@ -1,7 +1,7 @@
 """The parts that a fit is assembled from, and the views of them that a pass over the images needs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -116,8 +116,7 @@ class FitModel:
 
     def bright_beads(self, state: FitState) -> BeadModel:
         """The beads as the images show them: with the fitted amplitude and width."""
-        sigma = (self.beads.sigma**2 + state.width2).sqrt()
-        return replace(self.beads, amplitude=self.beads.amplitude * state.amplitude, sigma=sigma)
+        return self.beads.bright(state.amplitude, state.width2)
 
     def bead_width(self, state: FitState) -> float:
         """Median width of the beads as the images show them, A."""

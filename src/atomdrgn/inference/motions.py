@@ -60,11 +60,20 @@ def motions_of(model: FitModel, population: Population) -> Motions:
 def principal_motions(population: Population, metric: Float[Tensor, "latent latent"]) -> Motions:
     """Axes of the population in the metric of the trace, at most ten."""
     root, metric = population.root.double(), metric.double()
-    value, vector = torch.linalg.eigh(root.T @ metric @ root)
+    variance, share, vector = leading_axes(root.T @ metric @ root)
+    direction = with_settled_sign(root @ vector / variance.sqrt())
+    return Motions(variance=variance.float(), share=share.float(), direction=direction.float(), mean=population.mean,
+                   read=(metric @ direction).float())
+
+
+def leading_axes(covariance: Float[Tensor, "p p"]) -> tuple[Float[Tensor, "k"], Float[Tensor, "k"], Float[Tensor, "p k"]]:
+    """Variance along each of the principal axes that are listed, its share of all variance, and the axes; the largest first."""
+    value, vector = torch.linalg.eigh(covariance)
     value, vector = value.flip(0).clamp_min(1e-12), vector.flip(1)
     count = min(MOST_MOTIONS, int((value >= SMALLEST_SHARE * value[0]).sum()))
-    direction = root @ vector[:, :count] / value[:count].sqrt()
-    # the sign of an axis is free: its largest component is positive, so that the same fit gives the same signs
-    direction = direction * direction.gather(0, direction.abs().argmax(0, keepdim=True)).sign()
-    return Motions(variance=value[:count].float(), share=(value[:count] / value.sum()).float(), direction=direction.float(),
-                   mean=population.mean, read=(metric @ direction).float())
+    return value[:count], value[:count] / value.sum(), vector[:, :count]
+
+
+def with_settled_sign(direction: Float[Tensor, "p k"]) -> Float[Tensor, "p k"]:
+    """Axes, whose sign is free, with their largest component positive: the same fit gives the same signs."""
+    return direction * direction.gather(0, direction.abs().argmax(0, keepdim=True)).sign()

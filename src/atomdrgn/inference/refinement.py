@@ -16,7 +16,7 @@ from ..likelihood.chain_restraints import ChainRestraints, make_chain_restraints
 from ..parallel import whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
-from ..run import SUMMARY, write_json, write_table
+from ..run import RESIDUES, SUMMARY, write_json, write_table
 from ..structure.atoms import Structure, write_structure
 from ..structure.beads import coarse_grain, unmodelled
 from ..structure.lifting import lift_residues
@@ -31,7 +31,7 @@ from .shared_beads import Found, Look, SharedBeads, calibrate, refine_shared_bea
 # because images hold less of some molecules than of others.
 WEIGHTS = (1.0, 10.0, 100.0)
 MOST_BEADS = 3000                     # the metric of the descent grows with the square: 0.7 GB
-MODEL_CIF, MODEL_PDB, RESIDUES, TRIALS = "refined.cif", "refined.pdb", "residues.csv", "weights.csv"
+MODEL_CIF, MODEL_PDB, TRIALS = "refined.cif", "refined.pdb", "weights.csv"
 FILES = (MODEL_CIF, MODEL_PDB, RESIDUES, TRIALS, SUMMARY)
 
 
@@ -294,7 +294,7 @@ def _write(folder, base, refined, problem, found, *, trials, summary, reporter):
 def _residue_columns(problem, found):
     beads, trace = problem.beads, problem.beads.trace_index
     shift = (found.position - beads.position)[trace]
-    names = {"chain": beads.chain, "residue": beads.residue, "insertion_code": beads.icode, "name": beads.residue_name}
+    names = {"chain": beads.chain, "residue": beads.residue, "icode": beads.icode, "name": beads.residue_name}
     x, y, z = shift.double().numpy().round(3).T.tolist()
     return {name: column[beads.trace].tolist() for name, column in names.items()} | {
         "dx": x, "dy": y, "dz": z, "displacement": torch.linalg.vector_norm(shift, dim=1).double().numpy().round(3).tolist()}

@@ -59,16 +59,11 @@ def _of_beads(model, of_trace):
 
 def _write_residues(folder, model, ensemble, groups) -> None:
     """residues.csv: how far each residue moves, and how well that is known."""
-    beads, trace = model.beads, model.beads.trace_index
-    jacobian = model.deformation.bead_jacobian(ensemble.motions.mean, trace) @ ensemble.motions.direction
-    moved = jacobian.square().sum(1)
-    amplitude = (moved @ (ensemble.place - ensemble.place.mean(0)).square().mean(0)).sqrt()
-    error = (moved @ ensemble.sd.square().mean(0)).sqrt()
-    number = trace.numpy()
+    beads, number = model.beads, model.beads.trace_index.numpy()
     write_table(folder / RESIDUES, {
         "chain": beads.chain[number].tolist(), "residue": beads.residue[number].tolist(), "icode": beads.icode[number].tolist(),
-        "group": [group + 1 for group in groups.of_trace.tolist()], "motion": _rounded(amplitude),
-        "posterior_error": _rounded(error),
+        "group": [group + 1 for group in groups.of_trace.tolist()],
+        "motion": _rounded(ensemble.trace_motion2().sqrt()), "posterior_error": _rounded(ensemble.trace_error2().sqrt()),
         "half_set_error": ["" if value != value else round(value, 3) for value in ensemble.half_error.tolist()]})
 
 

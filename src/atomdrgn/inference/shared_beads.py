@@ -16,7 +16,7 @@ from ..physics.bead_transform import bead_transform
 from ..physics.disc import FourierDisc
 from ..structure.beads import BeadModel
 from .bead_error import evidence_left
-from .calibration import IMAGES_MEASURED, NARROWEST, ShellSums, fit_gain, sample_of_groups
+from .calibration import IMAGES_MEASURED, ShellSums, fit_scales, sample_of_groups, sum_by_shell
 from .curvature import image_curvature
 from .gradient import add_gradients
 from .images import FourierImages
@@ -54,7 +54,7 @@ class Look:
 
     def bright(self, beads: BeadModel) -> BeadModel:
         """The beads as the images show them."""
-        return replace(beads, amplitude=beads.amplitude * self.amplitude, sigma=(beads.sigma**2 + self.width2).sqrt())
+        return beads.bright(self.amplitude, self.width2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,35 +120,21 @@ def calibrate(problem: SharedBeads, position: Float[Tensor, "bead 3"], look: Loo
     resolution is raised: as long as positions are wrong, the beads are wide.
     """
     sums = measure(problem, position, look, disc, generator)
-    k2 = ((torch.arange(sums.count.shape[1]) + 1) / disc.grid.extent) ** 2
-    shell_gain = (sums.prediction_data.sum(0) / sums.prediction2.sum(0).clamp_min(1e-20)).clamp_min(0)
-    narrowest = NARROWEST**2 - float((problem.beads.sigma**2).min()) - look.width2
-    amplitude, width2 = fit_gain(sums, sums.noise(shell_gain), k2, smallest_width2=narrowest)
-    gain = amplitude * torch.exp(-2 * math.pi**2 * width2 * k2)
-    return Look(look.amplitude * amplitude, look.width2 + width2, sums.noise(gain))
+    amplitude, width2, spectrum = fit_scales(sums, disc, beads=problem.beads, width2=look.width2)
+    return Look(look.amplitude * amplitude, look.width2 + width2, spectrum)
 
 
 def measure(problem: SharedBeads, position, look: Look, disc: FourierDisc, generator: torch.Generator) -> ShellSums:
     """Shell sums over a sample of the images, the same share of each noise group."""
     group = problem.images.group
     sample = problem.index[sample_of_groups(group[problem.index], IMAGES_MEASURED, generator)]
-    n_groups, n_shells = int(group.max()) + 1, int(disc.shell.max()) + 1
-    flat = torch.ones(n_groups, n_shells)
+    flat = torch.ones(int(group.max()) + 1, int(disc.shell.max()) + 1)
 
-    def of_batch(index):
-        with torch.no_grad():
-            transfer, data = problem.whitened(index, disc, flat)
-            prediction = problem.before_the_lens(position, look, index, disc) * transfer[:, None]
-            held = (transfer != 0) * disc.multiplicity
-            terms = (held, data.square().sum(1), (prediction * data).sum(1), prediction.square().sum(1))
-            return [term.new_zeros(len(index), n_shells).index_add_(1, disc.shell, term) for term in terms]
+    def compared(index):
+        transfer, data = problem.whitened(index, disc, flat)
+        return transfer, data, problem.before_the_lens(position, look, index, disc) * transfer[:, None]
 
-    sums = [torch.zeros(n_groups, n_shells) for _ in range(4)]
-    batches = problem.batches(disc, sample)
-    for index, terms in zip(batches, in_order(of_batch, batches), strict=True):
-        for total, term in zip(sums, terms, strict=True):
-            total.index_add_(0, group[index], term)
-    return ShellSums(*sums, spread=torch.zeros_like(sums[0]), spread_count=torch.zeros_like(sums[0]))
+    return sum_by_shell(compared, problem.batches(disc, sample), group=group, disc=disc)
 
 
 @dataclass(frozen=True)

@@ -49,20 +49,18 @@ def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: Four
 
     def reduced(found):
         reporter.advance(len(found.block.image))
-        # occupancies are each particle's own
-        here = state.latent[found.block.particle]
-        gradient = found.target - (found.matrix @ here[..., None])[..., 0]
-        matrix = found.matrix[:, number[:, None], number]
-        right = gradient[:, number] + (matrix @ (here[:, number] - mean)[..., None])[..., 0]
+        matrix, gradient = found.of_motions(model.deformation, state.latent)
+        here = state.latent[found.block.particle][:, number]
+        right = gradient + (matrix @ (here - mean)[..., None])[..., 0]
         return found.block.particle, root.T @ matrix @ root, right @ root
 
-    evidence = torch.zeros(model.n_particles, root.shape[1] + 1)
+    evidence = torch.zeros(model.n_particles, root.shape[1] - n_whole + 1)
     for particle, matrix, right in linearise(model, state, disc, model.my_particles, then=reduced):
-        for k in range(root.shape[1] + 1):
-            evidence[particle, k] = _log_evidence(matrix[:, :k, :k], right[:, :k])
+        for k in range(evidence.shape[1]):
+            count = n_whole + k
+            evidence[particle, k] = _log_evidence(matrix[:, :count, :count], right[:, :count])
     reporter.finish()
-    evidence = model.processes.total(evidence)[:, n_whole:]
-    gain = evidence.diff(dim=1)
+    gain = model.processes.total(evidence).diff(dim=1)
     return Support(gain.mean(0), gain.std(0) / len(gain) ** 0.5)
 
 
@@ -76,23 +74,15 @@ def _log_evidence(matrix, right):
 
 def whole_root(model: FitModel, population: Population) -> Float[Tensor, "latent whole"]:
     """Root of how a population moves the molecule as a whole: what errors of the poses do, and motions by their frame."""
-    whole, read = _whole_and_read(model, population.mean)
+    _, whole, read = model.deformation.whole_and_shape(model.beads.trace_index, population.mean)
     moved = read @ population.root.double()
     return (whole @ torch.linalg.cholesky(moved @ moved.T)).float()
 
 
 def _without_whole(model, population, direction):
     """Steps without what of them moves the molecule as a whole."""
-    whole, read = _whole_and_read(model, population.mean)
+    _, whole, read = model.deformation.whole_and_shape(model.beads.trace_index, population.mean)
     return (direction.double() - whole @ (read @ direction.double())).float()
-
-
-def _whole_and_read(model, latent):
-    """Steps that move the molecule as a whole, and what reads off how much of them is in another step."""
-    metric = model.deformation.trace_metric(model.beads.trace_index, latent).double()
-    whole = model.deformation.whole_motion(latent).double()
-    seen = metric @ whole
-    return whole, torch.linalg.solve(whole.T @ seen, seen.T)
 
 
 def count_supported(supports: list[Support]) -> int:

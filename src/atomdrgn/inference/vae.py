@@ -15,23 +15,12 @@ from ..parallel import whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..physics.disc import make_disc
 from ..reporting import Reporter
-from ..run import (
-    CHECKPOINT,
-    SETTINGS,
-    SUMMARY,
-    Run,
-    create_run_folder,
-    open_run,
-    read_settings,
-    require_free,
-    write_base,
-    write_json,
-)
+from ..run import CHECKPOINT, Run, open_run, require_free
 from ..structure.atoms import Structure
 from ..structure.beads import coarse_grain
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
-from .folder import VAE, require_same_settings, run_settings
+from .folder import VAE, begin_run, run_settings
 from .schedule import finest_resolution
 from .vae_data import LOSSES, read_data
 from .vae_results import write_results
@@ -100,7 +89,9 @@ def fit_vae(structure: Structure, particles: ParticleStack, out, *, segments: in
         model = MotionAutoencoder(bead_model, segmentation, named=len(parts or []), n_pixels=particles.grid.box_size**2,
                                   generator=torch.Generator().manual_seed(seed))
         training = start_training(model, rate)
-        if _begin(folder, made, training, structure=structure, resume=resume, overwrite=overwrite, reporter=reporter):
+        if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter):
+            if (folder / CHECKPOINT).exists():
+                load_training(training, folder)
             data = read_data(particles, bead_model, disc, loss=loss)
             _train(training, data, folder, epochs=epochs, minutes=minutes, seed=seed, reporter=reporter)
             write_results(folder, training, data, structure=structure, seed=seed)
@@ -116,22 +107,6 @@ def _require_sound(particles, *, loss, epochs, minutes, rate):
     if particles.n_tilts > 1:
         raise InputError(f"the encoder takes one image a particle, and these have up to {particles.n_tilts}: "
                          "fit tilt series with --inference closed-form")
-
-
-def _begin(folder, settings, training, *, structure, resume, overwrite, reporter) -> bool:
-    """Bring folder and training to where the work begins; False where nothing is left to do."""
-    if resume and folder.is_dir() and any(folder.iterdir()):
-        require_same_settings(read_settings(folder), settings, folder)
-        if (folder / SUMMARY).exists():
-            reporter.say(f"{folder} is complete: there is nothing to resume")
-            return False
-        if (folder / CHECKPOINT).exists():
-            load_training(training, folder)
-        return True
-    create_run_folder(folder, overwrite=overwrite)
-    write_json(folder / SETTINGS, settings)
-    write_base(folder, structure)
-    return True
 
 
 def _train(training, data, folder, *, epochs, minutes, seed, reporter):

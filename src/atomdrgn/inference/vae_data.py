@@ -14,7 +14,7 @@ from ..physics.projection import project_beads
 from ..structure.beads import BeadModel
 from .gradient import WhitenedImages, whitened_images
 from .images import READ_AT_ONCE
-from .scales import bright, scales_at_base
+from .scales import scales_at_base
 
 LOSSES = ("correlation", "likelihood")
 CONTRAST_SD = 0.2        # of the images about 1, where the loss is a likelihood
@@ -86,4 +86,4 @@ def read_data(particles: ParticleStack, beads: BeadModel, disc: FourierDisc, *, 
     amplitude, noise = scales_at_base(images, group, beads=beads, disc=disc, premultiplied=particles.premultiplied)
     pixels = torch.cat([particles.read(some).flatten(1) for some in everything.split(READ_AT_ONCE)])
     pixels = (pixels - pixels.mean()) / pixels.std()
-    return VaeData(particles, pixels, images, disc, bright(beads, amplitude), noise, loss)
+    return VaeData(particles, pixels, images, disc, beads.bright(amplitude), noise, loss)

@@ -15,7 +15,7 @@ from ..structure.atoms import Structure
 from ..structure.beads import unmodelled
 from ..structure.motion import RigidMotion, weighted_arms
 from ..structure.segmentation import Segmentation
-from .motions import MOST_MOTIONS, SMALLEST_SHARE
+from .motions import leading_axes, with_settled_sign
 from .results import motion_rows, outlier_scores, write_particles
 from .vae_data import CONTRAST_SD, VaeData
 from .vae_training import AT_ONCE, Training
@@ -30,21 +30,23 @@ def write_results(folder: Path, training: Training, data: VaeData, *, structure:
     mean, log_sd = _posteriors(model, data)
     segmentation = model.segments.segmentation()
     motion = model.decoder(mean)
-    axes = _axes(_moved(motion, beads, segmentation))
+    root = _trace_root(beads, segmentation)
+    moved = _moved(motion, root)
+    axes = _axes(moved)
+    place = axes.place(moved)
     generator = torch.Generator().manual_seed(seed)
     draws = [mean + log_sd.exp() * torch.randn(mean.shape, generator=generator) for _ in range(DRAWS)]
-    sd = torch.stack([axes.place(_moved(model.decoder(draw), beads, segmentation)) for draw in draws]).std(0)
+    sd = torch.stack([axes.place(_moved(model.decoder(draw), root)) for draw in draws]).std(0)
     centroid = _centroids(model, segmentation)
     about_centroid = about(motion, centroid)
     gain, outlier = _judge(model, data, motion, segmentation.weight)
     write_arrays(folder / MODEL, bead=beads.position.numpy(), sigma=beads.sigma.numpy(), amplitude=beads.amplitude.numpy(),
                  bead_of_atom=beads.bead_of_atom, trace=beads.trace, centroid=centroid.numpy(),
                  weight=segmentation.weight.numpy())
-    write_arrays(folder / LATENTS, latent=axes.place(_moved(motion, beads, segmentation)).numpy(), latent_sd=sd.numpy(),
-                 encoded=mean.numpy(), encoded_sd=log_sd.exp().numpy())
+    write_arrays(folder / LATENTS, latent=place.numpy(), latent_sd=sd.numpy(), encoded=mean.numpy(),
+                 encoded_sd=log_sd.exp().numpy())
     write_arrays(folder / MOTIONS, rotation=about_centroid.rotation.numpy(), translation=about_centroid.translation.numpy())
-    write_particles(folder, data.stack, torch.arange(len(data)), gain=gain, outlier=outlier,
-                    place=axes.place(_moved(motion, beads, segmentation)), sd=sd)
+    write_particles(folder, data.stack, torch.arange(len(data)), gain=gain, outlier=outlier, place=place, sd=sd)
     write_json(folder / SUMMARY, {
         "particles": len(data), "images": len(data), "segments": len(segmentation), "residues": int(beads.trace.sum()),
         "chains": len(set(beads.chain.tolist())), "beads": len(beads), "resolution": round(data.disc.resolution, 3),
@@ -84,25 +86,24 @@ class _Axes:
         return (moved - self.mean) @ self.direction
 
 
-def _moved(motion: RigidMotion, beads, segmentation) -> Float[Tensor, "particle p"]:
-    """Conformations as points whose distances are those of their traces, A r.m.s.: few numbers, because motions have few."""
+def _trace_root(beads, segmentation) -> Float[Tensor, "rows rows"]:
+    """Root of how far the rows of the segments' motions move the trace, mean square."""
     arms = weighted_arms(beads.position[beads.trace_index], torch.zeros(len(segmentation), 3),
                          weight=segmentation.weight[beads.trace_index]).double()
     value, vector = torch.linalg.eigh(arms @ arms.T / arms.shape[1])
-    root = vector * value.clamp_min(0).sqrt()
+    return vector * value.clamp_min(0).sqrt()
+
+
+def _moved(motion: RigidMotion, root: Float[Tensor, "rows rows"]) -> Float[Tensor, "particle p"]:
+    """Conformations as points whose distances are those of their traces, A r.m.s.: few numbers, because motions have few."""
     rows = torch.cat([matrix_from_quaternion(motion.rotation), motion.translation[..., None]], -1)    # (particle, segment, 3, 4)
     return (rows.transpose(1, 2).flatten(2).double() @ root).flatten(1)
 
 
 def _axes(moved) -> _Axes:
     mean = moved.mean(0)
-    value, vector = torch.linalg.eigh((moved - mean).T @ (moved - mean) / len(moved))
-    value, vector = value.flip(0).clamp_min(1e-12), vector.flip(1)
-    count = min(MOST_MOTIONS, int((value >= SMALLEST_SHARE * value[0]).sum()))
-    direction = vector[:, :count]
-    # the sign of an axis is free: its largest component is positive, so that the same fit gives the same signs
-    direction = direction * direction.gather(0, direction.abs().argmax(0, keepdim=True)).sign()
-    return _Axes(mean, direction, value[:count], value[:count] / value.sum())
+    variance, share, direction = leading_axes((moved - mean).T @ (moved - mean) / len(moved))
+    return _Axes(mean, with_settled_sign(direction), variance, share)
 
 
 def _judge(model, data, motion, weight):

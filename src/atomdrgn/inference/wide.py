@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..likelihood.normal_equations import camera_motion, derivative_images
+from ..likelihood.normal_equations import power_along
 from ..physics.disc import FourierDisc
 from ..physics.record import Record
 from ..reporting import Reporter
@@ -207,7 +207,6 @@ def _quantiles(value: Float[Tensor, "particle draw"], weight: Float[Tensor, "par
 def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tensor, "draw particle k"],
           weight: Float[Tensor, "draw particle"], disc: FourierDisc, generator: torch.Generator, reporter: Reporter) -> Surface:
     """The surface that makes the images likeliest when each particle is at a place drawn from its posterior."""
-    # occupancies are each particle's own
     number = model.deformation.motion_numbers
     n_features, n_latent = len(surface.coefficient), len(number)
     matrix = torch.zeros(n_features**2, n_latent**2, dtype=torch.float64)
@@ -225,10 +224,8 @@ def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tenso
             reporter.advance(len(found.block.image))
             own = features[found.block.particle]
             both = (own[:, :, None] * own[:, None]).flatten(1)
-            here = latent[found.block.particle]
-            gradient = found.target - (found.matrix @ here[..., None])[..., 0]
-            matrix = found.matrix[:, number[:, None], number]
-            target = gradient[:, number] + (matrix @ here[:, number, None])[..., 0]
+            matrix, gradient = found.of_motions(model.deformation, latent)
+            target = gradient + (matrix @ latent[found.block.particle][:, number, None])[..., 0]
             return (both.T @ matrix.flatten(1)).double(), (own.T @ target).double()
 
         for of_matrix, of_right in linearise(model, replace(state, latent=latent), disc, model.my_particles, then=summed):
@@ -255,11 +252,8 @@ def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierD
     for index in some.split(model.images_at_once(disc)):
         transfer, _ = model.whitened(index, disc, noise)
         latent, pose = state.latent[model.particle[index]], model.images.stack.pose[index]
-        _, derivative = derivative_images(model.deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
-        change = camera_motion(model.deformation, latent, pose)
-        direction = (motions.direction * motions.variance.sqrt()).unflatten(0, (-1, model.deformation.numbers))
-        along = torch.einsum("bfcj,fjk->bfck", change, direction).flatten(1, 2)
-        power += torch.einsum("bmk,bmxf->bkxf", along, derivative.flatten(1, 2)).square().sum((0, 1, 2))
+        power += power_along(model.deformation, beads, latent, motions.direction * motions.variance.sqrt(), pose=pose, disc=disc,
+                             transfer=transfer).sum(0)
     by_rank = torch.argsort(disc.rank)
     told = power[by_rank].cumsum(0)
     last = int(torch.searchsorted(told, ENOUGH * told[-1]))

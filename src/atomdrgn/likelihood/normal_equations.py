@@ -146,6 +146,24 @@ def _derivatives_by_loops(deformation, plane, field, *, sigma, disc, transfer):
     return prediction, derivative
 
 
+def power_along(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"],
+                direction: Float[Tensor, "latent direction"], *, pose: Pose, disc: FourierDisc,
+                transfer: Float[Tensor, "batch frequency"]) -> Float[Tensor, "batch frequency"]:
+    """Power of the changes that steps along some directions of the latent make in each coefficient, summed over the directions.
+
+    Parameters
+    ----------
+    deformation, beads, latent, pose, disc, transfer
+        As in :func:`derivative_images`.
+    direction : (latent, direction)
+        Steps, A: of the roots of a covariance, the power that such a spread of conformations adds.
+    """
+    _, derivative = derivative_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
+    change = camera_motion(deformation, latent, pose)
+    step = (change @ direction.unflatten(0, (-1, deformation.numbers))).flatten(1, 2)
+    return (step.transpose(1, 2) @ derivative.flatten(1, 2).flatten(2)).square().sum(1).unflatten(1, (2, -1)).sum(1)
+
+
 def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
                    pose: Pose, disc: FourierDisc, transfer: Float[Tensor, "batch frequency"],
                    data: Float[Tensor, "batch 2 frequency"]) -> ImageProducts:

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gemmi
 import numpy as np
@@ -99,6 +99,10 @@ class BeadModel(Record):
             members = trace[self.chain[trace] == name]
             place[members] = np.arange(len(members))
         return place[self.anchor]
+
+    def bright(self, amplitude: float, width2: float = 0.0) -> "BeadModel":
+        """As images show them: amplitudes multiplied by the one number, squared widths raised by the other (A^2)."""
+        return replace(self, amplitude=self.amplitude * amplitude, sigma=(self.sigma**2 + width2).sqrt())
 
     def label(self, bead) -> str:
         """Name of a bead for a message, such as "A:82B"."""

@@ -274,6 +274,22 @@ class SegmentDeformation:
 
         Errors of the poses are such steps, and no motions of the molecule.
         """
+        metric, whole, read = self.whole_and_shape(trace, latent)
+        return (metric - metric @ whole @ read).to(latent.dtype)
+
+    def whole_and_shape(self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]) -> tuple[
+            Float[Tensor, "latent latent"], Float[Tensor, "latent whole"], Float[Tensor, "whole latent"]]:
+        """What takes steps apart into motions of the molecule as a whole and changes of its shape, in double precision.
+
+        Returns
+        -------
+        metric : (latent, latent)
+            Of :meth:`trace_metric`.
+        whole : (latent, whole)
+            Of :meth:`whole_motion`.
+        read : (whole, latent)
+            ``d - whole @ read @ d`` is the step d after superposition.
+        """
         metric, whole = self.trace_metric(trace, latent).double(), self.whole_motion(latent).double()
         seen = metric @ whole
-        return (metric - seen @ torch.linalg.solve(whole.T @ seen, seen.T)).to(latent.dtype)
+        return metric, whole, torch.linalg.solve(whole.T @ seen, seen.T)

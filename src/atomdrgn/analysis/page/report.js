@@ -53,7 +53,7 @@ function showTime() {
 function showParticle(index) {
   pause();
   const place = DATA.motions.map((_, axis) => map.column(`motion${axis + 1}`)[index]);
-  const errors = DATA.motions.map((_, axis) => DATA.particles.columns[`sd${axis + 1}`] ? map.column(`sd${axis + 1}`)[index] : NaN);
+  const errors = DATA.motions.map((_, axis) => map.column(`sd${axis + 1}`)[index]);
   const says = place.map((value, axis) => `motion ${axis + 1}: ${value.toFixed(1)} ± ${errors[axis].toFixed(1)} Å`).slice(0, 3).join(",  ");
   const absent = absentFrom(index);
   player.place = place;
