@@ -1,4 +1,4 @@
-"""What an analysis writes: tables that say what is known of the particles, structures that can be opened, nothing replaced unasked."""
+"""What an analysis writes: tables of what is known of the particles, structures that can be opened, nothing replaced unasked."""
 
 import csv
 import shutil
@@ -67,9 +67,9 @@ def test_structures_follow_the_motion_in_every_format(written, hinge_run):
 
 
 def test_clusters_are_shown_by_particles_with_their_errors(written, hinge_run):
-    nearest = numbers(table(written.folder / "clusters.csv")["nearest_particle"]).astype(int)
+    nearest = numbers(table(written.folder / "clusters.csv")["nearest_particle"]).astype(int).tolist()
     models = read_gemmi(written.folder / "centres.pdb")
-    for model, atoms, errors in zip(models, hinge_run.atoms(nearest.tolist()), hinge_run.b_factors(nearest.tolist()), strict=True):
+    for model, atoms, errors in zip(models, hinge_run.atoms(nearest), hinge_run.b_factors(nearest), strict=True):
         np.testing.assert_allclose([cra.atom.pos.tolist() for cra in model.all()], atoms, atol=6e-4)
         np.testing.assert_allclose([cra.atom.b_iso for cra in model.all()], errors, atol=6e-3)
 

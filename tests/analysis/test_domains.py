@@ -56,7 +56,8 @@ def test_an_angle_of_two_parts_is_the_turn_of_one_against_the_other(hinge_run):
 
 
 def test_an_angle_of_three_parts_is_at_the_second(hinge_run):
-    first, second, third = (hinge_run.beads([7])[0, select(hinge_run.bead_model, one)].numpy()[0] for one in ("A:5", "A:20", "A:33"))
+    beads = hinge_run.beads([7])[0].numpy()
+    first, second, third = (beads[select(hinge_run.bead_model, one)][0] for one in ("A:5", "A:20", "A:33"))
     one, other = first - second, third - second
     expected = np.degrees(np.arccos(one @ other / np.linalg.norm(one) / np.linalg.norm(other)))
     assert abs(float(parse_measure(hinge_run, "angle", "A:5 and A:20 and A:33")(hinge_run.motion[7])) - expected) < 1e-2

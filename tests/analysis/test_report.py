@@ -4,10 +4,10 @@ import re
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, DRIVER, Browser
 
 from atomdrgn.analysis.examination import examine
-from atomdrgn.analysis.report import report_page
-from browser import CHROMIUM, DRIVER, Browser
+from atomdrgn.analysis.report import page_data, report_page
 from hinged import hinged_run
 
 
@@ -108,10 +108,10 @@ def test_the_page_decodes_places_as_python_does(shown, hinge_run):
 def point_of_particle(browser, index):
     """Where a particle is in the window, on the map."""
     return browser.run("""
-        const map = atomdrgn.map, box = map.canvas.getBoundingClientRect();
+        const map = atomdrgn.map;
         map.canvas.scrollIntoView({ block: 'center' });
-        const now = map.canvas.getBoundingClientRect();
-        return [now.left + map.px(map.column(map.xSelect.value)[arguments[0]]), now.top + map.py(map.column(map.ySelect.value)[arguments[0]])];
+        const now = map.canvas.getBoundingClientRect(), value = select => map.column(select.value)[arguments[0]];
+        return [now.left + map.px(value(map.xSelect)), now.top + map.py(value(map.ySelect))];
         """, index)
 
 
@@ -151,8 +151,8 @@ def test_a_lasso_lists_the_particles_in_it_one_a_line(shown, hinge_run):
 
 def test_a_click_on_the_landscape_goes_there(shown):
     shown.run("""
-        const area = [...document.querySelectorAll('#sections svg rect.clickable')][0], box = area.getBoundingClientRect();
-        area.dispatchEvent(new MouseEvent('click', { clientX: box.left + 0.9 * box.width, clientY: box.top + 20, bubbles: true }));""")
+        const area = document.querySelector('#sections svg rect.clickable'), box = area.getBoundingClientRect();
+        area.dispatchEvent(new MouseEvent('click', { clientX: box.left + 0.9 * box.width, clientY: box.top + 20 }));""")
     place, (low, high) = shown.run("return [atomdrgn.player.place[0], [atomdrgn.data.landscapes[0].edges[0].at(0), "
                                    "atomdrgn.data.landscapes[0].edges[0].at(-1)]]")
     assert abs(place - (low + 0.9 * (high - low))) < 0.3
@@ -183,3 +183,14 @@ def test_absent_parts_are_not_drawn(browser, hinge_structure, tmp_path):
     browser.run("atomdrgn.map.pick(21)")
     whole = browser.run("return atomdrgn.stage.atoms.filter(atom => !atom.style.cartoon).length")
     assert half == 0.5 and whole == 0
+
+
+def test_support_and_geometry_of_other_folders_are_shown(hinge_run, tmp_path):
+    (tmp_path / "support.csv").write_text("chain,residue,icode,support\nA,1,,0.9\nA,40,,0.25\n")
+    (tmp_path / "geometry.json").write_text('{"structures": 3, "columns": {"gaps": "breaks"}, "base": {"gaps": 0}, '
+                                            '"median": {"gaps": 1}, "largest": {"gaps": 2}}')
+    data = page_data(examine(hinge_run, clusters=2, frames=3), [tmp_path])
+    support = data["residues"]["support"]["support"]
+    assert support[0] == 0.9 and support[-1] == 0.25 and support[1] is None
+    assert data["geometry"] == {"structures": 3, "rows": [["breaks", 0, 1, 2]]}
+    assert page_data(examine(hinge_run, clusters=2, frames=3))["geometry"] is None

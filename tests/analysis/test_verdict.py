@@ -16,8 +16,8 @@ def examined(run):
 
 def test_a_motion_is_told_in_degrees_and_residues(hinge_run):
     text = verdict(examined(hinge_run))
-    told = re.match(r"1 motion is supported by 400 particles. Residues A:21-40 turn by (\d+) degrees against the rest about an axis "
-                    r"near A:20 \(90 % of the particles; s.d. (\S+) degrees\)", text)
+    told = re.match(r"1 motion is supported by 400 particles. Residues A:21-40 turn by (\d+) degrees against the rest about an "
+                    r"axis near A:20 \(90 % of the particles; s.d. (\S+) degrees\)", text)
     angle = DEGREES_PER_UNIT * hinge_run.latent[:, 0]
     assert abs(float(told[1]) - np.ptp(np.quantile(angle, [0.05, 0.95]))) < 2 and abs(float(told[2]) - angle.std()) < 0.5
     assert "half-sets agree to 0.10 A" in text and "known to 0.20 A, where particles are spread by" in text

@@ -11,9 +11,11 @@ def run(tmp_path, monkeypatch):
 
 
 def test_a_run_is_analysed_in_its_folder(atomdrgn, run):
-    ended = atomdrgn("analyze", "particles.fit", "--frames", 3, "--distance", "A:1-20 and A:21-40", "--format", "pdb", "--format", "bcif")
+    ended = atomdrgn("analyze", "particles.fit", "--frames", 3, "--distance", "A:1-20 and A:21-40", "--format", "pdb",
+                     "--format", "bcif")
     assert ended.code == 0, ended.err
-    assert ended.out.startswith("1 motion is supported by 50 particles.") and "the report is particles.fit/report.html" in ended.out
+    assert ended.out.startswith("1 motion is supported by 50 particles.")
+    assert "the report is particles.fit/report.html" in ended.out
     names = {path.name for path in (run.folder / "analysis").iterdir()}
     assert {"motion1.pdb", "motion1.bcif", "centres.pdb", "show.cxc", "measures.csv"} <= names and "motion1.cif" not in names
     again = atomdrgn("analyze", "particles.fit")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import InputError, OutputExistsError
+from ..errors import InputError, MissingFileError, OutputExistsError
 from ..io.trajectories import write_trajectory
 from ..io.whole_file import whole_file, whole_folder
 from ..reporting import Reporter
@@ -18,7 +18,7 @@ from .chimerax import write_script
 from .examination import Examination, examine
 from .export import ENDINGS, TRAJECTORIES, write_reference
 from .models import write_models
-from .report import report_page
+from .report import GEOMETRY, SUPPORT, report_page
 from .tables import write_tables
 from .traversal import Traversal
 
@@ -45,8 +45,8 @@ class Analysis:
 
 
 def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAMES, distances: Sequence[str] = (),
-            angles: Sequence[str] = (), formats: Sequence[str] = ("mmcif",), umap: bool = False, origin=None, seed: int = 0,
-            overwrite: bool = False, reporter: Reporter | None = None) -> Analysis:
+            angles: Sequence[str] = (), formats: Sequence[str] = ("mmcif",), umap: bool = False, origin=None,
+            also: Sequence[Path] = (), seed: int = 0, overwrite: bool = False, reporter: Reporter | None = None) -> Analysis:
     """Analyse a run: out/report.html, one page that needs no network, and out/analysis with tables and structures.
 
     Parameters
@@ -68,6 +68,8 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
         Embed the latents by UMAP too.
     origin : (3,), optional
         Where the origin of the poses stands in the frame that structures are wanted in, A.
+    also : sequence of Path
+        Folders whose support.csv (of `debias`) or geometry.json (of `export --relax`) the report shows.
     seed : int
         Of clusters, errors of landscapes and UMAP.
     overwrite : bool
@@ -77,6 +79,8 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
 
     Raises
     ------
+    MissingFileError
+        A folder of `also` holds neither file.
     InputError
         Another format, a selection that names nothing, or settings that make no sense.
     OutputExistsError
@@ -86,6 +90,7 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
     unknown = [name for name in formats if name not in (*ENDINGS, *TRAJECTORIES)]
     if unknown or not formats:
         raise InputError(f"format {unknown[0] if unknown else ''!r}: choose from {', '.join([*ENDINGS, *TRAJECTORIES])}")
+    _require_something(also := [Path(folder) for folder in also])
     _require_free(out, overwrite=overwrite)
     found = examine(run, clusters=clusters, frames=frames, distances=distances, angles=angles, umap=umap, seed=seed,
                     reporter=reporter)
@@ -97,11 +102,18 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
                     "formats": list(formats), "umap": umap, "seed": seed, "version": run.settings.get("version")}
         (temporary / MARK).write_text(json.dumps(settings, indent=2) + "\n")
     with whole_file(report) as temporary:
-        temporary.write_text(report_page(found), encoding="utf-8")
+        temporary.write_text(report_page(found, also), encoding="utf-8")
     return Analysis(found, folder, report)
 
 
 MARK = "analysis.json"      # says that a folder is an analysis
+
+
+def _require_something(also):
+    for folder in also:
+        if not any((folder / name).exists() for name in (SUPPORT, GEOMETRY)):
+            raise MissingFileError(f"{folder}: there is neither {SUPPORT} of `atomdrgn debias` nor {GEOMETRY} of "
+                                   "`atomdrgn export --relax`")
 
 
 def _require_free(out, *, overwrite):

@@ -3,7 +3,9 @@
 import base64
 import csv
 import json
+from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,13 +24,21 @@ MOST_PARTICLES = 200_000       # on the map; of more, so many are taken evenly
 SMALLEST_WEIGHT = 1e-3         # of a segment in a bead's motion: smaller ones are left out of the page
 PROTEIN, NUCLEOTIDE = ("CA", "O"), ("P", "OP2", "O2P", "O5'", "C5'", "O3'", "N1", "N3")
 PURINES = {"A", "G", "DA", "DG"}
+SUPPORT, GEOMETRY = "support.csv", "geometry.json"
 MISSING = 65535                # a value that is not there, in a column of 16 bits
 
 
-def report_page(found: Examination) -> str:
-    """The page as HTML."""
+def report_page(found: Examination, also: Sequence[Path] = ()) -> str:
+    """The page as HTML.
+
+    Parameters
+    ----------
+    found : Examination
+    also : sequence of Path
+        Folders whose support.csv (of `debias`) or geometry.json (of `export --relax`) is shown.
+    """
     parts = {"title": f"{found.run.folder.resolve().name} · atomdrgn", "style": _text("report.css"),
-             "viewer": _text("3dmol/3Dmol-min.js"), "licence": _text("3dmol/LICENSE"), "data": _json(page_data(found)),
+             "viewer": _text("3dmol/3Dmol-min.js"), "licence": _text("3dmol/LICENSE"), "data": _json(page_data(found, also)),
              "script": "\n".join(_text(name) for name in SCRIPTS)}
     page = _text("report.html")
     for name, content in parts.items():
@@ -36,7 +46,7 @@ def report_page(found: Examination) -> str:
     return page
 
 
-def page_data(found: Examination) -> dict:
+def page_data(found: Examination, also: Sequence[Path] = ()) -> dict:
     """All that the page shows, ready for JSON."""
     run = found.run
     summary = run.summary
@@ -44,14 +54,14 @@ def page_data(found: Examination) -> dict:
         "name": run.folder.resolve().name, "facts": _facts(run),
         "verdict": verdict(found, angstrom="Å", plus_minus="±"), "cautions": cautions(found, angstrom="Å"),
         "colours": GROUP_COLOURS, "molecule": _molecule(run), "decoder": _decoder(found), "view": _view(found),
-        "residues": _residues(found), "segments": _segments(run), "groups": summary.get("groups", []),
+        "residues": _residues(found, also), "segments": _segments(run), "groups": summary.get("groups", []),
         "still": still_group(summary["groups"]) if summary.get("groups") else None,
         "turns": [_turn(turn) for turn in found.turns], "correlation": np.round(found.fluctuations.correlation, 2).tolist(),
         "particles": _particles(found), "traversals": [_traversal(found, way) for way in found.traversals],
         "motions": summary["motions"], "supported": summary.get("motions_supported"), "states": summary.get("states", []),
         "landscapes": [_landscape(axes, landscape) for axes, landscape in found.landscapes.items()],
         "basins": [vars(basin) | {"barrier": basin.barrier if np.isfinite(basin.barrier) else None} for basin in found.basins],
-        "composition": summary.get("composition"), "history": _history(run), "geometry": _geometry(run),
+        "composition": summary.get("composition"), "history": _history(run), "geometry": _geometry(also),
         "measures": [{"column": name, "of": measure.text, "kind": measure.kind, "unit": measure.unit, "mean": float(value.mean()),
                       "sd": float(value.std()), "error": float(np.median(error))}
                      for name, (measure, value, error) in found.measures.items()],
@@ -211,7 +221,7 @@ def _traversal(found, way: Traversal):
 # ---- residues, segments, particles -------------------------------------------------------------------------------------------
 
 
-def _residues(found):
+def _residues(found, also):
     """What is known of each residue, in the order of the trace."""
     run = found.run
     beads = run.bead_model
@@ -224,12 +234,12 @@ def _residues(found):
     group = [int(value) - 1 for value in table["group"]] if table else [0] * len(trace)
     return {"chain": beads.chain[trace].tolist(), "number": [f"{n}{i}" for n, i in zip(
         beads.residue[trace].tolist(), beads.icode[trace].tolist(), strict=True)], "group": group,
-        "segment": run.model["weight"][trace].argmax(1).tolist(), "columns": columns, **_support(run, beads, trace)}
+        "segment": run.model["weight"][trace].argmax(1).tolist(), "columns": columns, **_support(also, beads, trace)}
 
 
-def _support(run, beads, trace):
-    """Columns of numbers of support.csv, where a run has one: how well images support the base model at each residue."""
-    table = _read_table(run.folder / "support.csv")
+def _support(also, beads, trace):
+    """Columns of numbers of support.csv: how well images support the base model at each residue."""
+    table = next((_read_table(folder / SUPPORT) for folder in also if (folder / SUPPORT).exists()), None)
     if not table or not {"chain", "residue"} <= set(table):
         return {}
     icode = table.get("icode", [""] * len(table["chain"]))
@@ -297,10 +307,14 @@ def _history(run):
     return {name: [float(value) if value else None for value in table[name]] for name in wanted}
 
 
-def _geometry(run):
-    """What `export --relax` says of the ensemble against the base model, where it has been written into the run."""
-    path = run.folder / "geometry.json"
-    return json.loads(path.read_text()) if path.exists() else None
+def _geometry(also):
+    """Rows of geometry.json: what is measured, of the base model, the median structure and the worst one."""
+    path = next((folder / GEOMETRY for folder in also if (folder / GEOMETRY).exists()), None)
+    if path is None:
+        return None
+    found = json.loads(path.read_text())
+    return {"structures": found["structures"], "rows": [
+        [says, *(found[of].get(name) for of in ("base", "median", "largest"))] for name, says in found["columns"].items()]}
 
 
 def _read_table(path):

@@ -31,6 +31,9 @@ def analyze(
     umap: Annotated[bool, Option("--umap", help="Embed the particles by UMAP too (needs the extra umap).")] = False,
     frame: Annotated[Frame, Option(
         metavar="poses|base", help="Of the structures, as in atomdrgn export.")] = Frame.poses,
+    also: Annotated[list[Path] | None, Option(
+        metavar="DIR", show_default=False,
+        help="Folder of atomdrgn debias or atomdrgn export --relax: the report shows its support.csv or geometry.json.")] = None,
     seed: Annotated[int, Option(metavar="N", help="The same seed gives the same result.")] = 0,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace an analysis that is there.")] = False,
     quiet: Quiet = False,
@@ -58,8 +61,8 @@ def analyze(
     with progress(quiet=quiet) as reporter:
         origin = opened.settings.get("reading", {}).get("origin") if frame is Frame.base else None
         written = analyze_run(opened, out, clusters=clusters, frames=frames, distances=distance or (), angles=angle or (),
-                              formats=[each.value for each in format or [Format.mmcif]], umap=umap, origin=origin, seed=seed,
-                              overwrite=overwrite, reporter=reporter)
+                              formats=[each.value for each in format or [Format.mmcif]], umap=umap, origin=origin,
+                              also=also or (), seed=seed, overwrite=overwrite, reporter=reporter)
     if not quiet:
         from ..analysis.verdict import verdict
 

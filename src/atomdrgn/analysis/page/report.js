@@ -344,8 +344,9 @@ function fitSection() {
 
 function geometrySection() {
   if (!DATA.geometry) return;
-  const rows = Object.entries(DATA.geometry).filter(([, v]) => ["number", "string"].includes(typeof v)).map(([name, value]) => [name.replaceAll("_", " "), { number: typeof value === "number" ? +value.toPrecision(4) + "" : value }]);
-  block("Geometry", "Of relaxed structures against the base model.", table(["", ""], rows));
+  const shown = value => ({ number: value === null || value === undefined ? "–" : `${+value.toPrecision(4)}` });
+  block("Geometry", `Of ${DATA.geometry.structures.toLocaleString("en")} structures beside the base model.`,
+    table(["", "base", "median", "worst"], DATA.geometry.rows.map(([says, ...values]) => [{ names: says }, ...values.map(shown)])));
 }
 
 // ---- all of it -----------------------------------------------------------------------------------------------------------------
