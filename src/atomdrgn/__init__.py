@@ -42,6 +42,7 @@ _HOME = {
     "DensityMap": "structure.density_map",
     "read_density_map": "structure.density_map",
     "write_density_map": "structure.density_map",
+    "analyze": "analysis.analyze",
     "simulate_particles": "simulate",
 }
 

@@ -7,6 +7,7 @@ summary.json (what was found), checkpoint.safetensors. Nothing in it is executed
 
 import csv
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .errors import FileFormatError, MissingFileError, OutputExistsError
+from .errors import FileFormatError, MissingFileError, OutputExistsError, UnmodelledWarning
 from .io.whole_file import whole_file
 from .structure.atoms import Structure, read_structure, write_structure
+from .structure.beads import BeadModel, coarse_grain
 from .structure.lifting import lift
 from .structure.motion import RigidMotion, screw_motion, twists
 from .structure.surface import Surface
@@ -28,9 +30,10 @@ FORMAT = 1                 # of the folder; a number that this version does not 
 SETTINGS, BASE, MODEL, LATENTS, MOTIONS = "run.json", "base.cif", "model.npz", "latents.npz", "motions.npz"
 PARTICLES, RESIDUES, HISTORY, SUMMARY = "particles.csv", "residues.csv", "history.csv", "summary.json"
 CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
+REPORT, ANALYSIS = "report.html", "analysis"      # a page, and a folder beside it, where `analyze` is not told otherwise
 FIELD, MEAN, MAP = "field.safetensors", "mean.mrc", "map.mrc"      # of a volume run (volume_run.py)
-FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES, FIELD,
-         MEAN, MAP)
+FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES, FIELD, MEAN, MAP,
+         REPORT)
 VOLUME = "volume"          # what run.json of a volume run says as `inference`
 
 
@@ -64,6 +67,13 @@ class Run:
         return read_arrays(self.folder / MODEL)
 
     @cached_property
+    def bead_model(self) -> BeadModel:
+        """Whose beads those of :attr:`model` are: their chains and residues."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnmodelledWarning)      # the fit has given them
+            return coarse_grain(self.structure, beads=self.settings["fit"]["beads"])
+
+    @cached_property
     def _latents(self):
         return read_arrays(self.folder / LATENTS)
 
@@ -78,9 +88,14 @@ class Run:
         return self._latents["latent_sd"]
 
     @property
+    def has_draws(self) -> bool:
+        """Whether :attr:`draws` are there: amortised fits and those of earlier versions have none."""
+        return "draws" in self._latents
+
+    @property
     def draws(self) -> np.ndarray:
         """(particle, draw, k): places from each particle's posterior, spread evenly over it."""
-        if "draws" not in self._latents:
+        if not self.has_draws:
             raise FileFormatError(f"{self.folder}: this run holds no draws from its particles' posteriors; the closed form makes "
                                   "them: fit again without --inference vae")
         return self._latents["draws"]
