@@ -7,6 +7,7 @@ summary.json (what was found), checkpoint.safetensors. Nothing in it is executed
 
 import csv
 import json
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .errors import FileFormatError, MissingFileError, OutputExistsError
+from .errors import FileFormatError, MissingFileError, OutputExistsError, UnmodelledWarning
 from .io.whole_file import whole_file
 from .structure.atoms import Structure, read_structure, write_structure
+from .structure.beads import BeadModel, coarse_grain
 from .structure.lifting import lift
 from .structure.motion import RigidMotion, screw_motion, twists
 from .structure.surface import Surface
@@ -28,7 +30,11 @@ FORMAT = 1                 # of the folder; a number that this version does not 
 SETTINGS, BASE, MODEL, LATENTS, MOTIONS = "run.json", "base.cif", "model.npz", "latents.npz", "motions.npz"
 PARTICLES, RESIDUES, HISTORY, SUMMARY = "particles.csv", "residues.csv", "history.csv", "summary.json"
 CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
-FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES)
+REPORT, ANALYSIS = "report.html", "analysis"      # a page, and a folder beside it, where `analyze` is not told otherwise
+FIELD, MEAN, MAP = "field.safetensors", "mean.mrc", "map.mrc"      # of a volume run (volume_run.py)
+FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES, FIELD, MEAN, MAP,
+         REPORT)
+VOLUME = "volume"          # what run.json of a volume run says as `inference`
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,11 +64,18 @@ class Run:
     def model(self) -> dict[str, np.ndarray]:
         """Beads and segments: `bead` (bead, 3) A, `sigma` (bead,) A and `amplitude` (bead,) as fitted to the images,
         `bead_of_atom` (atom,), `centroid` (segment, 3) A, `weight` (bead, segment), `trace` (bead,)."""
-        return _arrays(self.folder / MODEL)
+        return read_arrays(self.folder / MODEL)
+
+    @cached_property
+    def bead_model(self) -> BeadModel:
+        """Whose beads those of :attr:`model` are: their chains and residues."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnmodelledWarning)      # the fit has given them
+            return coarse_grain(self.structure, beads=self.settings["fit"]["beads"])
 
     @cached_property
     def _latents(self):
-        return _arrays(self.folder / LATENTS)
+        return read_arrays(self.folder / LATENTS)
 
     @property
     def latent(self) -> np.ndarray:
@@ -75,9 +88,14 @@ class Run:
         return self._latents["latent_sd"]
 
     @property
+    def has_draws(self) -> bool:
+        """Whether :attr:`draws` are there: amortised fits and those of earlier versions have none."""
+        return "draws" in self._latents
+
+    @property
     def draws(self) -> np.ndarray:
         """(particle, draw, k): places from each particle's posterior, spread evenly over it."""
-        if "draws" not in self._latents:
+        if not self.has_draws:
             raise FileFormatError(f"{self.folder}: this run holds no draws from its particles' posteriors; the closed form makes "
                                   "them: fit again without --inference vae")
         return self._latents["draws"]
@@ -91,7 +109,7 @@ class Run:
 
     @cached_property
     def _motions(self):
-        return _arrays(self.folder / MOTIONS)
+        return read_arrays(self.folder / MOTIONS)
 
     @cached_property
     def motion(self) -> RigidMotion:
@@ -101,10 +119,16 @@ class Run:
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
         """Columns of particles.csv."""
-        with open(self.folder / PARTICLES, newline="") as file:
-            header, *rows = csv.reader(file)
-        columns = zip(*rows, strict=True)
-        return {name: np.array(column, dtype=float) for name, column in zip(header, columns, strict=True)}
+        path = self.folder / PARTICLES
+        if not path.exists():
+            raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
+        try:
+            with open(path, newline="") as file:
+                header, *rows = csv.reader(file)
+            columns = zip(*rows, strict=True)
+            return {name: np.array(column, dtype=float) for name, column in zip(header, columns, strict=True)}
+        except ValueError as error:
+            raise FileFormatError(f"{path}: damaged ({error}); fit again with --overwrite") from error
 
     @property
     def n_particles(self) -> int:
@@ -167,10 +191,18 @@ def open_run(folder) -> Run:
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder; a run is the folder that `atomdrgn fit` wrote")
     settings = read_settings(folder)
+    if settings.get("fit", {}).get("inference") == VOLUME:
+        raise FileFormatError(f"{folder}: a run of `atomdrgn volume`, which has volumes and no structures (see `atomdrgn "
+                              "volumes`); a run of `atomdrgn fit` is needed here")
+    return Run(folder, settings, read_summary(folder))
+
+
+def read_summary(folder: Path) -> dict:
+    """What summary.json holds, which a run has once it is whole."""
     if not (folder / SUMMARY).exists():
         raise MissingFileError(f"{folder}: the fit did not end (there is no {SUMMARY}); "
                                "go on with it: the same command with --resume")
-    return Run(folder, settings, _read_json(folder / SUMMARY))
+    return _read_json(folder / SUMMARY)
 
 
 def read_settings(folder: Path) -> dict:
@@ -235,7 +267,8 @@ def write_table(path: Path, columns: dict[str, Iterable]) -> None:
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _arrays(path):
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What :func:`write_arrays` wrote."""
     if not path.exists():
         raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
     try:

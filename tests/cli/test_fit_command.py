@@ -1,6 +1,7 @@
 """From a particle file to structures by commands alone; runs are kept, stopped and gone on with as the options say."""
 
 import json
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -52,6 +53,15 @@ def test_fit_then_export(fit, atomdrgn, folder):
     frames = DCDFile.read("ensemble/ensemble.dcd").get_coord()
     np.testing.assert_allclose(frames, run.atoms([2, 5, 6, 7]).numpy(), atol=1e-4)
     assert len(read_structure("ensemble/reference.pdb")) == frames.shape[1] == len(read_structure("base.pdb"))
+    arguments = "export", "particles.fit", "--out", "relaxed", "--format", "pdb", "--particles", "2,5", "--threads", 1, "--relax"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "openmm", None)
+        ended = atomdrgn(*arguments)
+    assert ended.code == 2 and ended.err.count("\n") == 1 and "pip install 'atomdrgn[relax]'" in ended.err
+    pytest.importorskip("openmm")
+    ended = atomdrgn(*arguments)
+    assert ended.code == 0 and "geometry of 2 structures" in ended.out and "every structure: relaxed/geometry.csv" in ended.out
+    assert {path.name for path in (folder / "relaxed").iterdir()} == {"000002.pdb", "000005.pdb", "geometry.csv", "geometry.json"}
 
 
 def test_quiet_prints_nothing(fit, folder):

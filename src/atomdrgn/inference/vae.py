@@ -22,9 +22,10 @@ from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
 from .folder import VAE, begin_run, run_settings
 from .schedule import finest_resolution
+from .training import load_training, save_training
 from .vae_data import LOSSES, read_data
 from .vae_results import write_results
-from .vae_training import load_training, run_epoch, save_training, start_training
+from .vae_training import run_epoch, start_training
 
 # Ducrocq et al., CryoSPHERE (2025), appendix B.2; the number of epochs is that of the published program's example
 RATE, EPOCHS = 3e-5, 300

@@ -17,8 +17,9 @@ from ..structure.motion import RigidMotion, weighted_arms
 from ..structure.segmentation import Segmentation
 from .motions import leading_axes, with_settled_sign
 from .results import motion_rows, outlier_scores, write_particles
+from .training import Training
 from .vae_data import CONTRAST_SD, VaeData
-from .vae_training import AT_ONCE, Training
+from .vae_training import AT_ONCE
 
 DRAWS = 16      # of each latent, for its error
 

@@ -1,47 +1,18 @@
-"""Training an autoencoder: the loss of a batch, an epoch, and the checkpoint between epochs."""
-
-from dataclasses import dataclass
-from pathlib import Path
+"""Training an autoencoder: the loss of a batch, and an epoch."""
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import SafetensorError
 from torch import Tensor
 
-from ..errors import FileFormatError
 from ..model.autoencoder import N_LATENT, MotionAutoencoder
 from ..model.segments import gaussian_kl
-from ..run import CHECKPOINT, HISTORY, write_table
-from .folder import read_history
 from .gradient import add_gradients
-from .state import read_tensors, write_tensors
+from .training import Training
 from .vae_data import VaeData
 
 BATCH = 128              # images of a step: Ducrocq et al., CryoSPHERE (2025), appendix B.2
 AT_ONCE = 64             # of them, those that go forward and back on one thread; this decides the last bits, not the threads
 SEGMENT_RATE = 10        # times the networks' rate, as there
-
-
-@dataclass(eq=False)
-class Training:
-    """Networks, optimiser and how far they are.
-
-    Parameters
-    ----------
-    model : MotionAutoencoder
-    optimizer : torch.optim.Adam
-    history : list of dict
-        One row an epoch.
-    """
-
-    model: MotionAutoencoder
-    optimizer: torch.optim.Adam
-    history: list[dict[str, float | int]]
-
-    @property
-    def epoch(self) -> int:
-        """Epochs done."""
-        return len(self.history)
 
 
 def start_training(model: MotionAutoencoder, rate: float) -> Training:
@@ -99,36 +70,3 @@ def image_losses(model: MotionAutoencoder, data: VaeData, index: Int[Tensor, "ba
     motion = model.decoder(mean + log_sd.exp() * noise)
     position = model.positions(motion, model.segments.membership(segment_noise))
     return data.loss_of(index, position), gaussian_kl(mean, log_sd).sum(1)
-
-
-def save_training(training: Training, folder: Path) -> None:
-    """Checkpoint and history of a run."""
-    tensors = {f"model.{name}": value for name, value in training.model.state_dict().items()}
-    for number, state in training.optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{number}.{name}": value for name, value in state.items()}
-    tensors["epoch"] = torch.tensor(training.epoch)
-    write_tensors(folder / CHECKPOINT, tensors)
-    write_table(folder / HISTORY, {name: [row[name] for row in training.history] for name in training.history[0]})
-
-
-def load_training(training: Training, folder: Path) -> None:
-    """Go back to what :func:`save_training` wrote.
-
-    Raises
-    ------
-    FileFormatError
-        The file is none, or is damaged.
-    """
-    path = folder / CHECKPOINT
-    try:
-        held = read_tensors(path)
-        training.model.load_state_dict({name: held[f"model.{name}"] for name in training.model.state_dict()})
-        state = {}
-        for name, value in held.items():
-            if name.startswith("adam."):
-                _, number, part = name.split(".")
-                state.setdefault(int(number), {})[part] = value
-        training.optimizer.load_state_dict(training.optimizer.state_dict() | {"state": state})
-        training.history = read_history(folder / HISTORY, int(held["epoch"]))
-    except (SafetensorError, KeyError, RuntimeError) as error:
-        raise FileFormatError(f"{path}: not a checkpoint of this fit ({error}); start again with --overwrite") from error
