@@ -1,7 +1,6 @@
 """The last word on the leading motions: each particle's likelihood looked at widely, on a surface that is fitted with it."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,6 +18,7 @@ from .linearisation import linearise
 from .misfit import misfits
 from .model import FitModel
 from .motions import Motions
+from .pose_errors import Play, play_of_poses
 from .state import FitState
 
 NEAR, FAR = 24, 8            # places a particle and round: about where it seems to be, and anywhere that particles are
@@ -30,7 +30,6 @@ MEASURED = 128               # images, for this
 FEWEST_DRAWN = 5000          # conformations that the surface is fitted to
 BEND_SHARE = 0.1             # of the elastic network's variances: what bends of the surface are believed to be
 KEPT_DRAWS = 20
-MOST_LOST = 0.9             # of the information on a place, to errors of the poses
 # Errors are wider by so much than the likelihood says: base model, surface, density and noise are fixed in it and are not known.
 # Measured: igg-hinge with base models that are 1.5 A off, SNR 0.1 and 0.01 (docs/accuracy.md).
 ALLOWANCE = 1.2
@@ -49,44 +48,6 @@ class Belief(Record):
 
     mean: Float[Tensor, "particle k"]
     root: Float[Tensor, "particle k k"]
-
-
-@dataclass(frozen=True)
-class Play(Record):
-    """What errors of the poses, which move the molecule as a whole, do to what images tell of the motions.
-
-    Parameters
-    ----------
-    offset : (particle, latent)
-        Step by which each particle as a whole is away from where its pose puts it, as the fit by linear steps has found it.
-    loss : (particle, k, k)
-        What of the information on its place is lost because that step is not known, 1/A^2.
-    """
-
-    offset: Float[Tensor, "particle latent"]
-    loss: Float[Tensor, "particle k k"]
-
-    def displaced(self, conformations: Sequence) -> "Displaced":
-        """Conformations that are looked up by particle, each where its images show it."""
-        return Displaced(conformations, self.offset)
-
-    def widened(self, belief: Belief) -> Belief:
-        """What is believed when the step is not known; it was looked at with the step as found."""
-        left = belief.root.mT @ self.loss @ belief.root
-        value, vector = torch.linalg.eigh(left)
-        wide = belief.root @ vector / (1 - value.clamp(0, MOST_LOST))[:, None].sqrt()
-        return Belief(belief.mean, torch.linalg.cholesky(wide @ wide.mT))
-
-
-@dataclass(frozen=True, eq=False)
-class Displaced:
-    """Conformations with a step of each particle as a whole: index them by particles for their latents."""
-
-    conformations: Sequence
-    offset: Tensor
-
-    def __getitem__(self, particle) -> Tensor:
-        return self.conformations[particle] + self.offset[particle]
 
 
 @dataclass(frozen=True)
@@ -169,35 +130,9 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions, reporter
         belief = believe(looked.place, weight, belief)
         if not last:
             surface = refit(model, state, surface, looked.place, weight, disc, generator, reporter, play=play)
-    draws, wide = draw(looked.place, weight, belief, generator), play.widened(belief)
-    mean, stretch = belief.mean[:, None], ALLOWANCE * wide.root @ torch.linalg.inv(belief.root)
-    return WideFit(surface, density, Belief(belief.mean, ALLOWANCE * wide.root), mean + (draws - mean) @ stretch.mT)
-
-
-def play_of_poses(model: FitModel, state: FitState, motions: Motions, disc: FourierDisc, reporter: Reporter) -> Play:
-    """How the molecule as a whole has moved in each particle, and what not to know it costs along the motions."""
-    # what the population moves the molecule as a whole when its place along the motions is known
-    _, whole, read = model.deformation.whole_and_shape(model.beads.trace_index, motions.mean)
-    besides = state.population.root - motions.direction @ (motions.read.T @ state.population.root)
-    moved = read @ besides.double()
-    root, k = (whole @ torch.linalg.cholesky(moved @ moved.T)).float(), motions.direction.shape[1]
-    both = torch.cat([motions.direction, root], 1)[model.deformation.motion_numbers]
-    loss = torch.zeros(model.n_particles, k, k)
-    reporter.start("errors of the poses", len(model.my_images))
-
-    def lost(found):
-        reporter.advance(len(found.block.image))
-        matrix, _ = found.of_motions(model.deformation, state.latent)
-        matrix = both.T @ matrix @ both
-        cross, own = matrix[:, :k, k:], matrix[:, k:, k:] + torch.eye(root.shape[1])
-        return found.block.particle, cross @ torch.linalg.solve(own, cross.mT)
-
-    for particle, of_particle in linearise(model, state, disc, model.my_particles, then=lost):
-        loss[particle] = of_particle
-    reporter.finish()
-    straight = motions.mean + motions.place(state.latent) @ motions.direction.T
-    offset = ((state.latent - straight).double() @ (whole @ read).T).float()
-    return Play(offset, model.processes.total(loss))
+    draws, root = draw(looked.place, weight, belief, generator), ALLOWANCE * play.widened(belief.root)
+    mean, stretch = belief.mean[:, None], root @ torch.linalg.inv(belief.root)
+    return WideFit(surface, density, Belief(belief.mean, root), mean + (draws - mean) @ stretch.mT)
 
 
 def look(model: FitModel, state: FitState, surface: Surface, belief: Belief, density: Density, disc: FourierDisc,
