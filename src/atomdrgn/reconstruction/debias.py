@@ -174,7 +174,7 @@ def maps_following(material: Material) -> list[Shown]:
     parts = make_parts(material.bead, tensors["weight"].float(), tensors["centroid"].float(), material.stack.grid)
     maps = follow_motion(material.stack, material.own_motion[material.number], parts, spectrum=material.spectrum,
                          reporter=material.reporter)
-    return [Shown("following", maps, material.bead, material.density(material.bead), material.run.n_particles)]
+    return [Shown("following", maps, material.bead, material.density(material.bead), float(material.run.n_particles))]
 
 
 def maps_around(material: Material) -> list[Shown]:
@@ -271,7 +271,7 @@ def debias(run: Run, particles: ParticleStack, out, *, methods: Sequence[str] = 
     beads = coarse_grain(run.structure, beads=run.settings["fit"].get("beads", 1))
     material = Material(run, particles, measure_noise(particles, seed=seed), beads, centres, at, seed, reporter)
     static = Shown("static", static_maps(particles, spectrum=material.spectrum, reporter=reporter),
-                   material.bead, material.mean_density(torch.ones(run.n_particles)), run.n_particles)
+                   material.bead, material.mean_density(torch.ones(run.n_particles)), float(run.n_particles))
     found = {name: METHODS[name](material) for name in methods}
     gains = _gains(material, static.maps, found["following"][0].maps) if "following" in found else []
     supports = {"static": _support(material, [static]), **{name: _support(material, maps) for name, maps in found.items()}}
