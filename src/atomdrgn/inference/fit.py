@@ -27,10 +27,11 @@ from .memory import share_memory
 from .model import FitModel
 from .passes import run_pass
 from .population import PopulationPrior
+from .poses import no_corrections
 from .results import write_results
 from .schedule import finest_resolution, resolutions, search_after
 from .search import look_widely
-from .start import elastic_population, starting_population
+from .start import WHOLE_SIGMA, WHOLE_SIGMA_AT_REFINED_POSE, elastic_population, starting_population
 from .state import FitState, load_state, save_state
 
 START_CONTRAST_SD = 0.2
@@ -44,9 +45,9 @@ PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.005
 
 def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,
         temperature: float | None = None, parts: Sequence[str] | None = None, fixed: str | None = None,
-        composition: bool = False, resolution: float | None = None, seed: int = 0, memory: float | None = None,
-        resume: bool = False, overwrite: bool = False, settings: dict | None = None, reporter: Reporter | None = None,
-        processes: Processes | None = None) -> Run:
+        composition: bool = False, refine_poses: bool = False, resolution: float | None = None, seed: int = 0,
+        memory: float | None = None, resume: bool = False, overwrite: bool = False, settings: dict | None = None,
+        reporter: Reporter | None = None, processes: Processes | None = None) -> Run:
     """Find how the parts of a structure moved in every particle, and leave it in a folder.
 
     Every particle's conformation is linearised, the motions of all particles are one Gaussian population with closed-form
@@ -72,6 +73,8 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         Selections that are segments of their own, and what does not move.
     composition : bool
         Segments may be absent from particles: find which are.
+    refine_poses : bool
+        Correct the pose of each image a little, by shift and turn, with a prior whose width is measured.
     resolution : float, optional
         Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
     seed : int
@@ -110,11 +113,12 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         require_free(folder, overwrite=overwrite)
     with whole_batches_on_threads():
         model = _assemble(structure, particles, segments=segments, beads=beads, temperature=temperature, parts=parts, fixed=fixed,
-                          composition=composition, resolution=resolution, memory=memory, processes=processes)
+                          composition=composition, refine_poses=refine_poses, resolution=resolution, memory=memory,
+                          processes=processes)
         made = run_settings(structure, particles, more=settings or {}, choices={
             "inference": CLOSED_FORM, "segments": segments, "beads": beads, "temperature": temperature,
             "parts": list(parts) if parts else None,
-            "fixed": fixed, "composition": composition or None, "seed": seed,
+            "fixed": fixed, "composition": composition or None, "refine_poses": refine_poses or None, "seed": seed,
             "resolution": round(model.images.disc.resolution, 4)})
         if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
             _run(model, folder, structure=structure, seed=seed, reporter=reporter)
@@ -178,7 +182,7 @@ class _Log:
 
 
 def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution, memory, processes,
-              composition=False) -> FitModel:
+              composition=False, refine_poses=False) -> FitModel:
     bead_model = coarse_grain(structure, beads=beads)
     require_inside(bead_model, particles.grid)
     segmentation = make_segments(bead_model, segments, parts=parts, fixed=fixed,
@@ -192,12 +196,17 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     number = torch.unique(particles.particle, return_inverse=True)[1]
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
     elastic = elastic_population(deformation, bead_model).covariance
-    prior = PopulationPrior(elastic, PRIOR_SHARE * elastic, PRIOR_PARTICLES * deformation.n_latent)
+    # the mean of all particles says where the base model stands, whatever becomes of each image's pose
+    taken_by_pose = refine_poses and int(torch.bincount(number).max()) == 1
+    whole_sigma = WHOLE_SIGMA_AT_REFINED_POSE if taken_by_pose else WHOLE_SIGMA
+    spread = elastic_population(deformation, bead_model, whole_sigma=whole_sigma).covariance if taken_by_pose else elastic
+    prior = PopulationPrior(elastic, PRIOR_SHARE * spread, PRIOR_PARTICLES * deformation.n_latent)
     plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent,
                         processes=processes.here)
-    start = starting_population(deformation, bead_model)
+    start = starting_population(deformation, bead_model, whole_sigma=whole_sigma)
     mine = torch.arange(*processes.share(torch.bincount(number)))
-    return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, mine, processes)
+    return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, mine, processes,
+                    refine_poses)
 
 
 def _start(model) -> FitState:
@@ -205,4 +214,5 @@ def _start(model) -> FitState:
     return FitState(step=0, latent=torch.zeros(model.n_particles, model.deformation.n_latent), population=model.start,
                     latent_sd=torch.zeros(model.n_particles, 1), freedom=torch.zeros(model.n_particles),
                     uncertainty=torch.zeros_like(model.start.root), spectrum=torch.ones(n_groups, 1),
-                    contrast=torch.ones(len(model.images)), contrast_sd=START_CONTRAST_SD, amplitude=1.0, width2=0.0)
+                    contrast=torch.ones(len(model.images)), contrast_sd=START_CONTRAST_SD, amplitude=1.0, width2=0.0,
+                    poses=no_corrections(len(model.images)) if model.refine_poses else None)
