@@ -11,7 +11,7 @@ from atomdrgn.inference.fit import _assemble, _start, fit
 from atomdrgn.inference.halves import half_sets, join
 from atomdrgn.inference.misfit import misfits
 from atomdrgn.inference.passes import run_pass
-from atomdrgn.inference.poses import LARGEST, SMALLEST, START_SHIFT_SD, START_TURN_SD, PoseCorrections, no_corrections
+from atomdrgn.inference.poses import COARSEST, PoseCorrections, no_corrections
 from atomdrgn.inference.state import load_state, save_state
 from atomdrgn.parallel import Processes
 from atomdrgn.physics.pose import Pose
@@ -45,9 +45,10 @@ def assembled(structure, particles, **more):
 
 @pytest.fixture(scope="module")
 def corrected(disturbed):
-    """Model and state after some passes."""
+    """Model and state after some passes; the motion is found before poses are touched."""
     model, state = assembled(*disturbed[:2], refine_poses=True)
-    for resolution in (40.0, 20.0, 14.0, 14.0):
+    for resolution in (50.0, 40.0, 30.0, 24.0, 14.0, 14.0):
+        assert (state.poses is None) == (resolution > COARSEST or state.step == 4)
         state, _ = run_pass(model, state, model.images.disc.coarser(resolution), seed=0, last=False, reporter=Reporter())
     return model, state
 
@@ -65,20 +66,6 @@ def test_a_correction_is_a_turn_and_a_shift_after_the_pose_of_the_file():
     torch.testing.assert_close(moved.shift, torch.tensor([[1.0, 4.0]] * 2))
 
 
-def test_spreads_are_those_of_corrections_and_their_errors_within_bounds():
-    generator = torch.Generator().manual_seed(0)
-    true = torch.tensor([1.5, 1.5, 0.02, 0.02, 0.02]) * torch.randn(20_000, 5, generator=generator)
-    sd = torch.tensor([1.0, 1.0, 0.01, 0.01, 0.01]).expand(20_000, -1)
-    share = torch.tensor([1.5, 1.5, 0.02, 0.02, 0.02]).square()
-    share = share / (share + sd.square())      # of a measurement, in the posterior's mean
-    mean = share * (true + sd * torch.randn(20_000, 5, generator=generator))
-    found = no_corrections(20_000).measured(mean, sd * share.sqrt())
-    assert found.shift_sd == pytest.approx(1.5, rel=0.02) and found.turn_sd == pytest.approx(0.02, rel=0.02)
-    none, wild = (found.measured(value * torch.ones(3, 5), torch.zeros(3, 5)) for value in (0.0, 100.0))
-    assert (none.shift_sd, none.turn_sd) == (SMALLEST * START_SHIFT_SD, SMALLEST * START_TURN_SD)
-    assert (wild.shift_sd, wild.turn_sd) == (LARGEST * START_SHIFT_SD, LARGEST * START_TURN_SD)
-
-
 def test_what_an_image_determines_is_between_none_and_five_numbers():
     blank = no_corrections(3)
     assert (blank.freedom.abs() < 1e-5).all()
@@ -90,11 +77,9 @@ def test_corrections_lead_to_the_true_poses_as_well_as_they_say(corrected, distu
     _, particles, true = disturbed
     before, after = errors_between(particles.pose, true), errors_between(model.pose(state, torch.arange(150)), true)
     for part in (slice(0, 2), slice(2, 5)):
-        assert after[:, part].square().mean() < 0.5 * before[:, part].square().mean()
+        assert after[:, part].square().mean() < 0.8 * before[:, part].square().mean()
     standardised = after / (state.poses.sd / UNIT)
     assert 0.6 < standardised[:, :2].std() < 1.7 and 0.6 < standardised[:, 2:].std() < 1.7
-    assert state.poses.shift_sd == pytest.approx(1.0, abs=0.35)
-    assert math.degrees(state.poses.turn_sd) == pytest.approx(1.0, abs=0.35)
 
 
 def test_the_motion_is_found_with_the_poses(corrected, hinged):
@@ -126,7 +111,6 @@ def test_corrections_are_kept_in_the_checkpoint(corrected, tmp_path):
     save_state(state, tmp_path / "state")
     poses = load_state(tmp_path / "state").poses
     assert torch.equal(poses.value, state.poses.value) and torch.equal(poses.sd, state.poses.sd)
-    assert (poses.shift_sd, poses.turn_sd) == (state.poses.shift_sd, state.poses.turn_sd)
 
 
 def test_half_sets_are_put_together_with_their_corrections(disturbed):
@@ -135,11 +119,10 @@ def test_half_sets_are_put_together_with_their_corrections(disturbed):
     states = []
     for number, half in enumerate(halves):
         value = torch.randn(len(half.image), 5, generator=torch.Generator().manual_seed(number))
-        states.append(replace(_start(half.model), poses=PoseCorrections(value, value.abs(), 1.0 + number, 0.01 * (1 + number))))
+        states.append(replace(_start(half.model), poses=PoseCorrections(value, value.abs())))
     poses = join(model, halves, states, step=3).poses
     for half, state in zip(halves, states, strict=True):
         assert torch.equal(poses.value[half.image], state.poses.value) and torch.equal(poses.sd[half.image], state.poses.sd)
-    assert (poses.shift_sd, poses.turn_sd) == (1.5, pytest.approx(0.015))
 
 
 def test_the_molecule_as_a_whole_is_the_poses_in_single_images_and_the_populations_in_tilt_series(disturbed):

@@ -27,7 +27,6 @@ from .memory import share_memory
 from .model import FitModel
 from .passes import run_pass
 from .population import PopulationPrior
-from .poses import no_corrections
 from .results import write_results
 from .schedule import finest_resolution, resolutions, search_after
 from .search import look_widely
@@ -74,7 +73,7 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     composition : bool
         Segments may be absent from particles: find which are.
     refine_poses : bool
-        Correct the pose of each image a little, by shift and turn, with a prior whose width is measured.
+        Correct the pose of each image a little, by shift and turn, with a prior of 1 A and 1 degree about each axis.
     resolution : float, optional
         Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
     seed : int
@@ -214,5 +213,4 @@ def _start(model) -> FitState:
     return FitState(step=0, latent=torch.zeros(model.n_particles, model.deformation.n_latent), population=model.start,
                     latent_sd=torch.zeros(model.n_particles, 1), freedom=torch.zeros(model.n_particles),
                     uncertainty=torch.zeros_like(model.start.root), spectrum=torch.ones(n_groups, 1),
-                    contrast=torch.ones(len(model.images)), contrast_sd=START_CONTRAST_SD, amplitude=1.0, width2=0.0,
-                    poses=no_corrections(len(model.images)) if model.refine_poses else None)
+                    contrast=torch.ones(len(model.images)), contrast_sd=START_CONTRAST_SD, amplitude=1.0, width2=0.0)

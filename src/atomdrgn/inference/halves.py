@@ -94,12 +94,12 @@ def join(model: FitModel, halves: list[HalfSet], states: list[FitState], *, step
 
 
 def _poses_of_all(model, halves, states) -> PoseCorrections:
-    """Those of the half-sets' images; their spreads are averaged."""
+    """Those of the half-sets' images."""
     poses = [state.poses for state in states]
     value, sd = torch.zeros(2, len(model.images), poses[0].value.shape[1])
     for half, each in zip(halves, poses, strict=True):
         value[half.image], sd[half.image] = each.value, each.sd
-    return PoseCorrections(value, sd, *(0.5 * sum(getattr(each, name) for each in poses) for name in ("shift_sd", "turn_sd")))
+    return PoseCorrections(value, sd)
 
 
 def _root_of_mean(roots) -> Float[Tensor, "latent latent"]:

@@ -15,6 +15,7 @@ from ..physics.disc import FourierDisc
 from ..physics.record import joined
 from ..structure.deformation import SegmentDeformation
 from .model import Block, FitModel
+from .poses import prior_sd
 from .state import FitState
 
 
@@ -89,7 +90,7 @@ def linearise(model: FitModel, state: FitState, disc: FourierDisc, particles: In
             hidden = model.hidden(state, image)
             equations = products.normal_equations(state.contrast_sd, hidden)
             if state.poses is not None:
-                equations, pose = eliminate_pose(equations, state.poses.value[image], state.poses.prior_sd)
+                equations, pose = eliminate_pose(equations, state.poses.value[image], prior_sd())
                 given.append(pose)
             matrix.index_add_(0, row, equations.matrix)
             gradient.index_add_(0, row, equations.gradient)

@@ -11,6 +11,7 @@ from ..likelihood.pose_equations import eliminate_pose
 from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from .model import FitModel
+from .poses import prior_sd
 from .state import FitState
 
 
@@ -49,7 +50,7 @@ def misfits(model: FitModel, state: FitState, disc: FourierDisc, candidates: Seq
                 products = pose_products(model.deformation, beads, candidate[particle], pose=pose, disc=disc, transfer=transfer,
                                          data=data)
                 equations = products.normal_equations(state.contrast_sd, torch.zeros(len(index)))
-                equations, _ = eliminate_pose(equations, state.poses.value[index], state.poses.prior_sd)
+                equations, _ = eliminate_pose(equations, state.poses.value[index], prior_sd())
                 left.append(equations.chi2 - power_of_data)
                 continue
             prediction = predict(model.deformation, beads, candidate[particle], pose=pose, disc=disc) * transfer[:, None]

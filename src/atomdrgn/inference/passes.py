@@ -30,6 +30,7 @@ from .population import (
     posterior,
     precision_along,
 )
+from .poses import COARSEST, PoseCorrections, no_corrections
 from .state import FitState
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,8 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
     for _ in range(2 if state.step == 0 else 1):      # the first gain is measured with a wrong noise spectrum
         state = calibrate(model, state, disc, generator)
+    if model.refine_poses and state.poses is None and (disc.resolution <= COARSEST or last):
+        state = replace(state, poses=no_corrections(len(model.images)))
     reporter.start(f"{disc.resolution:.0f} A", len(model.my_images))
     directions = measure_directions(model, state, disc)
     kept, others = _divide(model, directions)
@@ -125,7 +128,7 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     directions = replace(directions, unseen=population.root[:, directions.seen.shape[1]:])
     motions = motions_of(model, population)
     n, n_seen = model.n_particles, directions.seen.shape[1]
-    corrected = len(model.images) if model.refine_poses else 0
+    corrected = 0 if state.poses is None else len(model.images)
     found = Found(torch.zeros(n, model.deformation.n_latent), torch.zeros(n, len(motions.variance)), torch.zeros(n), contrast,
                   contrast_sd, *torch.zeros(2, corrected, POSE_NUMBERS), torch.zeros(n_seen, n_seen))
     settle = _Settled.given(population, directions, motions)
@@ -153,7 +156,7 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     state = replace(state, step=state.step + 1, latent=found.latent, latent_sd=found.latent_sd, freedom=found.freedom,
                     population=population, uncertainty=uncertainty, contrast=found.contrast / mean,
                     contrast_sd=min(max(sd, SMALLEST_CONTRAST_SD), LARGEST_CONTRAST_SD),
-                    poses=None if state.poses is None else state.poses.measured(state.poses.value + found.pose, found.pose_sd))
+                    poses=None if state.poses is None else PoseCorrections(state.poses.value + found.pose, found.pose_sd))
     return settle_brightness(model, state), row
 
 

@@ -1,6 +1,5 @@
 """What a fit writes when it is done: the files that others read."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -73,10 +72,9 @@ def write_poses(folder: Path, model: FitModel, state: FitState) -> None:
 
 
 def _pose_summary(poses):
-    """What summary.json says of the corrections: r.m.s. about an axis, and the prior's standard deviations."""
+    """What summary.json says of the corrections: r.m.s. about an axis, A and degrees."""
     shift, turn = (part.square().mean().sqrt() for part in poses.value.split([2, 3], 1))
-    return {"shift": round(float(shift), 3), "turn": round(float(torch.rad2deg(turn)), 3), "shift_sd": round(poses.shift_sd, 3),
-            "turn_sd": round(math.degrees(poses.turn_sd), 3)}
+    return {"shift": round(float(shift), 3), "turn": round(float(torch.rad2deg(turn)), 3)}
 
 
 def _of_beads(model, of_trace):

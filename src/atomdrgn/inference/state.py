@@ -42,7 +42,7 @@ class FitState:
     amplitude, width2 : float
         The beads' amplitudes are multiplied by the one, their squared widths raised by the other (A^2).
     poses : PoseCorrections, optional
-        Of all images, where poses are refined.
+        Of all images, where and as soon as poses are refined.
     """
 
     step: int
@@ -70,8 +70,6 @@ def save_state(state: FitState, path) -> None:
     tensors |= {name: torch.tensor(getattr(state, name), dtype=torch.float64) for name in NUMBERS}
     if state.poses is not None:
         tensors |= {f"poses.{name}": getattr(state.poses, name).contiguous() for name in ("value", "sd")}
-        tensors |= {f"poses.{name}": torch.tensor(getattr(state.poses, name), dtype=torch.float64)
-                    for name in ("shift_sd", "turn_sd")}
     write_tensors(path, tensors)
 
 
@@ -103,8 +101,7 @@ def load_state(path) -> FitState:
         population = Population(*(held[f"population.{f.name}"] for f in fields(Population)))
         numbers = {name: float(held[name]) for name in NUMBERS}
         numbers["step"] = int(numbers["step"])
-        poses = PoseCorrections(held["poses.value"], held["poses.sd"], float(held["poses.shift_sd"]),
-                                float(held["poses.turn_sd"])) if "poses.value" in held else None
+        poses = PoseCorrections(held["poses.value"], held["poses.sd"]) if "poses.value" in held else None
         return FitState(**{name: held[name] for name in TENSORS}, population=population, poses=poses, **numbers)
     except (SafetensorError, KeyError) as error:
         raise FileFormatError(f"{path}: not a checkpoint of a fit ({error}); start again with --overwrite") from error
