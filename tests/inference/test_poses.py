@@ -125,20 +125,6 @@ def test_half_sets_are_put_together_with_their_corrections(disturbed):
         assert torch.equal(poses.value[half.image], state.poses.value) and torch.equal(poses.sd[half.image], state.poses.sd)
 
 
-def test_the_molecule_as_a_whole_is_the_poses_in_single_images_and_the_populations_in_tilt_series(disturbed):
-    structure, particles, _ = disturbed
-    tilts = replace(particles, particle=torch.arange(150) // 3, half=1 + (torch.arange(150) // 3) % 2)
-
-    def shift_of_whole(particles, **more):
-        model, _ = assembled(structure, particles, **more)
-        _, _, read = model.deformation.whole_and_shape(model.beads.trace_index, model.start.mean)
-        return float((read @ model.start.root.double())[:3].square().sum(1).mean().sqrt())
-
-    usual, single, of_tilts = (shift_of_whole(particles), shift_of_whole(particles, refine_poses=True),
-                               shift_of_whole(tilts, refine_poses=True))
-    assert single < 0.2 * usual and of_tilts == pytest.approx(usual)
-
-
 def test_a_run_says_what_it_has_corrected(disturbed, tmp_path):
     """On disk, image by image."""
     structure, particles, _ = disturbed

@@ -30,7 +30,7 @@ from .population import PopulationPrior
 from .results import write_results
 from .schedule import finest_resolution, resolutions, search_after
 from .search import look_widely
-from .start import WHOLE_SIGMA, WHOLE_SIGMA_AT_REFINED_POSE, elastic_population, starting_population
+from .start import elastic_population, starting_population
 from .state import FitState, load_state, save_state
 
 START_CONTRAST_SD = 0.2
@@ -195,14 +195,10 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     number = torch.unique(particles.particle, return_inverse=True)[1]
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
     elastic = elastic_population(deformation, bead_model).covariance
-    # the mean of all particles says where the base model stands, whatever becomes of each image's pose
-    taken_by_pose = refine_poses and int(torch.bincount(number).max()) == 1
-    whole_sigma = WHOLE_SIGMA_AT_REFINED_POSE if taken_by_pose else WHOLE_SIGMA
-    spread = elastic_population(deformation, bead_model, whole_sigma=whole_sigma).covariance if taken_by_pose else elastic
-    prior = PopulationPrior(elastic, PRIOR_SHARE * spread, PRIOR_PARTICLES * deformation.n_latent)
+    prior = PopulationPrior(elastic, PRIOR_SHARE * elastic, PRIOR_PARTICLES * deformation.n_latent)
     plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent,
                         processes=processes.here)
-    start = starting_population(deformation, bead_model, whole_sigma=whole_sigma)
+    start = starting_population(deformation, bead_model)
     mine = torch.arange(*processes.share(torch.bincount(number)))
     return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, mine, processes,
                     refine_poses)

@@ -13,9 +13,6 @@ from .population import Population
 # contacts may turn by some ten degrees and an interface of a hundred hardly moves. A chain stays whole. Poses are known, so that
 # the molecule as a whole moves little.
 CONTACT_SIGMA, BOND_SIGMA, WHOLE_SIGMA, LONGEST_SIGMA = 3.0, 1.0, 1.0, 20.0
-# Where each particle has one image and its pose is refined, the pose takes what moves the molecule as a whole: in one image the
-# two cannot be told apart.
-WHOLE_SIGMA_AT_REFINED_POSE = 0.1
 # A fit that starts narrow lags behind the resolution: the widest motion starts with at least this, A r.m.s. of the trace.
 SMALLEST_START = 2.0
 # Of occupancies: what segments that lie near each other have in common (falling by e over 30 A, so that domains go together),
@@ -25,29 +22,26 @@ SOFTNESS = [10 ** (step / 4) for step in range(13)]      # what contacts are loo
 ROWS_AT_ONCE = 20_000
 
 
-def elastic_population(deformation: SegmentDeformation, beads: BeadModel, *, whole_sigma: float = WHOLE_SIGMA) -> Population:
+def elastic_population(deformation: SegmentDeformation, beads: BeadModel) -> Population:
     """A Gaussian over motions from an elastic network between the segments: soft hinges are wide, broad interfaces are stiff.
 
-    The low-frequency modes of an elastic network of rigid blocks resemble the motions that proteins make. The molecule as a
-    whole moves with standard deviations of `whole_sigma` (A).
+    The low-frequency modes of an elastic network of rigid blocks resemble the motions that proteins make.
 
     References
     ----------
     Tama et al., Proteins 41:1 (2000): rotation-translation of blocks. Atilgan et al., Biophys. J. 80:505 (2001): the network.
     """
     if deformation.composition:
-        motions = elastic_population(deformation.motions_alone, beads, whole_sigma=whole_sigma)
-        return _with_occupancies(motions, deformation, beads)
-    return _population(_contact_precision(deformation, beads) + _bond_precision(deformation, beads, whole_sigma))
+        return _with_occupancies(elastic_population(deformation.motions_alone, beads), deformation, beads)
+    return _population(_contact_precision(deformation, beads) + _bond_precision(deformation, beads))
 
 
-def starting_population(deformation: SegmentDeformation, beads: BeadModel, *, whole_sigma: float = WHOLE_SIGMA) -> Population:
+def starting_population(deformation: SegmentDeformation, beads: BeadModel) -> Population:
     """The elastic population, its contacts loosened until its widest motion is wide enough for a fit to catch on."""
     if deformation.composition:
-        motions = starting_population(deformation.motions_alone, beads, whole_sigma=whole_sigma)
-        return _with_occupancies(motions, deformation, beads)
+        return _with_occupancies(starting_population(deformation.motions_alone, beads), deformation, beads)
     metric = deformation.trace_metric(beads.trace_index, torch.zeros(deformation.n_latent)).double()
-    contacts, bonds = _contact_precision(deformation, beads), _bond_precision(deformation, beads, whole_sigma)
+    contacts, bonds = _contact_precision(deformation, beads), _bond_precision(deformation, beads)
     for softness in SOFTNESS:
         covariance = torch.linalg.inv(contacts / softness + bonds)
         if float(torch.linalg.eigvals(covariance @ metric).real.max()) > SMALLEST_START**2:
@@ -83,10 +77,10 @@ def _contact_precision(deformation, beads) -> Float[Tensor, "latent latent"]:
     return torch.eye(deformation.n_latent, dtype=torch.float64) / LONGEST_SIGMA**2 + rows.T @ rows / CONTACT_SIGMA**2
 
 
-def _bond_precision(deformation, beads, whole_sigma) -> Float[Tensor, "latent latent"]:
+def _bond_precision(deformation, beads) -> Float[Tensor, "latent latent"]:
     """Of motions that tear chains, and of the molecule as a whole."""
     rows, whole = _strained(deformation, bond_pairs(beads)), _whole_motion(deformation, beads)
-    return rows.T @ rows / BOND_SIGMA**2 + whole.T @ whole / whole_sigma**2
+    return rows.T @ rows / BOND_SIGMA**2 + whole.T @ whole / WHOLE_SIGMA**2
 
 
 def _strained(deformation, pairs) -> Float[Tensor, "row latent"]:
