@@ -255,7 +255,7 @@ def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierD
     power = torch.zeros(len(disc))
     for index in some.split(model.images_at_once(disc)):
         transfer, _ = model.whitened(index, disc, noise)
-        latent, pose = state.latent[model.particle[index]], model.images.stack.pose[index]
+        latent, pose = state.latent[model.particle[index]], model.pose(state, index)
         power += power_along(model.deformation, beads, latent, motions.direction * motions.variance.sqrt(), pose=pose, disc=disc,
                              transfer=transfer).sum(0)
     by_rank = torch.argsort(disc.rank)
