@@ -35,6 +35,7 @@ _HOME = {
     "VolumeRun": "volume_run",
     "open_volume_run": "volume_run",
     "backproject": "reconstruction.backprojection",
+    "debias": "reconstruction.debias",
     "DensityMap": "structure.density_map",
     "read_density_map": "structure.density_map",
     "write_density_map": "structure.density_map",

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .backproject import backproject
+from .debias import debias
 from .export import export
 from .fit import fit
 from .inspect import inspect
@@ -21,6 +22,7 @@ app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(backproject)
 app.command(no_args_is_help=True)(volume)
 app.command(no_args_is_help=True)(volumes)
+app.command(no_args_is_help=True)(debias)
 app.command(no_args_is_help=True)(inspect)
 
 

@@ -44,7 +44,7 @@ class HalfMapCorrelation:
 
 
 def correlate_half_maps(first: Tensor, second: Tensor, *, voxel_size: float, mask: Tensor,
-                        seed: int = 0) -> HalfMapCorrelation:
+                        randomised_from: float | None = None, seed: int = 0) -> HalfMapCorrelation:
     """Shell correlations of two half-maps without and with a mask, corrected by phase randomisation.
 
     Parameters
@@ -55,6 +55,8 @@ def correlate_half_maps(first: Tensor, second: Tensor, *, voxel_size: float, mas
         A.
     mask : (box, box, box)
         0 to 1, with a soft edge.
+    randomised_from : float, optional
+        Frequency from which phases are drawn at random, 1/A; by default where the correlation without a mask falls below 0.8.
     seed : int
         For the random phases.
 
@@ -75,7 +77,8 @@ def correlate_half_maps(first: Tensor, second: Tensor, *, voxel_size: float, mas
     frequency = shell_frequencies(first.shape[-1], voxel_size)
     unmasked = fourier_shell_correlation(first, second)
     masked = fourier_shell_correlation(first * mask, second * mask)
-    below = torch.nonzero(unmasked[1:] < RANDOMISED_BELOW)[:, 0] + 1
+    coarse = unmasked >= RANDOMISED_BELOW if randomised_from is None else frequency < randomised_from
+    below = torch.nonzero(~coarse[1:])[:, 0] + 1
     start = int(below[0]) if len(below) else len(unmasked) - 1
     generator = torch.Generator().manual_seed(seed)
     noise = [randomise_phases(half, start, generator=generator) * mask for half in (first, second)]

@@ -29,40 +29,41 @@ def add_slices(value, weight, rotation, shift, strength, reach, sums):
     """
     box, half = value.shape[1], value.shape[2]
     zero_z, zero_y = sums.shape[0] // 2, sums.shape[1] // 2
-    two_pi = np.float32(2 * math.pi)
+    one = np.float32(1)
     for image in range(value.shape[0]):
         s = strength[image]
         if s == 0:
             continue
         r = rotation[image]
+        turn_x, turn_y = 2 * math.pi * shift[image, 0], 2 * math.pi * shift[image, 1]
+        step_c, step_s = np.float32(math.cos(turn_x)), np.float32(math.sin(turn_x))
         for row in range(box):
             ky = row if row < (box + 1) // 2 else row - box
             if abs(ky) > reach:
                 continue
-            last = min(int(math.sqrt(reach * reach - ky * ky)), half - 1)
             # of the column that is its own mirror one half is enough
-            for kx in range(0 if ky >= 0 else 1, last + 1):
-                w = weight[image, row, kx] * s
-                if w == 0:
-                    continue
-                x = kx * r[0, 0] + ky * r[1, 0]
-                y = kx * r[0, 1] + ky * r[1, 1]
-                z = kx * r[0, 2] + ky * r[1, 2]
-                turn = two_pi * (kx * shift[image, 0] + ky * shift[image, 1])
-                c, t = math.cos(turn), math.sin(turn)
-                v = value[image, row, kx] * s
+            first = 0 if ky >= 0 else 1
+            last = min(int(math.sqrt(reach * reach - ky * ky)), half - 1)
+            start = ky * turn_y + first * turn_x
+            c, t = s * np.float32(math.cos(start)), s * np.float32(math.sin(start))
+            row_x, row_y, row_z = np.float32(ky) * r[1, 0], np.float32(ky) * r[1, 1], np.float32(ky) * r[1, 2]
+            for kx in range(first, last + 1):
+                w, v = weight[image, row, kx] * s, value[image, row, kx]
                 re, im = v.real * c - v.imag * t, v.real * t + v.imag * c
+                c, t = c * step_c - t * step_s, t * step_c + c * step_s
+                k = np.float32(kx)
+                x, y, z = k * r[0, 0] + row_x, k * r[0, 1] + row_y, k * r[0, 2] + row_z
                 if x < 0:                      # its opposite is its conjugate
                     x, y, z, im = -x, -y, -z, -im
                 x0, y0, z0 = int(x), int(math.floor(y)), int(math.floor(z))
-                fx, fy, fz = x - x0, y - y0, z - z0
-                for k in range(2):
-                    share_z = fz if k else 1 - fz
-                    for j in range(2):
-                        share_y = share_z * (fy if j else 1 - fy)
-                        line = sums[z0 + k + zero_z, y0 + j + zero_y]
-                        for i in range(2):
-                            share = share_y * (fx if i else 1 - fx)
-                            line[x0 + i, 0] += share * re
-                            line[x0 + i, 1] += share * im
-                            line[x0 + i, 2] += share * w
+                fx, fy, fz = x - np.float32(x0), y - np.float32(y0), z - np.float32(z0)
+                for j in range(4):
+                    share = (fz if j > 1 else one - fz) * (fy if j % 2 else one - fy)
+                    line = sums[z0 + zero_z + j // 2, y0 + zero_y + j % 2]
+                    near, far = share * (one - fx), share * fx
+                    line[x0, 0] += near * re
+                    line[x0, 1] += near * im
+                    line[x0, 2] += near * w
+                    line[x0 + 1, 0] += far * re
+                    line[x0 + 1, 1] += far * im
+                    line[x0 + 1, 2] += far * w
