@@ -111,7 +111,8 @@ def write_card(target, run, *, truth, **says):
     """MODEL.md: what, from what, by which command, with which result."""
     found = run.summary
     says |= {
-        "name": target.name, "particles": found["particles"], "version": run.settings["version"], "supported": found["motions_supported"],
+        "name": target.name, "particles": found["particles"], "version": run.settings["version"],
+        "supported": found["motions_supported"],
         "sizes": ", ".join(f"{motion['variance'] ** 0.5:.2f} A r.m.s." for motion in found["motions"]),
         "correlation": np.abs(np.corrcoef(run.latent[:, 0], truth)[0, 1]), "half_sets": found["half_set_error"],
         "groups": "\n".join(f"- {group['selection']} ({group['residues']} residues), {group['motion']:.1f} A r.m.s."
