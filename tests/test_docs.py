@@ -1,5 +1,6 @@
 """The commands in pages of the documentation run as they stand, one after the other."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -77,3 +78,5 @@ def test_the_tutorial(atomdrgn, tmp_path, monkeypatch):      # noqa: F811
     along = open_run("particles.fit").latent[:, 0]
     assert abs(np.corrcoef(along, which)[0, 1]) > 0.8, "the first motion is the one that was simulated"
     assert Path("particles.fit/report.html").exists() and Path("particles.fit/analysis/show.cxc").exists()
+    _, moved = json.loads(Path("debiased/summary.json").read_text())["verdict"]
+    assert moved.startswith("following the motion gains beyond the frequencies of the fit")
