@@ -66,6 +66,7 @@ def wording(line):
     return " ".join(re.sub(r"[-+]?\d[\d.,]*", "#", line).split())
 
 
+@pytest.mark.slow
 def test_the_tutorial(atomdrgn, tmp_path, monkeypatch):      # noqa: F811
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(DOCS.parent / "examples")
