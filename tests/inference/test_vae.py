@@ -19,7 +19,7 @@ from atomdrgn.model.autoencoder import N_LATENT, MotionAutoencoder
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.fourier import inverse_transform, transform
 from atomdrgn.physics.projection import project_beads
-from atomdrgn.run import CHECKPOINT, FILES, HALVES, HISTORY, RESIDUES
+from atomdrgn.run import CHECKPOINT, FIELD, FILES, HALVES, HISTORY, MAP, MEAN, REPORT, RESIDUES
 from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.segmentation import make_segments
 
@@ -107,7 +107,8 @@ def test_noise_and_brightness_are_measured_at_the_base(begun):
 
 def test_the_folder_is_that_of_any_run(run, hinged):
     structure, _, _ = hinged
-    assert {path.name for path in run.folder.iterdir()} == set(FILES) - {RESIDUES, *HALVES}      # half-sets are the closed form's
+    of_others = {REPORT, FIELD, MEAN, MAP, RESIDUES, *HALVES}      # half-sets are the closed form's
+    assert {path.name for path in run.folder.iterdir()} == set(FILES) - of_others
     assert run.settings["fit"]["inference"] == "vae" and run.summary["passes"] == 3
     assert run.latent.shape == run.latent_sd.shape == (150, len(run.summary["motions"]))
     assert run.motion.rotation.shape == (150, 2, 4) and np.isfinite(run.table["log_likelihood_gain"]).all()
