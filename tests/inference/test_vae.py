@@ -115,7 +115,8 @@ def test_the_folder_is_that_of_any_run(run, hinged):
     np.testing.assert_allclose(run.model["weight"].sum(1), 1, atol=1e-5)
     beads = run.beads(range(150))[:, run.model["trace"]]
     moved = (beads - beads.mean(0)).square().sum(-1).mean(-1).sqrt()
-    np.testing.assert_allclose(np.linalg.norm(run.latent, axis=1), moved, rtol=0.1, atol=0.02)
+    length = np.linalg.norm(run.latent, axis=1)      # along a curved path it is not quite the distance
+    assert np.median(np.abs(length / moved.numpy() - 1)) < 0.02 and np.abs(length - moved.numpy()).max() < 0.5
     assert run.atoms([0, 149]).shape == (2, len(structure), 3)
 
 
