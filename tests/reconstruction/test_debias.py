@@ -34,7 +34,7 @@ def table(path):
 
 
 def test_the_part_that_moves_gains_beyond_the_fit(found):
-    """Of 150 images, in which the part that stands still loses by the noise of its places (tutorial: a whole molecule that gains)."""
+    """Of 150 images; the part that stands still loses by the noise of its places (the tutorial has a molecule that gains)."""
     whole, still, moving = found.summary["gains"][:3]
     assert whole["part"] == "whole" and still["part"].startswith("group 1 (A") and moving["part"].startswith("group 2 (B")
     assert moving["gain"] > 2 * moving["gain_error"] > 0 and moving["gain"] > still["gain"]
