@@ -19,7 +19,7 @@ from atomdrgn.model.autoencoder import N_LATENT, MotionAutoencoder
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.fourier import inverse_transform, transform
 from atomdrgn.physics.projection import project_beads
-from atomdrgn.run import CHECKPOINT, FILES, HALVES, HISTORY, RESIDUES
+from atomdrgn.run import CHECKPOINT, FILES, HALVES, HISTORY
 from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.segmentation import make_segments
 
@@ -51,11 +51,10 @@ def run(hinged, tmp_path_factory):
 def test_at_the_start_nothing_moves_and_images_show_the_base(begun):
     training, data = begun()
     index, noise = torch.arange(4), torch.randn(4, N_LATENT, generator=torch.Generator().manual_seed(0))
-    membership = training.model.segments.mean()
-    position = training.model.positions(training.model.decoder(noise), membership)
+    position = training.model.positions(noise, training.model.mean())
     torch.testing.assert_close(position, data.beads.position.expand(4, -1, -1))
-    loss, _ = image_losses(training.model, data, index, noise, torch.zeros_like(training.model.segments.place))
-    assert ((loss < -0.2) & (loss > -1)).all()
+    loss, _, strain = image_losses(training.model, data, index, noise, training.model.mean())
+    assert ((loss < -0.2) & (loss > -1)).all() and not strain.any()
 
 
 def test_the_loss_is_the_correlation_of_the_pixels(begun):
@@ -107,7 +106,7 @@ def test_noise_and_brightness_are_measured_at_the_base(begun):
 
 def test_the_folder_is_that_of_any_run(run, hinged):
     structure, _, _ = hinged
-    assert {path.name for path in run.folder.iterdir()} == set(FILES) - {RESIDUES, *HALVES}      # half-sets are the closed form's
+    assert {path.name for path in run.folder.iterdir()} == set(FILES) - set(HALVES)      # half-sets are the closed form's
     assert run.settings["fit"]["inference"] == "vae" and run.summary["passes"] == 3
     assert run.latent.shape == run.latent_sd.shape == (150, len(run.summary["motions"]))
     assert run.motion.rotation.shape == (150, 2, 4) and np.isfinite(run.table["log_likelihood_gain"]).all()
