@@ -105,7 +105,7 @@ class Run:
             raise FileFormatError(f"{self.folder}: this run holds its particles' conformations and none between them; the closed "
                                   "form makes them: fit again without --inference vae")
         surface = Surface(*(torch.from_numpy(self.model[name]) for name in ("surface_scale", "surface_coefficient")))
-        return self.deformation.motion(surface(torch.as_tensor(place)))
+        return self.deformation.motion(surface(torch.as_tensor(place).float()))
 
     @cached_property
     def _motions(self):

@@ -1,5 +1,6 @@
 """The amortised fit: what it starts from, what it learns, and that a run is whole, repeatable and resumable."""
 
+import csv
 import shutil
 from dataclasses import replace
 
@@ -19,7 +20,7 @@ from atomdrgn.model.autoencoder import N_LATENT, MotionAutoencoder
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.fourier import inverse_transform, transform
 from atomdrgn.physics.projection import project_beads
-from atomdrgn.run import CHECKPOINT, FILES, HALVES, HISTORY
+from atomdrgn.run import CHECKPOINT, FILES, HALVES, HISTORY, SUMMARY
 from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.segmentation import make_segments
 
@@ -183,7 +184,69 @@ def test_particles_are_in_order_and_have_one_image_each(hinged, tmp_path):
         fit_vae(hinged[0], tilts, tmp_path / "run", **SETTINGS)
 
 
+OFFSETS = {"deformation": "beads", "resolution": 9.0, "rate": 3e-4, "epochs": 6}
+
+
+@pytest.fixture(scope="module")
+def offsets(hinged, tmp_path_factory):
+    structure, particles, _ = hinged
+    return fit_vae(structure, particles, tmp_path_factory.mktemp("offsets") / "run", **OFFSETS)
+
+
+def test_beads_that_move_by_themselves_explain_more_and_stay_a_chain(offsets):
+    history = read_history(offsets.folder / HISTORY, 99)
+    assert history[-1]["correlation"] > history[0]["correlation"] + 0.01 and history[-1]["strain"] < 40
+    bead, base = offsets.beads(range(150)), torch.from_numpy(offsets.model["bead"])
+    within = np.arange(239) % 40 != 39      # helices of 40 residues
+    bond, whole = (torch.linalg.vector_norm(x.diff(dim=-2), dim=-1)[..., within] for x in (bead, base))
+    assert (bead - base).square().sum(-1).mean().sqrt() > 0.5 and (bond - whole).square().mean().sqrt() < 0.4
+
+
+def test_a_run_of_beads_is_one_like_any_other(offsets, hinged):
+    """Beads and atoms by particle, by place, and in the tables."""
+    structure, _, _ = hinged
+    assert {path.name for path in offsets.folder.iterdir()} == set(FILES) - set(HALVES)
+    assert offsets.summary["deformation"] == "beads" and "segments" not in offsets.summary
+    bead = offsets.beads(range(150))
+    moved = (bead - bead.mean(0)).square().sum(-1)
+    np.testing.assert_allclose(np.linalg.norm(offsets.latent, axis=1), moved.mean(1).sqrt(), rtol=0.1, atol=0.02)
+    offset = bead[[3, 5]] - torch.from_numpy(offsets.model["bead"])
+    torch.testing.assert_close(offsets.motion.offset[[3, 5]], offset, atol=1e-4, rtol=0)
+    with open(offsets.folder / "residues.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    np.testing.assert_allclose([float(row["motion"]) for row in rows], moved.mean(0).sqrt(), atol=2e-3)
+    assert len(rows) == 240 and min(float(row["posterior_error"]) for row in rows) > 0
+    atoms = offsets.atoms([0, 149])
+    near = offsets.atoms_of(offsets.motion_at(offsets.latent[[0, 149]]))
+    assert atoms.shape == near.shape == (2, len(structure), 3)
+    assert (near - atoms).square().sum(-1).mean().sqrt() < 0.5 * (atoms - structure.position).square().sum(-1).mean().sqrt()
+
+
+def test_beads_that_are_fixed_stay_and_what_goes_on_ends_the_same(hinged, tmp_path):
+    structure, particles, _ = hinged
+    particles, settings = particles.of_particles(range(24)), OFFSETS | {"beads": 2, "fixed": "A", "epochs": 2}
+    whole = fit_vae(structure, particles, tmp_path / "whole", **settings)
+    offset = whole.motion.offset
+    fixed = torch.from_numpy(coarse_grain(structure, beads=2).chain == "A")
+    assert not offset[:, fixed].any() and offset[:, ~fixed].abs().amax((0, 2)).min() > 0
+    for name in ("first", "copy"):
+        fit_vae(structure, particles, tmp_path / name, **settings, minutes=0.0)      # one epoch
+    (tmp_path / "first" / SUMMARY).unlink()
+    resumed = fit_vae(structure, particles, tmp_path / "first", **settings, resume=True)
+    assert resumed.summary["passes"] == 2
+    np.testing.assert_array_equal(resumed.latent, whole.latent)
+    with pytest.raises(InputError, match="deformation was 'beads' and is 'segments'"):
+        fit_vae(structure, particles, tmp_path / "copy", **settings | {"deformation": "segments"}, resume=True)
+
+
+def test_segments_hold_no_conformations_between_particles(run):
+    with pytest.raises(FileFormatError, match="without --inference vae"):
+        run.motion_at(run.latent[:1])
+
+
 @pytest.mark.parametrize("wrong, says", [
+    ({"deformation": "atoms"}, "segments or beads"), ({"deformation": "beads", "fixed": "A,B"}, "everything is fixed"),
+    ({"deformation": "beads", "fixed": "Z"}, "'Z'"),
     ({"loss": "squares"}, "correlation or likelihood"), ({"epochs": 0}, "0 epochs"), ({"rate": 0.0}, "rate of 0.0"),
     ({"minutes": -1.0}, "-1.0 minutes"), ({"fixed": "A,B", "segments": 1}, "every segment is fixed")])
 def test_settings_out_of_range_are_refused(hinged, tmp_path, wrong, says):

@@ -107,7 +107,7 @@ def fit_vae(structure: Structure, particles: ParticleStack, out, *, deformation:
             restraints, moved = make_chain_restraints(bead_model, contacts=False), {}
         disc = make_disc(particles.grid, finest_resolution(particles.grid, resolution))
         made = run_settings(structure, particles, more=settings or {}, choices={
-            "inference": VAE, "deformation": deformation, **moved, "beads": beads, "fixed": fixed, "seed": seed,
+            "inference": VAE, "deformation": str(deformation), **moved, "beads": beads, "fixed": fixed, "seed": seed,
             "resolution": round(disc.resolution, 4), "loss": loss, "epochs": epochs, "rate": rate})
         training = start_training(model, rate, batch=PUBLISHED[deformation].batch)
         if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter):
@@ -144,8 +144,8 @@ def _fixed_beads(beads, selection):
         return torch.zeros(len(beads), dtype=torch.bool)
     held = select(beads, selection) & beads.trace
     if not held.any():
-        raise InputError(f"selection {selection!r} holds no residue of a polymer; ligands and sugars follow the residue that they "
-                         "stand at")
+        raise InputError(f"selection {selection!r} holds no residue of a polymer; ligands and sugars follow the residue "
+                         "that they stand at")
     if held[beads.anchor].all():
         raise InputError("everything is fixed: leave something free to move")
     return torch.from_numpy(held[beads.anchor])

@@ -125,6 +125,7 @@ class OffsetAutoencoder(Autoencoder):
         super().__init__()
         self.position = beads.position
         self.encoder = ImageEncoder(n_pixels, N_LATENT, generator, hidden=OFFSET_HIDDEN, residual=True)
+        nn.init.zeros_(self.encoder.layers[-1].weight)      # at the prior: latents far out would tear the first molecules apart
         self.decoder = OffsetDecoder(N_LATENT, torch.nonzero(~fixed)[:, 0], len(beads), generator)
 
     def draw(self, generator: torch.Generator) -> Float[Tensor, "0"]:
