@@ -209,7 +209,7 @@ def test_a_run_of_beads_is_one_like_any_other(offsets, hinged):
     assert offsets.summary["deformation"] == "beads" and "segments" not in offsets.summary
     bead = offsets.beads(range(150))
     moved = (bead - bead.mean(0)).square().sum(-1)
-    assert np.square(offsets.latent).sum(1).mean() == pytest.approx(float(moved.mean()), rel=0.1)      # what is listed is most of it
+    assert np.square(offsets.latent).sum(1).mean() == pytest.approx(float(moved.mean()), rel=0.1)      # most is listed
     offset = bead[[3, 5]] - torch.from_numpy(offsets.model["bead"])
     torch.testing.assert_close(offsets.motion.offset[[3, 5]], offset, atol=1e-4, rtol=0)
     with open(offsets.folder / "residues.csv", newline="") as file:
