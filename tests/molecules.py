@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 
 def atom_line(serial, name, residue_name, chain, residue, xyz, *, element=None, icode=" ", altloc=" ", occupancy=1.0,
               b_factor=20.0, record="ATOM"):
@@ -32,3 +34,35 @@ def write_pdb(path, *groups):
     """A PDB file of groups of lines with a TER behind each."""
     path.write_text("\n".join(line for group in groups for line in [*group, "TER"]) + "\nEND\n")
     return path
+
+
+def peptide(chain, length, *, start=(0.0, 0.0, 0.0), phi=-62.0, psi=-42.0, omega=180.0):
+    """Lines of a chain of alanines with the bonds, angles and hands of real ones, along z where phi and psi are a helix's."""
+    atoms = [np.zeros(3), np.array([1.46, 0.0, 0.0]), np.array([2.0, 1.42, 0.0])]      # N, CA, C
+    for _ in range(length):
+        atoms.append(_placed(*atoms[-3:], length=1.33, angle=116.5, torsion=psi))
+        atoms.append(_placed(*atoms[-3:], length=1.46, angle=121.5, torsion=omega))
+        atoms.append(_placed(*atoms[-3:], length=1.52, angle=111.0, torsion=phi))
+    residues = []
+    for i in range(length):
+        n, ca, c = atoms[3 * i:3 * i + 3]
+        oxygen = _placed(n, ca, c, length=1.23, angle=120.5, torsion=psi + 180)
+        beta = _placed(c, n, ca, length=1.53, angle=110.5, torsion=-122.5)
+        residues.append([("N", n), ("CA", ca), ("C", c), ("O", oxygen), ("CB", beta)])
+    every = np.array([xyz for residue in residues for _, xyz in residue])
+    axes = np.linalg.svd(every - every.mean(0))[2][[2, 1, 0]]
+    axes[2] *= np.sign(axes[2] @ (every[-1] - every[0]))
+    axes[0] *= np.linalg.det(axes)      # turned, not mirrored
+    turned = iter((every - every.mean(0)) @ axes.T + np.array(start))
+    return [atom_line(5 * i + k + 1, name, "ALA", chain, i + 1, next(turned))
+            for i, residue in enumerate(residues) for k, (name, _) in enumerate(residue)]
+
+
+def _placed(a, b, c, *, length, angle, torsion):
+    """Where the atom behind a, b and c stands: its distance from c, A, its angle at c and torsion about b-c, degrees."""
+    angle, torsion = math.radians(angle), math.radians(torsion)
+    along = (c - b) / np.linalg.norm(c - b)
+    normal = np.cross(b - a, along)
+    normal /= np.linalg.norm(normal)
+    side = np.cross(normal, along)
+    return c + length * (-math.cos(angle) * along + math.sin(angle) * (math.cos(torsion) * side + math.sin(torsion) * normal))

@@ -28,6 +28,14 @@ def test_the_demo_finds_the_motion(tmp_path, capfd):
     assert float(after) < 0.6 * float(before), said
 
 
+def test_more_images_tell_more(tmp_path, capfd):
+    """The power analysis at two sizes: the larger one finds the motion and puts most particles where they belong."""
+    few, many = load(EXAMPLES / "how_many_images.py").main(tmp_path / "power", 25, 100)
+    assert many["supported"] >= 1 and many["right"] > 0.7 and many["correlation"] > 0.5
+    assert few["images"] == 25 and few["correlation"] < many["correlation"]
+    assert "in the right state" in capfd.readouterr().out
+
+
 def test_the_demos_path_joins_the_crystal_structures_without_stretching():
     demo = load(EXAMPLES / "demo.py")
     closed, path = demo.adenylate_kinase()

@@ -12,7 +12,8 @@ import atomdrgn
 PACKAGE = Path(atomdrgn.__file__).parent
 
 # Each may import those below; those that share a line do not import each other.
-LAYERS = [("cli",), ("analysis",), ("reconstruction",), ("inference", "inspection", "simulate"), ("run",),
+LAYERS = [("cli",), ("analysis",), ("reconstruction",), ("inference", "inspection", "simulate"),
+          ("volume_run",), ("run",),
           ("model", "likelihood"), ("structure", "particles"), ("physics", "io"), ("reporting", "parallel"), ("errors",)]
 LEVEL = {name: -depth for depth, names in enumerate(LAYERS) for name in names}
 
@@ -62,9 +63,10 @@ def test_every_public_name_exists_and_is_documented():
 
 
 def test_public_names_are_the_same_after_their_modules_were_imported():
-    code = ("import atomdrgn as a, atomdrgn.inference.fit, atomdrgn.analysis.export, atomdrgn.inspection, atomdrgn.simulate; "
-            "print(callable(a.fit), callable(a.export), callable(a.inspect), callable(a.simulate_particles))")
-    assert in_a_new_process(code) == "True True True True"
+    code = ("import atomdrgn as a, atomdrgn.inference.fit, atomdrgn.analysis.export, atomdrgn.analysis.analyze, "
+            "atomdrgn.inspection, atomdrgn.simulate; print(callable(a.fit), callable(a.export), callable(a.analyze), "
+            "callable(a.inspect), callable(a.simulate_particles))")
+    assert in_a_new_process(code) == "True True True True True"
 
 
 def test_an_unknown_name_is_an_attribute_error():

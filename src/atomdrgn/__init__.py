@@ -31,6 +31,18 @@ _HOME = {
     "Run": "run",
     "open_run": "run",
     "export": "analysis.export",
+    "select_particles": "analysis.selecting",
+    "fit_volume": "reconstruction.volume_fit",
+    "VolumeRun": "volume_run",
+    "open_volume_run": "volume_run",
+    "backproject": "reconstruction.backprojection",
+    "dock": "reconstruction.docking",
+    "Docking": "reconstruction.docking",
+    "debias": "reconstruction.debias",
+    "DensityMap": "structure.density_map",
+    "read_density_map": "structure.density_map",
+    "write_density_map": "structure.density_map",
+    "analyze": "analysis.analyze",
     "simulate_particles": "simulate",
 }
 

@@ -21,6 +21,10 @@ class OutputExistsError(AtomdrgnError, FileExistsError):
     """The output is already there and would be overwritten."""
 
 
+class MissingPackageError(AtomdrgnError, ImportError):
+    """An optional package that the work needs is not installed."""
+
+
 class ProcessLostError(AtomdrgnError, RuntimeError):
     """One of several processes that work together has ended before the work was done."""
 

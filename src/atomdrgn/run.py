@@ -18,10 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .errors import FileFormatError, MissingFileError, OutputExistsError, UnmodelledWarning
+from .errors import FileFormatError, InputError, MissingFileError, OutputExistsError, UnmodelledWarning
 from .io.whole_file import whole_file
 from .structure.atoms import Structure, read_structure, write_structure
-from .structure.beads import coarse_grain
+from .structure.beads import BeadModel, coarse_grain
 from .structure.mobile import Deformation, MobileBeads, MobileSegments
 from .structure.motion import BeadMotion, RigidMotion
 from .structure.surface import Surface
@@ -29,8 +29,13 @@ from .structure.surface import Surface
 FORMAT = 1                 # of the folder; a number that this version does not know is refused
 SETTINGS, BASE, MODEL, LATENTS, MOTIONS = "run.json", "base.cif", "model.npz", "latents.npz", "motions.npz"
 PARTICLES, RESIDUES, HISTORY, SUMMARY = "particles.csv", "residues.csv", "history.csv", "summary.json"
+POSES = "poses.csv"        # where poses were refined
 CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
-FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES)
+REPORT, ANALYSIS = "report.html", "analysis"      # a page, and a folder beside it, where `analyze` is not told otherwise
+FIELD, MEAN, MAP = "field.safetensors", "mean.mrc", "map.mrc"      # of a volume run (volume_run.py)
+FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES, FIELD, MEAN, MAP,
+         REPORT)
+VOLUME = "volume"          # what run.json of a volume run says as `inference`
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +66,14 @@ class Run:
         """Beads and segments: `bead` (bead, 3) A, `sigma` (bead,) A and `amplitude` (bead,) as fitted to the images,
         `bead_of_atom` (atom,), `trace` (bead,); `centroid` (segment, 3) A, `weight` (bead, segment), or, where beads move one by
         one, `mode` (latent, bead, 3) and `shift` (bead, 3) A."""
-        return _arrays(self.folder / MODEL)
+        return read_arrays(self.folder / MODEL)
+
+    @cached_property
+    def bead_model(self) -> BeadModel:
+        """Whose beads those of :attr:`model` are: their chains and residues."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnmodelledWarning)      # the fit has given them
+            return coarse_grain(self.structure, beads=self.settings["fit"]["beads"])
 
     @cached_property
     def deformation(self) -> Deformation:
@@ -69,17 +81,14 @@ class Run:
         model = {name: torch.from_numpy(array) for name, array in self.model.items()}
         atom, bead = self.structure.position, model["bead"]
         if "mode" in model:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UnmodelledWarning)      # the fit has said it
-                beads = coarse_grain(self.structure, beads=self.settings["fit"]["beads"])
-            return MobileBeads(atom, replace(beads, position=bead), model["mode"], model["shift"])
+            return MobileBeads(atom, replace(self.bead_model, position=bead), model["mode"], model["shift"])
         none = torch.zeros(0, dtype=torch.long), torch.ones(len(model["centroid"]))
         return MobileSegments(atom, bead, model["bead_of_atom"], model["centroid"], model["weight"],
                               model.get("free", none[0]), model.get("radius", none[1]))
 
     @cached_property
     def _latents(self):
-        return _arrays(self.folder / LATENTS)
+        return read_arrays(self.folder / LATENTS)
 
     @property
     def latent(self) -> np.ndarray:
@@ -92,9 +101,14 @@ class Run:
         return self._latents["latent_sd"]
 
     @property
+    def has_draws(self) -> bool:
+        """Whether :attr:`draws` are there: amortised fits and those of earlier versions have none."""
+        return "draws" in self._latents
+
+    @property
     def draws(self) -> np.ndarray:
         """(particle, draw, k): places from each particle's posterior, spread evenly over it."""
-        if "draws" not in self._latents:
+        if not self.has_draws:
             raise FileFormatError(f"{self.folder}: this run holds no draws from its particles' posteriors; the closed form makes "
                                   "them: fit again without --inference vae")
         return self._latents["draws"]
@@ -109,7 +123,7 @@ class Run:
 
     @cached_property
     def _motions(self):
-        return _arrays(self.folder / MOTIONS)
+        return read_arrays(self.folder / MOTIONS)
 
     @cached_property
     def motion(self) -> RigidMotion | BeadMotion:
@@ -127,10 +141,16 @@ class Run:
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
         """Columns of particles.csv."""
-        with open(self.folder / PARTICLES, newline="") as file:
-            header, *rows = csv.reader(file)
-        columns = zip(*rows, strict=True)
-        return {name: np.array(column, dtype=float) for name, column in zip(header, columns, strict=True)}
+        path = self.folder / PARTICLES
+        if not path.exists():
+            raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
+        try:
+            with open(path, newline="") as file:
+                header, *rows = csv.reader(file)
+            columns = zip(*rows, strict=True)
+            return {name: np.array(column, dtype=float) for name, column in zip(header, columns, strict=True)}
+        except ValueError as error:
+            raise FileFormatError(f"{path}: damaged ({error}); fit again with --overwrite") from error
 
     @property
     def n_particles(self) -> int:
@@ -188,10 +208,37 @@ def open_run(folder) -> Run:
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder; a run is the folder that `atomdrgn fit` wrote")
     settings = read_settings(folder)
+    if settings.get("fit", {}).get("inference") == VOLUME:
+        raise FileFormatError(f"{folder}: a run of `atomdrgn volume`, which has volumes and no structures (see `atomdrgn "
+                              "volumes`); a run of `atomdrgn fit` is needed here")
+    return Run(folder, settings, read_summary(folder))
+
+
+def require_segments(run: Run, wanted: str) -> None:
+    """Refuse a run whose beads move one by one, for what is made of rigid segments.
+
+    Parameters
+    ----------
+    run : Run
+    wanted : str
+        What needs segments.
+
+    Raises
+    ------
+    InputError
+        The run has none.
+    """
+    if "weight" not in run.model:
+        raise InputError(f"{run.folder}: every bead moves by itself in this run (--deformation beads), and {wanted} needs "
+                         "segments that move as rigid bodies: fit again without --deformation beads")
+
+
+def read_summary(folder: Path) -> dict:
+    """What summary.json holds, which a run has once it is whole."""
     if not (folder / SUMMARY).exists():
         raise MissingFileError(f"{folder}: the fit did not end (there is no {SUMMARY}); "
                                "go on with it: the same command with --resume")
-    return Run(folder, settings, _read_json(folder / SUMMARY))
+    return _read_json(folder / SUMMARY)
 
 
 def read_settings(folder: Path) -> dict:
@@ -226,7 +273,7 @@ def require_free(folder: Path, *, overwrite: bool) -> None:
 def create_run_folder(folder: Path, *, overwrite: bool) -> None:
     """A folder for a new run. Only the files of an earlier run are ever removed, and these only with `overwrite`."""
     require_free(folder, overwrite=overwrite)
-    for name in FILES:
+    for name in (*FILES, POSES):
         (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -256,7 +303,8 @@ def write_table(path: Path, columns: dict[str, Iterable]) -> None:
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _arrays(path):
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """What :func:`write_arrays` wrote."""
     if not path.exists():
         raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
     try:

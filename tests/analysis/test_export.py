@@ -1,7 +1,10 @@
 """Exported files hold every atom of the particles that were asked for, in order, and replace nothing unasked."""
 
+import csv
+import json
 import re
 import resource
+import sys
 
 import numpy as np
 import pytest
@@ -10,9 +13,11 @@ from biotite.structure.io.dcd import DCDFile
 from biotite.structure.io.xtc import XTCFile
 
 from atomdrgn import Reporter, export, read_structure
-from atomdrgn.errors import InputError, OutputExistsError
+from atomdrgn.errors import InputError, MissingPackageError, OutputExistsError
 from atomdrgn.run import Run
-from molecules import atom_line, helix, write_pdb
+from atomdrgn.structure.beads import coarse_grain
+from molecules import atom_line, helix, peptide, write_pdb
+from runs import write_bead_run
 
 
 def run_of(structure, n):
@@ -221,3 +226,99 @@ def test_b_factors_are_those_of_the_particle_and_trajectories_have_none(run, tmp
         lines = (tmp_path / "out" / f"{number:06d}.pdb").read_text().splitlines()
         found = [float(line[60:66]) for line in lines if line.startswith(("ATOM", "HETATM"))]
         np.testing.assert_allclose(found, (per_atom / (1 + number)).clamp_max(999.99), atol=5.1e-3)
+
+
+@pytest.mark.parametrize("format", ["dcd", "pdb"])
+def test_the_geometry_has_a_row_for_the_base_and_one_a_structure(tmp_path, format):
+    run = run_of(read_structure(write_pdb(tmp_path / "base.pdb", peptide("A", 6))), 5)
+    written = export(run, tmp_path / "out", format=format, particles=[0, 3, 4], geometry=True)
+    with open(tmp_path / "out" / "geometry.csv", newline="") as file:
+        base, *rows = csv.DictReader(file)
+    assert base["structure"] == "base" and [row["structure"] for row in rows] == ["000000", "000003", "000004"]
+    assert [int(row["inverted"]) > 0 for row in rows] == [False, True, False]      # odd particles are mirror images
+    said = json.loads((tmp_path / "out" / "geometry.json").read_text())
+    assert said["structures"] == written.count == 3 and said["largest"]["inverted"] == int(rows[1]["inverted"])
+    np.testing.assert_allclose([float(row["bond_rms"]) for row in rows], 0, atol=1e-4)
+    names = ["ensemble.dcd", "reference.pdb"] if format == "dcd" else ["000000.pdb", "000003.pdb", "000004.pdb"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*names, "geometry.csv", "geometry.json"])
+
+
+def test_a_geometry_is_neither_replaced_nor_left_behind_unasked(run, tmp_path):
+    export(run, tmp_path / "out", format="pdb", particles=[0], geometry=True)
+    with pytest.raises(OutputExistsError, match="geometry.csv"):
+        export(run, tmp_path / "out", format="pdb", particles=[2], geometry=True)
+    export(run, tmp_path / "out", format="pdb", particles=[4])
+    assert (tmp_path / "out" / "geometry.csv").exists()
+    export(run, tmp_path / "out", format="pdb", particles=[0], overwrite=True)
+    assert not (tmp_path / "out" / "geometry.csv").exists()
+
+
+@pytest.fixture
+def torn(tmp_path):
+    """A run of particles torn apart behind residue 3 of chain A, by as many tenths of an A along the bond as their number."""
+    run = run_of(read_structure(write_pdb(tmp_path / "base.pdb", peptide("A", 6), peptide("B", 5, start=(11, 0, 0)))), 11)
+    behind = torch.from_numpy((run.structure.chain == "A") & (run.structure.residue > 3)).float()[:, None]
+    c, n = bond_behind_residue_3(run.structure)
+    along = run.structure.position[n] - run.structure.position[c]
+    run.atoms = lambda particles: torch.stack(
+        [run.structure.position + 0.1 * number * behind * along / along.norm() for number in particles])
+    return run
+
+
+def bond_behind_residue_3(structure):
+    return [int(np.flatnonzero((structure.chain == "A") & (structure.residue == number) & (structure.atom_name == name))[0])
+            for number, name in ((3, "C"), (4, "N"))]
+
+
+@pytest.mark.parametrize("format, names", [("dcd", ["ensemble.dcd", "reference.pdb"]), ("xtc", ["ensemble.xtc", "reference.pdb"]),
+                                           ("pdb", ["000000.pdb", "000009.pdb"]), ("bcif", ["000000.bcif", "000009.bcif"])])
+def test_relaxed_structures_are_whole_again_in_every_format(torn, tmp_path, format, names):
+    pytest.importorskip("openmm")
+    before = export(torn, tmp_path / "fitted", particles=[0, 9], geometry=True).geometry
+    written = export(torn, tmp_path / "out", format=format, particles=[0, 9], relax=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*names, "geometry.csv", "geometry.json"])
+    assert before.rows[1]["bond_max"] == pytest.approx(0.9, abs=0.01)
+    assert written.geometry.rows[1]["bond_max"] < 0.05
+    assert written.geometry.rows[0]["moved"] < written.geometry.rows[1]["moved"] < 0.5
+    last = DCDFile if format == "dcd" else XTCFile if format == "xtc" else None
+    frame = last.read(written.path).get_coord()[1] if last else read_structure(written.path / names[1]).position.numpy()
+    end = bond_behind_residue_3(torn.structure)
+    length = float((torn.structure.position[end[0]] - torn.structure.position[end[1]]).norm())
+    assert np.linalg.norm(frame[end[0]] - frame[end[1]]) == pytest.approx(length, abs=0.05)
+
+
+def test_a_run_of_beads_is_relaxed_like_any_other(torn, tmp_path):
+    """The same tear by offsets of single beads: residues before it stay, residues behind it go."""
+    pytest.importorskip("openmm")
+    structure = torn.structure
+    c, n = bond_behind_residue_3(structure)
+    along = (structure.position[n] - structure.position[c]).numpy()
+    beads = coarse_grain(structure)
+    behind = ((beads.chain == "A") & (beads.residue > 3))[:, None]
+    (tmp_path / "p.star").write_text("data_\n")
+    run = write_bead_run(tmp_path / "run", structure, tmp_path / "p.star", mode=[behind * along / np.linalg.norm(along)],
+                         feature=[[0.0], [0.9]])
+    fitted = export(run, tmp_path / "fitted", geometry=True).geometry
+    relaxed = export(run, tmp_path / "relaxed", relax=True).geometry
+    assert fitted.rows[1]["bond_max"] > 0.3 and relaxed.rows[1]["bond_max"] < 0.05
+
+
+def test_relaxed_structures_are_the_same_on_any_number_of_threads(torn, tmp_path):
+    pytest.importorskip("openmm")
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            export(torn, tmp_path / str(count), relax=True)
+    finally:
+        torch.set_num_threads(threads)
+    one, three = (DCDFile.read(tmp_path / count / "ensemble.dcd").get_coord() for count in "13")
+    np.testing.assert_array_equal(one, three)
+    assert (tmp_path / "1" / "geometry.csv").read_bytes() == (tmp_path / "3" / "geometry.csv").read_bytes()
+
+
+def test_without_openmm_nothing_is_written(torn, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openmm", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'atomdrgn\[relax\]'"):
+        export(torn, tmp_path / "out", relax=True)
+    assert not (tmp_path / "out").exists()

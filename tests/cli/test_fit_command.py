@@ -1,7 +1,9 @@
 """From a particle file to structures by commands alone; runs are kept, stopped and gone on with as the options say."""
 
 import json
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,6 +54,15 @@ def test_fit_then_export(fit, atomdrgn, folder):
     frames = DCDFile.read("ensemble/ensemble.dcd").get_coord()
     np.testing.assert_allclose(frames, run.atoms([2, 5, 6, 7]).numpy(), atol=1e-4)
     assert len(read_structure("ensemble/reference.pdb")) == frames.shape[1] == len(read_structure("base.pdb"))
+    arguments = "export", "particles.fit", "--out", "relaxed", "--format", "pdb", "--particles", "2,5", "--threads", 1, "--relax"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "openmm", None)
+        ended = atomdrgn(*arguments)
+    assert ended.code == 2 and ended.err.count("\n") == 1 and "pip install 'atomdrgn[relax]'" in ended.err
+    pytest.importorskip("openmm")
+    ended = atomdrgn(*arguments)
+    assert ended.code == 0 and "geometry of 2 structures" in ended.out and "every structure: relaxed/geometry.csv" in ended.out
+    assert {path.name for path in (folder / "relaxed").iterdir()} == {"000002.pdb", "000005.pdb", "geometry.csv", "geometry.json"}
 
 
 def test_quiet_prints_nothing(fit, folder):
@@ -148,6 +159,8 @@ def test_the_autoencoder_writes_a_run_as_well(fit, atomdrgn, folder):
     (["--deformation", "beads"], "--deformation beads needs --inference vae"),
     (["--inference", "vae", "--deformation", "beads"], "--segments with --deformation beads"),
     (["--inference", "vae", "--memory", 1], "--memory belongs to the closed form"),
+    (["--inference", "vae", "--refine-poses"], "--refine-poses belongs to the closed form"),
+    (["--inference", "vae", "--composition"], "--composition belongs to the closed form"),
     (["--inference", "vae", "--encoder", "other"], "amortised")])
 def test_options_of_the_other_inference_are_refused(fit, folder, options, says):
     ended = fit(*options)
@@ -161,6 +174,10 @@ def test_every_bead_may_move_by_itself(fit, atomdrgn, folder):
     assert run.settings["fit"]["deformation"] == "beads" and run.settings["fit"]["rate"] == 1e-4
     assert atomdrgn("export", "particles.fit", "--out", "ensemble", "--format", "pdb", "--particles", "0:2").code == 0
     np.testing.assert_allclose(read_structure("ensemble/000001.pdb").position, run.atoms([1])[0], atol=1e-3)
+    for command, *more in (["analyze"], ["debias", "--out", "maps"], ["select", "--follow", "segment:1", "--out", "some.star"]):
+        refused = atomdrgn(command, "particles.fit", *more)
+        assert refused.code == 2 and "every bead moves by itself" in refused.err and not Path("maps").exists()
+    assert not Path("some.star").exists() and not Path("particles.fit/report.html").exists()
 
 
 def fit_beads(atomdrgn, *more):

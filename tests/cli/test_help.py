@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 COMMAND = Path(sys.executable).parent / "atomdrgn"
-COMMANDS = ["fit", "refine", "export", "inspect"]
+COMMANDS = ["fit", "refine", "export", "backproject", "debias", "dock", "inspect", "select", "simulate"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
 def test_help_has_an_example(arguments):
     shown = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=True, env={**os.environ, "NO_COLOR": "1"})
-    assert "Examples" in shown.stdout and "atomdrgn fit" in shown.stdout + "atomdrgn fit" * (arguments[0] == "inspect")
+    assert "Examples" in shown.stdout and f"atomdrgn {arguments[0] if len(arguments) > 1 else 'fit'}" in shown.stdout
 
 
 def test_help_loads_nothing_heavy():
@@ -48,6 +48,6 @@ def test_usage_errors_are_one_line(atomdrgn, arguments, says):
     assert ended.err.startswith("error: ")
 
 
-@pytest.mark.parametrize("arguments", [[], ["fit"], ["export"], ["inspect"]])
+@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)])
 def test_without_arguments_there_is_help(atomdrgn, arguments):
     assert "Usage" in atomdrgn(*arguments).out

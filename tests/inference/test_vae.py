@@ -20,7 +20,7 @@ from atomdrgn.model.autoencoder import N_LATENT, MotionAutoencoder
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.fourier import inverse_transform, transform
 from atomdrgn.physics.projection import project_beads
-from atomdrgn.run import CHECKPOINT, FILES, HALVES, HISTORY, SUMMARY
+from atomdrgn.run import BASE, CHECKPOINT, HISTORY, LATENTS, MODEL, MOTIONS, PARTICLES, RESIDUES, SETTINGS, SUMMARY
 from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.segmentation import make_segments
 
@@ -40,13 +40,14 @@ def begun(hinged):
     return call
 
 
-SETTINGS = {"segments": 2, "resolution": 9.0, "rate": 1e-3, "epochs": 3}
+WRITTEN = {SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT}
+TWO_SEGMENTS = {"segments": 2, "resolution": 9.0, "rate": 1e-3, "epochs": 3}
 
 
 @pytest.fixture(scope="module")
 def run(hinged, tmp_path_factory):
     structure, particles, _ = hinged
-    return fit_vae(structure, particles, tmp_path_factory.mktemp("vae") / "run", **SETTINGS)
+    return fit_vae(structure, particles, tmp_path_factory.mktemp("vae") / "run", **TWO_SEGMENTS)
 
 
 def test_at_the_start_nothing_moves_and_images_show_the_base(begun):
@@ -85,7 +86,7 @@ def test_an_epoch_lowers_the_loss(begun, loss):
             return float(image_losses(training.model, data, everything, noise, segment_noise)[0].sum())
 
     before = total()
-    row = run_epoch(training, data, beta=0.0, seed=0)
+    row = run_epoch(training, data, batch=128, beta=0.0, seed=0)
     assert total() < before
     assert row["epoch"] == 1 and row["kl"] > 0 and row[loss] == pytest.approx(-before / len(data), rel=0.2)
     assert training.model.segments.place.abs().max() > 0
@@ -107,7 +108,7 @@ def test_noise_and_brightness_are_measured_at_the_base(begun):
 
 def test_the_folder_is_that_of_any_run(run, hinged):
     structure, _, _ = hinged
-    assert {path.name for path in run.folder.iterdir()} == set(FILES) - set(HALVES)      # half-sets are the closed form's
+    assert {path.name for path in run.folder.iterdir()} == WRITTEN
     assert run.settings["fit"]["inference"] == "vae" and run.summary["passes"] == 3
     assert run.latent.shape == run.latent_sd.shape == (150, len(run.summary["motions"]))
     assert run.motion.rotation.shape == (150, 2, 4) and np.isfinite(run.table["log_likelihood_gain"]).all()
@@ -123,7 +124,7 @@ def test_the_same_seed_gives_the_same_bits_on_any_threads(run, hinged, tmp_path)
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(1 if before > 1 else 2)
-        again = fit_vae(structure, particles, tmp_path / "run", **SETTINGS)
+        again = fit_vae(structure, particles, tmp_path / "run", **TWO_SEGMENTS)
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(again.motion.rotation, run.motion.rotation)
@@ -143,22 +144,22 @@ def test_a_run_that_was_stopped_goes_on_and_ends_the_same(run, hinged, tmp_path,
     with monkeypatch.context() as patch:
         patch.setattr(vae, "save_training", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
-            fit_vae(structure, particles, tmp_path / "run", **SETTINGS)
+            fit_vae(structure, particles, tmp_path / "run", **TWO_SEGMENTS)
     assert len(read_history(tmp_path / "run" / HISTORY, 9)) == 2
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
-    assert fit_vae(structure, particles, tmp_path / "copy", **SETTINGS, resume=True, minutes=0.0).summary["passes"] == 2
-    resumed = fit_vae(structure, particles, tmp_path / "run", **SETTINGS, resume=True)
+    assert fit_vae(structure, particles, tmp_path / "copy", **TWO_SEGMENTS, resume=True, minutes=0.0).summary["passes"] == 2
+    resumed = fit_vae(structure, particles, tmp_path / "run", **TWO_SEGMENTS, resume=True)
     np.testing.assert_array_equal(resumed.latent, run.latent)
     np.testing.assert_array_equal(resumed.model["weight"], run.model["weight"])
     with pytest.raises(InputError, match="rate was 0.001 and is 0.01"):
-        fit_vae(structure, particles, tmp_path / "run", **SETTINGS | {"rate": 0.01}, resume=True)
+        fit_vae(structure, particles, tmp_path / "run", **TWO_SEGMENTS | {"rate": 0.01}, resume=True)
     with pytest.raises(InputError, match="inference was 'vae' and is 'closed-form'"):
         fit(structure, particles, tmp_path / "run", segments=2, resolution=9.0, resume=True)
 
 
 def test_time_ends_training_and_the_run_is_whole(hinged, tmp_path):
     structure, particles, _ = hinged
-    settings = SETTINGS | {"epochs": 1000}
+    settings = TWO_SEGMENTS | {"epochs": 1000}
     short = fit_vae(structure, particles.of_particles(range(20)), tmp_path / "run", **settings, minutes=1e-6)
     assert short.summary["passes"] == 1 and short.n_particles == 20
 
@@ -170,7 +171,7 @@ def test_a_damaged_checkpoint_is_refused(run, hinged, tmp_path):
     (folder / "run.json").write_bytes((run.folder / "run.json").read_bytes())
     (folder / CHECKPOINT).write_bytes(b"not a checkpoint")
     with pytest.raises(FileFormatError, match="--overwrite"):
-        fit_vae(structure, particles, folder, **SETTINGS, resume=True)
+        fit_vae(structure, particles, folder, **TWO_SEGMENTS, resume=True)
 
 
 def test_particles_are_in_order_and_have_one_image_each(hinged, tmp_path):
@@ -181,7 +182,7 @@ def test_particles_are_in_order_and_have_one_image_each(hinged, tmp_path):
     torch.testing.assert_close(data.images.rotation, particles.pose.rotation[[2, 5, 8]])
     tilts = replace(particles, particle=particles.particle // 2)
     with pytest.raises(InputError, match="up to 2: fit tilt series with --inference closed-form"):
-        fit_vae(hinged[0], tilts, tmp_path / "run", **SETTINGS)
+        fit_vae(hinged[0], tilts, tmp_path / "run", **TWO_SEGMENTS)
 
 
 OFFSETS = {"deformation": "beads", "resolution": 9.0, "rate": 3e-4, "epochs": 6}
@@ -205,7 +206,7 @@ def test_beads_that_move_by_themselves_explain_more_and_stay_a_chain(offsets):
 def test_a_run_of_beads_is_one_like_any_other(offsets, hinged):
     """Beads and atoms by particle, by place, and in the tables."""
     structure, _, _ = hinged
-    assert {path.name for path in offsets.folder.iterdir()} == set(FILES) - set(HALVES)
+    assert {path.name for path in offsets.folder.iterdir()} == WRITTEN
     assert offsets.summary["deformation"] == "beads" and "segments" not in offsets.summary
     bead = offsets.beads(range(150))
     moved = (bead - bead.mean(0)).square().sum(-1)
@@ -252,5 +253,5 @@ def test_segments_hold_no_conformations_between_particles(run):
 def test_settings_out_of_range_are_refused(hinged, tmp_path, wrong, says):
     structure, particles, _ = hinged
     with pytest.raises(InputError, match=says):
-        fit_vae(structure, particles, tmp_path / "run", **SETTINGS | wrong)
+        fit_vae(structure, particles, tmp_path / "run", **TWO_SEGMENTS | wrong)
     assert not (tmp_path / "run").exists()

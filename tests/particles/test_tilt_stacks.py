@@ -258,6 +258,31 @@ def test_faults_are_named(tilted):
         tilted.read()
 
 
+def test_a_series_without_a_visible_tilt_is_refused(tilted):
+    tilted.particles["rlnTomoVisibleFrames"] = ["[0,0,0,0]"] * 3
+    with pytest.raises(InputError, match="no images: .*hidden .rlnTomoVisibleFrames.*excluded"):
+        tilted.read()
+    tilted.particles["rlnTomoVisibleFrames"] = ["[1,1,1,1]"] * 3
+    tilted.tilts["rlnCtfScalefactor"] = [0] * 4
+    with pytest.raises(InputError, match="no images: .*excluded"):
+        tilted.read()
+
+
+def test_one_tilt_a_particle_is_said(tilted):
+    tilted.particles["rlnTomoVisibleFrames"] = ["[0,1,0,0]"] * 3
+    with pytest.warns(UserWarning, match="tilt series of one tilt each: they are used as single images"):
+        assert tilted.read().n_tilts == 1
+
+
+def test_missing_dose_is_named_and_no_dose_is_said(tilted):
+    tilted.tilts["rlnMicrographPreExposure"] = [0] * 4
+    with pytest.warns(UserWarning, match="no tilt has a dose.*weighted as undamaged"):
+        tilted.read()
+    del tilted.tilts["rlnMicrographPreExposure"]
+    with pytest.raises((FileFormatError, InputError), match="rlnMicrographPreExposure"):
+        tilted.read()
+
+
 def test_pseudo_subtomograms_are_refused(tilted):
     tilted.optics["rlnImageDimensionality"] = [3]
     with pytest.raises(InputError, match="subtomogram volumes, and 2D images are needed"):

@@ -15,6 +15,7 @@ from atomdrgn.physics.rotations import (
     matrix_from_vector,
     quaternion_from_vector,
     quaternion_product,
+    uniform_rotations,
     vector_from_matrix,
     vector_from_quaternion,
 )
@@ -147,3 +148,13 @@ def test_gradients_exist_for_no_rotation_at_all():
 
 def test_gradients_match_finite_differences(vector):
     assert torch.autograd.gradcheck(matrix_from_vector, vector[8:10].clone().requires_grad_())
+
+
+def test_no_rotation_is_far_from_a_uniform_one():
+    """Every rotation has one of 1,000 within 21 degrees, and half of all within 13."""
+    matrices = uniform_rotations(1000)
+    torch.testing.assert_close(matrices @ matrices.transpose(1, 2), torch.eye(3).double().expand(1000, 3, 3))
+    quaternion = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cosine = 0.5 * ((matrix_from_quaternion(quaternion).flatten(1) @ matrices.flatten(1).T).max(1).values - 1)
+    angle = cosine.clamp(-1, 1).acos().rad2deg()
+    assert angle.max() < 21 and angle.median() < 13

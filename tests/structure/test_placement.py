@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import gemmi
 import numpy as np
 import pytest
 import torch
@@ -7,9 +8,9 @@ import torch
 from atomdrgn.errors import InputError, UnmodelledWarning
 from atomdrgn.io.mrc import MrcHeader, read_header
 from atomdrgn.physics.grid import ImageGrid
-from atomdrgn.structure.atoms import read_structure
+from atomdrgn.structure.atoms import read_structure, write_structure
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.placement import centre_of_map, place, require_inside
+from atomdrgn.structure.placement import centre_of_map, moved_rigidly, place, require_inside
 from molecules import helix, write_pdb
 
 
@@ -51,6 +52,42 @@ def test_the_centre_of_the_map_becomes_zero(structure):
     placed = place(structure, np.array([100.0, 90.0, 80.0]))
     torch.testing.assert_close(placed.position + torch.tensor([100.0, 90.0, 80.0]), structure.position)
     assert np.array_equal(placed.atom_name, structure.atom_name)
+
+
+QUARTER_TURN = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])      # about z
+
+
+def test_a_rigid_motion_and_its_inverse_leave_nothing(structure):
+    moved = moved_rigidly(structure, QUARTER_TURN, [1.0, 2.0, 3.0])
+    x, y, z = structure.position.T
+    torch.testing.assert_close(moved.position, torch.stack([1 - y, 2 + x, 3 + z], 1))
+    back = moved_rigidly(moved, QUARTER_TURN.T, -QUARTER_TURN.T @ [1.0, 2.0, 3.0])
+    torch.testing.assert_close(back.position, structure.position)
+    assert np.array_equal(moved.atom_name, structure.atom_name) and np.array_equal(moved.b_factor, structure.b_factor)
+
+
+def test_anisotropic_b_factors_turn_with_their_atoms(structure, tmp_path):
+    for atom in structure.source[0].all():
+        atom.atom.aniso = gemmi.SMat33f(0.4, 0.1, 0.2, 0, 0, 0)
+    write_structure(moved_rigidly(structure, QUARTER_TURN, [0.0, 0, 0]), tmp_path / "moved.cif")
+    aniso = next(iter(read_structure(tmp_path / "moved.cif").source[0].all())).atom.aniso
+    assert aniso.elements_pdb() == pytest.approx([0.1, 0.4, 0.2, 0, 0, 0])
+
+
+def test_operators_of_assemblies_and_symmetry_follow(structure):
+    """The copy that an operator makes of the moved model is the moved copy."""
+    operator = gemmi.Transform(gemmi.Mat33([[-1, 0, 0], [0, -1, 0], [0, 0, 1]]), gemmi.Vec3(30, 40, 0))
+    assembly, generator, one = gemmi.Assembly("1"), gemmi.Assembly.Gen(), gemmi.Assembly.Operator()
+    one.transform = operator
+    generator.operators.append(one)
+    assembly.generators.append(generator)
+    structure.source.assemblies.append(assembly)
+    structure.source.ncs.append(gemmi.NcsOp(operator, "1", False))
+    moved = moved_rigidly(structure, QUARTER_TURN, [1.0, 2.0, 3.0])
+    place_before, place_after = (gemmi.Position(*s.position[0].tolist()) for s in (structure, moved))
+    expected = QUARTER_TURN @ operator.apply(place_before).tolist() + [1.0, 2.0, 3.0]
+    for follower in (moved.source.assemblies[0].generators[0].operators[0].transform, moved.source.ncs[0].tr):
+        assert follower.apply(place_after).tolist() == pytest.approx(expected.tolist(), abs=1e-4)
 
 
 def test_a_model_in_the_corner_frame_is_refused(structure):

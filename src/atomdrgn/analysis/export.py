@@ -13,10 +13,15 @@ from ..errors import InputError, OutputExistsError
 from ..io.pdb_series import LARGEST_B, PdbSeries
 from ..io.trajectories import write_trajectory
 from ..io.whole_file import whole_file
+from ..parallel import in_order
 from ..reporting import Reporter
 from ..run import Run
 from ..structure.atoms import Structure, write_structure
+from ..structure.bonding import find_bonds
 from ..structure.placement import place
+from ..structure.relaxation import Relaxation
+from .geometry import FILES as GEOMETRY_FILES
+from .geometry import Geometry, GeometryReport, write_geometry
 
 ENDINGS = {"pdb": "pdb", "mmcif": "cif", "bcif": "bcif"}
 TRAJECTORIES = ("dcd", "xtc")
@@ -36,15 +41,18 @@ class Exported:
         The structure that names the atoms of a trajectory.
     count : int
         Structures.
+    geometry : GeometryReport or None
+        Their geometry, where it was measured.
     """
 
     path: Path
     reference: Path | None
     count: int
+    geometry: GeometryReport | None = None
 
 
 def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | None = None, origin=None, samples: int = 0,
-           overwrite: bool = False, reporter: Reporter | None = None) -> Exported:
+           relax: bool = False, geometry: bool = False, overwrite: bool = False, reporter: Reporter | None = None) -> Exported:
     """Write the structures of particles, all atoms, in constant memory. Every file appears complete or not at all.
 
     Parameters
@@ -65,6 +73,11 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     samples : int
         Write so many draws from each particle's posterior, particle after particle, in place of its mean conformation; single
         files are then named ``out/000000_00.pdb``.
+    relax : bool
+        Put bonds, angles and contacts right that motions have strained (:class:`~atomdrgn.structure.relaxation.Relaxation`), on
+        as many threads as torch has, and measure the geometry.
+    geometry : bool
+        Measure the geometry of every structure beside the base model's: ``out/geometry.csv`` and ``out/geometry.json``.
     overwrite : bool
         Replace files that are there.
     reporter : Reporter, optional
@@ -76,28 +89,66 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
         Another format, or a particle that the run does not have.
     OutputExistsError
         A file that would be written is there.
+    MissingPackageError
+        Structures are to be relaxed, and OpenMM is not installed.
     """
     out, reporter = Path(out), reporter or Reporter()
     chosen = _checked(particles, run.n_particles)
     if format not in (*ENDINGS, *TRAJECTORIES):
         raise InputError(f"format {format!r}: choose one of {', '.join([*ENDINGS, *TRAJECTORIES])}")
-    origin = np.zeros(3) if origin is None else np.asarray(origin, dtype=float)
+    origin = np.zeros(3, dtype=np.float32) if origin is None else np.asarray(origin, dtype=np.float32)
     if samples:
         _require_draws(run, samples)
-    frames = reporter.watch(_conformations(run, chosen, origin, samples), "writing structures", len(chosen) * max(1, samples))
-    if format in TRAJECTORIES:
-        trajectory = out / f"ensemble.{format}"
-        _prepare(out, [trajectory.name, "reference.pdb", "reference.cif"], overwrite=overwrite)
+    numbers, names = _structures(chosen, samples)
+    trajectory = out / f"ensemble.{format}" if format in TRAJECTORIES else None
+    files = [trajectory.name, "reference.pdb", "reference.cif"] if trajectory else [f"{name}.{ENDINGS[format]}" for name in names]
+    measured = relax or geometry
+    _refuse_what_is_there(out, [*files, *(GEOMETRY_FILES if measured else ())], overwrite=overwrite)
+    settled = _Settled(run, relax=relax) if measured else None
+    out.mkdir(parents=True, exist_ok=True)
+    if overwrite:      # what is said of structures that are replaced
+        for name in GEOMETRY_FILES:
+            (out / name).unlink(missing_ok=True)
+    frames = _conformations(run, chosen, samples)
+    frames = settled(zip(numbers, frames, strict=True)) if measured else (frame.numpy() for frame in frames)
+    title = "relaxing and writing structures" if relax else "writing structures"
+    frames = (frame + origin for frame in reporter.watch(frames, title, len(names)))
+    reference, count = None, len(names)
+    if trajectory:
         reference = write_reference(place(run.structure, -origin), out, reporter=reporter)
-        return Exported(trajectory, reference, write_trajectory(trajectory, frames))
-    ending = ENDINGS[format]
-    names = [f"{number:06d}_{draw:02d}.{ending}" for number in chosen for draw in range(samples)] if samples else [
-        f"{number:06d}.{ending}" for number in chosen]
-    _prepare(out, names, overwrite=overwrite)
-    errors = None if samples or "half_error" not in run.model else _b_factors(run, chosen)
-    of_file = [number for number in chosen for _ in range(max(1, samples))]
-    _write_files(run, of_file, [out / name for name in names], frames, errors, format=format)
-    return Exported(out, None, len(names))
+        count = write_trajectory(trajectory, frames)
+    else:
+        errors = None if samples or "half_error" not in run.model else _b_factors(run, chosen)
+        _write_files(run, numbers, [out / name for name in files], frames, errors, format=format)
+    report = None
+    if measured:
+        report = GeometryReport(settled.geometry.base, names, settled.rows)
+        write_geometry(report, out)
+    return Exported(trajectory or out, reference, count, report)
+
+
+class _Settled:
+    """Conformations as they are written: relaxed where that is wanted, with what was measured of each in `rows`."""
+
+    def __init__(self, run, *, relax):
+        bonding = find_bonds(run.structure)
+        self.run, self.geometry, self.rows = run, Geometry(run.structure, bonding), []
+        self.relaxation = Relaxation(run.structure, bonding) if relax else None
+
+    def __call__(self, numbered: Iterable[tuple[int, torch.Tensor]]) -> Iterator[np.ndarray]:
+        for position, row in in_order(self._settle, numbered):
+            self.rows.append(row)
+            yield position
+
+    def _settle(self, numbered):
+        number, position = numbered
+        occupancy = self.run.occupancy([number])
+        present = None if occupancy is None else occupancy[0].numpy() > 0
+        moved = {}
+        if self.relaxation is not None:
+            fitted, position = position, self.relaxation(position, present)
+            moved["moved"] = float((position - fitted).square().sum(1).mean().sqrt())
+        return position.numpy(), {**self.geometry(position.numpy(), present), **moved}
 
 
 def write_reference(structure: Structure, out: Path, *, reporter: Reporter) -> Path:
@@ -123,7 +174,15 @@ def _checked(particles, n_particles):
     return chosen
 
 
-def _prepare(out, names, *, overwrite):
+def _structures(particles, samples):
+    """The particle and the name of each structure: of each particle one, or so many draws."""
+    numbers = [number for number in particles for _ in range(max(1, samples))]
+    names = [f"{number:06d}_{draw:02d}" for number in particles for draw in range(samples)] if samples else [
+        f"{number:06d}" for number in particles]
+    return numbers, names
+
+
+def _refuse_what_is_there(out, names, *, overwrite):
     if out.exists() and not out.is_dir():
         raise OutputExistsError(f"{out} is a file: choose a folder with another name")
     present = set(os.listdir(out)) if out.exists() else set()
@@ -131,10 +190,9 @@ def _prepare(out, names, *, overwrite):
     if there and not overwrite:
         more = f" and {len(there) - 1} more" if len(there) > 1 else ""
         raise OutputExistsError(f"{out} holds {there[0]}{more}: choose another folder, or --overwrite to replace them")
-    out.mkdir(parents=True, exist_ok=True)
 
 
-def _conformations(run, particles, origin, samples) -> Iterator[np.ndarray]:
+def _conformations(run, particles, samples) -> Iterator[torch.Tensor]:
     batch = max(1, COORDINATES_AT_A_TIME // (3 * len(run.structure) * max(1, samples)))
     for first in range(0, len(particles), batch):
         some = particles[first:first + batch]
@@ -142,10 +200,9 @@ def _conformations(run, particles, origin, samples) -> Iterator[np.ndarray]:
             draws = run.draws[some]
             # evenly spread draws: some of them, evenly
             number = np.linspace(0, draws.shape[1] - 1, samples).round().astype(int)
-            atoms = run.atoms_of(run.motion_at(draws[:, number].reshape(-1, draws.shape[2])))
+            yield from run.atoms_of(run.motion_at(draws[:, number].reshape(-1, draws.shape[2]))).cpu()
         else:
-            atoms = run.atoms(some)
-        yield from (atoms + torch.as_tensor(origin, dtype=torch.float32)).cpu().numpy()
+            yield from run.atoms(some).cpu()
 
 
 def _require_draws(run, samples):

@@ -5,17 +5,33 @@ from typing import Annotated
 
 import typer
 
+from .analyze import analyze
+from .backproject import backproject
+from .debias import debias
+from .dock import dock
 from .export import export
 from .fit import fit
 from .inspect import inspect
 from .refine import refine
+from .select import select
+from .simulate import simulate
+from .volume import volume
+from .volumes import volumes
 
 app = typer.Typer(name="atomdrgn", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-app.command(no_args_is_help=True)(fit)
-app.command(no_args_is_help=True)(refine)
-app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(inspect)
+app.command(no_args_is_help=True)(dock)
+app.command(no_args_is_help=True)(refine)
+app.command(no_args_is_help=True)(fit)
+app.command(no_args_is_help=True)(analyze)
+app.command(no_args_is_help=True)(export)
+app.command(no_args_is_help=True)(select)
+app.command(no_args_is_help=True)(debias)
+app.command(no_args_is_help=True)(backproject)
+app.command(no_args_is_help=True)(volume)
+app.command(no_args_is_help=True)(volumes)
+app.command(no_args_is_help=True)(simulate)
 
 
 def _print_version(wanted: bool | None):
@@ -34,9 +50,14 @@ def atomdrgn(version: Annotated[bool | None, typer.Option(
     [bold]Examples[/bold]
 
         atomdrgn inspect particles.star --against base.pdb
-        atomdrgn refine base.pdb particles.star --out refined
+        atomdrgn dock base.pdb consensus.mrc
         atomdrgn fit base.pdb particles.star --segments 20
+        atomdrgn analyze particles.fit
         atomdrgn export particles.fit --out ensemble --format dcd
+        atomdrgn select particles.fit --where "motion1 > 10" --out subset.star
+        atomdrgn debias particles.fit --out debiased
+        atomdrgn volume particles.star --out particles.volume
+        atomdrgn simulate open.pdb closed.pdb --out set
     """
 
 

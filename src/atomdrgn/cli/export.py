@@ -8,8 +8,9 @@ from typer import Argument, Option
 
 from ..errors import InputError
 from .failures import command
-from .options import Debug, Quiet
+from .options import Debug, Quiet, Threads
 from .progress import progress
+from .setup import use_threads
 
 
 class Format(StrEnum):
@@ -46,7 +47,14 @@ def export(
     samples: Annotated[int, Option(
         metavar="S", show_default="the mean conformation",
         help="Write so many draws (at most 20) from each particle's posterior, particle after particle.")] = 0,
+    relax: Annotated[bool, Option(
+        "--relax", help="Put right the bonds, angles and contacts that motions have strained (needs OpenMM); measure geometry.",
+    )] = False,
+    geometry: Annotated[bool, Option(
+        "--geometry", help="Measure bonds, angles, gaps, clashes, peptides and hands of every structure against the base model.",
+    )] = False,
     overwrite: Annotated[bool, Option("--overwrite", help="Replace structures that are there.")] = False,
+    threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ):
@@ -62,22 +70,29 @@ def export(
         atomdrgn export particles.fit --out first --format pdb --particles 0:100
         atomdrgn export particles.fit --out overlay --frame base
         atomdrgn export particles.fit --out draws --samples 20
+        atomdrgn export particles.fit --out relaxed --particles 0:100 --relax
 
     Single files of mean conformations carry each atom's error as B-factor,
-    8 pi^2/3 times its mean square.
+    8 pi^2/3 times its mean square. --relax and --geometry write
+    DIR/geometry.csv, a row for the base model and one for each structure, and
+    DIR/geometry.json, their medians and extremes.
     """
     from ..analysis.export import export as export_run
+    from ..analysis.geometry import geometry_lines
     from ..run import open_run
 
+    use_threads(threads)
     opened = open_run(run)
     chosen = None if particles is None else parse_particles(particles, opened.n_particles)
     with progress(quiet=quiet) as reporter:
         origin = opened.settings.get("reading", {}).get("origin") if frame is Frame.base else None
-        written = export_run(opened, out, format=format.value, particles=chosen, samples=samples, overwrite=overwrite,
-                             reporter=reporter, origin=origin)
+        written = export_run(opened, out, format=format.value, particles=chosen, samples=samples, relax=relax,
+                             geometry=geometry, overwrite=overwrite, reporter=reporter, origin=origin)
     if not quiet:
         named = f", their atoms to {written.reference}" if written.reference else ""
         print(f"wrote {written.count:,} structures to {written.path}{named}")
+        if written.geometry is not None:
+            print(*geometry_lines(written.geometry), f"  every structure: {Path(out) / 'geometry.csv'}", sep="\n")
 
 
 def parse_particles(text: str, n_particles: int) -> list[int]:

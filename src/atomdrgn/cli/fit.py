@@ -77,6 +77,9 @@ def fit(
     composition: Annotated[bool, Option(
         "--composition", rich_help_panel=MODEL,
         help="Segments may be absent from particles: find which are.")] = False,
+    refine_poses: Annotated[bool, Option(
+        "--refine-poses", rich_help_panel=MODEL,
+        help="Correct the pose of each image by a small turn and shift; poses.csv holds them.")] = False,
     temperature: Annotated[float | None, Option(
         metavar="T", rich_help_panel=MODEL, show_default=False,
         help="Sharpness of the borders between segments; larger is sharper.")] = None,
@@ -148,7 +151,8 @@ def fit(
         raise InputError("--resume goes on with a run and --overwrite replaces it: give one of them")
     learning = {name: value for name, value in {"deformation": deformation, "loss": loss, "epochs": epochs, "minutes": minutes,
                                                 "rate": rate}.items() if value is not None}
-    _require_options_of(inference, learning if encoder is None else {"encoder": encoder} | learning, memory=memory)
+    _require_options_of(inference, learning if encoder is None else {"encoder": encoder} | learning, memory=memory,
+                        refine_poses=refine_poses, composition=composition)
     if deformation is Deformation.beads:
         _refuse_with_beads(segments=segments, parts=parts, temperature=temperature)
     from ..parallel import joined_processes
@@ -178,7 +182,8 @@ def fit(
             else:
                 from ..inference.fit import fit as fit_particles
 
-                run = fit_particles(structure, stack, out, **choices, composition=composition, memory=memory, processes=processes)
+                run = fit_particles(structure, stack, out, **choices, composition=composition, refine_poses=refine_poses,
+                                    memory=memory, processes=processes)
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
@@ -194,13 +199,18 @@ def _refuse_with_beads(**of_segments):
                          "out, or take --deformation segments")
 
 
-def _require_options_of(inference, learning, *, memory):
+def _require_options_of(inference, learning, *, memory, refine_poses, composition):
     """Refuse options that the other inference has."""
     if inference is not Inference.vae and learning.get("deformation") is Deformation.beads:
         raise InputError("--deformation beads needs --inference vae: the closed form moves segments")
     if inference is Inference.vae and memory is not None:
         raise InputError("--memory belongs to the closed form: --inference vae holds all images in memory; smaller ones (--box) "
                          "take less")
+    if inference is Inference.vae and refine_poses:
+        raise InputError("--refine-poses belongs to the closed form: --inference vae takes poses as they are; leave it out")
+    if inference is Inference.vae and composition:
+        raise InputError("--composition belongs to the closed form: --inference vae takes every part as present in every "
+                         "particle; leave it out")
     if inference is not Inference.vae and learning:
         names = " and ".join(f"--{name}" for name in learning) + (" belong" if len(learning) > 1 else " belongs")
         raise InputError(f"{names} to --inference vae, and this is the closed form: add --inference vae or leave it out")

@@ -16,17 +16,24 @@ def use_threads(count: int | None) -> None:
 
 def read_model(path, *, map_file=None, origin: str | None = None):
     """The structure in the frame of the poses, and where that frame's origin was (xyz, A), or None where it was left in place."""
-    from ..io.mrc import read_header
     from ..structure.atoms import read_structure
-    from ..structure.placement import centre_of_map, place
+    from ..structure.placement import place
+
+    centre = box_centre(map_file=map_file, origin=origin)
+    structure = read_structure(path)
+    return (structure, None) if centre is None else (place(structure, centre), centre)
+
+
+def box_centre(*, map_file=None, origin: str | None = None) -> list[float] | None:
+    """Where the box centre is in the frame of a model (xyz, A), by a map or by three numbers; None where neither is given."""
+    from ..io.mrc import read_header
+    from ..structure.placement import centre_of_map
 
     if map_file is not None and origin is not None:
         raise InputError("--map and --origin both say where the box centre is: give one of them")
-    structure = read_structure(path)
-    if map_file is None and origin is None:
-        return structure, None
-    centre = _three_numbers(origin) if map_file is None else centre_of_map(read_header(map_file)).tolist()
-    return place(structure, centre), centre
+    if map_file is None:
+        return None if origin is None else _three_numbers(origin)
+    return centre_of_map(read_header(map_file)).tolist()
 
 
 def settings_of(**reading) -> dict:

@@ -15,13 +15,13 @@ CLOSED_FORM, VAE = "closed-form", "vae"
 SEGMENTS, BEADS = "segments", "beads"      # what an amortised fit moves
 
 
-def run_settings(structure: Structure, particles: ParticleStack, *, choices: dict, more: dict) -> dict:
+def run_settings(structure: Structure | None, particles: ParticleStack, *, choices: dict, more: dict) -> dict:
     """run.json: what decides the result, and what tells where it came from.
 
     Parameters
     ----------
     structure, particles
-        The input.
+        The input; a volume has no structure.
     choices : dict
         Settings of the fit that decide its result.
     more : dict
@@ -32,10 +32,14 @@ def run_settings(structure: Structure, particles: ParticleStack, *, choices: dic
         "format": FORMAT, "version": version("atomdrgn"), "versions": {name: version(name) for name in packages},
         "fit": choices | {"box_size": particles.grid.box_size, "pixel_size": round(particles.grid.pixel_size, 6),
                           "images": len(particles), "particles": particles.n_particles},
-        "input": {"structure": structure.name, "structure_sha256": _hash(structure), "particles": str(particles.source),
+        "input": {**_of_structure(structure), "particles": str(particles.source),
                   "particles_sha256": hashlib.sha256(Path(particles.source).read_bytes()).hexdigest()},
         **more,
     }
+
+
+def _of_structure(structure):
+    return {} if structure is None else {"structure": structure.name, "structure_sha256": _hash(structure)}
 
 
 def _hash(structure):

@@ -14,6 +14,7 @@ from ..reporting import Reporter
 from ..structure.deformation import SegmentDeformation
 from ..structure.segmentation import Segmentation
 from ..structure.selection import describe_residues
+from ..structure.superposition import superpose
 from .ensemble import Ensemble
 from .halves import part_of
 from .misfit import misfits
@@ -76,7 +77,7 @@ def merge_segments(model: FitModel, ensemble: Ensemble) -> Int[Tensor, "segment"
 
     def left(segments):
         own = torch.isin(owner, torch.tensor(sorted(segments)))
-        turn, shift = _superposed(base[own], moved[:, own])
+        turn, shift = superpose(base[own], moved[:, own])
         apart = base[own] @ turn.mT + shift[:, None] - moved[:, own]
         return float(apart.square().sum(-1).mean().sqrt())
 
@@ -154,12 +155,13 @@ class _BorderJudge:
     def __init__(self, model, state, ensemble, of_trace):
         some = torch.linspace(0, model.n_particles - 1, min(MEASURED, model.n_particles)).long().unique()
         self.part = part_of(model, some)
-        self.state = replace(state, spectrum=state.spectrum[self.part.group])
+        self.state = replace(state, spectrum=state.spectrum[self.part.group],
+                             poses=None if state.poses is None else state.poses[self.part.image])
         self.disc = model.images.disc
         position = model.deformation.conformation(ensemble.surface(ensemble.place[some])).position[:, model.beads.trace_index]
         base = model.beads.position[model.beads.trace_index]
         # the rigid motion of each group is that of what is surely its own: not of the segments at a border
-        self.turn, self.shift = zip(*(_superposed(base[own], position[:, own]) for own in _cores(model, of_trace)), strict=True)
+        self.turn, self.shift = zip(*(superpose(base[own], position[:, own]) for own in _cores(model, of_trace)), strict=True)
 
     def __call__(self, of_trace) -> float:
         model, count = self.part.model, len(self.turn)
@@ -186,17 +188,6 @@ def _cores(model, of_trace):
         own = of_trace == group
         cores.append(own & sure if (own & sure).sum() >= 3 else own)
     return cores
-
-
-def _superposed(base, position):
-    """Rotations and shifts that bring some points onto where they are in each particle."""
-    centre, there = base.mean(0), position.mean(1)
-    product = torch.einsum("pni,nj->pij", position - there[:, None], base - centre)
-    left, _, right = torch.linalg.svd(product)
-    sign = torch.ones(len(product), 3)
-    sign[:, 2] = torch.linalg.det(left @ right).sign()
-    turn = (left * sign[:, None]) @ right
-    return turn, there - (turn @ centre)
 
 
 def _twist(turn, shift, centroid, radius):

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import InputError, OutputExistsError
-from ..io.whole_file import whole_folder
+from ..errors import InputError
+from ..io.whole_file import require_replaceable, whole_folder
 from ..likelihood.chain_restraints import ChainRestraints, make_chain_restraints
 from ..parallel import whole_batches_on_threads
 from ..particles.stack import ParticleStack
@@ -146,7 +146,7 @@ def refine(structure: Structure, particles: ParticleStack, out, *, beads: int = 
     one-sided constraints. docs/design.md says what is different here.
     """
     folder, reporter = Path(out), reporter or Reporter()
-    require_replaceable(folder, overwrite=overwrite)
+    require_replaceable(folder, FILES, what="a refinement", overwrite=overwrite)
     if weight is not None and not 0 <= weight < float("inf"):
         raise InputError(f"a restraint weight of {weight}: expected 0 or a positive number; 1 takes the restraints as they are")
     model = coarse_grain(structure, beads=beads)
@@ -173,7 +173,7 @@ def refine(structure: Structure, particles: ParticleStack, out, *, beads: int = 
     atoms = lift_residues(structure.position, model, found.position, doubt=restraints.bond_error)
     back = np.zeros(3) if origin is None else -np.asarray(origin, dtype=float)
     refined = place(structure.moved(atoms), back)
-    require_replaceable(folder, overwrite=overwrite)
+    require_replaceable(folder, FILES, what="a refinement", overwrite=overwrite)
     with whole_folder(folder) as temporary:
         _write(temporary, place(structure, back), refined, problem, found, trials=trials, summary=summary, reporter=reporter)
     return Refinement(folder, refined, summary)
@@ -207,24 +207,6 @@ def cross_validate(problem: SharedBeads, first: Int[Tensor, "image"], second: In
         trials.append(Trial(weight, value))
         reporter.say(f"restraint weight {weight:g}: log likelihood of half-set 2 {trials[-1].total:,.1f}")
     return trials
-
-
-def require_replaceable(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a place where something is that a new refinement would mix with or replace.
-
-    Raises
-    ------
-    OutputExistsError
-        There is something.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise OutputExistsError(f"{folder} is a file: choose a folder with --out")
-    there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    foreign = [name for name in there if name not in FILES]
-    if foreign:
-        raise OutputExistsError(f"{folder} holds {foreign[0]}, which no refinement wrote: choose another folder with --out")
-    if there and not overwrite:
-        raise OutputExistsError(f"{folder} holds a refinement: --overwrite replaces it, --out puts this one elsewhere")
 
 
 def _watch(reporter, title):

@@ -25,9 +25,10 @@ from ..structure.segmentation import TEMPERATURE, make_segments
 from ..structure.selection import select
 from .folder import BEADS, SEGMENTS, VAE, begin_run, run_settings
 from .schedule import finest_resolution
+from .training import load_training, save_training
 from .vae_data import LOSSES, read_data
 from .vae_results import write_results
-from .vae_training import load_training, run_epoch, save_training, start_training
+from .vae_training import run_epoch, start_training
 
 EPOCHS = 300      # as in the example of cryoSPHERE's program
 
@@ -109,12 +110,13 @@ def fit_vae(structure: Structure, particles: ParticleStack, out, *, deformation:
         made = run_settings(structure, particles, more=settings or {}, choices={
             "inference": VAE, "deformation": str(deformation), **moved, "beads": beads, "fixed": fixed, "seed": seed,
             "resolution": round(disc.resolution, 4), "loss": loss, "epochs": epochs, "rate": rate})
-        training = start_training(model, rate, batch=PUBLISHED[deformation].batch)
+        training = start_training(model, rate)
         if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter):
             if (folder / CHECKPOINT).exists():
                 load_training(training, folder)
             data = read_data(particles, bead_model, disc, loss=loss, restraints=restraints)
-            _train(training, data, folder, epochs=epochs, minutes=minutes, seed=seed, reporter=reporter)
+            _train(training, data, folder, batch=PUBLISHED[deformation].batch, epochs=epochs, minutes=minutes, seed=seed,
+                   reporter=reporter)
             write_results(folder, training, data, structure=structure, seed=seed)
     return open_run(folder)
 
@@ -151,7 +153,7 @@ def _fixed_beads(beads, selection):
     return torch.from_numpy(held[beads.anchor])
 
 
-def _train(training, data, folder, *, epochs, minutes, seed, reporter):
+def _train(training, data, folder, *, batch, epochs, minutes, seed, reporter):
     used = training.history[-1]["seconds"] if training.history else 0.0
     cpu_used = training.history[-1]["cpu_seconds"] if training.history else 0.0
     started, cpu_started = time.monotonic(), time.process_time()
@@ -159,7 +161,7 @@ def _train(training, data, folder, *, epochs, minutes, seed, reporter):
     reporter.advance(training.epoch)
     while training.epoch < epochs and not (training.history and minutes is not None
                                            and used + time.monotonic() - started >= 60 * minutes):
-        row = run_epoch(training, data, beta=training.epoch / epochs, seed=seed)
+        row = run_epoch(training, data, batch=batch, beta=training.epoch / epochs, seed=seed)
         training.history.append(row | {"seconds": round(used + time.monotonic() - started, 2),
                                        "cpu_seconds": round(cpu_used + time.process_time() - cpu_started, 2)})
         save_training(training, folder)

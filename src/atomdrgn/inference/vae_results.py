@@ -19,8 +19,9 @@ from ..structure.surface import fit_surface
 from .folder import BEADS
 from .motions import leading_axes, with_settled_sign
 from .results import motion_rows, outlier_scores, residue_names, rounded, write_particles
+from .training import Training
 from .vae_data import CONTRAST_SD, VaeData
-from .vae_training import AT_ONCE, Training
+from .vae_training import AT_ONCE
 
 DRAWS = 16      # of each latent, for its error
 

@@ -1,14 +1,16 @@
-"""MRC stacks and maps: headers, chosen sections of a stack without the rest, whole maps."""
+"""MRC stacks and maps: headers, chosen sections of a stack without the rest, whole maps read and written."""
 
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode
 
 from ..errors import FileFormatError, MissingFileError
+from .whole_file import whole_file
 
 HEADER_BYTES = 1024
 MODES = (0, 1, 2, 6, 12)
@@ -120,6 +122,28 @@ def read_map(path) -> tuple[np.ndarray, MrcHeader]:
     section_axis, row_axis, column_axis = header.axis_order[::-1]
     in_file = (section_axis, row_axis, column_axis)
     return np.ascontiguousarray(density.transpose([in_file.index(axis) for axis in (3, 2, 1)])), header
+
+
+def write_map(path, density, *, voxel_size: float, origin=(0.0, 0.0, 0.0)) -> None:
+    """A map as an MRC file of mode 2: axes in the order x, y, z, space group 1, statistics. It appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+    density : (z, y, x) array
+    voxel_size : float
+        Edge of a voxel, A.
+    origin : (3,)
+        Of the first voxel, x, y and z, A; nstart says the same where that is whole, and 0 elsewhere.
+    """
+    density = np.ascontiguousarray(density, dtype=np.float32)
+    start = np.asarray(origin, dtype=float) / voxel_size
+    with whole_file(path) as temporary, mrcfile.new(temporary, density, overwrite=True) as file:
+        file.set_volume()
+        file.voxel_size = voxel_size
+        file.header.origin = tuple(float(x) for x in origin)
+        file.nstart = tuple(int(x) for x in np.round(start)) if np.allclose(start, np.round(start), atol=1e-3) else (0, 0, 0)
+        file.update_header_stats()
 
 
 def _header(path, raw, size):

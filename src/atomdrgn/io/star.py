@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileFormatError, MissingFileError
+from .whole_file import whole_file
 
 # A quote opens only at the start of a token and closes only before a blank: 5'-end is a plain token.
 TOKEN = re.compile(r"""\s*("(?:[^"]|"(?=\S))*"(?=\s|$)|'(?:[^']|'(?=\S))*'(?=\s|$)|\S+)""")
@@ -61,6 +62,10 @@ class StarTable:
         index = [int(i) for i in index]
         return replace(self, columns={name: [tokens[i] for i in index] for name, tokens in self.columns.items()})
 
+    def with_column(self, name: str, tokens: Iterable[str]) -> "StarTable":
+        """The same table with other tokens in a column, which is the last one where there was none of this name."""
+        return replace(self, columns={**self.columns, name: list(tokens)})
+
     def _column(self, name):
         if name not in self.columns:
             raise FileFormatError(f"{self.path}: block data_{self.block} has no column {name} (it has {', '.join(self.columns)})")
@@ -91,7 +96,7 @@ def read_star(path) -> list[StarTable]:
 
 
 def write_star(path, tables: Iterable[StarTable]) -> None:
-    """Write tables as a STAR file, one row a line, their tokens and comments as they are."""
+    """Write tables as a STAR file, one row a line, tokens and comments as they are. The file appears whole or not at all."""
     lines, block = [], None
     for table in tables:
         if table.block != block:
@@ -103,7 +108,8 @@ def write_star(path, tables: Iterable[StarTable]) -> None:
         else:
             lines += [f"_{name} {tokens[0]}" for name, tokens in table.columns.items()]
         lines.append("")
-    Path(path).write_text("\n".join(lines) + "\n")
+    with whole_file(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n")
 
 
 def find_table(tables: Iterable[StarTable], block: str) -> StarTable | None:

@@ -1,4 +1,4 @@
-"""Trajectories of atoms, DCD and XTC, written frame after frame."""
+"""Trajectories of atoms, DCD and XTC: written frame after frame, read whole."""
 
 import errno
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import FileFormatError, InputError
+from ..errors import FileFormatError, InputError, MissingFileError
 from .whole_file import whole_file
 
 FORMATS = (".dcd", ".xtc")
@@ -49,6 +49,33 @@ def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
         if written.count == 0:
             raise InputError(f"{path}: there is no frame to write")
     return written.count
+
+
+def read_trajectory(path) -> np.ndarray:
+    """All frames of a .dcd or .xtc file, float32 (frame, atom, 3), A.
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file.
+    FileFormatError
+        The name has another ending, or the file cannot be read as it promises.
+    """
+    from biotite.structure.io.dcd import DCDFile
+    from biotite.structure.io.xtc import XTCFile
+
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise FileFormatError(f"{path}: the name of a trajectory has to end in {' or '.join(FORMATS)}")
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file; give the path of a trajectory")
+    try:
+        frames = (DCDFile if path.suffix.lower() == ".dcd" else XTCFile).read(path).get_coord()
+    except Exception as error:      # the readers raise many kinds; to the user they are one
+        raise FileFormatError(f"{path}: cannot be read as a {path.suffix} trajectory: {error}") from error
+    if frames is None or len(frames) == 0:
+        raise FileFormatError(f"{path}: holds no frame")
+    return np.ascontiguousarray(frames, dtype=np.float32)
 
 
 class _Counted:

@@ -2,11 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import MissingFileError
+from ..errors import MissingFileError, OutputExistsError
 
 
 @contextmanager
@@ -57,3 +57,31 @@ def whole_folder(path) -> Iterator[Path]:
             os.replace(before, path)
         shutil.rmtree(before, ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def require_replaceable(folder: Path, files: Container[str], *, what: str, overwrite: bool) -> None:
+    """Refuse a folder where something is that new results would mix with or replace.
+
+    Parameters
+    ----------
+    folder : Path
+    files : names
+        That such results may have.
+    what : str
+        What they are called in the message, such as "a refinement".
+    overwrite : bool
+        Earlier results may be replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        There is something.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"{folder} is a file: choose a folder with --out")
+    there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    foreign = [name for name in there if name not in files]
+    if foreign:
+        raise OutputExistsError(f"{folder} holds {foreign[0]}, which is no part of {what}: choose another folder with --out")
+    if there and not overwrite:
+        raise OutputExistsError(f"{folder} holds {what}: --overwrite replaces it, --out puts this one elsewhere")

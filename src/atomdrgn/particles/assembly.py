@@ -88,15 +88,18 @@ def assemble(rows: ImageRows, *, box: int | None = None) -> ParticleStack:
         If there are no rows, or `box` is larger than the images.
     """
     if len(rows.row) == 0:
-        raise InputError(f"{rows.source}: no particles")
+        raise InputError(f"{rows.source}: no images: the file has no rows, or each of its tilts is hidden (rlnTomoVisibleFrames) "
+                         "or excluded (rlnCtfScalefactor 0)")
     _refuse_not_finite(rows)
     check_sections(rows.file, rows.section, rows.row, headers=rows.headers, beside=rows.source)
     used = np.unique(rows.optics_group)
     grids = tuple(_grid(rows, number) for number in used)
-    found = (*rows.warnings, *_pixel_size_warnings(rows), *_odd_box_warning(rows, grids))
+    particle = number_by_first_row(rows.particle)
+    half = _halves(rows, particle)
+    found = (*rows.warnings, *_pixel_size_warnings(rows), *_odd_box_warning(rows, grids), *_parted_copies(rows, particle),
+             *_tilt_warnings(rows))
     for warning in found:
         warnings.warn(warning, stacklevel=3)
-    particle = number_by_first_row(rows.particle)
     optics_group = np.searchsorted(used, rows.optics_group)
     premultiplied = np.array([rows.groups[number].premultiplied for number in used])
     return ParticleStack(
@@ -106,7 +109,7 @@ def assemble(rows: ImageRows, *, box: int | None = None) -> ParticleStack:
         ctf=CTF(**{name: _float(values) for name, values in rows.ctf.items()}),
         particle=_integer(particle),
         row=_integer(rows.row),
-        half=_integer(_halves(rows, particle)),
+        half=_integer(half),
         optics_group=_integer(optics_group),
         tilt=_integer(order_by_dose(particle, rows.ctf["dose"])),
         premultiplied=torch.from_numpy(premultiplied[optics_group]),
@@ -134,6 +137,46 @@ def order_by_dose(particle, dose) -> np.ndarray:
     return place
 
 
+def half_sets(image) -> np.ndarray:
+    """Half-set of each particle, 1 or 2, by turns; copies of one image, as symmetry expansion makes them, are in one half-set.
+
+    Parameters
+    ----------
+    image : (particle,)
+        Label of the (first) image of each particle: copies are known by having the same.
+    """
+    return number_by_first_row(image) % 2 + 1
+
+
+def copies_in_both(image, half) -> int:
+    """How many images are in both half-sets, because their copies have been parted.
+
+    Parameters
+    ----------
+    image, half : (particle,)
+        Label of each particle's (first) image, and its half-set.
+    """
+    number = number_by_first_row(image)
+    return int(np.count_nonzero(np.isin(np.unique(number[half == 1]), number[half == 2])))
+
+
+def _first_image(rows, particle):
+    """Label of the first image of each particle: its place in its stack."""
+    _, first = np.unique(particle, return_index=True)
+    return np.unique(np.stack([rows.file, rows.section], 1)[first], axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def _parted_copies(rows, particle):
+    if rows.half is None:
+        return ()
+    _, first = np.unique(particle, return_index=True)
+    parted = copies_in_both(_first_image(rows, particle), rows.half[first])
+    if not parted:
+        return ()
+    return (UserWarning(f"{rows.source}: {parted} images have copies (rows with the same image name) in both half-sets: the "
+                        "halves are not independent, and what is measured by them looks better than it is"),)
+
+
 def _refuse_not_finite(rows):
     values = {"pose": rows.rotation.sum((1, 2)) + rows.shift.sum(1), "CTF": np.sum(list(rows.ctf.values()), axis=0)}
     for what, value in values.items():
@@ -144,7 +187,7 @@ def _refuse_not_finite(rows):
 
 def _halves(rows, particle):
     if rows.half is None:
-        return particle % 2 + 1
+        return half_sets(_first_image(rows, particle))[particle]
     wrong = ~np.isin(rows.half, (1, 2))
     if wrong.any():
         raise FileFormatError(f"{rows.source}: row {rows.row[wrong][0] + 1} is of half-set {rows.half[wrong][0]}, expected 1 or "
@@ -186,6 +229,17 @@ def _odd_box_warning(rows, grids):
     if odd:
         yield UserWarning(f"{rows.source}: images of {' and '.join(map(str, odd))} pixels: programs differ by a pixel in where "
                           "the centre of an odd box is; pixel box // 2, counted from 0, is taken")
+
+
+def _tilt_warnings(rows):
+    """What weakens tilt series without making them wrong."""
+    if "tilt" not in rows.format:
+        return
+    if len(np.unique(rows.particle)) == len(rows.particle):
+        yield UserWarning(f"{rows.source}: tilt series of one tilt each: they are used as single images, which is what they are")
+    elif not rows.ctf["dose"].any():
+        yield UserWarning(f"{rows.source}: no tilt has a dose, so that all are weighted as undamaged; the dose before each tilt "
+                          "is rlnMicrographPreExposure, or -rlnCtfBfactor / 4 with one row an image")
 
 
 def _integer(values):

@@ -59,7 +59,7 @@ def read_particles(path, *, box: int | None = None, data_folder=None, invert_con
     if path.suffix == ".cs":
         _refuse_tomograms(tomograms, path)
         return assemble(read_cryosparc(path, **options), box=box)
-    tables, tomograms = _follow_optimisation_set(read_star(path), tomograms, data_folder=data_folder)
+    tables, tomograms = follow_optimisation_set(read_star(path), tomograms, data_folder=data_folder)
     particles = particle_table(tables)
     if are_tilt_stacks(particles):
         return assemble(read_tilt_stacks(tables, tomograms=tomograms, **options), box=box)
@@ -68,8 +68,14 @@ def read_particles(path, *, box: int | None = None, data_folder=None, invert_con
     return assemble(rows, box=box)
 
 
-def _follow_optimisation_set(tables: list[StarTable], tomograms, *, data_folder):
-    """The particle file's tables and the tomograms: those that an optimisation set names, if this is one."""
+def follow_optimisation_set(tables: list[StarTable], tomograms, *, data_folder=None):
+    """The particle file's tables and the tomograms: those that an optimisation set names, if this is one.
+
+    Raises
+    ------
+    MissingFileError, FileFormatError
+        If the particle file that it names is missing, or no STAR file.
+    """
     entry = next((table for table in tables if "rlnTomoParticlesFile" in table), None)
     if entry is None:
         return tables, tomograms

@@ -1,5 +1,7 @@
 """How alike two images or two maps are: over pixels, and at each resolution."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -46,11 +48,37 @@ def fourier_shell_correlation(
     return _correlation_of_shells(first, second, dimensions=3)
 
 
+def shell_frequencies(box_size: int, voxel_size: float) -> Float[Tensor, "shell"]:
+    """Frequency of each shell of a correlation, ``i / extent`` for i from 0 to ``box // 2``, 1/A."""
+    return torch.arange(box_size // 2 + 1) / (box_size * voxel_size)
+
+
+def resolution_at(frequency: Float[Tensor, "shell"], correlation: Float[Tensor, "shell"], threshold: float) -> float:
+    """Resolution at which a shell correlation first falls below a threshold, A.
+
+    The crossing is interpolated between two shells. Shell 0, the mean, does not count.
+
+    Returns
+    -------
+    float
+        The finest frequency's where it never falls below, infinity where it starts below.
+    """
+    frequency, correlation = frequency.double()[1:], correlation.double()[1:]
+    below = torch.nonzero(correlation < threshold)[:, 0]
+    if len(below) == 0:
+        return 1 / float(frequency[-1])
+    i = int(below[0])
+    if i == 0:
+        return math.inf
+    share = (correlation[i - 1] - threshold) / (correlation[i - 1] - correlation[i])
+    return 1 / float(frequency[i - 1] + share * (frequency[i] - frequency[i - 1]))
+
+
 def _correlation_of_shells(first, second, *, dimensions):
     box_size = first.shape[-1]
     axes = tuple(range(-dimensions, 0))
     a, b = torch.fft.rfftn(first, dim=axes), torch.fft.rfftn(second, dim=axes)
-    shell = _shell_index(box_size, dimensions, device=a.device)
+    shell = shell_index(box_size, dimensions, device=a.device)
     multiplicity = half_plane_weight(ImageGrid(box_size, 1.0), a.device)[0]
 
     def total(product):
@@ -59,8 +87,8 @@ def _correlation_of_shells(first, second, *, dimensions):
     return _ratio(total((a * b.conj()).real), total(a.abs() ** 2), total(b.abs() ** 2)).to(first.dtype)
 
 
-def _shell_index(box_size, dimensions, device):
-    """Number of the shell of each coefficient of rfftn."""
+def shell_index(box_size: int, dimensions: int, device=None) -> Tensor:
+    """Number of the ring or shell of each coefficient of rfftn: its radius in units of one over the extent, rounded."""
     full = torch.fft.fftfreq(box_size, 1 / box_size, device=device)
     half = torch.fft.rfftfreq(box_size, 1 / box_size, device=device)
     components = torch.meshgrid(*[full] * (dimensions - 1), half, indexing="ij")

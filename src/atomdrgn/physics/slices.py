@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
 from ..errors import InputError
+from .disc import FourierDisc
 from .fourier import inverse_transform
 from .grid import ImageGrid
 from .pose import Pose
@@ -50,6 +51,35 @@ def project_volume(
     poses = max(1, CHUNK_COEFFICIENTS // (padding * grid.box_size) ** 2)
     images = [_project(transform, *chunk, grid) for chunk in zip(rotation.split(poses), shift.split(poses), strict=True)]
     return torch.cat(images).reshape(*pose.rotation.shape[:-2], grid.box_size, grid.box_size)
+
+
+class SliceSource:
+    """A map of which many central slices are asked: its padded transform is made once.
+
+    Parameters
+    ----------
+    volume : (box, box, box)
+        Density per A^3, axes z, y, x; the molecule's origin is voxel ``box // 2``.
+    disc : FourierDisc
+        Which coefficients are asked, of images with the map's box.
+    padding : int
+        As for :func:`project_volume`.
+
+    Raises
+    ------
+    InputError
+        If the map is not a cube of the grid's box size, or the padding is below 2.
+    """
+
+    def __init__(self, volume: Float[Tensor, "box box box"], disc: FourierDisc, *, padding: int = 2):
+        _check(volume, disc.grid, padding)
+        self.transform = _padded_transform(volume, padding) * (disc.grid.pixel_size / disc.grid.box_size)
+        index = torch.stack([disc.x_index, disc.y_index, torch.zeros_like(disc.x_index)], -1).to(volume.dtype)
+        self.cycles = padding * index
+
+    def slices(self, rotation: Float[Tensor, "image 3 3"]) -> Complex[Tensor, "image frequency"]:
+        """Coefficients of the projections of centred molecules, as the disc tells those of images."""
+        return _interpolate(self.transform, self.cycles @ rotation)
 
 
 def _check(volume, grid, padding):

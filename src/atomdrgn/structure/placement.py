@@ -2,13 +2,14 @@
 
 import warnings
 
+import gemmi
 import numpy as np
 import torch
 
 from ..errors import InputError, UnmodelledWarning
 from ..io.mrc import MrcHeader
 from ..physics.grid import ImageGrid
-from .atoms import Structure
+from .atoms import Structure, structure_from_gemmi
 from .beads import BeadModel
 
 
@@ -39,6 +40,37 @@ def centre_of_map(header: MrcHeader) -> np.ndarray:
 def place(structure: Structure, origin) -> Structure:
     """The structure moved so that the point `origin` (xyz, A) of its frame becomes (0, 0, 0)."""
     return structure.moved(structure.position - torch.as_tensor(np.asarray(origin), dtype=torch.float32))
+
+
+def moved_rigidly(structure: Structure, rotation, translation) -> Structure:
+    """The structure with every atom at ``rotation @ x + translation``.
+
+    What the file says in the same frame turns with the atoms: anisotropic B-factors, and the operators of assemblies and of
+    non-crystallographic symmetry. The crystal's cell does not.
+
+    Parameters
+    ----------
+    structure : Structure
+    rotation : (3, 3)
+        A proper rotation.
+    translation : (3,)
+        A.
+    """
+    rotation, translation = np.asarray(rotation, dtype=float), np.asarray(translation, dtype=float)
+    motion = gemmi.Transform(gemmi.Mat33(rotation.tolist()), gemmi.Vec3(*translation.tolist()))
+    source = structure.source.clone()
+    source[0].transform_pos_and_adp(motion)
+    position = structure.position.double().numpy() @ rotation.T + translation
+    for atom, xyz in zip(source[0].all(), position.tolist(), strict=True):
+        atom.atom.pos = gemmi.Position(*xyz)
+    for assembly in source.assemblies:
+        for generator in assembly.generators:
+            for operator in generator.operators:
+                operator.transform = motion.combine(operator.transform).combine(motion.inverse())
+    for number, operator in enumerate(list(source.ncs)):
+        followed = motion.combine(operator.tr).combine(motion.inverse())
+        source.ncs[number] = gemmi.NcsOp(followed, operator.id, operator.given)
+    return structure_from_gemmi(source, name=structure.name)
 
 
 def require_inside(beads: BeadModel, grid: ImageGrid) -> None:

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from atomdrgn import (
     ImageGrid,
+    Pose,
     coarse_grain,
     normalized_cross_correlation,
     project_beads,
@@ -17,8 +19,10 @@ from atomdrgn import (
 )
 from atomdrgn.errors import InputError, OutputExistsError
 from atomdrgn.physics.fourier import inverse_transform, transform
+from atomdrgn.simulate.images import atoms_of, clean_images
+from atomdrgn.simulate.particles import Errors
 from atomdrgn.structure.beads import ATOMIC_BLUR
-from molecules import helix, write_pdb
+from molecules import atom_line, helix, write_pdb
 
 GRID = ImageGrid(32, 2.0)
 
@@ -88,3 +92,55 @@ def test_what_does_not_fit_is_refused(structure, tmp_path):
         simulate_particles(structure, conformations(structure, 2)[:, 1:], tmp_path, grid=GRID, snr=1.0)
     with pytest.raises(InputError, match="ratio of 0"):
         simulate_particles(structure, conformations(structure, 2), tmp_path, grid=GRID, snr=0.0)
+    with pytest.raises(InputError, match="detail 'orbitals': choose one of atoms, residues"):
+        simulate_particles(structure, conformations(structure, 2), tmp_path, grid=GRID, snr=1.0, detail="orbitals")
+    with pytest.raises(InputError, match="one of the two"):
+        simulate_particles(structure, conformations(structure, 2), tmp_path, snr=1.0)
+    with pytest.raises(InputError, match="largest number 2 of 2"):
+        simulate_particles(structure, conformations(structure, 2), tmp_path, grid=GRID, snr=1.0, which=torch.tensor([0, 2]))
+    with pytest.raises(InputError, match="no negative"):
+        Errors(shift=-1.0)
+
+
+def test_each_particle_shows_the_conformation_that_truth_says(structure, tmp_path):
+    """By imaging the chosen conformations one by one with the same seed, so at the same poses."""
+    states, which = conformations(structure, 2), torch.tensor([1, 0, 0, 1])
+    few = read_particles(simulate_particles(structure, states, tmp_path / "few", grid=GRID, snr=math.inf, which=which))
+    each = read_particles(simulate_particles(structure, states[which], tmp_path / "each", grid=GRID, snr=math.inf))
+    assert (few.read() == each.read()).all() and np.load(tmp_path / "few" / "truth.npz")["which"].tolist() == [1, 0, 0, 1]
+
+
+def test_residues_show_what_atoms_show_at_their_resolution(structure, tmp_path):
+    moved = conformations(structure, 6)
+    grid = ImageGrid(48, 3.0)
+    atoms, residues = (read_particles(simulate_particles(structure, moved, tmp_path / detail, grid=grid, snr=math.inf,
+                                                         detail=detail)).read() for detail in ("atoms", "residues"))
+    assert normalized_cross_correlation(atoms, residues).min() > 0.98
+
+
+def test_waters_are_not_imaged(structure, tmp_path):
+    water = [atom_line(900 + i, "O", "HOH", "W", 1 + i, (3.0 * i, 9, 9), record="HETATM") for i in range(5)]
+    lines = helix("A", 8, start=(0, 0, -6)) + helix("A", 8, first=11, start=(12, 5, 0))
+    wet = read_structure(write_pdb(tmp_path / "wet.pdb", lines, water))
+    for detail in ("atoms", "residues"):
+        images = [read_particles(simulate_particles(each, each.position[None], tmp_path / f"{detail}{len(each)}", grid=GRID,
+                                                    snr=math.inf, detail=detail)).read() for each in (structure, wet)]
+        torch.testing.assert_close(*images)
+
+
+def test_errors_are_in_the_file_and_the_truth_in_the_truth(structure, tmp_path):
+    """Written poses are off by what was asked for, contrasts vary, and images are those of the true poses."""
+    errors = Errors(contrast=0.2, rotation=2.0, shift=1.5)
+    moved = structure.position.expand(400, -1, -1)
+    stack = read_particles(simulate_particles(structure, moved, tmp_path / "set", grid=GRID, snr=math.inf, errors=errors))
+    truth = np.load(tmp_path / "set" / "truth.npz")
+    wrong = truth["rotation"].transpose(0, 2, 1) @ stack.pose.rotation.numpy()
+    vector = Rotation.from_matrix(wrong).as_rotvec(degrees=True)
+    np.testing.assert_allclose(vector.std(0), 2.0, rtol=0.15)
+    assert (stack.pose.shift.numpy() - truth["shift"]).std() == pytest.approx(1.5, rel=0.1)
+    assert truth["contrast"].std() == pytest.approx(0.2, rel=0.1)
+    pose = Pose(torch.tensor(truth["rotation"]), torch.tensor(truth["shift"]))
+    scatterers = atoms_of(structure)
+    clean = clean_images(scatterers, moved[:8], pose=pose[:8], ctf=stack.ctf[:8], grid=GRID)
+    torch.testing.assert_close(stack.read()[:8], torch.tensor(truth["contrast"][:8, None, None]) * clean, rtol=1e-3,
+                               atol=1e-4 * float(clean.abs().max()))

@@ -1,0 +1,178 @@
+"""Tables, structures and a report from a run: ``atomdrgn analyze``."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import InputError, MissingFileError, OutputExistsError
+from ..io.trajectories import write_trajectory
+from ..io.whole_file import whole_file, whole_folder
+from ..reporting import Reporter
+from ..run import ANALYSIS, REPORT, Run, require_segments
+from ..structure.placement import place as placed
+from .chimerax import write_script
+from .examination import Examination, examine
+from .export import ENDINGS, TRAJECTORIES, write_reference
+from .models import write_models
+from .report import GEOMETRY, SUPPORT, report_page
+from .tables import write_tables
+from .traversal import Traversal
+
+CLUSTERS, FRAMES = 8, 21
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """What has been found and written.
+
+    Parameters
+    ----------
+    found : Examination
+        The findings.
+    folder : Path
+        Of tables and structures.
+    report : Path
+        The page to open in a browser.
+    """
+
+    found: Examination
+    folder: Path
+    report: Path
+
+
+def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAMES, distances: Sequence[str] = (),
+            angles: Sequence[str] = (), formats: Sequence[str] = ("mmcif",), umap: bool = False, origin=None,
+            also: Sequence[Path] = (), seed: int = 0, overwrite: bool = False, reporter: Reporter | None = None) -> Analysis:
+    """Analyse a run: out/report.html, one page that needs no network, and out/analysis with tables and structures.
+
+    Parameters
+    ----------
+    run : Run
+        An opened run whose segments move.
+    out : path, optional
+        The run's own folder by default.
+    clusters : int
+        Clusters of k-means.
+    frames : int
+        Conformations of a traversal.
+    distances, angles : sequence of str
+        Such as "A:1-226 and B"; an angle of three selections is at the second, one of two is the turn of the first against the
+        second.
+    formats : sequence of {"mmcif", "bcif", "pdb", "dcd", "xtc"}
+        Of centres and traversals: files of several models, or trajectories with a reference structure.
+    umap : bool
+        Embed the latents by UMAP too.
+    origin : (3,), optional
+        Where the origin of the poses stands in the frame that structures are wanted in, A.
+    also : sequence of Path
+        Folders whose support.csv (of `debias`) or geometry.json (of `export --relax`) the report shows.
+    seed : int
+        Of clusters, errors of landscapes and UMAP.
+    overwrite : bool
+        Replace an analysis that is there.
+    reporter : Reporter, optional
+        Is told how far it is.
+
+    Raises
+    ------
+    MissingFileError
+        A folder of `also` holds neither file.
+    InputError
+        A run without segments, another format, a selection that names nothing, or settings that make no sense.
+    OutputExistsError
+        An analysis is there.
+    """
+    out, reporter = run.folder if out is None else Path(out), reporter or Reporter()
+    require_segments(run, "analyze")
+    unknown = [name for name in formats if name not in (*ENDINGS, *TRAJECTORIES)]
+    if unknown or not formats:
+        raise InputError(f"format {unknown[0] if unknown else ''!r}: choose from {', '.join([*ENDINGS, *TRAJECTORIES])}")
+    _require_something(also := [Path(folder) for folder in also])
+    _require_free(out, overwrite=overwrite)
+    found = examine(run, clusters=clusters, frames=frames, distances=distances, angles=angles, umap=umap, seed=seed,
+                    reporter=reporter)
+    folder, report = out / ANALYSIS, out / REPORT
+    with whole_folder(folder) as temporary:
+        write_tables(found, temporary)
+        _write_structures(found, temporary, formats, np.zeros(3) if origin is None else np.asarray(origin, float), reporter)
+        settings = {"clusters": clusters, "frames": frames, "distances": list(distances), "angles": list(angles),
+                    "formats": list(formats), "umap": umap, "seed": seed, "version": run.settings.get("version")}
+        (temporary / MARK).write_text(json.dumps(settings, indent=2) + "\n")
+    with whole_file(report) as temporary:
+        temporary.write_text(report_page(found, also), encoding="utf-8")
+    return Analysis(found, folder, report)
+
+
+MARK = "analysis.json"      # says that a folder is an analysis
+
+
+def _require_something(also):
+    for folder in also:
+        if not any((folder / name).exists() for name in (SUPPORT, GEOMETRY)):
+            raise MissingFileError(f"{folder}: there is neither {SUPPORT} of `atomdrgn debias` nor {GEOMETRY} of "
+                                   "`atomdrgn export --relax`")
+
+
+def _require_free(out, *, overwrite):
+    if out.exists() and not out.is_dir():
+        raise OutputExistsError(f"{out} is a file: choose a folder with another name")
+    folder, report = out / ANALYSIS, out / REPORT
+    if folder.exists() and not (folder / MARK).exists():
+        raise OutputExistsError(f"{folder} is there and is no analysis: choose another folder with --out")
+    for path in (folder, report):
+        if path.exists() and not overwrite:
+            raise OutputExistsError(f"{path} is there: --overwrite replaces it, --out puts the analysis elsewhere")
+
+
+def _write_structures(found: Examination, folder, formats, origin, reporter):
+    run = found.run
+    structure = placed(run.structure, -origin)
+    reference = write_reference(structure, folder, reporter=reporter) if set(formats) & set(TRAJECTORIES) else None
+    reporter.start("writing structures", len(found.traversals))
+    written = {}
+    for way in found.traversals:
+        position = run.atoms_of(motion_along(found, way)).numpy() + origin
+        for format in formats:
+            path = folder / f"{way.name}.{ENDINGS.get(format, format)}"
+            if format in TRAJECTORIES:
+                write_trajectory(path, position)
+            else:
+                write_models(structure, position, path, **_of_particles(run, way))
+            written.setdefault(format, {})[path.name] = _title(way)
+        reporter.advance()
+    reporter.finish()
+    shown = next((format for format in ("mmcif", "pdb", "dcd", "xtc") if format in written), None)
+    if shown:
+        write_script(folder / "show.cxc", files=written[shown], groups=run.summary.get("groups", []),
+                     topology=reference.name if shown in TRAJECTORIES else None)
+
+
+def motion_along(found: Examination, way: Traversal):
+    """Motions of segments along a traversal: particles' own where it goes from particle to particle."""
+    if way.particle is not None:
+        return found.run.motion[torch.from_numpy(way.particle)]
+    return found.decoder(torch.from_numpy(way.place))
+
+
+def _of_particles(run, way):
+    """Occupancies and B-factors of the conformations that are particles'."""
+    if way.particle is None:
+        return {}
+    chosen = way.particle.tolist()
+    present = run.occupancy(chosen)
+    values = {} if present is None else {"occupancy": present.numpy() * run.structure.occupancy}
+    if "half_error" in run.model:
+        values["b_factor"] = np.minimum(run.b_factors(chosen).numpy(), 999.99)
+    return values
+
+
+def _title(way):
+    if way.name == "centres":
+        return "one particle in the middle of each cluster, the largest cluster first"
+    if way.name == "path":
+        return "from cluster to cluster, where particles are"
+    return f"along {way.name}, from one end to the other"

@@ -1,0 +1,178 @@
+"""Volumes of a run of `atomdrgn volume` as files: at latents, of particles, clusters, along axes and paths."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+
+from ..errors import InputError
+from ..io.whole_file import require_replaceable, whole_folder
+from ..parallel import in_order
+from ..physics.grid import ImageGrid
+from ..reconstruction.field_maps import field_map
+from ..reporting import Reporter
+from ..run import MAP, write_table
+from ..structure.density_map import DensityMap, write_density_map
+from ..volume_run import VolumeRun
+from .latent_space import graph_traversal, k_means_on_data, nearest_particles, principal_axes
+
+TABLE, CLUSTERS = "volumes.csv", "clusters.csv"
+PERCENTILES = (5, 95)      # between which particles lie on an axis that is gone along: Zhong et al., CryoDRGN (2021), figure 3
+
+
+@dataclass(frozen=True)
+class Points:
+    """Latents at which volumes are asked.
+
+    Parameters
+    ----------
+    latent : (point, latent)
+    particle : (point,)
+        The particle that each is, or is nearest to.
+    label : (particle,), optional
+        Number of each particle's cluster, where points stand for clusters.
+    """
+
+    latent: Float[ndarray, "point latent"]
+    particle: ndarray
+    label: ndarray | None = None
+
+
+def write_volumes(run: VolumeRun, out, points: Points, *, overwrite: bool = False, reporter: Reporter | None = None) -> Path:
+    """A map at each point, 0000.mrc and so on, and volumes.csv, which says where they are; in a folder that appears whole.
+
+    Parameters
+    ----------
+    run : VolumeRun
+    out : path
+        Folder.
+    points : Points
+    overwrite : bool
+        Replace volumes that are there.
+    reporter : Reporter, optional
+        Watches.
+
+    Raises
+    ------
+    OutputExistsError
+        The folder holds something.
+    """
+    out, reporter = Path(out), reporter or Reporter()
+    names = [f"{number:04d}.mrc" for number in range(len(points.latent))]
+    refuse_used(out, overwrite=overwrite)
+    field, mean = run.field, run.mean
+    grid = ImageGrid(mean.box_size, mean.voxel_size)
+
+    def at(latent):
+        return field_map(field, mean.density, torch.from_numpy(latent).float(), grid)
+
+    with whole_folder(out) as folder:
+        maps = in_order(at, points.latent)
+        for name, density in zip(names, reporter.watch(maps, "volumes", len(names)), strict=True):
+            write_density_map(folder / name, DensityMap(density, grid.pixel_size, name=name))
+        numbers = {f"z{k + 1}": [f"{value:.6g}" for value in column] for k, column in enumerate(points.latent.T)}
+        sizes = {} if points.label is None else {"particles": np.bincount(points.label, minlength=len(names))}
+        write_table(folder / TABLE, {"volume": names, "particle": points.particle, **sizes, **numbers})
+        if points.label is not None:
+            write_table(folder / CLUSTERS, {"particle": range(len(points.label)), "cluster": points.label})
+    return out
+
+
+def refuse_used(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds something else than volumes, or, without `overwrite`, anything."""
+    require_replaceable(Path(out), _Written(), what="volumes", overwrite=overwrite)
+
+
+def every_volume(run: VolumeRun, particles: Sequence[int] | None = None):
+    """The volume of each particle, one after the other, (box, box, box) A^-3; of all where none are named."""
+    mean = run.mean
+    grid = ImageGrid(mean.box_size, mean.voxel_size)
+    for particle in range(run.n_particles) if particles is None else particles:
+        yield field_map(run.field, mean.density, torch.from_numpy(run.latent[particle]).float(), grid)
+
+
+def points_at(run: VolumeRun, latent: Float[ndarray, "point latent"]) -> Points:
+    """Points at given latents.
+
+    Raises
+    ------
+    InputError
+        They have another number of columns than the run's, or are not finite.
+    """
+    latent = np.asarray(latent, dtype=np.float32)
+    if latent.shape[1] != run.latent.shape[1]:
+        raise InputError(f"latents of {latent.shape[1]} numbers, but {run.folder} has {run.latent.shape[1]} to a particle")
+    if not np.isfinite(latent).all():
+        raise InputError("latents that are not finite numbers: nothing can be shown there")
+    return Points(latent, nearest_particles(_latents(run), latent))
+
+
+def points_of_particles(run: VolumeRun, particles: Sequence[int]) -> Points:
+    """The latents of particles.
+
+    Raises
+    ------
+    InputError
+        There is no such particle.
+    """
+    particles = np.asarray(particles, dtype=np.int64)
+    outside = particles[(particles < 0) | (particles >= run.n_particles)]
+    if len(outside):
+        raise InputError(f"there is no particle {outside[0]}: {run.folder} has the particles 0 to {run.n_particles - 1}")
+    return Points(run.latent[particles], particles)
+
+
+def points_of_clusters(run: VolumeRun, clusters: int, *, seed: int = 0) -> Points:
+    """The particle next to the centre of each cluster of k-means, the largest cluster first."""
+    found = k_means_on_data(_latents(run), clusters, seed=seed)
+    return Points(run.latent[found.on_data], found.on_data, found.label)
+
+
+def points_along_axis(run: VolumeRun, axis: int, count: int) -> Points:
+    """Points along a principal axis, from the 5th to the 95th percentile of the particles; elsewhere as the mean particle.
+
+    Parameters
+    ----------
+    run : VolumeRun
+    axis : int
+        From 1, the widest.
+    count : int
+        Points.
+
+    Raises
+    ------
+    InputError
+        There is no such axis, or fewer than two points.
+    """
+    axes = principal_axes(_latents(run))
+    if not 1 <= axis <= len(axes.axis):
+        raise InputError(f"axis {axis}: the latents have axes 1 to {len(axes.axis)}")
+    if count < 2:
+        raise InputError(f"{count} points along an axis: at least two are needed")
+    place = np.zeros((count, axis))
+    place[:, -1] = np.linspace(*np.percentile(axes.place(run.latent)[:, axis - 1], PERCENTILES), count)
+    return points_at(run, axes.latent(place))
+
+
+def points_along_path(run: VolumeRun, anchors: Sequence[int]) -> Points:
+    """Particles on the shortest way through others, from anchor to anchor."""
+    path = graph_traversal(_latents(run), anchors)
+    return Points(run.latent[path], path)
+
+
+class _Written:
+    """The names that volumes may have."""
+
+    def __contains__(self, name):
+        return name in (TABLE, CLUSTERS) or name.endswith(".mrc") and name[:-4].isdigit()
+
+
+def _latents(run):
+    if run.latent.shape[1] == 0:
+        raise InputError(f"{run.folder}: one volume for all particles (--latent 0), which is {run.folder / MAP}; there are no "
+                         "latents to choose among")
+    return run.latent

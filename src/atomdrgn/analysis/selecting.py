@@ -1,0 +1,283 @@
+"""The way back: chosen particles as a particle file of the program that the particles came from."""
+
+import csv
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import FileFormatError, InputError, MissingFileError, OutputExistsError
+from ..particles.subsets import CryosparcFile, ParticleFile, open_particle_file
+from ..run import Run
+from .follow import motion_of_part
+from .where import where as rows_where
+
+STATE = "state"      # the column of a run's table that classes come from, if no other is named
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What has been written.
+
+    Parameters
+    ----------
+    path : Path
+        The particle file.
+    passthrough : Path or None
+        The passthrough file that belongs to it.
+    particles, rows : int
+        How many it holds.
+    of : int
+        Particles that there were to choose from.
+    images : int
+        Different images that the particles show (stacks of them, for tilt series); fewer than particles where symmetry was
+        expanded.
+    parted_images : int
+        Images whose copies are in both half-sets.
+    """
+
+    path: Path
+    passthrough: Path | None
+    particles: int
+    rows: int
+    of: int
+    images: int
+    parted_images: int
+
+
+def select_particles(source: Run | str | Path, out, *, where: str | None = None, particles: Iterable[int] | None = None,
+                     tables: Sequence = (), class_column: str | None = None, classes: str = STATE, half_sets: bool = False,
+                     follow: str | None = None, particle_file=None, passthrough=None, tilt_series: bool = False,
+                     overwrite: bool = False) -> Selected:
+    """Write the rows of chosen particles as a particle file, every token, field and uid as it was. Images are not touched.
+
+    Parameters
+    ----------
+    source : Run or path
+        A run, or a particle file (.star or .cs) by itself, of which `particles` are chosen.
+    out : path
+        The file to write: .star or .cs, as the particle file is. Beside a .cs file with a passthrough file,
+        ``out`` with ``_passthrough`` behind its stem is written.
+    where : str, optional
+        A condition on the columns of the run's particles.csv and of `tables` (see :func:`.where.where`).
+    particles : iterable of int, optional
+        Numbers of particles, from 0 by their first row. With `where`, those that are in both are taken.
+    tables : sequence of path
+        More tables of the run's particles: CSV files with a column ``particle``.
+    class_column : str, optional
+        Column that classes are written to, such as rlnClassNumber.
+    classes : str
+        Column of particles.csv or `tables` that the classes come from, whole numbers.
+    half_sets : bool
+        Write the half-sets (rlnRandomSubset) where the particle file has none: copies of an image are in one.
+    follow : str, optional
+        Write poses that follow this part of each particle (see :func:`.follow.motion_of_part`), for refinement of that part.
+    particle_file : path, optional
+        Where the particle file of the run is, if it is not found.
+    passthrough : path, optional
+        The passthrough file of a .cs file.
+    tilt_series : bool
+        Without a run: rows that share rlnGroupName are tilts of one particle, even where the file does not show it.
+    overwrite : bool
+        Replace files that are there.
+
+    Raises
+    ------
+    InputError
+        Nothing is chosen, a condition, particle, column or part that does not exist, or a particle file that was not fitted.
+    MissingFileError, FileFormatError
+        A file is not there, or not what it has to be.
+    OutputExistsError
+        A file that would be written is there.
+    """
+    run = source if isinstance(source, Run) else None
+    if not any((where, particles is not None, class_column, half_sets, follow)):
+        raise InputError("nothing to do: say which particles with a condition (--where) or a list (--particles), or what to "
+                         "write (--class-column, --half-sets, --follow)")
+    if run is None:
+        _refuse_without_run({"--where": where, "--table": list(tables), "--class-column": class_column, "--follow": follow,
+                             "--particles-file": particle_file})
+        listed = open_particle_file(source, tilt_series=tilt_series, passthrough=passthrough)
+        columns, count = {}, listed.n_particles
+    else:
+        listed = _file_of_run(run, particle_file, passthrough=passthrough)
+        columns, count = _columns(run, tables), len(run.table["particle"])
+    out = _checked_out(Path(out), listed, sources=(listed.path, passthrough), overwrite=overwrite)
+    chosen = _chosen(where, particles, columns, count)
+    subset = listed.of_particles(chosen)
+    if class_column is not None:
+        subset = subset.with_class(class_column, _whole_numbers(columns, classes)[chosen])
+    if half_sets:
+        subset = _with_half_sets_of(listed, subset, chosen)
+    if follow is not None:
+        subset = subset.following(*motion_of_part(run, follow, chosen))
+    return _write(subset, out, of=count)
+
+
+def read_particle_list(path) -> list[int]:
+    """Numbers of particles from a text file, one a line; empty lines and what follows a # are left out.
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file.
+    FileFormatError
+        A line is no number.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such file; expected a list of particles, one number a line") from None
+    except (UnicodeDecodeError, IsADirectoryError) as error:
+        raise FileFormatError(f"{path}: not a list of particles ({error})") from None
+    numbers = []
+    for number, line in enumerate(lines, 1):
+        text = line.partition("#")[0].strip()
+        if text and not (text.isascii() and text.isdecimal()):
+            raise FileFormatError(f"{path} line {number}: {text[:40]!r} is no number of a particle; expected one a line, from 0")
+        if text:
+            numbers.append(int(text))
+    return numbers
+
+
+def _refuse_without_run(options):
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise InputError(f"{' and '.join(given)} need{'s' if len(given) == 1 else ''} a run: name the folder that `atomdrgn fit` "
+                         "wrote in place of the particle file")
+
+
+def _file_of_run(run, particle_file, *, passthrough) -> ParticleFile:
+    """The particle file of a run, which has to be the very one that was fitted."""
+    said = run.settings.get("input", {})
+    path = _find_particle_file(run, said.get("particles")) if particle_file is None else Path(particle_file)
+    if "first_row" not in run.table:
+        raise FileFormatError(f"{run.folder}: particles.csv has no column first_row: it is of another version; fit again")
+    reading = run.settings.get("reading", {})
+    listed = open_particle_file(path, tilt_series=bool(reading.get("tilt_series")), passthrough=passthrough,
+                                first_row=None if path.suffix == ".cs" else run.table["first_row"].astype(np.int64))
+    digest = hashlib.sha256(listed.path.read_bytes()).hexdigest()
+    if said.get("particles_sha256") not in (None, digest):
+        raise InputError(f"{listed.path}: is not the file that was fitted (its content is another, and particles are known by "
+                         "their rows); name that file with --particles-file")
+    if listed.n_particles != len(run.table["particle"]):
+        raise InputError(f"{listed.path}: {listed.n_particles:,} particles, but the run has {len(run.table['particle']):,}: it "
+                         "is not the file that was fitted; name that file with --particles-file")
+    return listed
+
+
+def _find_particle_file(run, name):
+    if name is None:
+        raise FileFormatError(f"{run.folder}: run.json does not say which particle file was fitted; name it with "
+                              "--particles-file")
+    folder = run.folder.absolute().parent
+    places = list(dict.fromkeys([Path(name), folder / name, folder / Path(name).name]))
+    for place in places:
+        if place.is_file():
+            return place
+    raise MissingFileError(f"{run.folder}: the particle file that was fitted, {name}, is not there (tried "
+                           f"{', '.join(map(str, places))}); say where it is with --particles-file")
+
+
+def _columns(run, tables) -> dict[str, np.ndarray]:
+    """Columns of particles.csv and of further tables, in the order of the particles; no number where a table lacks a particle."""
+    columns = dict(run.table)
+    for path in tables:
+        table = _read_table(Path(path))
+        number = table.pop("particle").astype(np.int64)
+        if len(np.unique(number)) < len(number) or ((number < 0) | (number >= len(run.table["particle"]))).any():
+            raise InputError(f"{path}: its column particle repeats a number, or has one that the run has not")
+        for name, values in table.items():
+            if name in columns:
+                raise InputError(f"{path}: a column {name} is in particles.csv, or in another table, already; rename it")
+            columns[name] = np.full(len(run.table["particle"]), np.nan)
+            columns[name][number] = values
+    return columns
+
+
+def _read_table(path):
+    if not path.is_file():
+        raise MissingFileError(f"{path}: no such file; expected a CSV file with a column particle")
+    with open(path, newline="") as file:
+        header, *rows = [*csv.reader(file)] or [[]]
+    if "particle" not in header or any(len(row) != len(header) for row in rows):
+        raise FileFormatError(f"{path}: expected a CSV file of whole rows with a column particle (its first line is "
+                              f"{','.join(header)[:80]!r})")
+    values = {name: [row[i] for row in rows] for i, name in enumerate(header)}
+    return {name: _numbers(column) for name, column in values.items() if name == "particle" or _is_of_numbers(column)}
+
+
+def _numbers(column):
+    return np.array([float(cell) if cell else np.nan for cell in column])
+
+
+def _is_of_numbers(column):
+    try:
+        _numbers(column)
+    except ValueError:
+        return False
+    return True
+
+
+def _checked_out(out, listed, *, sources, overwrite):
+    ending = ".cs" if isinstance(listed, CryosparcFile) else ".star"
+    if out.suffix != ending:
+        raise InputError(f"{out}: particles of {listed.path} are written to a {ending} file, with every column as it is there; "
+                         f"give a name that ends in {ending}")
+    for path in (out, _passthrough_name(out)) if _has_passthrough(listed) else (out,):
+        if path.exists() and any(source is not None and path.samefile(source) for source in sources):
+            raise OutputExistsError(f"{path} is the file that particles are chosen from: choose another name")
+        if path.exists() and not overwrite:
+            raise OutputExistsError(f"{path} is there: choose another name, or --overwrite to replace it")
+    return out
+
+
+def _has_passthrough(listed):
+    return isinstance(listed, CryosparcFile) and listed.passthrough is not None
+
+
+def _passthrough_name(out):
+    return out.with_name(f"{out.stem}_passthrough.cs")
+
+
+def _chosen(where, particles, columns, count):
+    chosen = np.ones(count, dtype=bool)
+    if particles is not None:
+        listed = np.zeros(count, dtype=bool)
+        numbers = np.unique(np.fromiter(particles, dtype=np.int64))
+        outside = numbers[(numbers < 0) | (numbers >= count)]
+        if len(outside):
+            raise InputError(f"there is no particle {outside[0]}: the particles are 0 to {count - 1}")
+        listed[numbers] = True
+        chosen &= listed
+    if where is not None:
+        chosen &= rows_where(where, columns)
+    if not chosen.any():
+        said = " and ".join(([f"{where!r}"] if where else []) + (["the list"] if particles is not None else []))
+        raise InputError(f"no particle is chosen by {said}: nothing is written")
+    return np.flatnonzero(chosen)
+
+
+def _whole_numbers(columns, name):
+    if name not in columns:
+        raise InputError(f"there is no column {name} to take classes from; there are {', '.join(columns)}")
+    values = columns[name]
+    if not (np.isfinite(values) & (values == np.round(values))).all():
+        raise InputError(f"column {name} holds other than whole numbers, so it cannot be written as classes")
+    return values.astype(np.int64)
+
+
+def _with_half_sets_of(listed, subset, chosen):
+    """The half-sets that the whole file has, not those that the subset alone would be given."""
+    return subset if subset.stated_half is not None else subset.with_class(subset.half_column, listed.half[chosen])
+
+
+def _write(subset, out, *, of):
+    through = _passthrough_name(out) if _has_passthrough(subset) else None
+    if through is not None:
+        subset.write_passthrough(through)
+    subset.write(out)
+    return Selected(out, through, subset.n_particles, len(subset.particle), of, subset.n_images, subset.parted_images)

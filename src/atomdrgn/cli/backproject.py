@@ -1,0 +1,110 @@
+"""``atomdrgn backproject``"""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from .failures import command, command_line
+from .options import (
+    AllowMissingCtf,
+    Box,
+    DataFolder,
+    Debug,
+    InvertContrast,
+    Particles,
+    Quiet,
+    Threads,
+    TiltSeries,
+    Tomograms,
+)
+from .progress import progress
+
+CHOICE, RESULT = "Which particles", "The result"
+
+
+@command
+def backproject(
+    particles: Particles,
+    out: Annotated[Path, Option(
+        "--out", "-o", metavar="DIR", rich_help_panel=RESULT, show_default=False, help="Folder for the maps.")],
+    chosen: Annotated[Path | None, Option(
+        "--particles", metavar="TXT", rich_help_panel=CHOICE, show_default="all",
+        help="A text file with the number of a particle on each line; they count from 0 by first row.")] = None,
+    weights: Annotated[Path | None, Option(
+        metavar="TXT", rich_help_panel=CHOICE, show_default="1 each",
+        help="A text file with the weight of each particle, one on a line, in their order.")] = None,
+    mask: Annotated[Path | None, Option(
+        metavar="MRC", rich_help_panel=RESULT, show_default="found from the half-maps",
+        help="Soft mask, 0 to 1, in which the half-maps are compared.")] = None,
+    b_factor: Annotated[float | None, Option(
+        metavar="A2", rich_help_panel=RESULT, show_default="as amplitudes fall beyond 10 A",
+        help="By how much sharpened.mrc is sharpened: amplitudes are multiplied by exp(B k^2 / 4).")] = None,
+    box: Box = None,
+    data_folder: DataFolder = None,
+    invert_contrast: InvertContrast = None,
+    tilt_series: TiltSeries = False,
+    tomograms: Tomograms = None,
+    allow_missing_ctf: AllowMissingCtf = False,
+    seed: Annotated[int, Option(metavar="N", rich_help_panel=RESULT, help="The same seed gives the same result.")] = 0,
+    overwrite: Annotated[bool, Option(
+        "--overwrite", rich_help_panel=RESULT, help="Replace a reconstruction that is there.")] = False,
+    threads: Threads = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+):
+    """Reconstruct a map from particle images with known poses.
+
+    The result is a folder: map.mrc, regularised by the correlation of the
+    half-maps half1.mrc and half2.mrc, which are not; sharpened.mrc; mask.mrc, in
+    which the half-maps were compared; fsc.csv; and summary.json. The origin of
+    the poses is voxel box // 2, (0, 0, 0) in the header's frame.
+
+    Images count with CTF^2 over their noise; what dose and tilt take from them
+    is part of their CTF. Half-sets are those of rlnRandomSubset, else particles
+    by turns.
+
+    [bold]Examples[/bold]
+
+        atomdrgn backproject particles.star --out map
+        atomdrgn backproject tilts.star --tomograms tomograms.star --out map
+        atomdrgn backproject particles.star --particles state2.txt --out state2
+    """
+    from ..io.numbers import read_numbers
+    from ..io.whole_file import require_replaceable
+    from ..particles.reading import read_particles
+    from ..reconstruction.backprojection import FILES, write_reconstruction
+    from ..reconstruction.backprojection import backproject as backproject_particles
+    from ..structure.density_map import read_density_map
+    from .setup import use_threads
+
+    use_threads(threads)
+    require_replaceable(out, FILES, what="a reconstruction", overwrite=overwrite)
+    numbers = None if chosen is None else read_numbers(chosen, whole=True)
+    weight = None if weights is None else read_numbers(weights)
+    stack = read_particles(particles, box=box, data_folder=data_folder, invert_contrast=invert_contrast, tilt_series=tilt_series,
+                           tomograms=tomograms, allow_missing_ctf=allow_missing_ctf)
+    with progress(quiet=quiet) as reporter:
+        found = backproject_particles(stack, chosen=numbers, weights=weight,
+                                      mask=None if mask is None else read_density_map(mask).in_pose_frame(),
+                                      b_factor=b_factor, seed=seed, reporter=reporter)
+        write_reconstruction(found, out, overwrite=overwrite,
+                             settings={"source": str(particles), "command": command_line(), "warnings": list(stack.warnings)})
+    if not quiet:
+        print("\n".join(_closing_lines(found, out)))
+
+
+def _closing_lines(found, out):
+    """A few lines on a :class:`~atomdrgn.reconstruction.backprojection.Reconstruction`."""
+    said = found.summary
+    first, second = said["half_set_particles"]
+    yield (f"{said['images']:,} images of {said['particles']:,} particles, half-sets of {first:,} and {second:,}; box "
+           f"{said['box_size']}, {said['voxel_size']:.4g} A a voxel")
+    yield (f"resolution at FSC 0.143: {_length(said['resolution'])} with the mask and corrected for it, "
+           f"{_length(said['resolution_unmasked'])} without one")
+    yield f"sharpened by B = {said['b_factor']:g} A^2 ({said['b_factor_is']})"
+    yield f"the map is {out / 'map.mrc'}"
+
+
+def _length(resolution):
+    return "none" if resolution is None else f"{resolution:.1f} A"

@@ -1,0 +1,48 @@
+"""Text files with one number a line."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import FileFormatError, MissingFileError
+
+
+def read_numbers(path, *, whole: bool = False) -> np.ndarray:
+    """The numbers of a text file, one a line; what follows # is left out, and so are empty lines.
+
+    Parameters
+    ----------
+    path : path
+    whole : bool
+        Only whole numbers are meant.
+
+    Returns
+    -------
+    (line,) float64, or int64 with `whole`
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file.
+    FileFormatError
+        A line is no number; it is named. Or the file holds none.
+    """
+    path, values = Path(path), []
+    try:
+        lines = path.read_text().splitlines()
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: no such file") from None
+    except (IsADirectoryError, UnicodeDecodeError):
+        raise FileFormatError(f"{path}: no text file; expected one number on each line") from None
+    for number, line in enumerate(lines, 1):
+        text = line.partition("#")[0].strip()
+        if not text:
+            continue
+        try:
+            values.append(int(text) if whole else float(text))
+        except ValueError:
+            raise FileFormatError(f"{path}: line {number} is {text!r}; expected one {'whole ' if whole else ''}number on each "
+                                  "line") from None
+    if not values:
+        raise FileFormatError(f"{path}: holds no number; expected one on each line")
+    return np.array(values, dtype=np.int64 if whole else float)

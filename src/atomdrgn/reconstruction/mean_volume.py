@@ -1,0 +1,39 @@
+"""The mean volume that a volume field adds to, and the noise about it."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..particles.stack import ParticleStack
+from ..physics.correlation import fourier_shell_correlation
+from ..reporting import Reporter
+from .backprojection import FLOOR
+from .filtering import regularisation
+from .noise_spectra import measure_noise
+from .slice_sum import empty_sum
+from .weighted_images import Target, add_images
+
+
+def mean_volume(stack: ParticleStack, *, seed: int = 0,
+                reporter: Reporter | None = None) -> tuple[Float[Tensor, "z y x"], Float[Tensor, "group shell"]]:
+    """The regularised backprojection of all images (density per A^3), and their noise spectra.
+
+    What two parts of the particles, taken by turns, have in common says how far each shell is to be trusted: the half-sets of
+    the file play no part, so that this can be done for each of them alone.
+
+    Parameters
+    ----------
+    stack : ParticleStack
+    seed : int
+        For the sample that noise is measured on.
+    reporter : Reporter, optional
+        Watches.
+    """
+    spectrum = measure_noise(stack, seed=seed)
+    number = torch.unique(stack.particle, return_inverse=True)[1]
+    sums = [empty_sum(stack.grid) for _ in range(2)]
+    add_images(stack, [Target(total, (number % 2 == part).float(), stack.pose) for part, total in enumerate(sums)],
+               spectrum=spectrum, title="mean volume", reporter=reporter)
+    parts = [total.density(FLOOR * total.shell_weight()) for total in sums]
+    whole = sums[0].plus(sums[1])
+    return whole.density(regularisation(fourier_shell_correlation(*parts), whole.shell_weight())), spectrum

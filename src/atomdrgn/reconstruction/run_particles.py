@@ -1,0 +1,95 @@
+"""The particles that a run was fitted to, and the motions that each half-set's own fit found."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ..errors import InputError, MissingFileError
+from ..inference.state import load_state
+from ..particles.reading import read_particles
+from ..particles.stack import ParticleStack
+from ..run import HALVES, Run
+from ..structure.deformation import TWIST
+from ..structure.motion import RigidMotion, screw_motion, twists
+
+READING = ("box", "data_folder", "invert_contrast", "tilt_series", "tomograms", "allow_missing_ctf")
+
+
+def particles_of_run(run: Run, particle_file=None) -> ParticleStack:
+    """The images of a run, read as the fit read them.
+
+    Parameters
+    ----------
+    run : Run
+    particle_file : path, optional
+        Where the particle file is now, if it has moved.
+
+    Raises
+    ------
+    MissingFileError
+        The particle file is not where it was.
+    InputError
+        It is not the file that was fitted.
+    """
+    said = run.settings["input"]
+    path = Path(particle_file or said["particles"])
+    if not path.is_file():
+        raise MissingFileError(f"{run.folder}: its particles {path} are not there; say where they are now with --particles-file")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != said["particles_sha256"]:
+        raise InputError(f"{path} is not the file that {run.folder} was fitted to: its content differs; name that file with "
+                         "--particles-file, or fit again")
+    reading = run.settings.get("reading", {})
+    return read_particles(path, **{name: reading[name] for name in READING if reading.get(name) is not None})
+
+
+def has_halves(run: Run) -> bool:
+    """Whether half-sets were fitted apart."""
+    return all((run.folder / name).exists() for name in HALVES)
+
+
+def particle_numbers(stack: ParticleStack) -> Int[Tensor, "image"]:
+    """Place of each image's particle in the tables of a run."""
+    return torch.unique(stack.particle, return_inverse=True)[1]
+
+
+def half_of_particle(stack: ParticleStack) -> Int[Tensor, "particle"]:
+    """Half-set of each particle, 1 or 2, in the order of the tables of a run."""
+    number = particle_numbers(stack)
+    half = torch.zeros(int(number.max()) + 1, dtype=torch.long)
+    half[number] = stack.half
+    return half
+
+
+def half_latents(run: Run, stack: ParticleStack) -> Tensor:
+    """(particle, 6 free): twists of each particle's segments as the fit of its own half-set alone found them.
+
+    Raises
+    ------
+    MissingFileError
+        The run holds no fits of half-sets.
+    InputError
+        The half-sets are not those of the fit.
+    """
+    if not has_halves(run):
+        raise MissingFileError(f"{run.folder}: holds no fits of half-sets ({' and '.join(HALVES)}); the closed form leaves them: "
+                               "fit again without --inference vae")
+    half, free = half_of_particle(stack), len(run.model["free"])
+    latent = torch.zeros(len(half), TWIST * free)
+    for number, name in enumerate(HALVES, 1):
+        found = load_state(run.folder / name).latent
+        mine = half == number
+        if len(found) != int(mine.sum()):
+            raise InputError(f"{run.folder / name} holds {len(found)} particles and half-set {number} of the particle file has "
+                             f"{int(mine.sum())}: the half-sets have changed since; fit again")
+        # with --composition an occupancy stands behind the twist of each segment
+        latent[mine] = found.unflatten(1, (free, -1))[..., :TWIST].flatten(1)
+    return latent
+
+
+def motion_of(run: Run, latent: Tensor) -> RigidMotion:
+    """Motion of each segment from the twists of the free ones."""
+    free, radius = (torch.from_numpy(run.model[name]) for name in ("free", "radius"))
+    return screw_motion(*twists(latent, free=free, radius=radius))

@@ -1,0 +1,269 @@
+"""Particle sets with their truth: images, particle file, base structure."""
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import mrcfile
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..errors import InputError, OutputExistsError
+from ..io.mrc import read_header
+from ..io.star import StarTable, write_star
+from ..io.whole_file import whole_file
+from ..particles.subsets import CryosparcFile
+from ..physics.grid import ImageGrid
+from ..physics.pose import Pose
+from ..physics.rotations import euler_from_matrix, matrix_from_vector
+from ..reporting import Reporter
+from ..structure.atoms import Structure, write_structure
+from .conformations import RunConformations
+from .images import atoms_of, clean_images, premultiply, residues_of
+from .imaging import Imaging, image_once
+
+IMAGES_AT_A_TIME = 16
+SCATTERERS = {"atoms": atoms_of, "residues": residues_of}
+
+
+@dataclass(frozen=True)
+class Errors:
+    """What real particle sets have and ideal ones have not; all standard deviations.
+
+    Parameters
+    ----------
+    contrast : float
+        Of the strength of each image's signal, as a part of it.
+    rotation : float
+        Of a particle's written orientation about each axis, degrees.
+    shift : float
+        Of its written place along each axis, A.
+    """
+
+    contrast: float = 0.0
+    rotation: float = 0.0
+    shift: float = 0.0
+
+    def __post_init__(self):
+        if min(self.contrast, self.rotation, self.shift) < 0:
+            raise InputError(f"errors of {self.contrast:g}, {self.rotation:g} degrees and {self.shift:g} A: expected no negative "
+                             "ones")
+
+
+def simulate_particles(structure: Structure, conformations: Float[Tensor, "conformation atom 3"] | RunConformations, out, *,
+                       snr: float, grid: ImageGrid | None = None, imaging: Imaging | None = None,
+                       which: Int[Tensor, "particle"] | None = None, detail: str = "atoms", errors: Errors | None = None,
+                       generator: torch.Generator | None = None, truth: dict | None = None, overwrite: bool = False,
+                       reporter: Reporter | None = None) -> Path:
+    """Path of the particle file of simulated images, written with all that belongs to them.
+
+    Every atom is a Gaussian of its electrons; the noise is white. The CTF acts in a box of twice the size, so that what it
+    spreads beyond the image is lost, as in a micrograph.
+
+    Parameters
+    ----------
+    structure : Structure
+        Names and elements of the atoms; its coordinates are the base model that is written beside the images.
+    conformations : (conformation, atom, 3)
+        Where the atoms stand, A, about the origin that the poses turn about.
+    out : path
+        A folder, made where it is missing: particles.star (or .cs), particles.mrcs, base.pdb, and truth.npz with `rotation`,
+        `shift`, `defocus` (u and v) and `contrast` of each image, `particle` (whose image it is), `which` (the conformation of
+        each particle), `conformation` (not of a run, which holds them) and what `truth` adds.
+    snr : float
+        Variance of the signal over the pixels of all images, over the variance of the noise; infinite: no noise.
+    grid : ImageGrid, optional
+        Of images at random poses (:func:`.imaging.image_once`), where `imaging` does not say how they are taken.
+    imaging : Imaging, optional
+        How the images are taken.
+    which : (particle,), optional
+        The conformation of each particle; by default there is one for each.
+    detail : {"atoms", "residues"}
+        What scatters: each atom, or all of a residue as one Gaussian.
+    errors : Errors, optional
+        What the written file does not tell, or tells wrongly; none by default.
+    generator : torch.Generator, optional
+        Source of all that is random; a new one with seed 0 by default.
+    truth : dict of arrays, optional
+        To keep in truth.npz.
+    overwrite : bool
+        Replace particles that are there.
+    reporter : Reporter, optional
+        Is told how far it is.
+
+    Raises
+    ------
+    InputError
+        Coordinates that are not those of the structure's atoms, a ratio that is not positive, numbers of particles that differ.
+    OutputExistsError
+        The folder holds particles.
+    """
+    out, errors = Path(out), errors or Errors()
+    _check(structure, conformations, snr=snr, detail=detail, grid=grid, imaging=imaging)
+    require_free(out, overwrite=overwrite)
+    generator = generator or torch.Generator().manual_seed(0)
+    if imaging is None:
+        imaging = image_once(len(conformations) if which is None else len(which), grid, generator)
+    which = torch.arange(imaging.n_particles) if which is None else which
+    if len(which) != imaging.n_particles or int(which.max()) >= len(conformations):
+        raise InputError(f"conformations of {len(which)} particles (the largest number {int(which.max())} of "
+                         f"{len(conformations)}), but images of {imaging.n_particles}")
+    contrast = (1 + errors.contrast * torch.randn(len(imaging), generator=generator)).clamp_min(0.1)
+    turn, shift = _pose_errors(imaging.n_particles, errors, generator)
+    out.mkdir(parents=True, exist_ok=True)
+    _write_base(structure, out)
+    signal = _signals(structure, conformations, which, imaging, contrast, detail=detail)
+    _write_stacks(out, imaging, signal, snr=snr, generator=generator, reporter=reporter or Reporter())
+    known = {"conformation": conformations.numpy()} if isinstance(conformations, Tensor) else {}
+    with whole_file(out / "truth.npz") as path, open(path, "wb") as file:
+        np.savez(file, **known, which=which.numpy(), particle=imaging.particle.numpy(), rotation=imaging.pose.rotation.numpy(),
+                 shift=imaging.pose.shift.numpy(), contrast=contrast.numpy(),
+                 defocus=torch.stack([imaging.ctf.defocus_u, imaging.ctf.defocus_v], -1).numpy(), **(truth or {}))
+    return _write_particle_file(out, imaging, turn, shift)
+
+
+def require_free(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder with particles, unless they may be replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        There are particles, or a file has the folder's name.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputExistsError(f"{out} is a file: choose a folder with another name")
+    if any((out / name).exists() for name in ("particles.star", "particles.cs")) and not overwrite:
+        raise OutputExistsError(f"{out} holds particles: choose another folder, or --overwrite (overwrite=True) to replace them")
+
+
+def _check(structure, conformations, *, snr, detail, grid, imaging):
+    if isinstance(conformations, Tensor) and conformations.shape[1] != len(structure):
+        raise InputError(f"conformations of {conformations.shape[1]} atoms for {structure.name}, which has {len(structure)}")
+    if not snr > 0:
+        raise InputError(f"a signal-to-noise ratio of {snr}: expected a positive number")
+    if detail not in SCATTERERS:
+        raise InputError(f"detail {detail!r}: choose one of {', '.join(SCATTERERS)}")
+    if (grid is None) == (imaging is None):
+        raise InputError("give the grid of the images, or all of their imaging: one of the two")
+
+
+def _pose_errors(count, errors, generator):
+    """Rotation and shift of each molecule, in its own frame, by which its written pose is wrong."""
+    vector = math.radians(errors.rotation) * torch.randn(count, 3, generator=generator, dtype=torch.float64)
+    return matrix_from_vector(vector), errors.shift * torch.randn(count, 3, generator=generator, dtype=torch.float64)
+
+
+def _signals(structure, conformations, which, imaging, contrast, *, detail):
+    """A function from numbers of images, all of one stack, to their pixels without noise."""
+    scatterers = SCATTERERS[detail](structure)
+
+    def signal(index):
+        grid = imaging.stacks[int(imaging.stack[index[0]])].grid
+        atoms = conformations[which[imaging.particle[index]]].float()
+        image = clean_images(scatterers, atoms, pose=imaging.pose[index], ctf=imaging.ctf[index], grid=grid)
+        return contrast[index, None, None] * image
+
+    return signal
+
+
+def _write_stacks(out, imaging, signal, *, snr, generator, reporter):
+    """The signal first, which says how strong the noise is; then the noise."""
+    with ExitStack() as files:
+        paths = []
+        for stack in imaging.stacks:
+            (out / stack.name).parent.mkdir(exist_ok=True)
+            paths.append(files.enter_context(whole_file(out / stack.name)))
+            shape = stack.count, stack.grid.box_size, stack.grid.box_size
+            with mrcfile.new_mmap(paths[-1], shape, mrc_mode=2, overwrite=True) as file:
+                file.set_image_stack()
+                file.voxel_size = stack.grid.pixel_size
+        variance = 0.0
+        reporter.start("making images", len(imaging))
+        for path, batches in zip(paths, _batches(imaging), strict=True):
+            pixels = _pixels(path)
+            for index in batches:
+                image = signal(index)
+                variance += float(image.double().var((-2, -1)).sum())
+                pixels[imaging.section[index].numpy()] = image.numpy()
+                reporter.advance(len(index))
+        reporter.finish()
+        deviation = math.sqrt(variance / len(imaging) / snr)
+        for path, stack, batches in zip(paths, imaging.stacks, _batches(imaging), strict=True):
+            pixels = _pixels(path)
+            for index in batches:
+                at = imaging.section[index].numpy()
+                image = torch.from_numpy(pixels[at])
+                image = image + deviation * torch.randn(image.shape, generator=generator)
+                again = torch.nonzero(imaging.premultiplied[index])[:, 0]
+                if len(again):
+                    image[again] = premultiply(image[again], imaging.ctf[index[again]], stack.grid)
+                pixels[at] = (imaging.sign[index, None, None] * image).numpy()
+
+
+def _pixels(path):
+    """The images of a stack on disk, to be read and written."""
+    header = read_header(path)
+    return np.memmap(path, header.dtype, "r+", header.offset, header.shape)
+
+
+def _batches(imaging) -> Iterator[list[Tensor]]:
+    """Of each stack, numbers of its images, some at a time."""
+    for number in range(len(imaging.stacks)):
+        yield list(torch.nonzero(imaging.stack == number)[:, 0].split(IMAGES_AT_A_TIME))
+
+
+def _write_base(structure, out):
+    try:
+        write_structure(structure, out / "base.pdb")
+    except InputError:      # more than a PDB file can hold
+        write_structure(structure, out / "base.cif")
+
+
+def _write_particle_file(out, imaging, turn, shift):
+    if imaging.file is None:
+        path = out / "particles.star"
+        rotation = imaging.pose.rotation.double()
+        moved = (rotation @ shift[imaging.particle][..., None])[:, :2, 0]
+        written = Pose(rotation @ turn[imaging.particle], imaging.pose.shift.double() + moved)
+        write_star(path, [_optics_table(imaging), _particle_table(imaging, written)])
+        return path
+    path = out / ("particles.cs" if isinstance(imaging.file, CryosparcFile) else "particles.star")
+    names = [imaging.stacks[number].name for number in imaging.stack.tolist()]
+    if len(imaging.file.particle) < len(imaging):      # a row names a whole stack
+        file = imaging.file.with_images([stack.name for stack in imaging.stacks], None)
+    else:
+        file = imaging.file.with_images(names, imaging.section.tolist())
+    if turn.ne(torch.eye(3)).any() or shift.any():
+        file = file.following(turn.numpy(), shift.numpy())
+    file.write(path)
+    return path
+
+
+def _optics_table(imaging):
+    grid, microscope = imaging.stacks[0].grid, imaging.microscope
+    columns = {"rlnOpticsGroup": "1", "rlnOpticsGroupName": "opticsGroup1", "rlnVoltage": f"{microscope.voltage_kv}",
+               "rlnSphericalAberration": f"{microscope.spherical_aberration_mm}",
+               "rlnAmplitudeContrast": f"{microscope.amplitude_contrast}", "rlnImagePixelSize": f"{grid.pixel_size:.6f}",
+               "rlnImageSize": f"{grid.box_size}", "rlnImageDimensionality": "2"}
+    return StarTable("optics", {name: [value] for name, value in columns.items()}, comments=("# version 30001",))
+
+
+def _particle_table(imaging, pose):
+    ctf = imaging.ctf
+    angles = torch.rad2deg(euler_from_matrix(pose.rotation))
+    numbers = {"rlnAngleRot": angles[:, 0], "rlnAngleTilt": angles[:, 1], "rlnAnglePsi": angles[:, 2],
+               # RELION's origin moves the particle to the centre
+               "rlnOriginXAngst": -pose.shift[:, 0], "rlnOriginYAngst": -pose.shift[:, 1],
+               "rlnDefocusU": ctf.defocus_u, "rlnDefocusV": ctf.defocus_v, "rlnDefocusAngle": torch.rad2deg(ctf.defocus_angle)}
+    if imaging.tilts:      # as Warp and M 1.x write tilt series
+        numbers |= {"rlnCtfScalefactor": ctf.scale, "rlnCtfBfactor": -4 * ctf.dose}
+    particle = imaging.particle.tolist()
+    columns = {"rlnImageName": [f"{i + 1:06d}@particles.mrcs" for i in range(len(particle))]}
+    columns |= {name: [f"{value:.6f}" for value in values.tolist()] for name, values in numbers.items()}
+    columns |= {"rlnGroupName": [f"particle_{i:06d}" for i in particle]} if imaging.tilts else {}
+    columns |= {"rlnOpticsGroup": ["1"] * len(particle), "rlnRandomSubset": [str(i % 2 + 1) for i in particle]}
+    return StarTable("particles", columns, comments=("# version 30001",))

@@ -1,0 +1,170 @@
+"""Chosen particles of a run come out as rows of the file that was fitted, wherever run and file are now."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from atomdrgn import open_run, read_structure
+from atomdrgn.analysis.selecting import read_particle_list, select_particles
+from atomdrgn.errors import FileFormatError, InputError, MissingFileError, OutputExistsError
+from atomdrgn.io.star import read_star
+from atomdrgn.run import write_json, write_table
+from molecules import helix, write_pdb
+from runs import write_run
+
+COUNT = 6
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Six particles of 3.1's layout with a name each; motion1 is 0 to 5, sd1 1 or 5, state 1 or 2."""
+    (tmp_path / "particles.star").write_text("# version 30001\n\ndata_particles\n\nloop_\n_rlnImageName\n_rlnNote\n" + "".join(
+        f"{i + 1}@stack.mrcs 0.10{i}0\n" for i in range(COUNT)) + "\n")
+    structure = read_structure(write_pdb(tmp_path / "base.pdb", helix("A", 24)))
+    return write_run(tmp_path / "particles.fit", structure, tmp_path / "particles.star", part=structure.residue > 12,
+                     rotation=np.tile([1.0, 0, 0, 0], (COUNT, 1)), translation=np.zeros((COUNT, 3)),
+                     columns={"motion1": range(COUNT), "sd1": [1, 5] * 3, "state": [1, 1, 2, 2, 1, 2]})
+
+
+def notes(path):
+    return [token[-2] for token in read_star(path)[0].columns["rlnNote"]]
+
+
+def test_conditions_and_lists(run, tmp_path):
+    out = tmp_path / "out.star"
+    written = select_particles(run, out, where="motion1 > 1 and sd1 < 4")
+    assert notes(out) == ["2", "4"] and (written.particles, written.rows, written.of) == (2, 2, 6)
+    select_particles(run, out, particles=[5, 0, 5], overwrite=True)
+    assert notes(out) == ["0", "5"]
+    select_particles(run, out, particles=[5, 0], where="state == 2", overwrite=True)
+    assert notes(out) == ["5"]
+    assert read_star(out)[0].columns["rlnNote"] == ["0.1050"] and read_star(out)[0].comments == ("# version 30001",)
+
+
+def test_classes_are_of_the_chosen_particles(run, tmp_path):
+    select_particles(run, tmp_path / "out.star", where="motion1 >= 2", class_column="rlnClassNumber")
+    assert read_star(tmp_path / "out.star")[0].columns["rlnClassNumber"] == ["2", "2", "1", "2"]
+    select_particles(run, tmp_path / "all.star", class_column="rlnClassNumber", classes="sd1")
+    assert read_star(tmp_path / "all.star")[0].columns["rlnClassNumber"] == ["1", "5"] * 3
+
+
+def test_more_tables_are_joined_by_particle(run, tmp_path):
+    write_table(tmp_path / "clusters.csv", {"particle": [4, 2, 0], "cluster": [7, 8, 9], "name": ["x", "y", "z"]})
+    select_particles(run, tmp_path / "out.star", where="cluster in (7, 9)", tables=[tmp_path / "clusters.csv"],
+                     class_column="rlnClassNumber", classes="state")
+    assert notes(tmp_path / "out.star") == ["0", "4"]
+    with pytest.raises(InputError, match="cluster holds other than whole numbers"):
+        select_particles(run, tmp_path / "no.star", tables=[tmp_path / "clusters.csv"], class_column="c", classes="cluster")
+    write_table(tmp_path / "wrong.csv", {"particle": [6], "other": [7]})
+    with pytest.raises(InputError, match="one that the run has not"):
+        select_particles(run, tmp_path / "no.star", where="other > 1", tables=[tmp_path / "wrong.csv"])
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(FileFormatError, match="column particle"):
+        select_particles(run, tmp_path / "no.star", where="other > 1", tables=[tmp_path / "empty.csv"])
+
+
+def test_half_sets_are_those_of_the_fit(run, tmp_path):
+    """Not by turns among the chosen ones: a particle stays in the half-set that it was fitted in."""
+    select_particles(run, tmp_path / "out.star", particles=[0, 2, 3], half_sets=True)
+    assert read_star(tmp_path / "out.star")[0].columns["rlnRandomSubset"] == ["1", "1", "2"]
+
+
+def test_a_table_without_a_run(run, tmp_path):
+    star = tmp_path / "particles.star"
+    assert select_particles(star, tmp_path / "out.star", particles=[1]).particles == 1 and notes(tmp_path / "out.star") == ["1"]
+    with pytest.raises(InputError, match="--where needs a run"):
+        select_particles(star, tmp_path / "no.star", where="motion1 > 1")
+    with pytest.raises(InputError, match="there is no particle 6: the particles are 0 to 5"):
+        select_particles(star, tmp_path / "no.star", particles=[6])
+
+
+@pytest.mark.parametrize("options, says", [
+    ({}, "nothing to do"), ({"where": "motion1 > 9"}, "no particle is chosen by 'motion1 > 9'"),
+    ({"particles": []}, "by the list"),
+    ({"where": "motion9 > 1"}, "there are particle, first_row, rows, motion1, sd1, state"), ({"particles": [9]}, "no particle 9"),
+    ({"particles": [-1]}, "no particle -1"), ({"class_column": "c", "classes": "klass"}, "no column klass"),
+    ({"particles": [1], "follow": "B"}, "no chain 'B'"), ({"particles": [1], "passthrough": "x.cs"}, "only .cs files")])
+def test_what_cannot_be_chosen_writes_nothing(run, tmp_path, options, says):
+    with pytest.raises(InputError, match=says):
+        select_particles(run, tmp_path / "out.star", **options)
+    assert not (tmp_path / "out.star").exists()
+
+
+def test_nothing_is_replaced_unasked_and_the_source_never(run, tmp_path):
+    select_particles(run, tmp_path / "out.star", particles=[1])
+    with pytest.raises(OutputExistsError, match="--overwrite"):
+        select_particles(run, tmp_path / "out.star", particles=[2])
+    with pytest.raises(OutputExistsError, match="chosen from"):
+        select_particles(run, tmp_path / "particles.star", particles=[2], overwrite=True)
+    with pytest.raises(InputError, match="a name that ends in .star"):
+        select_particles(run, tmp_path / "out.cs", particles=[2])
+    with pytest.raises(MissingFileError, match="make it first"):
+        select_particles(run, tmp_path / "nowhere" / "out.star", particles=[2])
+
+
+def test_a_run_that_was_moved_finds_its_file_or_says_where_it_looked(run, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    shutil.move(tmp_path / "particles.fit", elsewhere)
+    moved = open_run(elsewhere / "particles.fit")
+    assert select_particles(moved, tmp_path / "a.star", particles=[1]).rows == 1      # the file is where it was
+    shutil.move(tmp_path / "particles.star", elsewhere)
+    assert select_particles(moved, tmp_path / "b.star", particles=[1]).rows == 1      # beside the run
+    (elsewhere / "particles.star").rename(tmp_path / "renamed.star")
+    with pytest.raises(MissingFileError, match=f"is not there \\(tried .*{elsewhere}/particles.star.*--particles-file"):
+        select_particles(moved, tmp_path / "c.star", particles=[1])
+    assert select_particles(moved, tmp_path / "c.star", particles=[1], particle_file=tmp_path / "renamed.star").rows == 1
+
+
+def test_another_file_is_not_taken_for_the_one_that_was_fitted(run, tmp_path):
+    star = tmp_path / "particles.star"
+    star.write_text(star.read_text().replace("0.1010", "0.1011"))
+    with pytest.raises(InputError, match="is not the file that was fitted"):
+        select_particles(run, tmp_path / "out.star", particles=[1])
+
+
+def test_a_run_of_an_older_version(run, tmp_path):
+    settings = {"format": 1, "version": "0.0.1", "input": {}}
+    write_json(run.folder / "run.json", settings)
+    with pytest.raises(FileFormatError, match="does not say which particle file"):
+        select_particles(open_run(run.folder), tmp_path / "out.star", particles=[1])
+    write_table(run.folder / "particles.csv", {"particle": range(COUNT)})
+    with pytest.raises(FileFormatError, match="no column first_row: it is of another version"):
+        select_particles(open_run(run.folder), tmp_path / "out.star", particles=[1], particle_file=tmp_path / "particles.star")
+    (run.folder / "particles.csv").unlink()
+    with pytest.raises(MissingFileError, match="particles.csv is missing"):
+        select_particles(open_run(run.folder), tmp_path / "out.star", particles=[1], particle_file=tmp_path / "particles.star")
+    write_json(run.folder / "run.json", {**settings, "format": 0})
+    with pytest.raises(FileFormatError, match="format 0 is not 1: it was written by atomdrgn '0.0.1'"):
+        open_run(run.folder)
+
+
+def test_lists_of_particles(tmp_path):
+    (tmp_path / "list.txt").write_text("# saved by the report\n3\n\n 12 # twelve\n0\n")
+    assert read_particle_list(tmp_path / "list.txt") == [3, 12, 0]
+    for text, says in (("1\nx\n", "line 2: 'x' is no number"), ("1.5", "line 1"), ("-1", "line 1"), ("²", "line 1")):
+        (tmp_path / "list.txt").write_text(text)
+        with pytest.raises(FileFormatError, match=says):
+            read_particle_list(tmp_path / "list.txt")
+    with pytest.raises(MissingFileError, match="one number a line"):
+        read_particle_list(tmp_path / "nowhere.txt")
+
+
+def test_particles_of_cryosparc_and_what_belongs_to_them(run, tmp_path):
+    rows = np.zeros(4, dtype=[("uid", "<u8"), ("alignments3D/class", "<u4")])
+    rows["uid"] = [4, 3, 2, 1]
+    through = np.zeros(4, dtype=[("uid", "<u8"), ("x", "<f4")])
+    through["uid"], through["x"] = [1, 2, 3, 4], [0.1, 0.2, 0.3, 0.4]
+    for name, array in (("p.cs", rows), ("p_passthrough.cs", through)):
+        with open(tmp_path / name, "wb") as file:
+            np.save(file, array)
+    options = {"particles": [1, 3], "passthrough": tmp_path / "p_passthrough.cs"}
+    written = select_particles(tmp_path / "p.cs", tmp_path / "s.cs", **options)
+    assert written.passthrough == tmp_path / "s_passthrough.cs"
+    assert np.load(written.path)["uid"].tolist() == np.load(written.passthrough)["uid"].tolist() == [3, 1]
+    assert np.load(written.passthrough)["x"].tolist() == through["x"][[2, 0]].tolist()
+    shutil.copy(tmp_path / "p.cs", tmp_path / "q.cs")
+    with pytest.raises(OutputExistsError, match="p_passthrough.cs is the file that particles are chosen from"):
+        (tmp_path / "p.cs").unlink()
+        select_particles(tmp_path / "q.cs", tmp_path / "p.cs", **options, overwrite=True)
