@@ -9,7 +9,7 @@ import csv
 import json
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,12 +18,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .errors import FileFormatError, MissingFileError, OutputExistsError, UnmodelledWarning
+from .errors import FileFormatError, InputError, MissingFileError, OutputExistsError, UnmodelledWarning
 from .io.whole_file import whole_file
 from .structure.atoms import Structure, read_structure, write_structure
 from .structure.beads import BeadModel, coarse_grain
-from .structure.lifting import lift
-from .structure.motion import RigidMotion, screw_motion, twists
+from .structure.mobile import Deformation, MobileBeads, MobileSegments
+from .structure.motion import BeadMotion, RigidMotion
 from .structure.surface import Surface
 
 FORMAT = 1                 # of the folder; a number that this version does not know is refused
@@ -64,7 +64,8 @@ class Run:
     @cached_property
     def model(self) -> dict[str, np.ndarray]:
         """Beads and segments: `bead` (bead, 3) A, `sigma` (bead,) A and `amplitude` (bead,) as fitted to the images,
-        `bead_of_atom` (atom,), `centroid` (segment, 3) A, `weight` (bead, segment), `trace` (bead,)."""
+        `bead_of_atom` (atom,), `trace` (bead,); `centroid` (segment, 3) A, `weight` (bead, segment), or, where beads move one by
+        one, `mode` (latent, bead, 3) and `shift` (bead, 3) A."""
         return read_arrays(self.folder / MODEL)
 
     @cached_property
@@ -73,6 +74,17 @@ class Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnmodelledWarning)      # the fit has given them
             return coarse_grain(self.structure, beads=self.settings["fit"]["beads"])
+
+    @cached_property
+    def deformation(self) -> Deformation:
+        """What a latent decodes to, and where beads and atoms are then."""
+        model = {name: torch.from_numpy(array) for name, array in self.model.items()}
+        atom, bead = self.structure.position, model["bead"]
+        if "mode" in model:
+            return MobileBeads(atom, replace(self.bead_model, position=bead), model["mode"], model["shift"])
+        none = torch.zeros(0, dtype=torch.long), torch.ones(len(model["centroid"]))
+        return MobileSegments(atom, bead, model["bead_of_atom"], model["centroid"], model["weight"],
+                              model.get("free", none[0]), model.get("radius", none[1]))
 
     @cached_property
     def _latents(self):
@@ -101,21 +113,30 @@ class Run:
                                   "them: fit again without --inference vae")
         return self._latents["draws"]
 
-    def motion_at(self, place: np.ndarray) -> RigidMotion:
-        """Motion of each segment at places along the motions (particle, k)."""
-        model = {name: torch.from_numpy(self.model[name]) for name in
-                 ("surface_scale", "surface_coefficient", "free", "radius")}
-        latent = Surface(model["surface_scale"], model["surface_coefficient"])(torch.as_tensor(place))
-        return screw_motion(*twists(latent, free=model["free"], radius=model["radius"]))
+    def motion_at(self, place: np.ndarray) -> RigidMotion | BeadMotion:
+        """Motion of each segment, or of each bead, at places along the motions (particle, k)."""
+        if "surface_scale" not in self.model:
+            raise FileFormatError(f"{self.folder}: this run holds its particles' conformations and none between them; the closed "
+                                  "form makes them: fit again without --inference vae")
+        surface = Surface(*(torch.from_numpy(self.model[name]) for name in ("surface_scale", "surface_coefficient")))
+        return self.deformation.motion(surface(torch.as_tensor(place).float()))
 
     @cached_property
     def _motions(self):
         return read_arrays(self.folder / MOTIONS)
 
     @cached_property
-    def motion(self) -> RigidMotion:
-        """Motion of each segment of each particle: rotation (particle, segment, 4), translation (particle, segment, 3) A."""
-        return RigidMotion(torch.from_numpy(self._motions["rotation"]), torch.from_numpy(self._motions["translation"]))
+    def motion(self) -> RigidMotion | BeadMotion:
+        """Motion of each segment of each particle: rotation (particle, segment, 4), translation (particle, segment, 3) A; or of
+        each bead: offset (particle, bead, 3) A, which takes memory where particles are many."""
+        return self._motion_of(slice(None))
+
+    def _motion_of(self, particles):
+        """The same of some particles: what is linear in few numbers is made when it is wanted."""
+        if "mode" in self.model:
+            return self.deformation.motion(torch.from_numpy(self._motions["feature"])[particles])
+        names = ("rotation", "translation")
+        return RigidMotion(*(torch.from_numpy(self._motions[name])[particles] for name in names))
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
@@ -137,14 +158,11 @@ class Run:
 
     def atoms(self, particles: Sequence[int]) -> Float[Tensor, "particle atom 3"]:
         """Positions of all atoms of some particles, A."""
-        return self.atoms_of(self.motion[torch.as_tensor(particles)])
+        return self.atoms_of(self._motion_of(torch.as_tensor(particles)))
 
-    def atoms_of(self, motion: RigidMotion) -> Float[Tensor, "conformation atom 3"]:
+    def atoms_of(self, motion: RigidMotion | BeadMotion) -> Float[Tensor, "conformation atom 3"]:
         """Positions of all atoms of some conformations, A."""
-        model = self.model
-        return lift(motion, self.structure.position, bead=torch.from_numpy(model["bead"]),
-                    bead_of_atom=torch.from_numpy(model["bead_of_atom"]), centroid=torch.from_numpy(model["centroid"]),
-                    weight=torch.from_numpy(model["weight"]))
+        return self.deformation.atoms(motion)
 
     def b_factors(self, particles: Sequence[int]) -> Float[Tensor, "particle atom"]:
         """8 pi^2/3 times the squared error of each atom, A^2: the particle's own along the motions, and the half-sets'.
@@ -155,12 +173,11 @@ class Run:
         """
         model = self.model
         place, sd = self.latent[particles], self.latent_sd[particles]
-        base, centroid, weight = (torch.from_numpy(model[name]) for name in ("bead", "centroid", "weight"))
         square = torch.from_numpy(model["half_error"]).square().expand(len(place), -1).clone()
         for axis in range(place.shape[1]):
             step = np.zeros_like(place)
             step[:, axis] = sd[:, axis]
-            ends = [self.motion_at(place + sign * step).apply(base, centroid, weight=weight) for sign in (1, -1)]
+            ends = [self.deformation.beads(self.motion_at(place + sign * step)) for sign in (1, -1)]
             square += (0.5 * (ends[0] - ends[1])).square().sum(-1)
         return (8 * np.pi**2 / 3 * square)[:, torch.from_numpy(model["bead_of_atom"])]
 
@@ -174,8 +191,7 @@ class Run:
 
     def beads(self, particles: Sequence[int]) -> Float[Tensor, "particle bead 3"]:
         """Positions of the beads of some particles, A."""
-        model = {name: torch.from_numpy(self.model[name]) for name in ("bead", "centroid", "weight")}
-        return self.motion[torch.as_tensor(particles)].apply(model["bead"], model["centroid"], weight=model["weight"])
+        return self.deformation.beads(self._motion_of(torch.as_tensor(particles)))
 
 
 def open_run(folder) -> Run:
@@ -196,6 +212,25 @@ def open_run(folder) -> Run:
         raise FileFormatError(f"{folder}: a run of `atomdrgn volume`, which has volumes and no structures (see `atomdrgn "
                               "volumes`); a run of `atomdrgn fit` is needed here")
     return Run(folder, settings, read_summary(folder))
+
+
+def require_segments(run: Run, wanted: str) -> None:
+    """Refuse a run whose beads move one by one, for what is made of rigid segments.
+
+    Parameters
+    ----------
+    run : Run
+    wanted : str
+        What needs segments.
+
+    Raises
+    ------
+    InputError
+        The run has none.
+    """
+    if "weight" not in run.model:
+        raise InputError(f"{run.folder}: every bead moves by itself in this run (--deformation beads), and {wanted} needs "
+                         "segments that move as rigid bodies: fit again without --deformation beads")
 
 
 def read_summary(folder: Path) -> dict:

@@ -8,6 +8,7 @@ from atomdrgn.analysis.domains import Parts, fluctuations, parse_measure, turn_o
 from atomdrgn.errors import InputError
 from atomdrgn.structure.selection import select
 from hinged import AXIS, DEGREES_PER_UNIT, hinge_of
+from runs import write_bead_run
 
 FIRST, SECOND = "A:1-20", "A:21-40"
 
@@ -79,6 +80,19 @@ def test_fluctuations_are_of_what_moves_when_the_rest_is_held(hinge_run):
     direct = np.sqrt(((beads - beads.mean(0)) ** 2).sum(-1).mean(0))      # the first part has not moved at all
     np.testing.assert_allclose(found.rmsf, direct, atol=0.02)
     assert found.rmsf[:20].max() < 0.02 < 1 < found.rmsf[-1]
+
+
+def test_single_beads_fluctuate_as_far_as_they_were_moved(hinge_run, tmp_path):
+    rng = np.random.default_rng(0)
+    mode = np.zeros((2, 40, 3))
+    mode[:, 20:] = rng.normal(size=(2, 20, 3))
+    feature = rng.normal(size=(60, 2))
+    (tmp_path / "p.star").write_text("data_\n")
+    run = write_bead_run(tmp_path / "run", hinge_run.structure, tmp_path / "p.star", mode=mode, feature=feature)
+    found = fluctuations(run, run.motion, select(run.bead_model, FIRST))
+    direct = np.einsum("pk,kbx->pbx", feature - feature.mean(0), mode)
+    np.testing.assert_allclose(found.rmsf, np.sqrt((direct**2).sum(-1).mean(0)), atol=1e-3)
+    assert found.correlation.shape == (0, 0)
 
 
 def test_correlations_are_those_of_superposed_centroids(hinge_run):

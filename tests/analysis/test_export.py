@@ -15,7 +15,9 @@ from biotite.structure.io.xtc import XTCFile
 from atomdrgn import Reporter, export, read_structure
 from atomdrgn.errors import InputError, MissingPackageError, OutputExistsError
 from atomdrgn.run import Run
+from atomdrgn.structure.beads import coarse_grain
 from molecules import atom_line, helix, peptide, write_pdb
+from runs import write_bead_run
 
 
 def run_of(structure, n):
@@ -283,6 +285,22 @@ def test_relaxed_structures_are_whole_again_in_every_format(torn, tmp_path, form
     end = bond_behind_residue_3(torn.structure)
     length = float((torn.structure.position[end[0]] - torn.structure.position[end[1]]).norm())
     assert np.linalg.norm(frame[end[0]] - frame[end[1]]) == pytest.approx(length, abs=0.05)
+
+
+def test_a_run_of_beads_is_relaxed_like_any_other(torn, tmp_path):
+    """The same tear by offsets of single beads: residues before it stay, residues behind it go."""
+    pytest.importorskip("openmm")
+    structure = torn.structure
+    c, n = bond_behind_residue_3(structure)
+    along = (structure.position[n] - structure.position[c]).numpy()
+    beads = coarse_grain(structure)
+    behind = ((beads.chain == "A") & (beads.residue > 3))[:, None]
+    (tmp_path / "p.star").write_text("data_\n")
+    run = write_bead_run(tmp_path / "run", structure, tmp_path / "p.star", mode=[behind * along / np.linalg.norm(along)],
+                         feature=[[0.0], [0.9]])
+    fitted = export(run, tmp_path / "fitted", geometry=True).geometry
+    relaxed = export(run, tmp_path / "relaxed", relax=True).geometry
+    assert fitted.rows[1]["bond_max"] > 0.3 and relaxed.rows[1]["bond_max"] < 0.05
 
 
 def test_relaxed_structures_are_the_same_on_any_number_of_threads(torn, tmp_path):

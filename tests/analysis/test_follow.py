@@ -10,7 +10,7 @@ from atomdrgn.analysis.follow import motion_of_part
 from atomdrgn.analysis.selecting import select_particles
 from atomdrgn.errors import InputError
 from molecules import helix, write_pdb
-from runs import write_run
+from runs import write_bead_run, write_run
 
 COUNT = 8
 
@@ -51,6 +51,17 @@ def test_what_is_still_is_not_moved(moved):
 def test_parts_that_are_none(moved, part, says):
     with pytest.raises(InputError, match=says):
         motion_of_part(moved, part, [0])
+
+
+def test_residues_are_followed_where_every_bead_moves_by_itself_and_segments_are_not_there(moved, tmp_path):
+    shift = np.arange(24)[:, None] >= 12      # the second helix goes along x, by 3 A a particle
+    run = write_bead_run(tmp_path / "run", moved.structure, moved.folder.parent / "set" / "particles.star",
+                         mode=[shift * [3.0, 0, 0]], feature=np.arange(COUNT)[:, None])
+    turn, shift = motion_of_part(run, "A:13-24", [0, 2])
+    np.testing.assert_allclose(turn, np.tile(np.eye(3), (2, 1, 1)), atol=1e-5)
+    np.testing.assert_allclose(shift, [[0, 0, 0], [6, 0, 0]], atol=1e-3)
+    with pytest.raises(InputError, match="segment:2 needs segments .* fit again without --deformation beads"):
+        motion_of_part(run, "segment:2", [0])
 
 
 def test_images_of_the_moved_part_are_those_of_a_still_one_under_the_new_poses(moved, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,12 +156,32 @@ def test_the_autoencoder_writes_a_run_as_well(fit, atomdrgn, folder):
 
 @pytest.mark.parametrize("options, says", [
     (["--epochs", 2, "--loss", "likelihood"], "--loss and --epochs belong"), (["--encoder", "amortised"], "--encoder belongs"),
+    (["--deformation", "beads"], "--deformation beads needs --inference vae"),
+    (["--inference", "vae", "--deformation", "beads"], "--segments with --deformation beads"),
     (["--inference", "vae", "--memory", 1], "--memory belongs to the closed form"),
     (["--inference", "vae", "--refine-poses"], "--refine-poses belongs to the closed form"),
+    (["--inference", "vae", "--composition"], "--composition belongs to the closed form"),
     (["--inference", "vae", "--encoder", "other"], "amortised")])
 def test_options_of_the_other_inference_are_refused(fit, folder, options, says):
     ended = fit(*options)
     assert ended.code == 2 and says in ended.err and not (folder / "particles.fit").exists()
+
+
+def test_every_bead_may_move_by_itself(fit, atomdrgn, folder):
+    ended = fit_beads(atomdrgn)
+    assert ended.code == 0 and "each of" in ended.out and "beads free" in ended.out
+    run = open_run("particles.fit")
+    assert run.settings["fit"]["deformation"] == "beads" and run.settings["fit"]["rate"] == 1e-4
+    assert atomdrgn("export", "particles.fit", "--out", "ensemble", "--format", "pdb", "--particles", "0:2").code == 0
+    np.testing.assert_allclose(read_structure("ensemble/000001.pdb").position, run.atoms([1])[0], atol=1e-3)
+    for command, *more in (["analyze"], ["debias", "--out", "maps"], ["select", "--follow", "segment:1", "--out", "some.star"]):
+        refused = atomdrgn(command, "particles.fit", *more)
+        assert refused.code == 2 and "every bead moves by itself" in refused.err and not Path("maps").exists()
+    assert not Path("some.star").exists() and not Path("particles.fit/report.html").exists()
+
+
+def fit_beads(atomdrgn, *more):
+    return atomdrgn("fit", "base.pdb", "particles.star", "--inference", "vae", "--deformation", "beads", "--epochs", 2, *more)
 
 
 def test_composition_is_said_and_kept(fit):

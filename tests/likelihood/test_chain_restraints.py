@@ -49,6 +49,27 @@ def test_without_bonds_only_side_chains_and_clashes_are_left(structure):
     assert side not in model.trace_index.tolist()
 
 
+def test_many_conformations_at_once_are_each_by_itself(structure):
+    model = coarse_grain(structure, beads=2)
+    restraints = make_chain_restraints(model)
+    position = model.position + torch.randn(2, 3, len(model), 3, generator=generator())
+    together = restraints(position)
+    assert together.shape == (2, 3) and together.min() > 1
+    torch.testing.assert_close(together[1, 2], restraints(position[1, 2]))
+
+
+def test_without_contacts_chains_may_part_and_keep_their_shape(structure):
+    """The second helix goes away by 8 A: contacts hold it, and only the bond between them does without."""
+    model = coarse_grain(structure)
+    firm, loose = make_chain_restraints(model), make_chain_restraints(model, contacts=False)
+    second = torch.from_numpy(model.residue > 22)
+    parted = model.position + second[:, None] * torch.tensor([8.0, 0.0, 0.0])
+    along = (loose.pairs[:, 0] - loose.pairs[:, 1]).abs()
+    assert along.max() <= 8 < (firm.pairs[:, 0] - firm.pairs[:, 1]).abs().max()
+    across = (second[firm.pairs[:, 0]] != second[firm.pairs[:, 1]]) & ((firm.pairs[:, 0] - firm.pairs[:, 1]).abs() > 8)
+    assert across.any() and float(firm(parted)) > float(loose(parted)) > 0
+
+
 def test_scattered_residues_are_not_believed(structure):
     whole, torn = (make_chain_restraints(coarse_grain(s, beads=2)) for s in (structure, scattered(structure, 5.0)))
     bonds = int((whole.sigma == whole.sigma.min()).sum())

@@ -1,6 +1,6 @@
 import torch
 
-from atomdrgn.model.networks import ImageEncoder, MotionDecoder, perceptron
+from atomdrgn.model.networks import ImageEncoder, MotionDecoder, OffsetDecoder, perceptron
 
 
 def normal(seed=0):
@@ -25,6 +25,18 @@ def test_the_decoder_starts_without_motion_and_learns_one():
     torch.testing.assert_close(motion.rotation.norm(dim=-1), torch.ones(5, 4))
 
 
+def test_offsets_start_at_none_are_linear_in_the_features_and_leave_fixed_beads_alone():
+    decoder = OffsetDecoder(3, torch.tensor([0, 2, 3]), 4, normal(), hidden=[8, 8])
+    latent = torch.randn(5, 3, generator=normal())
+    assert decoder(latent).shape == (5, 4, 3) and not decoder(latent).any()
+    with torch.no_grad():
+        decoder.layers[-1].weight.normal_(generator=normal())
+        decoder.layers[-1].bias.fill_(0.5)
+        offset, (mode, shift) = decoder(latent), decoder.linear()
+        torch.testing.assert_close(offset, shift + torch.einsum("nf,fbi->nbi", decoder.features(latent), mode))
+    assert offset[:, [0, 2, 3]].abs().min() > 0 and not offset[:, 1].any()
+
+
 def test_the_encoder_tells_mean_and_error_of_each_image():
     encoder = ImageEncoder(16, 3, normal(), hidden=[8])
     pixels = torch.randn(5, 16, generator=normal(1))
@@ -40,6 +52,15 @@ def test_weights_come_from_the_generator_alone():
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(one[0].weight, other[0].weight) and not torch.equal(one[0].weight, third[0].weight)
     assert len(one) == 3
+
+
+def test_residual_layers_add_to_what_passes():
+    layers = perceptron([4, 6, 6, 2], normal(), residual=True)
+    plain = perceptron([4, 6, 6, 2], normal())
+    x = torch.randn(5, 4, generator=normal(1))
+    hidden = plain[:2](x)
+    expected = plain[4](torch.relu(hidden + plain[2](hidden)))      # the same generator draws the same weights
+    torch.testing.assert_close(layers(x), expected)
 
 
 def test_layers_keep_the_size_of_what_passes():

@@ -10,7 +10,7 @@ from atomdrgn.errors import FileFormatError, InputError, MissingFileError
 from atomdrgn.io.trajectories import write_trajectory
 from atomdrgn.simulate.conformations import RunConformations, centred, choose, read_molecule
 from molecules import atom_line, helix, write_pdb
-from runs import write_run
+from runs import write_bead_run, write_run
 
 LINES = helix("A", 6, start=(30, 0, 0))
 
@@ -80,6 +80,14 @@ def test_a_run_gives_its_particles(structure, tmp_path):
         centred(molecule, [1.0, 0, 0])
     with pytest.raises(InputError, match="give one run, or files"):
         read_molecule([tmp_path / "run", tmp_path / "one.pdb"])
+
+
+def test_a_run_of_beads_gives_its_particles(structure, tmp_path):
+    (tmp_path / "p.star").write_text("data_\n")
+    write_bead_run(tmp_path / "run", structure, tmp_path / "p.star", mode=np.tile([1.0, 0, 0], (1, 6, 1)),
+                   feature=[[0], [1], [2]])
+    moved = read_molecule([tmp_path / "run"]).conformations[torch.tensor([2, 0])] - structure.position
+    torch.testing.assert_close(moved, torch.tensor([[[2.0, 0, 0]], [[0, 0, 0]]]).expand_as(moved), atol=1e-4, rtol=0)
 
 
 def test_what_is_not_one_molecule(structure, tmp_path):

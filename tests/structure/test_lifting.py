@@ -31,6 +31,13 @@ def test_chains_turn_by_themselves(tmp_path):
     torch.testing.assert_close(found[second], turn.expand_as(found[second]), atol=0.1, rtol=0)
 
 
+def test_many_conformations_are_lifted_as_one_by_one(tmp_path):
+    structure, beads = model(tmp_path, helix("A", 8), helix("B", 5, start=(12.0, 0.0, 0.0)))
+    moved = beads.position + torch.randn(3, len(beads), 3, generator=torch.Generator().manual_seed(0))
+    together = lift_residues(structure.position, beads, moved)
+    torch.testing.assert_close(together, torch.stack([lift_residues(structure.position, beads, one) for one in moved]))
+
+
 def test_a_single_residue_and_a_doubted_model_do_not_turn(tmp_path):
     _, beads = model(tmp_path, helix("A", 1), helix("B", 6, start=(12.0, 0.0, 0.0)))
     turned = beads.position @ matrix_from_vector(torch.tensor([0.0, 0.5, 0.0])).T

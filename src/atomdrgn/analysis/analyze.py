@@ -12,7 +12,7 @@ from ..errors import InputError, MissingFileError, OutputExistsError
 from ..io.trajectories import write_trajectory
 from ..io.whole_file import whole_file, whole_folder
 from ..reporting import Reporter
-from ..run import ANALYSIS, REPORT, Run
+from ..run import ANALYSIS, REPORT, Run, require_segments
 from ..structure.placement import place as placed
 from .chimerax import write_script
 from .examination import Examination, examine
@@ -52,7 +52,7 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
     Parameters
     ----------
     run : Run
-        An opened run.
+        An opened run whose segments move.
     out : path, optional
         The run's own folder by default.
     clusters : int
@@ -82,11 +82,12 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
     MissingFileError
         A folder of `also` holds neither file.
     InputError
-        Another format, a selection that names nothing, or settings that make no sense.
+        A run without segments, another format, a selection that names nothing, or settings that make no sense.
     OutputExistsError
         An analysis is there.
     """
     out, reporter = run.folder if out is None else Path(out), reporter or Reporter()
+    require_segments(run, "analyze")
     unknown = [name for name in formats if name not in (*ENDINGS, *TRAJECTORIES)]
     if unknown or not formats:
         raise InputError(f"format {unknown[0] if unknown else ''!r}: choose from {', '.join([*ENDINGS, *TRAJECTORIES])}")

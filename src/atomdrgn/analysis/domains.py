@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..physics.rotations import vector_from_matrix
 from ..run import Run
 from ..structure.beads import BeadModel
-from ..structure.motion import RigidMotion, weighted_arms
+from ..structure.motion import BeadMotion, RigidMotion, weighted_arms
 from ..structure.selection import select
 
 FEWEST_BEADS = 3            # of a part whose turn is asked for
@@ -261,14 +261,14 @@ class Fluctuations:
     correlation: Float[np.ndarray, "segment segment"]
 
 
-def fluctuations(run: Run, motion: RigidMotion, still: Bool[np.ndarray, "bead"]) -> Fluctuations:
+def fluctuations(run: Run, motion: RigidMotion | BeadMotion, still: Bool[np.ndarray, "bead"]) -> Fluctuations:
     """Fluctuations of residues and segments over some conformations.
 
     Parameters
     ----------
     run : Run
-    motion : RigidMotion
-        Of the segments, in each conformation.
+    motion : RigidMotion or BeadMotion
+        Of the segments, in each conformation; or of the beads, where there are no segments.
     still : (bead,) bool
         What conformations are superposed on, for `rmsf`: a molecule of two parts that turn against each other has no frame of its
         own in which one of them stands.
@@ -279,9 +279,9 @@ def fluctuations(run: Run, motion: RigidMotion, still: Bool[np.ndarray, "bead"])
     """
     model = run.model
     trace = torch.from_numpy(np.flatnonzero(model["trace"]))
-    bead, centroid, weight = (torch.from_numpy(model[name]) for name in ("bead", "centroid", "weight"))
-    position = motion.apply(bead[trace], centroid, weight=weight[trace])
-    points = torch.cat([position, centroid + motion.translation], 1)
+    position = run.deformation.beads(motion)[:, trace]
+    centre = torch.from_numpy(model["centroid"]) + motion.translation if "centroid" in model else position[:, :0]
+    points = torch.cat([position, centre], 1)
     everything = torch.arange(len(trace))
     held = torch.from_numpy(np.flatnonzero(still[trace.numpy()]))
     away = _about_their_mean(points, held if len(held) >= FEWEST_BEADS else everything)[:, :len(trace)]

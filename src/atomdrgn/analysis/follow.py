@@ -7,7 +7,7 @@ import torch
 
 from ..errors import FileFormatError, InputError
 from ..physics.rotations import matrix_from_quaternion
-from ..run import Run
+from ..run import Run, require_segments
 from ..structure.beads import coarse_grain
 from ..structure.selection import select
 from ..structure.superposition import superpose
@@ -32,7 +32,7 @@ def motion_of_part(run: Run, part: str, particles) -> tuple[np.ndarray, np.ndarr
     Raises
     ------
     InputError
-        There is no such part, or it is too small to have an orientation.
+        There is no such part, such as a segment where every bead moves by itself, or it is too small to have an orientation.
     """
     particles = [int(number) for number in particles]
     numbered = NUMBERED.fullmatch(part.strip())
@@ -55,6 +55,7 @@ def motion_of_part(run: Run, part: str, particles) -> tuple[np.ndarray, np.ndarr
 
 
 def _of_segment(run, number, particles):
+    require_segments(run, f"segment:{number}")
     count = len(run.model["centroid"])
     if not 1 <= number <= count:
         raise InputError(f"there is no segment {number}: the run has the segments 1 to {count}")

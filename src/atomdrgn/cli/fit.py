@@ -35,6 +35,13 @@ class Inference(StrEnum):
     vae = "vae"
 
 
+class Deformation(StrEnum):
+    """What a latent moves."""
+
+    segments = "segments"
+    beads = "beads"
+
+
 class Encoder(StrEnum):
     """Where an image's latent comes from."""
 
@@ -56,8 +63,9 @@ def fit(
     out: Annotated[Path | None, Option(
         "--out", "-o", metavar="RUN", rich_help_panel=RUN, show_default="the particle file's stem and .fit, here",
         help="Folder for the result.")] = None,
-    segments: Annotated[int, Option(
-        metavar="N", rich_help_panel=MODEL, help="Parts of the structure that move as rigid bodies.")] = 20,
+    segments: Annotated[int | None, Option(
+        metavar="N", rich_help_panel=MODEL, show_default="20",
+        help="Parts of the structure that move as rigid bodies.")] = None,
     beads: Annotated[int, Option(
         metavar="1|2", rich_help_panel=MODEL, help="Beads a residue: 1, or 2 for backbone and side chain.")] = 1,
     parts: Annotated[list[str] | None, Option(
@@ -95,6 +103,10 @@ def fit(
         metavar="closed-form|vae", rich_help_panel=RUN,
         help="Closed-form population fit, or the autoencoder of cryoSPHERE with learned segments, for comparison.",
     )] = Inference.closed_form,
+    deformation: Annotated[Deformation | None, Option(
+        metavar="segments|beads", rich_help_panel=VAE, show_default="segments",
+        help="What moves: rigid segments, or every bead by itself, held by bonds, side chains, the chain's local shape and "
+             "clashes (Zhong et al. 2021).")] = None,
     encoder: Annotated[Encoder | None, Option(
         metavar="amortised", rich_help_panel=VAE, show_default="amortised",
         help="Where latents come from: amortised, a network that reads the image, is all there is.")] = None,
@@ -107,7 +119,7 @@ def fit(
         metavar="MIN", rich_help_panel=VAE, show_default="no limit",
         help="Training ends after the epoch in which this time is reached.")] = None,
     rate: Annotated[float | None, Option(
-        metavar="RATE", rich_help_panel=VAE, show_default="3e-5",
+        metavar="RATE", rich_help_panel=VAE, show_default="3e-5, or 1e-4 with --deformation beads",
         help="Learning rate of the networks; that of the segments is ten times as large.")] = None,
     threads: Threads = None,
     quiet: Quiet = False,
@@ -129,6 +141,7 @@ def fit(
         atomdrgn fit base.pdb particles.star --parts A:1-226,B --fixed C
         atomdrgn fit base.pdb particles.star --resume
         atomdrgn fit base.pdb particles.star --inference vae --epochs 100
+        atomdrgn fit base.pdb particles.star --inference vae --deformation beads --beads 2
 
     Several processes, on one machine or more, share the particles:
 
@@ -136,10 +149,12 @@ def fit(
     """
     if resume and overwrite:
         raise InputError("--resume goes on with a run and --overwrite replaces it: give one of them")
-    learning = {name: value for name, value in {"loss": loss, "epochs": epochs, "minutes": minutes, "rate": rate}.items()
-                if value is not None}
+    learning = {name: value for name, value in {"deformation": deformation, "loss": loss, "epochs": epochs, "minutes": minutes,
+                                                "rate": rate}.items() if value is not None}
     _require_options_of(inference, learning if encoder is None else {"encoder": encoder} | learning, memory=memory,
-                        refine_poses=refine_poses)
+                        refine_poses=refine_poses, composition=composition)
+    if deformation is Deformation.beads:
+        _refuse_with_beads(segments=segments, parts=parts, temperature=temperature)
     from ..parallel import joined_processes
     from ..particles.reading import read_particles
     from .setup import read_model, settings_of, use_threads
@@ -153,9 +168,10 @@ def fit(
     settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)
     out = out or Path(particles.with_suffix(".fit").name)
     with joined_processes() as processes, progress(quiet=quiet or not processes.first) as reporter:
-        choices = {"segments": segments, "beads": beads, "temperature": temperature, "parts": _selections(parts), "fixed": fixed,
-                   "resolution": resolution, "seed": seed, "resume": resume, "overwrite": overwrite, "settings": settings,
-                   "reporter": reporter}
+        choices = {} if segments is None else {"segments": segments}
+        choices |= {"beads": beads, "temperature": temperature, "parts": _selections(parts), "fixed": fixed,
+                    "resolution": resolution, "seed": seed, "resume": resume, "overwrite": overwrite, "settings": settings,
+                    "reporter": reporter}
         try:
             if inference is Inference.vae:
                 if processes.count > 1:
@@ -175,13 +191,26 @@ def fit(
             print("\n".join(summary_lines(run)))
 
 
-def _require_options_of(inference, learning, *, memory, refine_poses):
+def _refuse_with_beads(**of_segments):
+    """Refuse options of segments where every bead moves by itself."""
+    given = " and ".join(f"--{name}" for name, value in of_segments.items() if value is not None)
+    if given:
+        raise InputError(f"{given} with --deformation beads: there are no segments where every bead moves by itself; leave it "
+                         "out, or take --deformation segments")
+
+
+def _require_options_of(inference, learning, *, memory, refine_poses, composition):
     """Refuse options that the other inference has."""
+    if inference is not Inference.vae and learning.get("deformation") is Deformation.beads:
+        raise InputError("--deformation beads needs --inference vae: the closed form moves segments")
     if inference is Inference.vae and memory is not None:
         raise InputError("--memory belongs to the closed form: --inference vae holds all images in memory; smaller ones (--box) "
                          "take less")
     if inference is Inference.vae and refine_poses:
         raise InputError("--refine-poses belongs to the closed form: --inference vae takes poses as they are; leave it out")
+    if inference is Inference.vae and composition:
+        raise InputError("--composition belongs to the closed form: --inference vae takes every part as present in every "
+                         "particle; leave it out")
     if inference is not Inference.vae and learning:
         names = " and ".join(f"--{name}" for name in learning) + (" belong" if len(learning) > 1 else " belongs")
         raise InputError(f"{names} to --inference vae, and this is the closed form: add --inference vae or leave it out")

@@ -7,7 +7,7 @@ def summary_lines(run) -> list[str]:
     """A few lines on an :class:`atomdrgn.Run`: what was fitted, which motions are supported, and what to do next."""
     found = run.summary
     lines = [f"{found['particles']:,} particles ({found['images']:,} images) fitted to {found['resolution']:.1f} A with "
-             f"{found['segments']} segments of {found['residues']:,} residues",
+             f"{_moving(found)} of {found['residues']:,} residues",
              f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} a particle, on average",
              *_support_lines(found), *_motion_lines(found["motions"]), *_group_lines(found.get("groups", [])),
              *_state_lines(found.get("states", [])), *_composition_lines(found.get("composition")),
@@ -15,6 +15,10 @@ def summary_lines(run) -> list[str]:
     if found["unmodelled"]:
         lines.append(f"not modelled: {', '.join(found['unmodelled'])}")
     return [*lines, f"the run is in {run.folder}; its structures: atomdrgn export {run.folder} --out DIR --format dcd"]
+
+
+def _moving(found):
+    return f"{found['segments']} segments" if "segments" in found else f"each of {found['beads']:,} beads free"
 
 
 def _support_lines(found):

@@ -12,6 +12,7 @@ from ..run import FORMAT, SETTINGS, SUMMARY, create_run_folder, read_settings, w
 from ..structure.atoms import Structure
 
 CLOSED_FORM, VAE = "closed-form", "vae"
+SEGMENTS, BEADS = "segments", "beads"      # what an amortised fit moves
 
 
 def run_settings(structure: Structure | None, particles: ParticleStack, *, choices: dict, more: dict) -> dict:
@@ -57,7 +58,7 @@ def require_same_settings(before: dict, now: dict, folder: Path) -> None:
     """
     different = []
     for part in ("fit", "input"):
-        was = {"inference": CLOSED_FORM} | before.get(part, {})      # the first runs did not say
+        was = {"inference": CLOSED_FORM, "deformation": SEGMENTS} | before.get(part, {})      # the first runs did not say
         # the same file may lie elsewhere now: its hash says whether it is the same
         different += [f"{name} was {was.get(name)!r} and is {value!r}" for name, value in now[part].items()
                       if was.get(name) != value and name != "particles"]

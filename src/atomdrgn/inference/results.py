@@ -12,7 +12,7 @@ from ..physics.rotations import euler_from_matrix
 from ..reporting import Reporter
 from ..run import BASE, LATENTS, MODEL, MOTIONS, PARTICLES, POSES, RESIDUES, SUMMARY, write_arrays, write_json, write_table
 from ..structure.atoms import Structure
-from ..structure.beads import unmodelled
+from ..structure.beads import BeadModel, unmodelled
 from .composition import Composition, composition_columns, composition_summary
 from .ensemble import Ensemble
 from .groups import find_groups
@@ -86,12 +86,16 @@ def _of_beads(model, of_trace):
 
 def _write_residues(folder, model, ensemble, groups) -> None:
     """residues.csv: how far each residue moves, and how well that is known."""
-    beads, number = model.beads, model.beads.trace_index.numpy()
-    write_table(folder / RESIDUES, {
-        "chain": beads.chain[number].tolist(), "residue": beads.residue[number].tolist(), "icode": beads.icode[number].tolist(),
+    write_table(folder / RESIDUES, residue_names(model.beads) | {
         "group": [group + 1 for group in groups.of_trace.tolist()],
-        "motion": _rounded(ensemble.trace_motion2().sqrt()), "posterior_error": _rounded(ensemble.trace_error2().sqrt()),
+        "motion": rounded(ensemble.trace_motion2().sqrt()), "posterior_error": rounded(ensemble.trace_error2().sqrt()),
         "half_set_error": ["" if value != value else round(value, 3) for value in ensemble.half_error.tolist()]})
+
+
+def residue_names(beads: BeadModel) -> dict[str, list]:
+    """The first columns of residues.csv: chain, number and insertion code of each residue of a polymer."""
+    number = beads.trace_index.numpy()
+    return {name: getattr(beads, name)[number].tolist() for name in ("chain", "residue", "icode")}
 
 
 def write_particles(folder: Path, stack: ParticleStack, particle: Int[Tensor, "image"], *, gain: Float[Tensor, "particle"],
@@ -118,15 +122,16 @@ def write_particles(folder: Path, stack: ParticleStack, particle: Int[Tensor, "i
     """
     last = torch.full((len(gain),), torch.iinfo(torch.int64).max)
     first = last.scatter_reduce(0, particle, stack.row, "amin")
-    along = {f"{name}{k + 1}": _rounded(column) for k in range(place.shape[1])
+    along = {f"{name}{k + 1}": rounded(column) for k in range(place.shape[1])
              for name, column in (("motion", place[:, k]), ("sd", sd[:, k]))}
     write_table(folder / PARTICLES, {
         "particle": range(len(gain)), "first_row": first.tolist(), "rows": torch.bincount(particle).tolist(),
-        "log_likelihood_gain": _rounded(gain), "outlier_score": _rounded(outlier), **along,
+        "log_likelihood_gain": rounded(gain), "outlier_score": rounded(outlier), **along,
         **({} if state is None else {"state": state.tolist()}), **(more or {})})
 
 
-def _rounded(values):
+def rounded(values: Float[Tensor, "row"]) -> list[float]:
+    """A column of a table, to three decimals."""
     return np.round(values.double().numpy(), 3).tolist()
 
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..likelihood.chain_restraints import ChainRestraints
 from ..likelihood.image_likelihood import Comparison, compare
 from ..likelihood.noise import Noise, noise_groups
 from ..particles.stack import ParticleStack
@@ -40,6 +41,8 @@ class VaeData:
         As the base model leaves it.
     loss : str
         One of :data:`LOSSES`.
+    restraints : ChainRestraints or None
+        What holds a conformation together; segments hold themselves.
     """
 
     stack: ParticleStack
@@ -49,6 +52,7 @@ class VaeData:
     beads: BeadModel
     noise: Noise
     loss: str
+    restraints: ChainRestraints | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -66,17 +70,23 @@ class VaeData:
         whitened = replace(images, transfer=images.transfer * root, data=images.data * root)
         return self._compare(whitened, position).log_likelihood(CONTRAST_SD)
 
+    def strain_of(self, position: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch"]:
+        """Of each conformation, nats."""
+        return position.new_zeros(len(position)) if self.restraints is None else self.restraints(position)
+
     def _compare(self, images, position) -> Comparison:
         seen = project_beads(images.pose.apply(position), self.beads.amplitude, self.beads.sigma, self.disc.grid)
         return compare(seen, images.transfer, images.data, disc=self.disc)
 
     @property
-    def kl_weight(self) -> float:
-        """One over the pixels of an image for the correlation, which is a mean over pixels; one for the likelihood, a sum."""
+    def nat(self) -> float:
+        """What a nat of what is known before weighs: one over the pixels of an image beside the correlation, which is a mean over
+        pixels; one beside the likelihood, a sum."""
         return 1 / self.pixels.shape[1] if self.loss == "correlation" else 1.0
 
 
-def read_data(particles: ParticleStack, beads: BeadModel, disc: FourierDisc, *, loss: str) -> VaeData:
+def read_data(particles: ParticleStack, beads: BeadModel, disc: FourierDisc, *, loss: str,
+              restraints: ChainRestraints | None = None) -> VaeData:
     """Images for the encoder and for the loss, and the scales that they share with the base model."""
     particles = particles[torch.argsort(particles.particle)]      # an image is a particle here, and particles are in order
     everything = torch.arange(len(particles))
@@ -86,4 +96,4 @@ def read_data(particles: ParticleStack, beads: BeadModel, disc: FourierDisc, *, 
     amplitude, noise = scales_at_base(images, group, beads=beads, disc=disc, premultiplied=particles.premultiplied)
     pixels = torch.cat([particles.read(some).flatten(1) for some in everything.split(READ_AT_ONCE)])
     pixels = (pixels - pixels.mean()) / pixels.std()
-    return VaeData(particles, pixels, images, disc, beads.bright(amplitude), noise, loss)
+    return VaeData(particles, pixels, images, disc, beads.bright(amplitude), noise, loss, restraints)

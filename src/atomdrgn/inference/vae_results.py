@@ -7,16 +7,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..model.autoencoder import MotionAutoencoder, about
+from ..model.autoencoder import Autoencoder, MotionAutoencoder, OffsetAutoencoder, about
 from ..parallel import in_order
 from ..physics.rotations import matrix_from_quaternion
-from ..run import BASE, LATENTS, MODEL, MOTIONS, SUMMARY, write_arrays, write_json
+from ..run import BASE, LATENTS, MODEL, MOTIONS, RESIDUES, SUMMARY, write_arrays, write_json, write_table
 from ..structure.atoms import Structure
 from ..structure.beads import unmodelled
-from ..structure.motion import RigidMotion, weighted_arms
+from ..structure.motion import weighted_arms
 from ..structure.segmentation import Segmentation
+from ..structure.surface import fit_surface
+from .folder import BEADS
 from .motions import leading_axes, with_settled_sign
-from .results import motion_rows, outlier_scores, write_particles
+from .results import motion_rows, outlier_scores, residue_names, rounded, write_particles
 from .training import Training
 from .vae_data import CONTRAST_SD, VaeData
 from .vae_training import AT_ONCE
@@ -29,31 +31,44 @@ def write_results(folder: Path, training: Training, data: VaeData, *, structure:
     """Read every particle at the posterior means and write what was found; summary.json, last, says that the run is whole."""
     model, beads = training.model, data.beads
     mean, log_sd = _posteriors(model, data)
-    segmentation = model.segments.segmentation()
-    motion = model.decoder(mean)
-    root = _trace_root(beads, segmentation)
-    moved = _moved(motion, root)
+    conformations = _Offsets(model, data) if isinstance(model, OffsetAutoencoder) else _Motions(model, data)
+    moved = conformations.points(mean)
     axes = _axes(moved)
     place = axes.place(moved)
     generator = torch.Generator().manual_seed(seed)
     draws = [mean + log_sd.exp() * torch.randn(mean.shape, generator=generator) for _ in range(DRAWS)]
-    sd = torch.stack([axes.place(_moved(model.decoder(draw), root)) for draw in draws]).std(0)
-    centroid = _centroids(model, segmentation)
-    about_centroid = about(motion, centroid)
-    gain, outlier = _judge(model, data, motion, segmentation.weight)
+    sd = torch.stack([axes.place(conformations.points(draw)) for draw in draws]).std(0)
+    gain, outlier = _judge(model, data, mean)
     write_arrays(folder / MODEL, bead=beads.position.numpy(), sigma=beads.sigma.numpy(), amplitude=beads.amplitude.numpy(),
-                 bead_of_atom=beads.bead_of_atom, trace=beads.trace, centroid=centroid.numpy(),
-                 weight=segmentation.weight.numpy())
+                 bead_of_atom=beads.bead_of_atom, trace=beads.trace, **conformations.model(mean, place, axes))
     write_arrays(folder / LATENTS, latent=place.numpy(), latent_sd=sd.numpy(), encoded=mean.numpy(),
                  encoded_sd=log_sd.exp().numpy())
-    write_arrays(folder / MOTIONS, rotation=about_centroid.rotation.numpy(), translation=about_centroid.translation.numpy())
+    write_arrays(folder / MOTIONS, **conformations.motions(mean))
     write_particles(folder, data.stack, torch.arange(len(data)), gain=gain, outlier=outlier, place=place, sd=sd)
+    _write_residues(folder, model, beads, mean, draws)
     write_json(folder / SUMMARY, {
-        "particles": len(data), "images": len(data), "segments": len(segmentation), "residues": int(beads.trace.sum()),
+        "particles": len(data), "images": len(data), **conformations.summary, "residues": int(beads.trace.sum()),
         "chains": len(set(beads.chain.tolist())), "beads": len(beads), "resolution": round(data.disc.resolution, 3),
         "motions": motion_rows(axes.variance, axes.share, sd), "mean_log_likelihood_gain": round(float(gain.mean()), 3),
         "bead_width": round(float(beads.sigma.median()), 3), "contrast_sd": CONTRAST_SD, "unmodelled": unmodelled(structure),
         "warnings": list(data.stack.warnings), "passes": training.epoch, "base": BASE})
+
+
+def _write_residues(folder, model, beads, mean, draws) -> None:
+    """residues.csv: how far each residue moves about its mean, and how far it moves with its particle's latent as drawn."""
+    trace, shared = beads.trace_index, model.mean()
+
+    def of_batch(index):
+        with torch.no_grad():
+            there = model.positions(mean[index], shared)[:, trace].double()
+            drawn = torch.stack([model.positions(draw[index], shared)[:, trace] for draw in draws]).double()
+        return there.sum(0), there.square().sum((0, 2)), (drawn - drawn.mean(0)).square().sum((0, 1, 3)) / (len(draws) - 1)
+
+    parts = in_order(of_batch, torch.arange(len(mean)).split(AT_ONCE))
+    total, square, error2 = (sum(each) / len(mean) for each in zip(*parts, strict=True))
+    motion2 = (square - total.square().sum(1)).clamp_min(0)
+    write_table(folder / RESIDUES, residue_names(beads) | {
+        "motion": rounded(motion2.sqrt()), "posterior_error": rounded(error2.sqrt())})
 
 
 def _posteriors(model, data):
@@ -64,13 +79,6 @@ def _posteriors(model, data):
 
 def _detached(pair):
     return tuple(tensor.detach() for tensor in pair)      # workers do not know that no gradient is wanted
-
-
-def _centroids(model: MotionAutoencoder, segmentation: Segmentation) -> Float[Tensor, "segment 3"]:
-    """Of the learned segments, A; of the ones that one started from where nothing is left."""
-    now, start = (weight.T @ model.position / weight.sum(0)[:, None]
-                  for weight in (segmentation.weight, model.segments.start.weight))
-    return torch.where(now.isfinite(), now, start)
 
 
 @dataclass(frozen=True)
@@ -87,18 +95,71 @@ class _Axes:
         return (moved - self.mean) @ self.direction
 
 
-def _trace_root(beads, segmentation) -> Float[Tensor, "rows rows"]:
-    """Root of how far the rows of the segments' motions move the trace, mean square."""
-    arms = weighted_arms(beads.position[beads.trace_index], torch.zeros(len(segmentation), 3),
-                         weight=segmentation.weight[beads.trace_index]).double()
-    value, vector = torch.linalg.eigh(arms @ arms.T / arms.shape[1])
+class _Motions:
+    """Conformations as points whose distances are those of their traces, A r.m.s., and what a run holds of them: of segments.
+
+    The points have few numbers, because motions have few.
+    """
+
+    def __init__(self, model: MotionAutoencoder, data: VaeData):
+        self.decoder, self.segmentation = model.decoder, model.segments.segmentation()
+        self.centroid = _centroids(model, self.segmentation)
+        self.summary = {"segments": len(self.segmentation)}
+        beads = data.beads
+        arms = weighted_arms(beads.position[beads.trace_index], torch.zeros(len(self.segmentation), 3),
+                             weight=self.segmentation.weight[beads.trace_index]).double()
+        self.root = _root(arms @ arms.T / arms.shape[1])
+
+    def points(self, latent: Float[Tensor, "particle latent"]) -> Float[Tensor, "particle p"]:
+        motion = self.decoder(latent)
+        rows = torch.cat([matrix_from_quaternion(motion.rotation), motion.translation[..., None]], -1)
+        return (rows.transpose(1, 2).flatten(2).double() @ self.root).flatten(1)      # rows (particle, segment, 3, 4)
+
+    def model(self, latent, place, axes):
+        """Arrays of model.npz."""
+        return {"centroid": self.centroid.numpy(), "weight": self.segmentation.weight.numpy()}
+
+    def motions(self, latent):
+        """Arrays of motions.npz."""
+        motion = about(self.decoder(latent), self.centroid)
+        return {"rotation": motion.rotation.numpy(), "translation": motion.translation.numpy()}
+
+
+class _Offsets:
+    """The same of beads: features of the decoder, in which offsets are linear, are the latent of the run's deformation."""
+
+    def __init__(self, model: OffsetAutoencoder, data: VaeData):
+        self.decoder = model.decoder
+        self.mode, self.shift = model.decoder.linear()
+        self.summary = {"deformation": BEADS}
+        trace = self.mode[:, data.beads.trace_index].double().flatten(1)
+        self.root = _root(3 * trace @ trace.T / trace.shape[1])
+
+    def points(self, latent: Float[Tensor, "particle latent"]) -> Float[Tensor, "particle p"]:
+        return self.decoder.features(latent).double() @ self.root
+
+    def model(self, latent, place, axes):
+        """Arrays of model.npz."""
+        surface = fit_surface(place.float(), self.decoder.features(latent), axes.variance.sqrt().float())
+        return {"mode": self.mode.numpy(), "shift": self.shift.numpy(), "surface_scale": surface.scale.numpy(),
+                "surface_coefficient": surface.coefficient.numpy()}
+
+    def motions(self, latent):
+        """Arrays of motions.npz."""
+        return {"feature": self.decoder.features(latent).numpy()}
+
+
+def _root(metric: Float[Tensor, "p p"]) -> Float[Tensor, "p p"]:
+    """R such that the squares of the rows of ``x @ R`` are ``x @ metric @ x``."""
+    value, vector = torch.linalg.eigh(metric)
     return vector * value.clamp_min(0).sqrt()
 
 
-def _moved(motion: RigidMotion, root: Float[Tensor, "rows rows"]) -> Float[Tensor, "particle p"]:
-    """Conformations as points whose distances are those of their traces, A r.m.s.: few numbers, because motions have few."""
-    rows = torch.cat([matrix_from_quaternion(motion.rotation), motion.translation[..., None]], -1)    # (particle, segment, 3, 4)
-    return (rows.transpose(1, 2).flatten(2).double() @ root).flatten(1)
+def _centroids(model: MotionAutoencoder, segmentation: Segmentation) -> Float[Tensor, "segment 3"]:
+    """Of the learned segments, A; of the ones that one started from where nothing is left."""
+    now, start = (weight.T @ model.position / weight.sum(0)[:, None]
+                  for weight in (segmentation.weight, model.segments.start.weight))
+    return torch.where(now.isfinite(), now, start)
 
 
 def _axes(moved) -> _Axes:
@@ -107,12 +168,12 @@ def _axes(moved) -> _Axes:
     return _Axes(mean, with_settled_sign(direction), variance, share)
 
 
-def _judge(model, data, motion, weight):
+def _judge(model: Autoencoder, data, latent):
     """Of each particle: how much likelier its image is at its conformation than at the base, and how odd what is left is."""
 
     def of_batch(index):
         with torch.no_grad():
-            fitted = data.log_likelihood(index, model.positions(motion[index], weight))
+            fitted = data.log_likelihood(index, model.positions(latent[index], model.mean()))
             base = data.log_likelihood(index, model.position.expand(len(index), -1, -1))
         return fitted, base, ((data.images.transfer[index] != 0) * data.disc.multiplicity).sum(1)
 

@@ -58,17 +58,19 @@ class ChainRestraints:
     neighbours: NeighbourSearch
     bond_error: float
 
-    def __call__(self, position: Float[Tensor, "bead 3"]) -> Float[Tensor, ""]:
-        """Strain of a conformation, in units of a log likelihood."""
-        springs = 0.5 * ((distances(position, self.pairs) - self.length) / self.sigma).square().sum()
+    def __call__(self, position: Float[Tensor, "*batch bead 3"]) -> Float[Tensor, "*batch"]:
+        """Strain of each conformation, in units of a log likelihood."""
+        springs = 0.5 * ((distances(position, self.pairs) - self.length) / self.sigma).square().sum(-1)
         held = tether(position, self.tethers, longest=self.longest, sigma=TETHER_SIGMA)
-        conformation, near = self._clashing(position)
-        return springs + held + clash(position[None], conformation, near, nearest=self._allowed(near), sigma=CLASH_SIGMA)[0]
+        each = position.reshape(-1, *position.shape[-2:])
+        conformation, near = self._clashing(each)
+        pushed = clash(each, conformation, near, nearest=self._allowed(near), sigma=CLASH_SIGMA)
+        return springs + held + pushed.view(position.shape[:-2])
 
     def curvature(self, position: Float[Tensor, "bead 3"]) -> Float[Tensor, "coordinate coordinate"]:
         """Gauss-Newton matrix of the strain in x, y, z of all beads, 1/A^2, double precision."""
         stretched = distances(position, self.tethers) > self.longest
-        _, near = self._clashing(position)
+        _, near = self._clashing(position[None])
         near = near[distances(position, near) < self._allowed(near)]
         pairs = torch.cat([self.pairs, self.tethers[stretched], near])
         weight = torch.cat([self.sigma**-2, self.sigma.new_full((int(stretched.sum()),), TETHER_SIGMA**-2),
@@ -83,14 +85,14 @@ class ChainRestraints:
         return matrix.transpose(1, 2).reshape(3 * len(position), -1)
 
     def _clashing(self, position):
-        return self.neighbours(position.detach()[None].float().contiguous(), CLASH_DISTANCE)
+        return self.neighbours(position.detach().float().contiguous(), CLASH_DISTANCE)
 
     def _allowed(self, pairs):
         return distances(self.nearest, pairs).clamp_max(CLASH_DISTANCE)
 
 
-def make_chain_restraints(beads: BeadModel, *, bonds: bool = True) -> ChainRestraints:
-    """Restraints of a base model that images are to correct.
+def make_chain_restraints(beads: BeadModel, *, bonds: bool = True, contacts: bool = True) -> ChainRestraints:
+    """Restraints of a base model whose beads are moved one by one.
 
     A bond has the model's length where chains have such lengths, else the nearest of these, or their median if it is far
     outside. The model's bonds tell how far its local shape can be believed: the variance of what they miss is added to that of
@@ -102,6 +104,8 @@ def make_chain_restraints(beads: BeadModel, *, bonds: bool = True) -> ChainRestr
         The base model.
     bonds : bool
         False: nothing holds residues to each other; side chains are held to their backbones all the same.
+    contacts : bool
+        False: residues that are near in space only are not held to each other, because domains may part.
 
     References
     ----------
@@ -110,7 +114,7 @@ def make_chain_restraints(beads: BeadModel, *, bonds: bool = True) -> ChainRestr
     """
     pairs = bonded_residues(beads)
     length, error = _bond_lengths(beads, pairs)
-    springs, sigma = _network(beads, pairs)
+    springs, sigma = _network(beads, pairs, contacts=contacts)
     sigma = (sigma**2 + error**2).sqrt()
     position, tethers = beads.position, tether_pairs(beads)
     count = (len(pairs) + len(springs)) if bonds else 0
@@ -157,7 +161,7 @@ def _in_nucleic_acids(beads):
     return share[chain] > 0.5
 
 
-def _network(beads, bonds):
+def _network(beads, bonds, *, contacts):
     """Springs between residues, ligands and the like that are near each other in the model, and their standard deviations."""
     body = np.flatnonzero(beads.partner == np.arange(len(beads)))
     place = beads.position.numpy()[body]
@@ -167,4 +171,6 @@ def _network(beads, bonds):
     i, j = pairs.T
     same = (beads.chain[i] == beads.chain[j]) & (np.abs(beads.order[i] - beads.order[j]) <= LOCAL_PLACES)
     held = same | (beads.anchor[i] == j) | (beads.anchor[j] == i)
-    return torch.from_numpy(pairs), torch.from_numpy(np.where(held, ELASTIC_SIGMA, CONTACT_SIGMA)).float()
+    sigma = np.where(held, ELASTIC_SIGMA, CONTACT_SIGMA)
+    kept = held | contacts
+    return torch.from_numpy(pairs[kept]), torch.from_numpy(sigma[kept]).float()

@@ -1,4 +1,4 @@
-"""Networks: from an image to a latent, and from a latent to the motions of segments."""
+"""Networks: from an image to a latent, and from a latent to the motions of segments or the offsets of beads."""
 
 import math
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ from ..structure.motion import RigidMotion
 
 # Ducrocq et al., CryoSPHERE (2025), appendix B.2
 ENCODER_HIDDEN, DECODER_HIDDEN = (512, 256, 64, 64), (512, 512)
+# Zhong et al., Exploring generative atomic models (2021), section 4: of the encoder and of the decoder, with residual connections
+OFFSET_HIDDEN = (256, 256, 256)
 
 
 class ImageEncoder(nn.Module):
@@ -24,15 +26,18 @@ class ImageEncoder(nn.Module):
         Draws the weights that one starts from.
     hidden : sequence of int
         Widths of the hidden layers.
+    residual : bool
+        See :func:`perceptron`.
 
     References
     ----------
     Ducrocq et al., CryoSPHERE (2025), section 3.5; the image's pose is not seen.
     """
 
-    def __init__(self, n_pixels: int, n_latent: int, generator: torch.Generator, *, hidden: Sequence[int] = ENCODER_HIDDEN):
+    def __init__(self, n_pixels: int, n_latent: int, generator: torch.Generator, *, hidden: Sequence[int] = ENCODER_HIDDEN,
+                 residual: bool = False):
         super().__init__()
-        self.layers = perceptron([n_pixels, *hidden, 2 * n_latent], generator)
+        self.layers = perceptron([n_pixels, *hidden, 2 * n_latent], generator, residual=residual)
 
     def forward(self, pixels: Float[Tensor, "batch pixel"],
                 ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
@@ -85,7 +90,54 @@ class MotionDecoder(nn.Module):
 _NO_TURN = torch.tensor([1.0, 0.0, 0.0, 0.0])
 
 
-def perceptron(widths: Sequence[int], generator: torch.Generator) -> nn.Sequential:
+class OffsetDecoder(nn.Module):
+    """An offset of each bead from a latent, A: hidden features of the latent, in which the offsets are linear.
+
+    It starts with no offset at any latent. Fixed beads never move.
+
+    Parameters
+    ----------
+    n_latent : int
+        Of the latent.
+    free : (free,) int
+        The beads that move.
+    n_beads : int
+        All of them.
+    generator : torch.Generator
+        Draws the weights that one starts from.
+    hidden : sequence of int
+        Widths of the hidden layers.
+
+    References
+    ----------
+    Zhong et al., Exploring generative atomic models in cryo-EM reconstruction (2021), sections 3 and 4.
+    """
+
+    def __init__(self, n_latent: int, free: Int[Tensor, "free"], n_beads: int, generator: torch.Generator, *,
+                 hidden: Sequence[int] = OFFSET_HIDDEN):
+        super().__init__()
+        self.free, self.n_beads = free, n_beads
+        self.layers = perceptron([n_latent, *hidden, 3 * len(free)], generator, residual=True)
+        nn.init.zeros_(self.layers[-1].weight)
+
+    def forward(self, latent: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch bead 3"]:
+        """The offset of each bead, A."""
+        return self._of_all(self.layers(latent))
+
+    def features(self, latent: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch feature"]:
+        """What the offsets are linear in."""
+        return self.layers[:-1](latent)
+
+    def linear(self) -> tuple[Float[Tensor, "feature bead 3"], Float[Tensor, "bead 3"]]:
+        """Offsets of all beads by one of each feature, and where all features are zero, A."""
+        last = self.layers[-1]
+        return self._of_all(last.weight.T), self._of_all(last.bias[None])[0]
+
+    def _of_all(self, number):
+        return number.new_zeros(len(number), self.n_beads, 3).index_copy(1, self.free, number.unflatten(-1, (-1, 3)))
+
+
+def perceptron(widths: Sequence[int], generator: torch.Generator, *, residual: bool = False) -> nn.Sequential:
     """Fully connected layers with rectifiers between them; weights of He et al. (2015), biases of zero.
 
     Parameters
@@ -94,6 +146,8 @@ def perceptron(widths: Sequence[int], generator: torch.Generator) -> nn.Sequenti
         Of what goes in, of each hidden layer and of what comes out.
     generator : torch.Generator
         Draws the weights.
+    residual : bool
+        Layers between two of one width add to what passes, in place of replacing it.
     """
     layers = []
     for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
@@ -102,5 +156,16 @@ def perceptron(widths: Sequence[int], generator: torch.Generator) -> nn.Sequenti
         with torch.no_grad():
             layer.weight.normal_(0, math.sqrt((1 if last else 2) / n_in), generator=generator)
             layer.bias.zero_()
-        layers += [layer] if last else [layer, nn.ReLU()]
+        layers += [layer] if last else [_Added(layer) if residual and n_in == n_out else layer, nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+class _Added(nn.Module):
+    """A layer that adds to what passes."""
+
+    def __init__(self, layer: nn.Linear):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layer(x)

@@ -24,7 +24,7 @@ from ..physics.atom_density import density_of_atoms
 from ..physics.half_maps import correlate_half_maps
 from ..physics.masks import mask_around
 from ..reporting import Reporter
-from ..run import RESIDUES, Run, write_json, write_table
+from ..run import RESIDUES, Run, require_segments, write_json, write_table
 from ..structure.atoms import write_structure
 from ..structure.beads import BeadModel, coarse_grain
 from ..structure.density_map import DensityMap, write_density_map
@@ -273,12 +273,13 @@ def debias(run: Run, particles: ParticleStack, out, *, methods: Sequence[str] = 
     Raises
     ------
     InputError
-        A method that there is not, particles that are not the run's, or a half-set without particles.
+        A run without segments, a method that there is not, particles that are not the run's, or a half-set without particles.
     OutputExistsError
         The folder holds something else.
     """
     out, reporter = Path(out), reporter or Reporter()
     require_result_folder(out, overwrite=overwrite)
+    require_segments(run, "debias")
     unknown = [name for name in methods if name not in METHODS]
     if unknown or not methods:
         raise InputError(f"method {unknown[0]!r}: choose of {', '.join(METHODS)}" if unknown else

@@ -31,8 +31,8 @@ def lift(motion: RigidMotion, atom: Float[Tensor, "atom 3"], *, bead: Float[Tens
     return moved + (turn * (atom - bead[bead_of_atom])[:, None]).sum(-1)
 
 
-def lift_residues(atom: Float[Tensor, "atom 3"], beads: BeadModel, moved: Float[Tensor, "bead 3"], *,
-                  doubt: float = 0.0) -> Float[Tensor, "atom 3"]:
+def lift_residues(atom: Float[Tensor, "atom 3"], beads: BeadModel, moved: Float[Tensor, "*batch bead 3"], *,
+                  doubt: float = 0.0) -> Float[Tensor, "*batch atom 3"]:
     """Positions of all atoms where every bead has moved by itself: each goes with its bead, and turns as its part of the chain.
 
     Parameters
@@ -41,17 +41,18 @@ def lift_residues(atom: Float[Tensor, "atom 3"], beads: BeadModel, moved: Float[
         The base model, A.
     beads : BeadModel
         Of the base model.
-    moved : (bead, 3)
+    moved : (*batch, bead, 3)
         Where the beads are now, A.
     doubt : float
         By how much the base model's beads are known to be scattered, A: how a stretch turned is believed the less.
     """
     turn = chain_turns(beads, moved, doubt=doubt)
     bead = torch.from_numpy(beads.bead_of_atom)
-    return moved[bead] + (turn[bead] @ (atom - beads.position[bead])[..., None])[..., 0]
+    return moved[..., bead, :] + (turn[..., bead, :, :] @ (atom - beads.position[bead])[..., None])[..., 0]
 
 
-def chain_turns(beads: BeadModel, moved: Float[Tensor, "bead 3"], *, doubt: float = 0.0) -> Float[Tensor, "bead 3 3"]:
+def chain_turns(beads: BeadModel, moved: Float[Tensor, "*batch bead 3"], *,
+                doubt: float = 0.0) -> Float[Tensor, "*batch bead 3 3"]:
     """Rotation of each bead's surroundings: the best superposition of its residue and STRETCH residues on either side.
 
     What is no polymer turns with the residue that it follows. A single residue keeps its orientation.
@@ -61,16 +62,16 @@ def chain_turns(beads: BeadModel, moved: Float[Tensor, "bead 3"], *, doubt: floa
     far = 2 * STRETCH + 2                                   # so that chains stand apart in one count
     place = chain * (beads.order.max() + far) + beads.order
     residue, other = _windows(place[trace], place, beads.polymer)
-    before, after = (_about_their_mean(x[other].double(), residue, len(trace)) for x in (beads.position, moved))
-    product = torch.zeros(len(trace), 3, 3, dtype=torch.float64)
-    product.index_add_(0, residue, after[:, :, None] * before[:, None, :])
+    before, after = (_about_their_mean(x[..., other, :].double(), residue, len(trace)) for x in (beads.position, moved))
+    product = torch.zeros(*moved.shape[:-2], len(trace), 3, 3, dtype=torch.float64)
+    product.index_add_(-3, residue, after[..., :, None] * before[..., None, :])
     count = torch.bincount(residue, minlength=len(trace))
     product += (1 + doubt**2 * count)[:, None, None] * torch.eye(3, dtype=torch.float64)
     left, _, right = torch.linalg.svd(product)
-    left[:, :, 2] *= torch.linalg.det(left @ right)[:, None]
+    left[..., 2] *= torch.linalg.det(left @ right)[..., None]
     turn = torch.zeros(len(beads), dtype=torch.long)
     turn[trace] = torch.arange(len(trace))
-    return (left @ right).to(moved.dtype)[turn[anchor]]
+    return (left @ right).to(moved.dtype)[..., turn[anchor], :, :]
 
 
 def _windows(centre, place, polymer):
@@ -84,5 +85,5 @@ def _windows(centre, place, polymer):
 
 
 def _about_their_mean(point, group, count):
-    total = point.new_zeros(count, 3).index_add_(0, group, point)
-    return point - (total / torch.bincount(group, minlength=count)[:, None])[group]
+    total = point.new_zeros(*point.shape[:-2], count, 3).index_add_(-2, group, point)
+    return point - (total / torch.bincount(group, minlength=count)[:, None])[..., group, :]

@@ -1,4 +1,4 @@
-"""Rigid motions of segments, and what they do to beads and atoms."""
+"""Rigid motions of segments, and what they do to beads and atoms; offsets of beads that move one by one."""
 
 from dataclasses import dataclass
 
@@ -49,6 +49,19 @@ class RigidMotion(Record):
         """The motion that undoes this one."""
         back = self.rotation * torch.tensor([1.0, -1.0, -1.0, -1.0], dtype=self.rotation.dtype, device=self.rotation.device)
         return RigidMotion(back, -(matrix_from_quaternion(back) @ self.translation[..., None])[..., 0])
+
+
+@dataclass(frozen=True)
+class BeadMotion(Record):
+    """An offset of each bead from where it stands in the base model.
+
+    Parameters
+    ----------
+    offset : (*batch, bead, 3)
+        A.
+    """
+
+    offset: Float[Tensor, "*batch bead 3"]
 
 
 def twists(latent: Float[Tensor, "*batch latent"], *, free: Int[Tensor, "free"],
