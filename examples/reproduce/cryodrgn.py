@@ -2,12 +2,12 @@
 
     cryodrgn.py [OUT] [--images N] [--epochs N] [--quick]
 
-Linear1D: one domain turns by 1.5 rad, 50 conformations, all equally frequent. Discrete3: three conformations, 20, 30 and 50 % of
-the images. As in the paper: one number a latent, exact poses, CTF, a B-factor of 100 A^2. Images have 32 pixels and a signal to
-noise of 1.6: what a cut in Fourier space to 32 leaves of the paper's 128 pixels at 0.1, because noise is in all frequencies and the
-signal in few. The molecule is adenylate kinase, whose lid turns, or which is open, half way and closed; theirs are a hypothetical
-complex, and the ribosome and its subunits, which differ in mass. Images are fewer (50,000 there), training and networks smaller
-(100 epochs, 256 x 3 and 512 x 5 there). The truth is used at the end only.
+Linear1D: one domain turns by 1.5 rad, 50 conformations, all equally frequent. Discrete3: three conformations, 20, 30 and 50 %
+of the images. As in the paper: one number a latent, exact poses, CTF, a B-factor of 100 A^2. Images have 32 pixels and a
+signal to noise of 1.6: what a cut in Fourier space to 32 leaves of the paper's 128 pixels at 0.1, because noise is in all
+frequencies and the signal in few. The molecule is adenylate kinase, whose lid turns, or which is open, half way and closed;
+theirs are a hypothetical complex, and the ribosome and its subunits, which differ in mass. Images are fewer (50,000 there),
+training and networks smaller (100 epochs, 256 x 3 and 512 x 5 there). The truth is used at the end only.
 """
 
 import sys
@@ -22,10 +22,10 @@ from atomdrgn import ImageGrid, open_volume_run, simulate_particles
 from atomdrgn.analysis.latent_space import k_means_on_data
 from atomdrgn.simulate.imaging import Microscope, image_once
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+from demo import adenylate_kinase  # noqa: E402
 from reproduction import (  # noqa: E402
     VOLUME_HEADER,
-    adenylate_kinase,
     arguments,
     begin,
     call,

@@ -2,12 +2,13 @@
 
     cryosphere.py [OUT] [--images N] [--quick]
 
-Toy: one domain turns rigidly about a hinge, by angles from two Gaussians about -60 and -120 degrees (variance 0.04 rad^2), signal to
-noise 0.1; the base model is not turned at all. Dynamics: two domains move apart on a long path, signal to noise 0.1, 0.01 and 0.001.
-The molecule is adenylate kinase and its lid (38 of 214 residues), and the path that between its closed and its open crystal
-structure; theirs are a phytochrome (157 of 1,510 residues) and a simulation of its opening. As in the paper: all images at the
-CTF of its table 1, exact poses. 150,000 images of 220 and 190 pixels there, 1,000 of 64 pixels of 1.8 A here: an image of 64 pixels
-has a ninth of the signal that one of 190 has at the same signal to noise. The truth is used at the end only.
+Toy: one domain turns rigidly about a hinge, by angles from two Gaussians about -60 and -120 degrees (variance 0.04 rad^2),
+signal to noise 0.1; the base model is not turned at all. Dynamics: two domains move apart on a long path, signal to noise
+0.1, 0.01 and 0.001. The molecule is adenylate kinase and its lid (38 of 214 residues), and the path between its closed
+and its open crystal structure; theirs are a phytochrome (157 of 1,510 residues) and a simulation of its opening. As in the
+paper: all images at the defocus of its table 1, exact poses. 150,000 images of 220 and 190 pixels there, 1,000 of 64 pixels of
+1.8 A here: an image of 64 pixels has a ninth of the signal that one of 190 has at the same signal to noise. The truth is used
+at the end only.
 """
 
 import math
@@ -20,23 +21,18 @@ import torch
 from atomdrgn import ImageGrid, open_run, simulate_particles
 from atomdrgn.simulate.imaging import Microscope, image_once
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+from demo import LID, NMP, adenylate_kinase, opening, superposition, within  # noqa: E402
 from reproduction import (  # noqa: E402
-    LID,
-    NMP,
-    adenylate_kinase,
     arguments,
     begin,
     call,
     electron_density,
     mean_shell_correlation,
     measured,
-    opening,
     print_table,
     resolution,
-    superposition,
     turning_lid,
-    within,
 )
 
 GRID, QUICK_GRID = ImageGrid(64, 1.8), ImageGrid(32, 3.6)
@@ -49,7 +45,9 @@ COMPARED = 50                        # particles whose density is compared with 
 def main(out="cryosphere", images=1000, quick=False):
     """Simulate, fit and compare all sets; what was found, by name of the set."""
     out = begin(out, "cryosphere.py")
-    images, grid, options = (150, QUICK_GRID, ["--segments", 3, "--resolution", 12]) if quick else (images, GRID, ["--segments", 12])
+    grid, options = GRID, ["--segments", 12]
+    if quick:
+        images, grid, options = 150, QUICK_GRID, ["--segments", 3, "--resolution", 12]
     found = {} if quick else {"toy": toy(out / "toy", images, grid, options)}
     for snr in (0.5,) if quick else SNRS:
         found[f"dynamics, SNR {snr:g}"] = dynamics(out / f"dynamics_{snr:g}", images, grid, options, snr=snr)
@@ -73,8 +71,8 @@ def toy(out, images, grid, options):
     low, high = (np.degrees(along[half]).mean() for half in (np.degrees(angle) < middle, np.degrees(angle) >= middle))
     off = np.degrees(np.sqrt(np.mean((along - angle) ** 2)))
     return row | {
-        "words": f"correlation of angles {row['correlation']:.3f}, r.m.s. error {off:.1f} degrees, modes at {low:.0f} and {high:.0f}, "
-                 f"cosine to the axis {np.median(along / np.maximum(size, 1e-9)):.3f} (median)",
+        "words": f"correlation of angles {row['correlation']:.3f}, r.m.s. error {off:.1f} degrees, modes at {low:.0f} and "
+                 f"{high:.0f}, cosine to the axis {np.median(along / np.maximum(size, 1e-9)):.3f} (median)",
         "paper": "angles 'in excellent agreement' (plot), modes at 60 and 120, cosine about 1 (plot)"}
 
 
@@ -105,7 +103,7 @@ def correlation(found, true):
 
 
 def measure(structure, conformations, out, grid, options, *, snr):
-    """Fitted structures (particle, atom, 3) of images of conformations, and how they agree with the truth, with processor times."""
+    """Fitted structures (particle, atom, 3) of images of conformations, how they agree with the truth, and processor times."""
     generator = torch.Generator().manual_seed(0)
     imaging = image_once(len(conformations), grid, generator, microscope=MICROSCOPE)
     star, simulated = measured(simulate_particles, structure, torch.tensor(conformations, dtype=torch.float32), out, snr=snr,

@@ -20,7 +20,7 @@ from atomdrgn.physics.correlation import fourier_shell_correlation, resolution_a
 from atomdrgn.structure.beads import ATOMIC_BLUR
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from demo import LID, NMP, adenylate_kinase, opening, superposition, within  # noqa: E402
+from demo import LID, NMP, adenylate_kinase, superposition, within  # noqa: E402
 
 MARK = "made_by.txt"       # in a folder that such a script made, and may make anew
 

@@ -2,11 +2,12 @@
 
     tomodrgn.py [OUT] [--particles N] [--epochs N] [--quick]
 
-Adenylate kinase, open or closed, half of the particles each: both states have the same mass, so that neither brightness nor variance
-tells them apart, as they do with the paper's four assembly states of a ribosomal subunit. As in the paper: 41 tilts to 60 degrees,
-dose-symmetric, 3 e/A^2 a tilt with its damage, the cosine of the tilt, underfocus of 1.5 to 3.5 um, a signal to noise of 0.05, exact
-poses, k-means on the latents. Theirs are 20,000 particles of 128 pixels, a latent of 128 numbers and networks of 128 x 3 (encoders)
-and 256 x 3; structural noise, which has the CTF, is left out here. The truth is used at the end only.
+Adenylate kinase, open or closed, half of the particles each: both states have the same mass, so that neither brightness nor
+variance tells them apart, as they do with the paper's four assembly states of a ribosomal subunit. As in the paper: 41 tilts
+to 60 degrees, dose-symmetric, 3 e/A^2 a tilt with its damage, the cosine of the tilt, underfocus of 1.5 to 3.5 um, a signal
+to noise of 0.05, exact poses, k-means on the latents. Theirs are 20,000 particles of 128 pixels, a latent of 128 numbers and
+networks of 128 x 3 (encoders) and 256 x 3; structural noise, which has the CTF, is left out here. The truth is used at the
+end only.
 """
 
 import sys
@@ -20,10 +21,10 @@ from atomdrgn import ImageGrid, open_volume_run, simulate_particles
 from atomdrgn.analysis.latent_space import k_means_on_data
 from atomdrgn.simulate.imaging import Microscope, image_tilts
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+from demo import adenylate_kinase  # noqa: E402
 from reproduction import (  # noqa: E402
     VOLUME_HEADER,
-    adenylate_kinase,
     arguments,
     begin,
     call,
@@ -49,9 +50,10 @@ def main(out="tomodrgn", particles=150, epochs=20, quick=False):
     closed, path = adenylate_kinase()
     states, which = [path(0.0), path(1.0)], torch.arange(particles) % 2
     generator = torch.Generator().manual_seed(0)
-    imaging = image_tilts(particles, GRID, generator, tilts=tilts, reach=REACH, dose=tilts * DOSE_OF_A_TILT, microscope=MICROSCOPE)
-    star, simulated = measured(simulate_particles, closed, torch.tensor(np.stack(states), dtype=torch.float32), out / "set", snr=snr,
-                               imaging=imaging, which=which, generator=generator)
+    imaging = image_tilts(particles, GRID, generator, tilts=tilts, reach=REACH, dose=tilts * DOSE_OF_A_TILT,
+                          microscope=MICROSCOPE)
+    star, simulated = measured(simulate_particles, closed, torch.tensor(np.stack(states), dtype=torch.float32), out / "set",
+                               snr=snr, imaging=imaging, which=which, generator=generator)
     trained = call("volume", star, "--out", out / "volume", *TRAINING, "--epochs", epochs, *more)
     run = open_volume_run(out / "volume")
     found = compare_volumes(run, closed, {number: states[number % 2] for number in range(min(COMPARED, particles))}, GRID)
