@@ -93,14 +93,13 @@ def test_cryosphere_s_dynamics_are_followed(tmp_path, capfd):
     assert "| paper |" in capfd.readouterr().out
 
 
-def test_cryodrgn_s_sets_are_told_by_volumes(tmp_path, capfd):
+def test_cryodrgn_s_turning_domain_is_told_by_volumes(tmp_path, capfd):
     found = load(EXAMPLES / "reproduce" / "cryodrgn.py").main(tmp_path / "out", quick=True)
-    assert set(found) == {"Linear1D", "Discrete3"} and found["Linear1D"]["agreement"] > 0.3
-    assert found["Linear1D"]["own"] > found["Linear1D"]["mean"]
-    assert "accuracy 99.9 %" in capfd.readouterr().out
+    assert found["Linear1D"]["agreement"] > 0.3       # by chance 0.07; training is short
+    assert "| Linear1D | Spearman" in capfd.readouterr().out
 
 
 def test_two_states_of_tilt_series_are_told_apart(tmp_path, capfd):
     found = load(EXAMPLES / "reproduce" / "tomodrgn.py").main(tmp_path / "out", quick=True)
-    assert found["agreement"] > 0.3 and found["own"] > found["mean"]
-    assert "ARI" in capfd.readouterr().out
+    assert found["agreement"] > 0.5                   # by chance 0
+    assert "| paper's ARI |" in capfd.readouterr().out

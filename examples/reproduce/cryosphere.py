@@ -47,9 +47,9 @@ def main(out="cryosphere", images=1000, quick=False):
     out = begin(out, "cryosphere.py")
     grid, options = GRID, ["--segments", 12]
     if quick:
-        images, grid, options = 150, QUICK_GRID, ["--segments", 3, "--resolution", 12]
+        images, grid, options = 150, QUICK_GRID, ["--segments", 6, "--resolution", 10]
     found = {} if quick else {"toy": toy(out / "toy", images, grid, options)}
-    for snr in (0.5,) if quick else SNRS:
+    for snr in SNRS[:1] if quick else SNRS:
         found[f"dynamics, SNR {snr:g}"] = dynamics(out / f"dynamics_{snr:g}", images, grid, options, snr=snr)
     rows = [[name, row["words"], row["paper"], *row["structures"], *row["seconds"]] for name, row in found.items()]
     print_table(["set", "found", "paper", "motions supported", "trace RMSD (A), base model's", "FSC = 0.5 (A), base model's",
@@ -115,7 +115,7 @@ def measure(structure, conformations, out, grid, options, *, snr):
     rmsd = [np.sqrt(((x - conformations)[:, trace] ** 2).sum(-1).mean(-1)).mean() for x in (atoms, base)]
     truth = [electron_density(structure, position, grid) for position in conformations[:COMPARED]]
     fsc = [resolution(mean_shell_correlation([electron_density(structure, position, grid) for position in x], truth), grid)
-           for x in (atoms[:COMPARED], np.broadcast_to(base, conformations.shape)[:COMPARED])]
+           for x in (atoms[:COMPARED], [base[0]] * len(truth))]
     return atoms, {"rmsd": rmsd, "structures": [f"{run.summary['motions_supported']}", f"{rmsd[0]:.2f} ({rmsd[1]:.2f})",
                                                 f"{fsc[0]:.1f} ({fsc[1]:.1f})"],
                    "seconds": [f"{simulated:.0f}", f"{fitted:.0f}"]}
