@@ -48,7 +48,7 @@ def main(out="cryodrgn", images=1000, epochs=20, quick=False):
     """Simulate, train and compare both sets; what was found, by name of the set."""
     out = begin(out, "cryodrgn.py")
     if quick:
-        images, epochs = 200, 12
+        images, epochs = 100, 3          # too short to find anything
     training = [*TRAINING, "--epochs", epochs, *(QUICK if quick else [])]
     found = {"Linear1D": linear(out / "linear", images, training)}
     if not quick:
