@@ -77,7 +77,8 @@ def print_table(header, rows):
 
 def turning_lid():
     """Adenylate kinase, closed; the direction of its lid's hinge; and a function from the angle by which the lid is open, rad,
-    to coordinates (atom, 3), A. The lid is rigid, and everything else stands still."""
+    to coordinates (atom, 3), A. The lid is rigid, everything else stands still, and
+    the two bonds between them stretch."""
     closed, path = adenylate_kinase()
     position, lid = closed.position.double().numpy(), within(closed, LID)
     rest = ~lid & ~within(closed, NMP)
