@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m ruff check .
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 # anew only where the dependencies have changed: the package itself is installed in place
 $(VENV)/installed: pyproject.toml constraints.txt

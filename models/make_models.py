@@ -19,7 +19,7 @@ from atomdrgn import ImageGrid, open_run, read_structure, simulate_particles, wr
 from atomdrgn.run import CHECKPOINT, FILES, HALVES
 
 HERE = Path(__file__).parent
-PARTICLES = 1000
+PARTICLES = {"adk": 1000, "antibody": 500}
 LEFT_OUT = {CHECKPOINT, *HALVES}      # only `fit --resume` needs them
 
 
@@ -29,7 +29,7 @@ def adk(work):
     import demo
 
     closed, path = demo.adenylate_kinase()
-    closing = np.random.default_rng(0).uniform(0, 1, PARTICLES)
+    closing = np.random.default_rng(0).uniform(0, 1, PARTICLES["adk"])
     conformations = torch.tensor(np.stack([path(s) for s in closing]), dtype=torch.float32)
     simulate_particles(closed, conformations, work, grid=ImageGrid(64, 1.8), snr=0.1, truth={"closing": closing})
     return closing, "closing", "adenylate kinase on the way from its open (4AKE) to its closed crystal structure (1AKE)"
@@ -45,8 +45,8 @@ def antibody(work, source):
     arm = position[beads_of_fab].mean(0) - hinge
     axis = np.cross(arm, [0, 0, 1])
     axis /= np.linalg.norm(axis)
-    angle = np.random.default_rng(0).uniform(-30, 30, PARTICLES)
-    conformations = np.repeat(position[None], PARTICLES, 0)
+    angle = np.random.default_rng(0).uniform(-30, 30, PARTICLES["antibody"])
+    conformations = np.repeat(position[None], len(angle), 0)
     for number, turn in enumerate(Rotation.from_rotvec(np.radians(angle)[:, None] * axis)):
         conformations[number, beads_of_fab] = turn.apply(position[beads_of_fab] - hinge) + hinge
     simulate_particles(structure, torch.tensor(conformations, dtype=torch.float32), work, grid=ImageGrid(64, 4.0), snr=0.1,
@@ -111,7 +111,8 @@ def write_card(target, run, *, truth, **says):
     """MODEL.md: what, from what, by which command, with which result."""
     found = run.summary
     says |= {
-        "name": target.name, "particles": PARTICLES, "version": run.settings["version"], "supported": found["motions_supported"],
+        "name": target.name, "particles": found["particles"], "version": run.settings["version"],
+        "supported": found["motions_supported"],
         "sizes": ", ".join(f"{motion['variance'] ** 0.5:.2f} A r.m.s." for motion in found["motions"]),
         "correlation": np.abs(np.corrcoef(run.latent[:, 0], truth)[0, 1]), "half_sets": found["half_set_error"],
         "groups": "\n".join(f"- {group['selection']} ({group['residues']} residues), {group['motion']:.1f} A r.m.s."

@@ -1,5 +1,6 @@
 """The commands in pages of the documentation run as they stand, one after the other."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from atomdrgn import read_particles, read_structure
+from atomdrgn import open_run, read_particles, read_structure
 from atomdrgn.io.trajectories import write_trajectory
 from cli.conftest import atomdrgn, folder, made_set  # noqa: F401 - fixtures
 from molecules import helix, write_pdb
@@ -50,3 +51,33 @@ def test_the_commands_that_simulate(atomdrgn, tmp_path, monkeypatch):      # noq
         assert ended.code == 0, (words, ended.err)
         if words[0] == "simulate":
             assert len(read_particles(Path(words[words.index("--out") + 1]) / "particles.star")) >= 30
+
+
+def steps(page):
+    """Each command of a page's shell blocks, as words, with the lines of output that the page shows right below it."""
+    for block, shown in re.findall(r"(?ms)^```sh\n(.*?)^```(?:\n\n```text\n(.*?)^```)?", (DOCS / page).read_text()):
+        *before, last = (shlex.split(line)[1:] for line in block.splitlines())
+        yield from ((words, []) for words in before)
+        yield last, [wording(line) for line in shown.splitlines()]
+
+
+def wording(line):
+    """A line of output without its numbers, whose last digits differ between machines, and without its spacing."""
+    return " ".join(re.sub(r"[-+]?\d[\d.,]*", "#", line).split())
+
+
+@pytest.mark.slow
+def test_the_tutorial(atomdrgn, tmp_path, monkeypatch):      # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(DOCS.parent / "examples")
+    for words, shown in steps("tutorial.md"):
+        ended = atomdrgn(*words)
+        assert ended.code == 0, (words, ended.err)
+        printed = {wording(line) for line in ended.out.splitlines()}
+        assert not set(shown) - printed, (words, ended.out)
+    which = np.load("set/truth.npz")["which"] == 1
+    along = open_run("particles.fit").latent[:, 0]
+    assert abs(np.corrcoef(along, which)[0, 1]) > 0.8, "the first motion is the one that was simulated"
+    assert Path("particles.fit/report.html").exists() and Path("particles.fit/analysis/show.cxc").exists()
+    _, moved = json.loads(Path("debiased/summary.json").read_text())["verdict"]
+    assert moved.startswith("following the motion gains beyond the frequencies of the fit")

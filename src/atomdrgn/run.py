@@ -29,6 +29,7 @@ from .structure.surface import Surface
 FORMAT = 1                 # of the folder; a number that this version does not know is refused
 SETTINGS, BASE, MODEL, LATENTS, MOTIONS = "run.json", "base.cif", "model.npz", "latents.npz", "motions.npz"
 PARTICLES, RESIDUES, HISTORY, SUMMARY = "particles.csv", "residues.csv", "history.csv", "summary.json"
+POSES = "poses.csv"        # where poses were refined
 CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
 REPORT, ANALYSIS = "report.html", "analysis"      # a page, and a folder beside it, where `analyze` is not told otherwise
 FIELD, MEAN, MAP = "field.safetensors", "mean.mrc", "map.mrc"      # of a volume run (volume_run.py)
@@ -237,7 +238,7 @@ def require_free(folder: Path, *, overwrite: bool) -> None:
 def create_run_folder(folder: Path, *, overwrite: bool) -> None:
     """A folder for a new run. Only the files of an earlier run are ever removed, and these only with `overwrite`."""
     require_free(folder, overwrite=overwrite)
-    for name in FILES:
+    for name in (*FILES, POSES):
         (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
 

@@ -12,6 +12,7 @@ from urllib.request import Request, urlopen
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 DRIVER = shutil.which("chromedriver")
+PATIENCE = 300      # seconds: a busy machine that draws without a graphics card is slow
 SWITCHES = ["--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--use-gl=angle",
             "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
@@ -28,6 +29,7 @@ class Browser:
         self.driver = subprocess.Popen([DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         options = {"binary": CHROMIUM, "args": [*SWITCHES, f"--window-size={width},{height}", f"--user-data-dir={folder}"]}
         wanted = {"browserName": "chrome", "goog:chromeOptions": options,
+                  "timeouts": {"script": 1000 * PATIENCE, "pageLoad": 1000 * PATIENCE},      # ms
                   "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
         try:
             self._wait_for_driver()
@@ -54,7 +56,7 @@ class Browser:
         """What a script returns; `arguments` are its arguments[0], ..."""
         return self._own("/execute/sync", {"script": script, "args": list(arguments)})
 
-    def wait(self, script: str, *, seconds: float = 30):
+    def wait(self, script: str, *, seconds: float = PATIENCE):
         """What a script returns as soon as that is true."""
         end = time.monotonic() + seconds
         while not (value := self.run(script)):
@@ -103,7 +105,7 @@ class Browser:
         data = None if content is None else json.dumps(content).encode()
         request = Request(self.address + path, data, {"Content-Type": "application/json"}, method=method)
         try:
-            with urlopen(request, timeout=120) as answer:
+            with urlopen(request, timeout=PATIENCE) as answer:
                 return json.loads(answer.read())["value"]
         except HTTPError as error:
             raise RuntimeError(json.loads(error.read())["value"]["message"]) from error

@@ -36,7 +36,7 @@ def shown(browser, page):
     browser.resize(1280, 900)
     browser.log("performance"), browser.log("browser")
     browser.open(page)
-    browser.wait("return window.atomdrgn && atomdrgn.player.time > 0.02", seconds=120)
+    browser.wait("return window.atomdrgn && atomdrgn.player.time > 0.02")
     return browser
 
 
@@ -167,7 +167,7 @@ def test_nothing_is_wider_than_the_screen(shown, width):
 
 def test_a_run_in_which_nothing_moves_is_shown_at_rest(browser, still_run, tmp_path):
     browser.open(page_of(still_run, tmp_path / "still.html"))
-    browser.wait("return !!window.atomdrgn", seconds=120)
+    browser.wait("return !!window.atomdrgn")
     assert browser.run("return document.getElementById('verdict').textContent").startswith("Nothing moves")
     assert browser.run("return document.getElementById('play').hidden") and canvas_pixels(browser) > 0.01
     assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []
@@ -177,7 +177,7 @@ def test_absent_parts_are_not_drawn(browser, hinge_structure, tmp_path):
     present = np.stack([np.ones(40), np.arange(40) % 2], 1)
     run = hinged_run(tmp_path, hinge_structure, np.linspace(-4, 4, 40), present=present)
     browser.open(page_of(run, tmp_path / "absent.html"))
-    browser.wait("return !!window.atomdrgn", seconds=120)
+    browser.wait("return !!window.atomdrgn")
     browser.run("atomdrgn.player.playing = false; atomdrgn.map.pick(20)")
     half = browser.run("return atomdrgn.stage.atoms.filter(atom => !atom.style.cartoon).length / atomdrgn.stage.atoms.length")
     browser.run("atomdrgn.map.pick(21)")

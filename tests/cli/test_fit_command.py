@@ -156,6 +156,7 @@ def test_the_autoencoder_writes_a_run_as_well(fit, atomdrgn, folder):
 @pytest.mark.parametrize("options, says", [
     (["--epochs", 2, "--loss", "likelihood"], "--loss and --epochs belong"), (["--encoder", "amortised"], "--encoder belongs"),
     (["--inference", "vae", "--memory", 1], "--memory belongs to the closed form"),
+    (["--inference", "vae", "--refine-poses"], "--refine-poses belongs to the closed form"),
     (["--inference", "vae", "--encoder", "other"], "amortised")])
 def test_options_of_the_other_inference_are_refused(fit, folder, options, says):
     ended = fit(*options)

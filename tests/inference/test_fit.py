@@ -12,7 +12,7 @@ from atomdrgn.inference.state import load_state
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.reporting import Reporter
-from atomdrgn.run import CHECKPOINT, FILES, HALVES, SUMMARY, open_run
+from atomdrgn.run import CHECKPOINT, FIELD, FILES, HALVES, MAP, MEAN, REPORT, SUMMARY, open_run
 from atomdrgn.simulate import simulate_particles
 
 
@@ -58,7 +58,8 @@ def test_the_noise_is_measured(run, hinged):
 
 
 def test_the_folder_is_whole_and_plain(run):
-    assert {path.name for path in run.folder.iterdir()} == set(FILES)
+    of_others = {REPORT, FIELD, MEAN, MAP}      # an analysis of a run, and a run of volumes
+    assert {path.name for path in run.folder.iterdir()} == set(FILES) - of_others
     assert len({path.stat().st_mode for path in run.folder.iterdir()}) == 1
     with open(run.folder / "particles.csv") as file:
         rows = list(csv.DictReader(file))
@@ -130,7 +131,7 @@ def test_errors_of_atoms_are_larger_where_the_molecule_moves(run, hinged):
     found = run.b_factors(range(150))
     upper = torch.from_numpy(run.structure.chain == "B")
     assert found.shape == (150, len(run.structure)) and found.isfinite().all() and (found > 0).all()
-    assert (found[:, upper].mean(1) > found[:, ~upper].mean(1)).all()
+    assert found[:, upper].mean() > 1.3 * found[:, ~upper].mean()
 
 
 def test_nothing_moves_where_nothing_moved(hinged, tmp_path):

@@ -6,6 +6,7 @@ from atomdrgn.inference.population import (
     Equations,
     Population,
     PopulationPrior,
+    _extrapolate,
     fit_population,
     informative_directions,
     posterior,
@@ -152,3 +153,14 @@ def test_one_particle_is_enough_to_run(n):
     prior = PopulationPrior(torch.eye(3), torch.eye(3), 1.5)
     found, history = fitted(matrix, target, prior=prior)
     assert torch.isfinite(found.root).all() and history
+
+
+def test_what_shrinks_fast_is_not_extrapolated_beyond_single_precision():
+    """Particles' matrices are inverted in single precision, which has to hold the inverse of the covariance."""
+    generator = torch.Generator().manual_seed(1)
+    turn = torch.linalg.qr(torch.randn(12, 12, generator=generator, dtype=torch.float64))[0]
+    before, first, second = (turn @ torch.diag(torch.tensor([3.0] * 3 + [shrunk] * 9, dtype=torch.float64)) @ turn.T
+                             for shrunk in (1.0, 1e-2, 1.1e-4))
+    found = _extrapolate(before, first, second)
+    torch.linalg.cholesky(torch.linalg.inv(found).float())      # raises where it is not positive definite
+    assert torch.linalg.eigvalsh(found).max() > 2.5

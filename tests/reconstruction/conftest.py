@@ -6,8 +6,9 @@ import torch
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.atom_density import density_of_atoms
 from atomdrgn.physics.grid import ImageGrid
-from atomdrgn.simulate import ATOMIC_BLUR, simulate_particles
+from atomdrgn.simulate import simulate_particles
 from atomdrgn.structure.atoms import read_structure
+from atomdrgn.structure.beads import ATOMIC_BLUR
 from hinge import make_hinged
 from molecules import helix, write_pdb
 

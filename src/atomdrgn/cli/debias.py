@@ -18,8 +18,8 @@ def debias(
     out: Annotated[Path, Option(
         "--out", "-o", metavar="DIR", rich_help_panel=RESULT, show_default=False, help="Folder for maps, support and verdict.")],
     methods: Annotated[str | None, Option(
-        metavar="LIST", rich_help_panel=MAPS, show_default="all of them",
-        help="Ways to make maps, separated by commas: following, around.")] = None,
+        metavar="LIST", rich_help_panel=MAPS, show_default="following,around",
+        help="Ways to make maps, separated by commas: following, around, and field, which trains a network.")] = None,
     centres: Annotated[int, Option(
         metavar="N", rich_help_panel=MAPS, help="Maps around so many latents, in the middle of k-means clusters.")] = 4,
     at: Annotated[str | None, Option(
@@ -53,7 +53,7 @@ def debias(
         atomdrgn debias particles.fit --out debiased --methods around --at "-5;0;5"
     """
     from ..reconstruction.around import parse_places
-    from ..reconstruction.debias import METHODS, require_result_folder
+    from ..reconstruction.debias import DEFAULT_METHODS, require_result_folder
     from ..reconstruction.debias import debias as debias_run
     from ..reconstruction.run_particles import particles_of_run
     from ..run import open_run
@@ -63,7 +63,7 @@ def debias(
     require_result_folder(out, overwrite=overwrite)
     opened = open_run(run)
     places = None if at is None else parse_places(at, opened.latent.shape[1])
-    chosen = list(METHODS) if methods is None else [name.strip() for name in methods.split(",")]
+    chosen = list(DEFAULT_METHODS) if methods is None else [name.strip() for name in methods.split(",")]
     stack = particles_of_run(opened, particles_file)
     with progress(quiet=quiet) as reporter:
         found = debias_run(opened, stack, out, methods=chosen, centres=centres, at=places, seed=seed, overwrite=overwrite,

@@ -69,6 +69,9 @@ def fit(
     composition: Annotated[bool, Option(
         "--composition", rich_help_panel=MODEL,
         help="Segments may be absent from particles: find which are.")] = False,
+    refine_poses: Annotated[bool, Option(
+        "--refine-poses", rich_help_panel=MODEL,
+        help="Correct the pose of each image by a small turn and shift; poses.csv holds them.")] = False,
     temperature: Annotated[float | None, Option(
         metavar="T", rich_help_panel=MODEL, show_default=False,
         help="Sharpness of the borders between segments; larger is sharper.")] = None,
@@ -135,7 +138,8 @@ def fit(
         raise InputError("--resume goes on with a run and --overwrite replaces it: give one of them")
     learning = {name: value for name, value in {"loss": loss, "epochs": epochs, "minutes": minutes, "rate": rate}.items()
                 if value is not None}
-    _require_options_of(inference, learning if encoder is None else {"encoder": encoder} | learning, memory=memory)
+    _require_options_of(inference, learning if encoder is None else {"encoder": encoder} | learning, memory=memory,
+                        refine_poses=refine_poses)
     from ..parallel import joined_processes
     from ..particles.reading import read_particles
     from .setup import read_model, settings_of, use_threads
@@ -162,7 +166,8 @@ def fit(
             else:
                 from ..inference.fit import fit as fit_particles
 
-                run = fit_particles(structure, stack, out, **choices, composition=composition, memory=memory, processes=processes)
+                run = fit_particles(structure, stack, out, **choices, composition=composition, refine_poses=refine_poses,
+                                    memory=memory, processes=processes)
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
@@ -170,11 +175,13 @@ def fit(
             print("\n".join(summary_lines(run)))
 
 
-def _require_options_of(inference, learning, *, memory):
+def _require_options_of(inference, learning, *, memory, refine_poses):
     """Refuse options that the other inference has."""
     if inference is Inference.vae and memory is not None:
         raise InputError("--memory belongs to the closed form: --inference vae holds all images in memory; smaller ones (--box) "
                          "take less")
+    if inference is Inference.vae and refine_poses:
+        raise InputError("--refine-poses belongs to the closed form: --inference vae takes poses as they are; leave it out")
     if inference is not Inference.vae and learning:
         names = " and ".join(f"--{name}" for name in learning) + (" belong" if len(learning) > 1 else " belongs")
         raise InputError(f"{names} to --inference vae, and this is the closed form: add --inference vae or leave it out")

@@ -10,7 +10,8 @@ def summary_lines(run) -> list[str]:
              f"{found['segments']} segments of {found['residues']:,} residues",
              f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} a particle, on average",
              *_support_lines(found), *_motion_lines(found["motions"]), *_group_lines(found.get("groups", [])),
-             *_state_lines(found.get("states", [])), *_composition_lines(found.get("composition"))]
+             *_state_lines(found.get("states", [])), *_composition_lines(found.get("composition")),
+             *_pose_lines(found.get("pose_correction"))]
     if found["unmodelled"]:
         lines.append(f"not modelled: {', '.join(found['unmodelled'])}")
     return [*lines, f"the run is in {run.folder}; its structures: atomdrgn export {run.folder} --out DIR --format dcd"]
@@ -50,6 +51,12 @@ def _group_lines(groups):
 
 def _state_lines(states):
     return [f"state {state['number']}: {state['population']:.1%} +- {state['error']:.1%} of the particles" for state in states]
+
+
+def _pose_lines(correction):
+    if correction is None:
+        return []
+    return [f"poses corrected by {correction['turn']:.2f} degrees and {correction['shift']:.2f} A r.m.s. an axis: poses.csv"]
 
 
 def _composition_lines(composition):

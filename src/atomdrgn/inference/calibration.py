@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from ..likelihood.normal_equations import power_along, predict
+from ..likelihood.normal_equations import pose_images, power_along, predict
 from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from ..physics.record import Record
@@ -173,15 +173,19 @@ def measure(model: FitModel, state: FitState, disc: FourierDisc, generator: torc
     def compared(index):
         transfer, data = model.whitened(index, disc, flat)
         transfer = transfer * state.contrast[index, None]
-        pose, latent = model.images.stack.pose[index], state.latent[model.particle[index]]
+        pose, latent = model.pose(state, index), state.latent[model.particle[index]]
         return transfer, data, predict(model.deformation, beads, latent, pose=pose, disc=disc) * transfer[:, None]
 
     def hidden(index, transfer):
         chosen, power = for_spread[index], torch.zeros_like(transfer)
         if state.step and chosen.any():
             some = index[chosen]
-            power[chosen] = power_along(model.deformation, beads, state.latent[model.particle[some]], state.uncertainty,
-                                        pose=model.images.stack.pose[some], disc=disc, transfer=transfer[chosen])
+            where = {"pose": model.pose(state, some), "disc": disc, "transfer": transfer[chosen]}
+            latent = state.latent[model.particle[some]]
+            power[chosen] = power_along(model.deformation, beads, latent, state.uncertainty, **where)
+            if state.poses is not None:
+                _, by_pose = pose_images(model.deformation, beads, latent, **where)
+                power[chosen] += (by_pose * state.poses.sd[some][..., None, None]).square().sum((1, 2))
         return power, chosen
 
     return sum_by_shell(compared, model.batches(disc, model.mine(sample)), group=model.images.group, disc=disc, hidden=hidden,

@@ -44,9 +44,9 @@ PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.005
 
 def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,
         temperature: float | None = None, parts: Sequence[str] | None = None, fixed: str | None = None,
-        composition: bool = False, resolution: float | None = None, seed: int = 0, memory: float | None = None,
-        resume: bool = False, overwrite: bool = False, settings: dict | None = None, reporter: Reporter | None = None,
-        processes: Processes | None = None) -> Run:
+        composition: bool = False, refine_poses: bool = False, resolution: float | None = None, seed: int = 0,
+        memory: float | None = None, resume: bool = False, overwrite: bool = False, settings: dict | None = None,
+        reporter: Reporter | None = None, processes: Processes | None = None) -> Run:
     """Find how the parts of a structure moved in every particle, and leave it in a folder.
 
     Every particle's conformation is linearised, the motions of all particles are one Gaussian population with closed-form
@@ -72,6 +72,8 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         Selections that are segments of their own, and what does not move.
     composition : bool
         Segments may be absent from particles: find which are.
+    refine_poses : bool
+        Correct the pose of each image a little, by shift and turn, with a prior of 1 A and 1 degree about each axis.
     resolution : float, optional
         Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
     seed : int
@@ -110,11 +112,12 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         require_free(folder, overwrite=overwrite)
     with whole_batches_on_threads():
         model = _assemble(structure, particles, segments=segments, beads=beads, temperature=temperature, parts=parts, fixed=fixed,
-                          composition=composition, resolution=resolution, memory=memory, processes=processes)
+                          composition=composition, refine_poses=refine_poses, resolution=resolution, memory=memory,
+                          processes=processes)
         made = run_settings(structure, particles, more=settings or {}, choices={
             "inference": CLOSED_FORM, "segments": segments, "beads": beads, "temperature": temperature,
             "parts": list(parts) if parts else None,
-            "fixed": fixed, "composition": composition or None, "seed": seed,
+            "fixed": fixed, "composition": composition or None, "refine_poses": refine_poses or None, "seed": seed,
             "resolution": round(model.images.disc.resolution, 4)})
         if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
             _run(model, folder, structure=structure, seed=seed, reporter=reporter)
@@ -178,7 +181,7 @@ class _Log:
 
 
 def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution, memory, processes,
-              composition=False) -> FitModel:
+              composition=False, refine_poses=False) -> FitModel:
     bead_model = coarse_grain(structure, beads=beads)
     require_inside(bead_model, particles.grid)
     segmentation = make_segments(bead_model, segments, parts=parts, fixed=fixed,
@@ -197,7 +200,8 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
                         processes=processes.here)
     start = starting_population(deformation, bead_model)
     mine = torch.arange(*processes.share(torch.bincount(number)))
-    return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, mine, processes)
+    return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, mine, processes,
+                    refine_poses)
 
 
 def _start(model) -> FitState:

@@ -155,7 +155,8 @@ class _BorderJudge:
     def __init__(self, model, state, ensemble, of_trace):
         some = torch.linspace(0, model.n_particles - 1, min(MEASURED, model.n_particles)).long().unique()
         self.part = part_of(model, some)
-        self.state = replace(state, spectrum=state.spectrum[self.part.group])
+        self.state = replace(state, spectrum=state.spectrum[self.part.group],
+                             poses=None if state.poses is None else state.poses[self.part.image])
         self.disc = model.images.disc
         position = model.deformation.conformation(ensemble.surface(ensemble.place[some])).position[:, model.beads.trace_index]
         base = model.beads.position[model.beads.trace_index]

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .model import FitModel
 from .population import Population
+from .poses import PoseCorrections
 from .state import FitState
 
 FEWEST = 8      # particles of a half-set: fewer tell nothing
@@ -73,6 +74,7 @@ def join(model: FitModel, halves: list[HalfSet], states: list[FitState], *, step
     """
     latent, freedom = torch.zeros(model.n_particles, model.deformation.n_latent), torch.zeros(model.n_particles)
     contrast = torch.ones(len(model.images))
+    poses = None if states[0].poses is None else _poses_of_all(model, halves, states)
     n_groups, n_shells = int(model.images.group.max()) + 1, states[0].spectrum.shape[1]
     spectrum, seen = torch.zeros(n_groups, n_shells), torch.zeros(n_groups, 1)
     for half, state in zip(halves, states, strict=True):
@@ -87,7 +89,17 @@ def join(model: FitModel, halves: list[HalfSet], states: list[FitState], *, step
                             _root_of_mean([state.population.root for state in states]))
     return FitState(step=step, latent=latent, population=population, latent_sd=torch.zeros(model.n_particles, 1), freedom=freedom,
                     uncertainty=_root_of_mean([state.uncertainty for state in states]), spectrum=spectrum / seen,
-                    contrast=contrast, contrast_sd=mean("contrast_sd"), amplitude=mean("amplitude"), width2=mean("width2"))
+                    contrast=contrast, contrast_sd=mean("contrast_sd"), amplitude=mean("amplitude"), width2=mean("width2"),
+                    poses=poses)
+
+
+def _poses_of_all(model, halves, states) -> PoseCorrections:
+    """Those of the half-sets' images."""
+    poses = [state.poses for state in states]
+    value, sd = torch.zeros(2, len(model.images), poses[0].value.shape[1])
+    for half, each in zip(halves, poses, strict=True):
+        value[half.image], sd[half.image] = each.value, each.sd
+    return PoseCorrections(value, sd)
 
 
 def _root_of_mean(roots) -> Float[Tensor, "latent latent"]:

@@ -8,11 +8,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..likelihood.normal_equations import image_products
+from ..likelihood.pose_equations import PoseGiven, eliminate_pose
 from ..likelihood.restraint_equations import restraint_equations
 from ..parallel import in_order
 from ..physics.disc import FourierDisc
+from ..physics.record import joined
 from ..structure.deformation import SegmentDeformation
 from .model import Block, FitModel
+from .poses import prior_sd
 from .state import FitState
 
 
@@ -30,6 +33,8 @@ class Linearised:
         ``gradient + matrix @ latent``: the normal equations in absolute latents.
     contrast, contrast_sd : (image,)
         Strength of the signal in each image, and its standard deviation.
+    pose : PoseGiven (image,), optional
+        The pose of each image for every latent, where poses are refined.
     """
 
     block: Block
@@ -37,6 +42,7 @@ class Linearised:
     target: Float[Tensor, "particle latent"]
     contrast: Float[Tensor, "image"]
     contrast_sd: Float[Tensor, "image"]
+    pose: PoseGiven | None = None
 
     def of_motions(self, deformation: SegmentDeformation, latent: Float[Tensor, "all latent"],
                    ) -> tuple[Float[Tensor, "particle motion motion"], Float[Tensor, "particle motion"]]:
@@ -75,20 +81,24 @@ def linearise(model: FitModel, state: FitState, disc: FourierDisc, particles: In
         latent = state.latent[block.particle]
         prior = restraint_equations(model.restraints, model.deformation, latent)
         matrix, gradient = prior.matrix.clone(), prior.gradient.clone()
-        contrast, contrast_sd = [], []
+        contrast, contrast_sd, given = [], [], []
         for image, row in zip(block.image.split(model.images_at_once(disc)), block.row.split(model.images_at_once(disc)),
                               strict=True):
             transfer, data = model.whitened(image, disc, noise)
-            products = image_products(model.deformation, beads, latent[row], pose=model.images.stack.pose[image], disc=disc,
-                                      transfer=transfer, data=data)
-            hidden = state.freedom[model.particle[image]] / state.contrast[image].square()
+            products = image_products(model.deformation, beads, latent[row], pose=model.pose(state, image), disc=disc,
+                                      transfer=transfer, data=data, by_pose=state.poses is not None)
+            hidden = model.hidden(state, image)
             equations = products.normal_equations(state.contrast_sd, hidden)
+            if state.poses is not None:
+                equations, pose = eliminate_pose(equations, state.poses.value[image], prior_sd())
+                given.append(pose)
             matrix.index_add_(0, row, equations.matrix)
             gradient.index_add_(0, row, equations.gradient)
             strength, sd = products.contrast(state.contrast_sd, hidden)
             contrast.append(strength)
             contrast_sd.append(sd)
         target = gradient + (matrix @ latent[..., None])[..., 0]
-        return then(Linearised(block, matrix, target, torch.cat(contrast), torch.cat(contrast_sd)))
+        return then(Linearised(block, matrix, target, torch.cat(contrast), torch.cat(contrast_sd),
+                               joined(given) if given else None))
 
     return in_order(of_block, model.blocks(particles, disc))

@@ -6,16 +6,21 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..likelihood.normal_equations import predict
+from ..likelihood.normal_equations import pose_products, predict
+from ..likelihood.pose_equations import eliminate_pose
 from ..parallel import in_order
 from ..physics.disc import FourierDisc
 from .model import FitModel
+from .poses import prior_sd
 from .state import FitState
 
 
 def misfits(model: FitModel, state: FitState, disc: FourierDisc, candidates: Sequence, *,
             advance=lambda images: None) -> tuple[Float[Tensor, "candidate particle"], Float[Tensor, "particle"]]:
     """Weighted squares of what each candidate leaves of each particle's images, every image at its likeliest contrast.
+
+    Where poses are refined, every image has its likeliest pose for each candidate too, a step of Newton's from where it stands:
+    at the pose that was found with another conformation, no candidate would have a chance against that one.
 
     Parameters
     ----------
@@ -29,7 +34,7 @@ def misfits(model: FitModel, state: FitState, disc: FourierDisc, candidates: Seq
     Returns
     -------
     (candidate, particle)
-        Minus twice the log-likelihood, the contrast's prior included.
+        Minus twice the log-likelihood, the priors of contrast and pose included.
     (particle,)
         Numbers of the images that count: what the right conformation leaves on average.
     """
@@ -38,14 +43,21 @@ def misfits(model: FitModel, state: FitState, disc: FourierDisc, candidates: Seq
 
     def of_batch(index):
         transfer, data = model.whitened(index, disc, noise)
-        pose, particle = model.images.stack.pose[index], model.particle[index]
+        pose, particle, power_of_data = model.pose(state, index), model.particle[index], data.square().sum((1, 2))
         left = []
         for candidate in candidates:
+            if state.poses is not None:
+                products = pose_products(model.deformation, beads, candidate[particle], pose=pose, disc=disc, transfer=transfer,
+                                         data=data)
+                equations = products.normal_equations(state.contrast_sd, torch.zeros(len(index)))
+                equations, _ = eliminate_pose(equations, state.poses.value[index], prior_sd())
+                left.append(equations.chi2 - power_of_data)
+                continue
             prediction = predict(model.deformation, beads, candidate[particle], pose=pose, disc=disc) * transfer[:, None]
             power, cross = prediction.square().sum((1, 2)), (prediction * data).sum((1, 2))
             contrast = (cross + precision) / (power + precision)
             left.append(contrast**2 * power - 2 * contrast * cross + precision * (contrast - 1) ** 2)
-        return torch.stack(left) + data.square().sum((1, 2)), ((transfer != 0) * disc.multiplicity).sum(1)
+        return torch.stack(left) + power_of_data, ((transfer != 0) * disc.multiplicity).sum(1)
 
     total, count = torch.zeros(len(candidates), model.n_particles), torch.zeros(model.n_particles)
     batches = model.batches(disc)

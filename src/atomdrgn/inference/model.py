@@ -12,6 +12,7 @@ from ..likelihood.noise import Noise
 from ..likelihood.restraints import Restraints
 from ..parallel import Processes
 from ..physics.disc import FourierDisc
+from ..physics.pose import Pose
 from ..structure.beads import BeadModel
 from ..structure.deformation import SegmentDeformation
 from .images import FourierImages
@@ -66,6 +67,8 @@ class FitModel:
         The particles that are this process's share.
     processes : Processes
         That share the particles.
+    refine_poses : bool
+        The poses of the images are corrected as the fit goes.
     """
 
     images: FourierImages
@@ -78,6 +81,7 @@ class FitModel:
     memory: Memory
     my_particles: Int[Tensor, "some"]
     processes: Processes = field(default_factory=Processes)
+    refine_poses: bool = False
 
     @cached_property
     def rows(self) -> Int[Tensor, "particle"]:
@@ -113,6 +117,18 @@ class FitModel:
             row = torch.repeat_interleave(torch.arange(len(some)), count)
             start = torch.repeat_interleave(first[some] - (count.cumsum(0) - count), count)
             yield Block(some, order[start + torch.arange(len(row))], row)
+
+    def pose(self, state: FitState, index: Int[Tensor, "batch"]) -> Pose:
+        """Where the molecule stands in some images: as their file says, with the corrections found so far."""
+        pose = self.images.stack.pose[index]
+        return pose if state.poses is None else state.poses.correct(pose, index)
+
+    def hidden(self, state: FitState, index: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """Power that what is uncertain of conformation and pose adds to the predictions of some images."""
+        freedom = state.freedom[self.particle[index]]
+        if state.poses is not None:
+            freedom = freedom + state.poses[index].freedom
+        return freedom / state.contrast[index].square()
 
     def bright_beads(self, state: FitState) -> BeadModel:
         """The beads as the images show them: with the fitted amplitude and width."""

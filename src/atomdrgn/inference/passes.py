@@ -8,8 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..likelihood.normal_equations import POSE_NUMBERS
+from ..likelihood.pose_equations import PoseGiven
 from ..parallel import in_order
 from ..physics.disc import FourierDisc
+from ..physics.record import joined
 from ..reporting import Reporter
 from .calibration import calibrate
 from .composition import believed_means, settle_brightness
@@ -27,6 +30,7 @@ from .population import (
     posterior,
     precision_along,
 )
+from .poses import COARSEST, PoseCorrections, no_corrections
 from .state import FitState
 
 logger = logging.getLogger(__name__)
@@ -54,6 +58,8 @@ class Found:
     latent, latent_sd, freedom
         As in :class:`FitState`.
     contrast, contrast_sd : (image,)
+    pose, pose_sd : (image, 5)
+        Steps of the poses and their standard deviations; of no images where poses are not refined.
     covariance : (direction, direction)
         Sum of the particles' posterior covariances, in the coordinates of the directions.
     """
@@ -63,6 +69,8 @@ class Found:
     freedom: Float[Tensor, "particle"]
     contrast: Float[Tensor, "image"]
     contrast_sd: Float[Tensor, "image"]
+    pose: Float[Tensor, "posed 5"]
+    pose_sd: Float[Tensor, "posed 5"]
     covariance: Float[Tensor, "direction direction"]
 
     def note(self, model: FitModel, particle: Int[Tensor, "some"], settled: "_Settled") -> None:
@@ -70,6 +78,8 @@ class Found:
         self.latent[particle], self.latent_sd[particle] = settled.latent, settled.sd
         self.freedom[particle] = settled.freedom / model.rows[particle]
         self.covariance.add_(settled.covariance)
+        if settled.posed is not None:
+            self.pose[settled.posed.image], self.pose_sd[settled.posed.image] = settled.pose
 
     def together(self, model: FitModel) -> "Found":
         """What all processes have found."""
@@ -93,6 +103,8 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
     for _ in range(2 if state.step == 0 else 1):      # the first gain is measured with a wrong noise spectrum
         state = calibrate(model, state, disc, generator)
+    if model.refine_poses and state.poses is None and (disc.resolution <= COARSEST or last):
+        state = replace(state, poses=no_corrections(len(model.images)))
     reporter.start(f"{disc.resolution:.0f} A", len(model.my_images))
     directions = measure_directions(model, state, disc)
     kept, others = _divide(model, directions)
@@ -106,7 +118,8 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
             reporter.advance(len(image))
             yield linearised, made
 
-    equations = _collect(blocks_of(kept, lambda found: _reduced(found, directions)), count=len(kept), directions=directions)
+    equations, posed = _collect(blocks_of(kept, lambda found: _reduced(found, directions)), count=len(kept),
+                                directions=directions)
     rounds = _rounds(model, directions)
     # what images say nothing of moves towards the prior as it would if each round counted it in
     keep_unseen = 0.0 if last else (model.n_particles / (model.n_particles + model.prior.particles)) ** rounds
@@ -115,14 +128,19 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     directions = replace(directions, unseen=population.root[:, directions.seen.shape[1]:])
     motions = motions_of(model, population)
     n, n_seen = model.n_particles, directions.seen.shape[1]
+    corrected = 0 if state.poses is None else len(model.images)
     found = Found(torch.zeros(n, model.deformation.n_latent), torch.zeros(n, len(motions.variance)), torch.zeros(n), contrast,
-                  contrast_sd, torch.zeros(n_seen, n_seen))
+                  contrast_sd, *torch.zeros(2, corrected, POSE_NUMBERS), torch.zeros(n_seen, n_seen))
     settle = _Settled.given(population, directions, motions)
+
+    def settled_chunk(some):
+        of_poses = None if posed is None else posed.of_particles(some, state.latent[kept[some]])
+        return settle(equations.cross[some], equations.target[some], of_poses)
+
     batches = torch.arange(len(kept)).split(CHUNK)
-    for some, settled in zip(batches, in_order(lambda some: settle(equations.cross[some], equations.target[some]), batches),
-                             strict=True):
+    for some, settled in zip(batches, in_order(settled_chunk, batches), strict=True):
         found.note(model, kept[some], settled)
-    for linearised, settled in blocks_of(others, lambda found: _then_settled(found, directions, settle)):
+    for linearised, settled in blocks_of(others, lambda found: _then_settled(found, directions, settle, state.latent)):
         found.note(model, linearised.block.particle, settled)
     reporter.finish()
     found = found.together(model)
@@ -137,7 +155,8 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     logger.info("%s", row)
     state = replace(state, step=state.step + 1, latent=found.latent, latent_sd=found.latent_sd, freedom=found.freedom,
                     population=population, uncertainty=uncertainty, contrast=found.contrast / mean,
-                    contrast_sd=min(max(sd, SMALLEST_CONTRAST_SD), LARGEST_CONTRAST_SD))
+                    contrast_sd=min(max(sd, SMALLEST_CONTRAST_SD), LARGEST_CONTRAST_SD),
+                    poses=None if state.poses is None else PoseCorrections(state.poses.value + found.pose, found.pose_sd))
     return settle_brightness(model, state), row
 
 
@@ -162,6 +181,8 @@ def _divide(model, directions) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"
     """
     n_latent, n_seen = directions.seen.shape
     bytes_each = 4 * (n_latent * (n_seen + 1) + 3 * n_seen**2)      # with what a round makes of them
+    if model.refine_poses:      # twice, while they are put together
+        bytes_each += 4 * 2 * POSE_NUMBERS * (n_latent + POSE_NUMBERS + 1) * len(model.images) / model.n_particles
     mine = model.my_particles
     enough = max(FEWEST_FITTED, ROUND_WORK / n_seen**3) * len(mine) / model.n_particles
     room = max(1, int(min(model.memory.equations / bytes_each, enough)))
@@ -183,20 +204,51 @@ def _reduced(found: Linearised, directions: Directions):
     return replace(found, matrix=None), (directions.seen.T @ found.matrix, found.matrix.sum(0, dtype=torch.float64))
 
 
-def _then_settled(found: Linearised, directions: Directions, settle):
+def _then_settled(found: Linearised, directions: Directions, settle, latent):
     """Where the particles of a block are, when the population is known already."""
-    return replace(found, matrix=None), settle(directions.seen.T @ found.matrix, found.target)
+    block = found.block
+    posed = None if found.pose is None else _Posed(block.image, block.row, found.pose, latent[block.particle])
+    return replace(found, matrix=None, pose=None), settle(directions.seen.T @ found.matrix, found.target, posed)
 
 
-def _collect(blocks, *, count, directions) -> Equations:
+def _collect(blocks, *, count, directions) -> tuple[Equations, "_Posed | None"]:
     n_latent, n_seen = directions.seen.shape
     cross, target = torch.empty(count, n_seen, n_latent), torch.empty(count, n_latent)
-    total, start = torch.zeros(n_latent, n_latent, dtype=torch.float64), 0
+    total, start, posed = torch.zeros(n_latent, n_latent, dtype=torch.float64), 0, []
     for linearised, (rows, matrix) in blocks:
         end = start + len(rows)
         cross[start:end], target[start:end] = rows, linearised.target
+        if linearised.pose is not None:
+            posed.append(_Posed(linearised.block.image, linearised.block.row + start, linearised.pose))
         total, start = total + matrix, end
-    return Equations(cross, target, total)
+    return Equations(cross, target, total), _Posed.together(posed) if posed else None
+
+
+@dataclass(frozen=True)
+class _Posed:
+    """Images whose poses wait for the latents of their particles."""
+
+    image: Tensor           # (image,)
+    row: Tensor             # (image,), rising: which of some particles each shows
+    given: PoseGiven
+    latent: Tensor | None = None      # (particle, latent), where the particles were linearised
+
+    @classmethod
+    def together(cls, several):
+        """Those of several blocks."""
+        return cls(*(torch.cat([getattr(each, name) for each in several]) for name in ("image", "row")),
+                   joined([each.given for each in several]))
+
+    def of_particles(self, some, latent):
+        """The images of a run of the particles, which were linearised there."""
+        first, last = torch.searchsorted(self.row, torch.stack([some[0], some[-1] + 1])).tolist()
+        part = slice(first, last)
+        return _Posed(self.image[part], self.row[part] - some[0], self.given[part], latent)
+
+    def settle(self, each, directions: Directions) -> tuple[Tensor, Tensor]:
+        """Steps of the poses and their standard deviations, given the particles' posterior."""
+        step = (each.mean - self.latent)[self.row]
+        return self.given.posterior(step, each.covariance[self.row], seen=directions.seen, unseen=directions.unseen)
 
 
 @dataclass(frozen=True)
@@ -207,15 +259,18 @@ class _Settled:
     sd: Tensor              # (particle, motion)
     freedom: Tensor         # (particle,), of all its images
     covariance: Tensor      # (direction, direction), summed
+    posed: _Posed | None = None
+    pose: tuple[Tensor, Tensor] | None = None      # (image, 5), steps and standard deviations
 
     @classmethod
     def given(cls, population: Population, directions: Directions, motions: Motions):
         """What makes it of the equations of particles."""
         precision = precision_along(directions, population)      # once: blocks are small
 
-        def settle(cross, target):
+        def settle(cross, target, posed=None):
             each = posterior(cross, target, population.mean, precision, seen=directions.seen)
             freedom = torch.einsum("pde,ped->p", cross @ directions.seen, each.covariance) + directions.left_out
-            return cls(each.mean, motions.sd(each, directions), freedom, each.covariance.sum(0))
+            return cls(each.mean, motions.sd(each, directions), freedom, each.covariance.sum(0),
+                       posed, None if posed is None else posed.settle(each, directions))
 
         return settle

@@ -16,6 +16,10 @@ ROUNDS = 30
 # particles decides half a unit of it for each.
 ENOUGH = 0.01
 
+# Logarithms of a covariance in units of the start's: what is narrower does not move, and its inverse would not fit into single
+# precision.
+LOG_RANGE = -10.0, 18.0
+
 
 @dataclass(frozen=True)
 class Population(Record):
@@ -219,7 +223,8 @@ class _Problem:
 
     def estimate(self, covariance):
         """The likeliest mean at a covariance, and the sum of the particles' second moments about it."""
-        precision = torch.linalg.inv(covariance).float()
+        precision = torch.linalg.inv(covariance)
+        precision = (0.5 * (precision + precision.T)).float()      # sums in single precision left the covariance a little askew
         sums = [torch.zeros_like(self.whole), torch.zeros_like(self.target), torch.zeros((), dtype=torch.float64)]
         each = []
         for spread, *terms in in_order(lambda chunk: _seen_through(*chunk, precision), self.chunks):
@@ -277,7 +282,7 @@ def _logarithm(covariance):
 
 def _exponential(logarithm):
     value, vector = torch.linalg.eigh(0.5 * (logarithm + logarithm.T))
-    return (vector * value.clamp(-18, 18).exp()) @ vector.T
+    return (vector * value.clamp(*LOG_RANGE).exp()) @ vector.T
 
 
 def precision_along(directions: Directions, population: Population) -> Float[Tensor, "direction direction"]:

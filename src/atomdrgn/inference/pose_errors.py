@@ -1,6 +1,5 @@
 """What errors of the poses do to what images tell of the motions: they move each molecule as a whole."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +32,7 @@ class Play(Record):
     offset: Float[Tensor, "particle latent"]
     loss: Float[Tensor, "particle k k"]
 
-    def displaced(self, conformations: Sequence) -> "Displaced":
+    def displaced(self, conformations) -> "Displaced":
         """Conformations that are looked up by particle, each where its images show it."""
         return Displaced(conformations, self.offset)
 
@@ -48,7 +47,7 @@ class Play(Record):
 class Displaced:
     """Conformations with a step of each particle as a whole: index them by particles for their latents."""
 
-    conformations: Sequence
+    conformations: object
     offset: Tensor
 
     def __getitem__(self, particle) -> Tensor:

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..particles.stack import ParticleStack
+from ..physics.rotations import euler_from_matrix
 from ..reporting import Reporter
-from ..run import BASE, LATENTS, MODEL, MOTIONS, PARTICLES, RESIDUES, SUMMARY, write_arrays, write_json, write_table
+from ..run import BASE, LATENTS, MODEL, MOTIONS, PARTICLES, POSES, RESIDUES, SUMMARY, write_arrays, write_json, write_table
 from ..structure.atoms import Structure
 from ..structure.beads import unmodelled
 from .composition import Composition, composition_columns, composition_summary
@@ -45,9 +46,35 @@ def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ense
                     place=ensemble.place, sd=ensemble.sd, state=states.of_particle,
                     more={} if composition is None else composition_columns(composition))
     _write_residues(folder, model, ensemble, groups)
+    if state.poses is not None:
+        write_poses(folder, model, state)
     parts = {} if composition is None else {"composition": composition_summary(model, composition)}
     found = _summary(model, state, ensemble, structure=structure, gain=gain, groups=groups, states=states)
-    write_json(folder / SUMMARY, found | parts)
+    corrected = {} if state.poses is None else {"pose_correction": _pose_summary(state.poses)}
+    write_json(folder / SUMMARY, found | parts | corrected)
+
+
+def write_poses(folder: Path, model: FitModel, state: FitState) -> None:
+    """poses.csv: a line for each image, in the order of the particle file.
+
+    `shift` (A) and `turn` (a rotation vector, degrees) are what was found beyond the pose of the file, in the camera's axes, with
+    standard deviations; `rot`, `tilt`, `psi` (degrees), `origin_x` and `origin_y` (A) are the corrected pose as RELION writes it.
+    """
+    stack, poses, axes = model.images.stack, state.poses, ("shift_x", "shift_y", "turn_x", "turn_y", "turn_z")
+    unit = torch.tensor([1.0] * 2 + [180 / torch.pi] * 3)
+    corrected = model.pose(state, torch.arange(len(stack)))
+    columns = {name: column for prefix, values in (("", poses.value), ("sd_", poses.sd))
+               for name, column in zip([prefix + axis for axis in axes], (values * unit).T, strict=True)}
+    angles = torch.rad2deg(euler_from_matrix(corrected.rotation)).T
+    columns |= dict(zip(("rot", "tilt", "psi", "origin_x", "origin_y"), [*angles, *-corrected.shift.T], strict=True))
+    whose = {"row": stack.row.tolist(), "tilt_number": stack.tilt.tolist(), "particle": model.particle.tolist()}
+    write_table(folder / POSES, whose | {name: _rounded(column) for name, column in columns.items()})
+
+
+def _pose_summary(poses):
+    """What summary.json says of the corrections: r.m.s. about an axis, A and degrees."""
+    shift, turn = (part.square().mean().sqrt() for part in poses.value.split([2, 3], 1))
+    return {"shift": round(float(shift), 3), "turn": round(float(torch.rad2deg(turn)), 3)}
 
 
 def _of_beads(model, of_trace):

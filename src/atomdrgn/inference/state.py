@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import FileFormatError
 from ..io.whole_file import whole_file
 from .population import Population
+from .poses import PoseCorrections
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class FitState:
         Of the contrast over the images.
     amplitude, width2 : float
         The beads' amplitudes are multiplied by the one, their squared widths raised by the other (A^2).
+    poses : PoseCorrections, optional
+        Of all images, where and as soon as poses are refined.
     """
 
     step: int
@@ -53,6 +56,7 @@ class FitState:
     contrast_sd: float
     amplitude: float
     width2: float
+    poses: PoseCorrections | None = None
 
 
 NUMBERS = ("step", "contrast_sd", "amplitude", "width2")
@@ -64,6 +68,8 @@ def save_state(state: FitState, path) -> None:
     tensors = {name: getattr(state, name).contiguous() for name in TENSORS}
     tensors |= {f"population.{f.name}": getattr(state.population, f.name).contiguous() for f in fields(state.population)}
     tensors |= {name: torch.tensor(getattr(state, name), dtype=torch.float64) for name in NUMBERS}
+    if state.poses is not None:
+        tensors |= {f"poses.{name}": getattr(state.poses, name).contiguous() for name in ("value", "sd")}
     write_tensors(path, tensors)
 
 
@@ -95,7 +101,8 @@ def load_state(path) -> FitState:
         population = Population(*(held[f"population.{f.name}"] for f in fields(Population)))
         numbers = {name: float(held[name]) for name in NUMBERS}
         numbers["step"] = int(numbers["step"])
-        return FitState(**{name: held[name] for name in TENSORS}, population=population, **numbers)
+        poses = PoseCorrections(held["poses.value"], held["poses.sd"]) if "poses.value" in held else None
+        return FitState(**{name: held[name] for name in TENSORS}, population=population, poses=poses, **numbers)
     except (SafetensorError, KeyError) as error:
         raise FileFormatError(f"{path}: not a checkpoint of a fit ({error}); start again with --overwrite") from error
 

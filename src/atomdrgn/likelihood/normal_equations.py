@@ -15,6 +15,8 @@ from ..structure.beads import BeadModel
 from ..structure.camera import motion_fields, project_centres
 from ..structure.deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
 
+POSE_NUMBERS = 5      # of an image's pose: shift along x and y, turns about x, y and z
+
 
 @dataclass(frozen=True)
 class NormalEquations(Record):
@@ -44,7 +46,7 @@ class ImageProducts(Record):
     Parameters
     ----------
     matrix : (*batch, latent, latent)
-        Among derivative images.
+        Among derivative images: by the latent, and by the pose behind it where that was asked for.
     with_prediction, with_data : (*batch, latent)
         Derivative images with the prediction, and with the data.
     prediction2, prediction_data, data2 : (*batch,)
@@ -118,13 +120,9 @@ def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent:
         return _derivatives_by_loops(deformation, plane, field, sigma=sigma, disc=disc, transfer=transfer)
     transform = bead_transform(plane.transpose(1, 2), sigma, disc, weight=field.transpose(1, 2), parts=members.parts)
     prediction = transform[:, :, 0].sum(1) * transfer[:, None]
-    # a shift multiplies by -2 pi i k: what was imaginary becomes real, what was real becomes minus imaginary
-    turned = torch.stack([transform[..., 1, :], -transform[..., 0, :]], -2)[:, deformation.free]
-    mass, arm_x, arm_y, arm_z = turned.unbind(2)[:4]
-    along_x, along_y = (2 * torch.pi * (k * transfer)[:, None, None] for k in (disc.kx, disc.ky))
-    own = [field * transfer[:, None, None] for field in transform[:, deformation.free, 4:].unbind(2)]
-    return prediction, torch.stack([along_x * mass, along_y * mass, -along_y * arm_z, along_x * arm_z,
-                                    along_y * arm_x - along_x * arm_y, *own], 2)
+    transform = transform[:, deformation.free]
+    own = transform[:, :, 4:] * transfer[:, None, None, None]
+    return prediction, torch.cat([_by_rigid_motion(transform, disc, transfer), own], 2)
 
 
 def _derivatives_by_loops(deformation, plane, field, *, sigma, disc, transfer):
@@ -144,6 +142,43 @@ def _derivatives_by_loops(deformation, plane, field, *, sigma, disc, transfer):
         if deformation.composition and segment in free:
             combine_own(product.numpy(), disc.rows, transfer.numpy(), derivative.numpy(), free[segment])
     return prediction, derivative
+
+
+def pose_images(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
+                pose: Pose, disc: FourierDisc, transfer: Float[Tensor, "batch frequency"],
+                ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch 5 2 frequency"]]:
+    """The prediction of :func:`predict` times a transfer function, and how the image's pose changes it.
+
+    The five changes are shifts along the camera's x and y (per A) and turns about its x, y and z (per rad) about the molecule's
+    origin: those of :func:`derivative_images` for a molecule that is one segment, fixed parts included.
+    """
+    conformation = deformation.conformation(latent)
+    arm = pose.turned(conformation.position).mT
+    plane = (arm[:, :2] + pose.shift[..., None]).contiguous()
+    weight = (beads.amplitude * conformation.occupancy)[:, None]
+    field = torch.cat([weight, weight * arm], 1)
+    if not looped(plane, field, beads.sigma, transfer):
+        transform = bead_transform(plane.mT, beads.sigma, disc, weight=field.mT)
+        return transform[:, 0, 0] * transfer[:, None], _by_rigid_motion(transform, disc, transfer)[:, 0]
+    from ..physics.waves import combine_motions
+
+    prediction = torch.zeros(len(plane), 2, len(disc))
+    derivative = torch.empty(len(plane), 1, POSE_NUMBERS, 2, len(disc))
+    for product in wave_products(plane, beads.sigma, disc, weight=field, parts=[slice(0, plane.shape[2])]):
+        combine_motions(product.numpy(), disc.rows, disc.grid.extent, transfer.contiguous().numpy(), prediction.numpy(),
+                        derivative.numpy(), 0)
+    return prediction, derivative[:, 0]
+
+
+def _by_rigid_motion(transform: Float[Tensor, "batch part field 2 frequency"], disc: FourierDisc,
+                     transfer: Float[Tensor, "batch frequency"]) -> Float[Tensor, "batch part 5 2 frequency"]:
+    """How shifts and turns of each part change the image, from the transforms of its amplitude and its arms."""
+    # a shift multiplies by -2 pi i k: what was imaginary becomes real, what was real becomes minus imaginary
+    turned = torch.stack([transform[..., 1, :], -transform[..., 0, :]], -2)
+    mass, arm_x, arm_y, arm_z = turned.unbind(2)[:4]
+    along_x, along_y = (2 * torch.pi * (k * transfer)[:, None, None] for k in (disc.kx, disc.ky))
+    return torch.stack([along_x * mass, along_y * mass, -along_y * arm_z, along_x * arm_z,
+                        along_y * arm_x - along_x * arm_y], 2)
 
 
 def power_along(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"],
@@ -166,7 +201,7 @@ def power_along(deformation: SegmentDeformation, beads: BeadModel, latent: Float
 
 def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
                    pose: Pose, disc: FourierDisc, transfer: Float[Tensor, "batch frequency"],
-                   data: Float[Tensor, "batch 2 frequency"]) -> ImageProducts:
+                   data: Float[Tensor, "batch 2 frequency"], by_pose: bool = False) -> ImageProducts:
     """Inner products from which the normal equations of each image are made.
 
     Parameters
@@ -178,13 +213,31 @@ def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Fl
         multiplicity.
     data : (batch, 2, frequency)
         Whitened coefficients of the images.
+    by_pose : bool
+        Behind the derivatives by the latent, those of :func:`pose_images`.
     """
     prediction, derivative = derivative_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
     rows, seen = derivative.flatten(-2).flatten(1, 2), torch.stack([prediction, data], 1).flatten(-2)
     among = seen @ seen.transpose(-1, -2)
     change = camera_motion(deformation, latent, pose)
     matrix, right = _to_latent(rows @ rows.transpose(-1, -2), rows @ seen.transpose(-1, -2), change)
+    if by_pose:
+        turned = pose_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)[1].flatten(-2)
+        mixed = torch.einsum("bpsj,bsjk->bpsk", (turned @ rows.mT).unflatten(2, change.shape[1:3]), change).flatten(2)
+        matrix = torch.cat([torch.cat([matrix, mixed.mT], 2), torch.cat([mixed, turned @ turned.mT], 2)], 1)
+        right = torch.cat([right, seen @ turned.mT], 2)
     return ImageProducts(matrix=matrix, with_prediction=right[:, 0], with_data=right[:, 1],
+                         prediction2=among[:, 0, 0], prediction_data=among[:, 0, 1], data2=among[:, 1, 1])
+
+
+def pose_products(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
+                  pose: Pose, disc: FourierDisc, transfer: Float[Tensor, "batch frequency"],
+                  data: Float[Tensor, "batch 2 frequency"]) -> ImageProducts:
+    """As :func:`image_products` of the pose alone, the conformation as it stands."""
+    prediction, derivative = pose_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
+    rows, seen = derivative.flatten(-2), torch.stack([prediction, data], 1).flatten(-2)
+    among, right = seen @ seen.mT, seen @ rows.mT
+    return ImageProducts(matrix=rows @ rows.mT, with_prediction=right[:, 0], with_data=right[:, 1],
                          prediction2=among[:, 0, 0], prediction_data=among[:, 0, 1], data2=among[:, 1, 1])
 
 

@@ -26,5 +26,8 @@ class Pose(Record):
 
     def apply(self, position: Float[Tensor, "*#batch bead 3"]) -> Float[Tensor, "*#batch bead 3"]:
         """Camera coordinates of positions in the molecule's frame, A."""
-        camera = position @ self.rotation.transpose(-1, -2)
-        return camera + pad(self.shift, (0, 1))[..., None, :]
+        return self.turned(position) + pad(self.shift, (0, 1))[..., None, :]
+
+    def turned(self, position: Float[Tensor, "*#batch bead 3"]) -> Float[Tensor, "*#batch bead 3"]:
+        """The same without the shift: arms from the molecule's origin, in the camera's axes, A."""
+        return position @ self.rotation.transpose(-1, -2)

@@ -1,5 +1,6 @@
 """The base of the frozen records that hold one entry an image, a bead or a particle."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import TypeVar
 
@@ -26,3 +27,10 @@ class Record:
     def to(self: R, device) -> R:
         """The same record with its tensors on `device` (or of a dtype: anything ``Tensor.to`` takes)."""
         return self._mapped(lambda tensor: tensor.to(device))
+
+
+def joined(records: Sequence[R]) -> R:
+    """Records of the same kind one behind the other; what belongs to a whole record is the first one's."""
+    first = records[0]
+    tensors = [f.name for f in fields(first) if isinstance(getattr(first, f.name), torch.Tensor)]
+    return replace(first, **{name: torch.cat([getattr(record, name) for record in records]) for name in tensors})

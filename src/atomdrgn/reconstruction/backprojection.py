@@ -22,6 +22,7 @@ from .slice_sum import SliceSum, empty_sum
 from .weighted_images import Target, add_images
 
 FLOOR = 0.01               # of the mean weight of a shell is added in half-maps: what is hardly seen is not blown up
+MASK_SLACK = 1e-3          # rounding of values that are meant to be 0 or 1
 MAP, HALVES, SHARPENED, MASK = "map.mrc", ("half1.mrc", "half2.mrc"), "sharpened.mrc", "mask.mrc"
 CORRELATION, SUMMARY = "fsc.csv", "summary.json"
 FILES = (MAP, *HALVES, SHARPENED, MASK, CORRELATION, SUMMARY)
@@ -90,6 +91,8 @@ def backproject(particles: ParticleStack, *, chosen=None, weights=None, mask: De
     Scheres, J. Struct. Biol. 180 (2012), 519-530: Wiener filter and regularisation. Chen et al., Ultramicroscopy 135 (2013),
     24-35: random phases. Rosenthal & Henderson, J. Mol. Biol. 333 (2003), 721-745: weights by the FSC, sharpening.
     """
+    if mask is not None:
+        _require_mask(mask)
     strength = image_strength(particles, chosen=chosen, weights=weights)
     counts = require_both_halves(particles, strength)
     spectrum = measure_noise(particles[strength > 0], seed=seed)
@@ -121,7 +124,7 @@ def finish(first: SliceSum, second: SliceSum, *, mask: DensityMap | None = None,
     weight = whole.shell_weight()
     plain = whole.density(FLOOR * weight)
     mask = DensityMap(automatic_mask(*halves, grid), grid.pixel_size, name="mask") if mask is None else mask
-    require_same_voxels(DensityMap(plain, grid.pixel_size), mask)
+    require_same_voxels(DensityMap(plain, grid.pixel_size, name="the reconstruction"), mask)
     found = correlate_half_maps(*halves, voxel_size=grid.pixel_size, mask=mask.density, seed=seed)
     density = whole.density(regularisation(fourier_shell_correlation(*halves), weight))
     measured = guinier_b_factor(plain * mask.density, found, voxel_size=grid.pixel_size)
@@ -224,3 +227,9 @@ def require_both_halves(particles: ParticleStack, strength: Float[Tensor, "image
         raise InputError(f"half-set {empty} has no particle among the {sum(counts)} that count, so there are no half-maps to "
                          "compare; choose particles of both (rlnRandomSubset says which is whose)")
     return counts
+
+
+def _require_mask(mask):
+    low, high = float(mask.density.min()), float(mask.density.max())
+    if low < -MASK_SLACK or high > 1 + MASK_SLACK:
+        raise InputError(f"{mask.name}: values from {low:.4g} to {high:.4g}, where a mask has 0 to 1; this looks like a density")

@@ -37,9 +37,11 @@ from .gain import Gain, compare
 from .noise_spectra import measure_noise
 from .run_particles import half_latents, has_halves, motion_of, particle_numbers
 from .support import Support, joined, residue_support, unsupported_stretches
+from .volume_fit import conditioned_volumes
 
 MASK_RADIUS, MASK_EDGE = 8.0, 12.0      # A around beads
 SUPPORT, STRUCTURE, CORRELATION, SUMMARY = "support.csv", "support.cif", "fsc.csv", "summary.json"
+FIELD_EPOCHS = 8                        # of the field on given latents: nothing but volumes is left to learn
 MEAN = 48                               # conformations in a mean density
 JUDGES = ("around",)                    # methods whose maps say what is supported, before others
 B_FACTOR = 100.0                        # of a residue with all of its support
@@ -174,7 +176,7 @@ def maps_following(material: Material) -> list[Shown]:
     parts = make_parts(material.bead, tensors["weight"].float(), tensors["centroid"].float(), material.stack.grid)
     maps = follow_motion(material.stack, material.own_motion[material.number], parts, spectrum=material.spectrum,
                          reporter=material.reporter)
-    return [Shown("following", maps, material.bead, material.density(material.bead), material.run.n_particles)]
+    return [Shown("following", maps, material.bead, material.density(material.bead), float(material.run.n_particles))]
 
 
 def maps_around(material: Material) -> list[Shown]:
@@ -199,6 +201,21 @@ def maps_around(material: Material) -> list[Shown]:
     return shown
 
 
+def maps_of_field(material: Material) -> list[Shown]:
+    """Volumes of a neural field at the same latents: it is given every particle's latent and learns what images have there."""
+    place = material.own_place
+    centre = place[:1] if place.shape[1] == 0 else torch.as_tensor(material.at, dtype=torch.float32) if (
+        material.at is not None) else choose_centres(place, material.centres, seed=material.seed)
+    halves = conditioned_volumes(material.stack, place.numpy(), centre.numpy(), epochs=FIELD_EPOCHS, seed=material.seed,
+                                 reporter=material.reporter)
+    shown = []
+    for i, (at, first, second) in enumerate(zip(centre, *halves, strict=True), 1):
+        position = _conformation(material, at)
+        shown.append(Shown(f"field{i}", HalfMaps(first, second, 0.5 * (first + second)), position, material.density(position),
+                           material.run.n_particles / len(centre), {"at": [round(x, 3) for x in at.tolist()]}))
+    return shown
+
+
 def _conformation(material, place):
     """Beads at a place along the motions, A."""
     run, tensors = material.run, material.tensors
@@ -215,10 +232,12 @@ def _conformation(material, place):
 METHODS: dict[str, Callable[[Material], list[Shown]]] = {
     "following": maps_following,
     "around": maps_around,
+    "field": maps_of_field,
 }
+DEFAULT_METHODS = ("following", "around")      # a field has to be trained, which takes longer than all else
 
 
-def debias(run: Run, particles: ParticleStack, out, *, methods: Sequence[str] = tuple(METHODS), centres: int = 4, at=None,
+def debias(run: Run, particles: ParticleStack, out, *, methods: Sequence[str] = DEFAULT_METHODS, centres: int = 4, at=None,
            seed: int = 0, overwrite: bool = False, settings: dict | None = None, reporter: Reporter | None = None) -> Debiased:
     """Maps on the latents of a fit, and what they say of its base model and of its motions.
 
@@ -271,7 +290,7 @@ def debias(run: Run, particles: ParticleStack, out, *, methods: Sequence[str] = 
     beads = coarse_grain(run.structure, beads=run.settings["fit"].get("beads", 1))
     material = Material(run, particles, measure_noise(particles, seed=seed), beads, centres, at, seed, reporter)
     static = Shown("static", static_maps(particles, spectrum=material.spectrum, reporter=reporter),
-                   material.bead, material.mean_density(torch.ones(run.n_particles)), run.n_particles)
+                   material.bead, material.mean_density(torch.ones(run.n_particles)), float(run.n_particles))
     found = {name: METHODS[name](material) for name in methods}
     gains = _gains(material, static.maps, found["following"][0].maps) if "following" in found else []
     supports = {"static": _support(material, [static]), **{name: _support(material, maps) for name, maps in found.items()}}

@@ -146,8 +146,8 @@ def fit_volume(particles: ParticleStack, out, *, latent: int = LATENT, encoding:
     """
     folder, reporter = Path(out), reporter or Reporter()
     shape = FieldShape(latent, encoding, pooling, width, depth)
-    schedule = _schedule(particles, latent, epochs=epochs, batch=batch, rate=rate, coefficients=coefficients, tilts=tilts,
-                         beta=beta, precision=precision, seed=seed)
+    schedule = fill_schedule(particles, latent, epochs=epochs, batch=batch, rate=rate, coefficients=coefficients, tilts=tilts,
+                             beta=beta, precision=precision, seed=seed)
     _require_sound(particles, shape, schedule, minutes=minutes, resolution=resolution)
     if not resume:
         require_free(folder, overwrite=overwrite)
@@ -212,8 +212,8 @@ def conditioned_volumes(particles: ParticleStack, latent: Float[ndarray, "partic
         raise InputError("some latents are not finite: the run that they come from has diverged")
     centre, scale = latent.mean(0), latent.std(0).clamp_min(1e-6)
     shape = FieldShape(latent.shape[1], encoding, width=width, depth=depth)
-    schedule = _schedule(particles, latent.shape[1], epochs=epochs, batch=batch, rate=rate, coefficients=coefficients, tilts=None,
-                         beta=None, precision=precision, seed=seed)
+    schedule = fill_schedule(particles, latent.shape[1], epochs=epochs, batch=batch, rate=rate, coefficients=coefficients,
+                             tilts=None, beta=None, precision=precision, seed=seed)
     _require_sound(particles, shape, schedule, minutes=None, resolution=resolution)
     require_both_halves(particles, torch.ones(len(particles)))
     grid, result = particles.grid, []
@@ -276,8 +276,9 @@ def amplitudes(mean: Float[Tensor, "box box box"], grid: ImageGrid) -> Float[Ten
     return torch.maximum(amplitude, SMALLEST_AMPLITUDE * amplitude.max())
 
 
-def _schedule(particles, n_latent, *, epochs, batch, rate, coefficients, tilts, beta, precision, seed):
-    """The schedule with what was left out filled in from the particles."""
+def fill_schedule(particles: ParticleStack, n_latent: int, *, epochs: int, batch: int | None, rate: float,
+                  coefficients: int | None, tilts: int | None, beta: float | None, precision: str, seed: int) -> Schedule:
+    """The schedule of :func:`fit_volume` with what was left out filled in from the particles."""
     most = max(1, particles.n_tilts)
     fewest = int(torch.unique(particles.particle, return_counts=True)[1].min()) if len(particles) else 1
     return Schedule(

@@ -47,8 +47,11 @@ class ParticleMap {
   draw() {
     const box = this.canvas.getBoundingClientRect(), ratio = window.devicePixelRatio || 1;
     if (!box.width) return;
-    this.canvas.width = Math.round(box.width * ratio); this.canvas.height = Math.round(box.height * ratio);
-    const context = this.canvas.getContext("2d");
+    // points are drawn once, on a layer of their own; marks come and go above it
+    this.layer = html("canvas", { width: Math.round(box.width * ratio), height: Math.round(box.height * ratio) });
+    this.canvas.width = this.layer.width; this.canvas.height = this.layer.height;
+    this.canvas.getContext("2d").scale(ratio, ratio);
+    const context = this.layer.getContext("2d");
     context.scale(ratio, ratio);
     const x = this.column(this.xSelect.value), y = this.column(this.ySelect.value);
     const ends = values => { let low = Infinity, high = -Infinity; for (const v of values) { if (v < low) low = v; if (v > high) high = v; } const pad = 0.03 * (high - low || 1); return [low - pad, high + pad]; };
@@ -56,7 +59,6 @@ class ParticleMap {
     this.box = { left: 46, top: 8, width: box.width - 56, height: box.height - 46 };
     this.axes(context, box);
     this.points(context, x, y);
-    this.static = context.getImageData(0, 0, this.canvas.width, this.canvas.height);
     this.mark();
     this.bar.classList.toggle("there", this.chosen !== null);
     if (this.chosen) this.report.textContent = `${this.chosen.length.toLocaleString("en")} particles`;
@@ -99,9 +101,10 @@ class ParticleMap {
   // where the structure on the stage is: {x, y} in the map's columns, or a particle's index
   mark(here = this.here) {
     this.here = here;
-    if (!this.static) return;
-    const context = this.canvas.getContext("2d");
-    context.putImageData(this.static, 0, 0);
+    if (!this.layer) return;
+    const context = this.canvas.getContext("2d"), ratio = window.devicePixelRatio || 1;
+    context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    context.drawImage(this.layer, 0, 0, this.layer.width / ratio, this.layer.height / ratio);
     if (this.path && this.path.length > 1) {
       context.beginPath(); this.path.forEach(([px, py], i) => i ? context.lineTo(px, py) : context.moveTo(px, py)); context.closePath();
       context.fillStyle = "rgba(213,94,0,.12)"; context.fill(); context.strokeStyle = RED; context.lineWidth = 1.5; context.stroke();

@@ -214,7 +214,7 @@ function residueSection() {
   const lines = [["rmsf", `r.m.s. fluctuation${DATA.groups.length > 1 ? `, ${DATA.groups[DATA.still].selection} held still` : ""}`, BLUE], ["half_set_error", "between half-sets", RED], ["posterior_error", "error of one particle", GREEN]].filter(([name]) => columns[name] && columns[name].some(v => v));
   const starts = chain.map((name, i) => i === 0 || name !== chain[i - 1] ? i : -1).filter(i => i >= 0);
   const width = 1120, axis = { x: [0, n], xTicks: residueTicks(chain, number, n), width, left: 46 };
-  const figure = html("div");
+  const figure = html("div", { class: "wide sequence" });
   figure.append(segmentMap(starts, width));
   const high = Math.max(0.1, ...lines.flatMap(([name]) => columns[name].filter(v => v !== null)));
   const chart = new Chart({ ...axis, y: [0, 1.06 * high], xLabel: "residue", yLabel: "Å", height: 220 });
