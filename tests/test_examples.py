@@ -64,3 +64,42 @@ def test_the_starts_of_zhong_2021_are_as_wrong_as_they_say():
     off = {name: script.rmse(x[trace], truth[trace]) for name, x in script.starts(closed, path).items()}
     assert off["exact"] == 0 and abs(off["approximate"] - 5.15) < 0.1 and 5.5 < off["noise"] < 6.5 and 7.5 < off["open"] < 8.5
     assert {start for _, start, _, _ in script.ROWS} == set(off)
+
+
+def test_a_reproduction_leaves_folders_of_others_alone(tmp_path):
+    script = load(EXAMPLES / "reproduce" / "reproduction.py")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with pytest.raises(SystemExit, match="name another folder"):
+        script.begin(tmp_path / "mine", "x.py")
+    assert script.begin(tmp_path / "new", "x.py") == script.begin(tmp_path / "new", "x.py")
+
+
+def test_the_turning_lid_turns_and_nothing_else_does():
+    """The lid turns rigidly by the angle about the axis; the rest stands still."""
+    script = load(EXAMPLES / "reproduce" / "cryosphere.py")
+    closed, axis, turned = script.turning_lid()
+    lid = script.within(closed, script.LID)
+    for angle in (0.0, 0.7, 2.1):
+        position = turned(angle)
+        np.testing.assert_array_equal(position[~lid], closed.position.double().numpy()[~lid])
+        np.testing.assert_allclose(script.turn_of_lid(closed, position), angle * axis, atol=1e-6)
+
+
+def test_cryosphere_s_dynamics_are_followed(tmp_path, capfd):
+    (found,) = load(EXAMPLES / "reproduce" / "cryosphere.py").main(tmp_path / "out", quick=True).values()
+    assert found["correlation"] > 0.5 and found["rmsd"][0] < found["rmsd"][1]
+    assert "| paper |" in capfd.readouterr().out
+
+
+def test_cryodrgn_s_set_is_made_trained_and_compared(tmp_path, capfd):
+    """Three epochs find nothing in the latents; the volumes are those of the molecule all the same."""
+    (found,) = load(EXAMPLES / "reproduce" / "cryodrgn.py").main(tmp_path / "out", quick=True).values()
+    assert found["own"] > 0.5 and found["mean"] > 0.5          # of a density at random: 0
+    assert "| Linear1D | Spearman" in capfd.readouterr().out
+
+
+def test_two_states_of_tilt_series_are_told_apart(tmp_path, capfd):
+    found = load(EXAMPLES / "reproduce" / "tomodrgn.py").main(tmp_path / "out", quick=True)
+    assert found["agreement"] > 0.5                   # by chance 0
+    assert "| paper's ARI |" in capfd.readouterr().out
