@@ -122,7 +122,7 @@ VOLUME_HEADER = ["own volumes: FSC = 0.5 (A)", "mean FSC", "mean volume for all:
 def compare_volumes(run: VolumeRun, structure, conformations, grid):
     """How near the volumes of some particles come to their conformations (atom, 3), beside the mean volume for all of them."""
     truths = [electron_density(structure, position, grid) for position in conformations.values()]
-    own = mean_shell_correlation(every_volume(run, conformations), truths)
+    own = mean_shell_correlation(every_volume(run, list(conformations)), truths)
     mean = mean_shell_correlation([run.mean.density] * len(truths), truths)
     words = [word for curve in (own, mean) for word in (f"{resolution(curve, grid):.1f}", f"{curve[1:].mean():.3f}")]
     return {"own": float(own[1:].mean()), "mean": float(mean[1:].mean()), "volumes": words}

@@ -68,7 +68,7 @@ def write_poses(folder: Path, model: FitModel, state: FitState) -> None:
     angles = torch.rad2deg(euler_from_matrix(corrected.rotation)).T
     columns |= dict(zip(("rot", "tilt", "psi", "origin_x", "origin_y"), [*angles, *-corrected.shift.T], strict=True))
     whose = {"row": stack.row.tolist(), "tilt_number": stack.tilt.tolist(), "particle": model.particle.tolist()}
-    write_table(folder / POSES, whose | {name: _rounded(column) for name, column in columns.items()})
+    write_table(folder / POSES, whose | {name: rounded(column) for name, column in columns.items()})
 
 
 def _pose_summary(poses):
