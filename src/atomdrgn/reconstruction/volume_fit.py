@@ -210,7 +210,8 @@ def conditioned_volumes(particles: ParticleStack, latent: Float[ndarray, "partic
         raise InputError(f"volumes are asked at latents of {at.shape[-1]} numbers, and particles have {latent.shape[1]}")
     if not latent.isfinite().all() or not at.isfinite().all():
         raise InputError("some latents are not finite: the run that they come from has diverged")
-    centre, scale = latent.mean(0), latent.std(0).clamp_min(1e-6)
+    centre = latent.mean(0)
+    scale = (latent - centre).square().mean(0).sqrt().clamp_min(1e-6)
     shape = FieldShape(latent.shape[1], encoding, width=width, depth=depth)
     schedule = fill_schedule(particles, latent.shape[1], epochs=epochs, batch=batch, rate=rate, coefficients=coefficients,
                              tilts=None, beta=None, precision=precision, seed=seed)
