@@ -13,6 +13,7 @@ from ..run import Run
 from ..structure.beads import BeadModel
 from ..structure.motion import BeadMotion, RigidMotion, weighted_arms
 from ..structure.selection import select
+from ..structure.superposition import nearest_rotation
 
 FEWEST_BEADS = 3            # of a part whose turn is asked for
 SMALLEST_TURN = 2.0         # degrees, from one end to the other: below it an axis says nothing
@@ -58,14 +59,6 @@ class Parts:
         """
         moment = motion.blend(self._arms, self._centroid)[..., len(self.base):, :].unflatten(-2, (len(self.base), 3))
         return nearest_rotation(moment.mT)
-
-
-def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
-    """The proper rotation R with the largest trace of ``R.T @ matrix``."""
-    left, _, right = torch.linalg.svd(matrix)
-    sign = torch.ones_like(left[..., 0])
-    sign[..., 2] = torch.linalg.det(left @ right).sign()
-    return (left * sign[..., None, :]) @ right
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The rigid motion that brings points onto points best."""
+"""The rotation that is nearest to a matrix, and the rigid motion that brings points onto points best."""
 
 import torch
 from jaxtyping import Float
@@ -21,9 +21,13 @@ def superpose(base: Float[Tensor, "point 3"],
     Kabsch, Acta Cryst. A32:922 (1976), by singular value decomposition.
     """
     centre, there = base.mean(0), position.mean(1)
-    product = torch.einsum("pni,nj->pij", position - there[:, None], base - centre)
-    left, _, right = torch.linalg.svd(product)
-    sign = torch.ones_like(there)
-    sign[:, 2] = torch.linalg.det(left @ right).sign()
-    turn = (left * sign[:, None]) @ right
+    turn = nearest_rotation(torch.einsum("pni,nj->pij", position - there[:, None], base - centre))
     return turn, there - (turn @ centre)
+
+
+def nearest_rotation(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3 3"]:
+    """The proper rotation R with the largest trace of ``R.T @ matrix``."""
+    left, _, right = torch.linalg.svd(matrix)
+    sign = torch.ones_like(left[..., 0])
+    sign[..., 2] = torch.linalg.det(left @ right).sign()
+    return (left * sign[..., None, :]) @ right
