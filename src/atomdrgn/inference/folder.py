@@ -67,7 +67,7 @@ def require_same_settings(before: dict, now: dict, folder: Path) -> None:
                          "or start again with --overwrite")
 
 
-def begin_run(folder: Path, settings: dict, structure: Structure, *, resume: bool, overwrite: bool, reporter: Reporter,
+def begin_run(folder: Path, settings: dict, structure: Structure | None, *, resume: bool, overwrite: bool, reporter: Reporter,
               processes: Processes | None = None) -> bool:
     """Whether anything is left to do in the folder of a run; a new one is made where there is none to go on with.
 
@@ -77,8 +77,8 @@ def begin_run(folder: Path, settings: dict, structure: Structure, *, resume: boo
         Of the run.
     settings : dict
         Of :func:`run_settings`.
-    structure : Structure
-        The base model.
+    structure : Structure or None
+        The base model; none where volumes are fitted without one.
     resume, overwrite : bool
         Go on with the run that is there, or replace it.
     reporter : Reporter
@@ -104,7 +104,8 @@ def begin_run(folder: Path, settings: dict, structure: Structure, *, resume: boo
     if processes.first:
         create_run_folder(folder, overwrite=overwrite)
         write_json(folder / SETTINGS, settings)
-        write_base(folder, structure)
+        if structure is not None:
+            write_base(folder, structure)
     return True
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..inference.field_data import FieldData, read_field_data
 from ..inference.field_training import Schedule, read_latents, run_epoch, start_training
-from ..inference.folder import require_same_settings, run_settings
+from ..inference.folder import begin_run, run_settings
 from ..inference.state import write_tensors
 from ..inference.training import Training, load_training, save_training
 from ..model.particle_encoder import INTERMEDIATE, ParticleEncoder
@@ -33,11 +33,8 @@ from ..run import (
     MAP,
     MEAN,
     PARTICLES,
-    SETTINGS,
     SUMMARY,
     VOLUME,
-    create_run_folder,
-    read_settings,
     require_free,
     write_arrays,
     write_json,
@@ -157,7 +154,7 @@ def fit_volume(particles: ParticleStack, out, *, latent: int = LATENT, encoding:
         "coefficients": schedule.coefficients, "tilts": schedule.tilts, "beta": schedule.beta,
         "precision": str(schedule.precision).removeprefix("torch."), "seed": seed})
     with whole_batches_on_threads():
-        if _begin(folder, made, resume=resume, overwrite=overwrite, reporter=reporter):
+        if begin_run(folder, made, None, resume=resume, overwrite=overwrite, reporter=reporter):
             data = field_data(particles, resolution=resolution, dose_mask=dose_mask, seed=seed, reporter=reporter)
             training = start_training(new_model(data, shape, seed=seed), rate)
             if resume and (folder / CHECKPOINT).exists():
@@ -307,19 +304,6 @@ def _require_sound(particles, shape, schedule, *, minutes, resolution):
     if resolution is not None and resolution < particles.grid.nyquist:
         raise InputError(f"a resolution of {resolution} A: pixels of {particles.grid.pixel_size:.3g} A hold "
                          f"{particles.grid.nyquist:.3g} A at best")
-
-
-def _begin(folder, settings, *, resume, overwrite, reporter) -> bool:
-    """Bring the folder to where the work begins; False where nothing is left to do."""
-    if resume and folder.is_dir() and any(folder.iterdir()):
-        require_same_settings(read_settings(folder), settings, folder)
-        if (folder / SUMMARY).exists():
-            reporter.say(f"{folder} is complete: there is nothing to resume")
-            return False
-        return True
-    create_run_folder(folder, overwrite=overwrite)
-    write_json(folder / SETTINGS, settings)
-    return True
 
 
 def _train(training: Training, data, schedule, folder, *, minutes, reporter):
