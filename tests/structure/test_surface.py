@@ -50,3 +50,15 @@ def test_no_further_motions_are_the_same_surface():
     surface = bent(2)
     same = surface.with_straight(torch.zeros(5, 0), torch.zeros(0))
     assert torch.equal(same.scale, surface.scale) and torch.equal(same.coefficient, surface.coefficient)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_other_coordinates_are_the_same_conformations(k):
+    generator = torch.Generator().manual_seed(3)
+    surface, offset, axes = bent(k), torch.randn(k, generator=generator), torch.randn(k, k, generator=generator)
+    place = torch.randn(20, k, generator=generator)
+    other = surface.reparametrised(offset, axes)
+    torch.testing.assert_close(other(place), surface(offset + place @ axes.T), rtol=1e-3, atol=1e-3)
+    scale = torch.tensor([2.0, 0.4, 5.0][:k])
+    torch.testing.assert_close(surface.rescaled(scale)(place), surface(place), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(surface.rescaled(scale).scale, scale)

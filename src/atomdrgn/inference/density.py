@@ -72,7 +72,7 @@ def spread_out(place: Float[Tensor, "particle k"]) -> Density:
 
 
 def fit_density(density: Density, place: Float[Tensor, "draw particle k"], weight: Float[Tensor, "draw particle"], *,
-                error: Float[Tensor, "particle k"], rounds: int = ROUNDS) -> Density:
+                error: Float[Tensor, "particle k"], rounds: int = ROUNDS, most: int = MOST_FITTED) -> Density:
     """The mixture that makes the particles' images likeliest, by EM over what each particle could be.
 
     Parameters
@@ -85,12 +85,14 @@ def fit_density(density: Density, place: Float[Tensor, "draw particle k"], weigh
         Logarithm of the images' likelihood at each, over the density that the places were drawn from.
     error : (particle, k)
         Of each particle's place.
+    rounds, most : int
+        Rounds of EM, and how many particles it is fitted to, about.
 
     References
     ----------
     Bovy, Hogg & Roweis, Ann. Appl. Stat. 5:1657 (2011): mixtures of what is measured with errors.
     """
-    step = max(1, place.shape[1] // MOST_FITTED)
+    step = max(1, place.shape[1] // most)
     place, weight = place[:, ::step], weight[:, ::step]
     mean = torch.einsum("dp,dpk->pk", (weight + density.log(place)).softmax(0), place)
     narrowest = error.square().mean(0).diag() + NARROWEST**2 * torch.cov(mean.T).reshape(place.shape[2], -1)

@@ -16,6 +16,7 @@ from .motions import Motions, motions_of
 from .population import Population
 from .state import FitState
 from .support import Support, count_supported, held_out_support
+from .weak_images import mapped_support, motions_of_mapping, place_on_mapping
 from .wide import Belief, draw, look_and_refine
 
 MOST_WIDE = 3      # motions along which likelihoods are looked at widely; further ones are small
@@ -77,7 +78,8 @@ class Ensemble:
 
 def judge_support(halves: list[HalfSet], states: list[FitState], reporter: Reporter) -> list[Support]:
     """What the motions of each half-set are worth to the images of the other."""
-    return [held_out_support(half, own, other, half.model.images.disc, reporter)
+    return [held_out_support(half, own, other, half.model.images.disc, reporter) if other.mapping is None else
+            mapped_support(half.model, own, other.mapping, reporter)
             for half, own, other in zip(halves, states, reversed(states), strict=True)]
 
 
@@ -97,11 +99,15 @@ def make_ensemble(model: FitModel, state: FitState, populations: list[Population
         Of the draws.
     reporter : Reporter
     """
-    motions = motions_of(model, state.population)
+    motions = motions_of(model, state.population) if state.mapping is None else motions_of_mapping(model, state.mapping)
     supported = count_supported(supports) if supports else None
     if supported is not None:
         motions = motions.first(supported)
-    surface, belief, draws, density = _placed(model, state, motions, wide=bool(supports), seed=seed, reporter=reporter)
+    if state.mapping is not None and supported:
+        found = place_on_mapping(model, state, reporter, seed=seed)
+        surface, belief, draws, density = found.surface, found.belief, found.draws, found.density
+    else:
+        surface, belief, draws, density = _placed(model, state, motions, wide=bool(supports), seed=seed, reporter=reporter)
     latent = keep_occupancy(model, state, surface.at(belief.mean))[torch.arange(model.n_particles)]
     sd = belief.root.square().sum(-1).sqrt()
     jacobian = model.deformation.bead_jacobian(motions.mean, model.beads.trace_index)

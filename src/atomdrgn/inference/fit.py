@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,6 +33,17 @@ from .schedule import finest_resolution, resolutions, search_after
 from .search import look_widely
 from .start import elastic_population, starting_population
 from .state import FitState, load_state, save_state
+from .support import count_supported
+from .weak_images import (
+    SECOND_AFTER,
+    finest_if_weak,
+    first_mapping,
+    map_round,
+    resolutions_of_rounds,
+    surfaces_are_for,
+    with_mapping,
+    with_second_motion,
+)
 
 START_CONTRAST_SD = 0.2
 TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
@@ -129,14 +141,14 @@ def _run(model, folder, *, structure, seed, reporter) -> None:
     """Both half-sets apart, then all particles, then what is supported; each pass is on disk before the next begins."""
     model.images.load(model.my_images, model.memory.images,
                       lambda batches: reporter.watch(batches, "reading images", len(batches)))
-    passes = resolutions(model.images.stack.grid, model.images.disc.resolution)
-    log = _Log(folder, model.processes)
-    halves = half_sets(model)
-    states = [_run_passes(half.model, passes, folder / name, log, half=number + 1, seed=seed, reporter=reporter)
+    halves, log = half_sets(model), _Log(folder, model.processes)
+    finest = finest_if_weak(model, _start(model), seed=seed) if halves and surfaces_are_for(model) else None
+    how = _Passes(seed, reporter) if finest is None else _Rounds(seed, reporter, finest)
+    states = [_go_through(how.steps(half.model), lambda half=half: how.begin(half.model), folder / name, log, half=number + 1)
               for number, (half, name) in enumerate(zip(halves, HALVES, strict=bool(halves)))]
     supports = judge_support(halves, states, reporter)
-    begin = (lambda: join(model, halves, states, step=max(0, len(passes) - TOGETHER))) if halves else None
-    state = _run_passes(model, passes, folder / CHECKPOINT, log, half=0, seed=seed, reporter=reporter, begin=begin)
+    state = _go_through(how.steps(model), lambda: how.together(model, halves, states, supports) if halves else how.begin(model),
+                        folder / CHECKPOINT, log, half=0)
     composition = None
     if model.deformation.composition:
         state, composition = find_composition(model, state, reporter)
@@ -144,23 +156,72 @@ def _run(model, folder, *, structure, seed, reporter) -> None:
     write_results(folder, model, state, ensemble, composition=composition, structure=structure, reporter=reporter)
 
 
-def _run_passes(model, passes, path, log, *, half, seed, reporter, begin=None) -> FitState:
-    """The state after all passes, going on from the file at `path` where there is one."""
-    state = load_state(path) if path.exists() else begin() if begin else _start(model)
+def _go_through(steps, begin, path, log, *, half) -> FitState:
+    """The state after all steps, going on from the file at `path` where there is one."""
+    state = load_state(path) if path.exists() else begin()
     log.rewind(half, state.step)
-    searches = search_after(passes)
-    for step in range(state.step, len(passes)):
+    for step in steps[state.step:]:
         started = time.monotonic()
-        disc = model.images.disc.coarser(passes[step])
-        state, row = run_pass(model, state, disc, seed=seed, last=step + 1 == len(passes), reporter=reporter)
-        row["moved_by_search"] = 0
-        if step + 1 in searches:
-            together = step + 1 == searches[-1]
-            state, row["moved_by_search"] = look_widely(model, state, disc, reporter, together=together)
-        if model.processes.first:
+        state, row = step(state)
+        if log.processes.first:
             save_state(state, path)
         log.add({"half": half} | row | {"seconds": round(time.monotonic() - started, 2)})
     return state
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Every particle is moved, pass by pass: where each tells of its own conformation."""
+
+    seed: int
+    reporter: Reporter
+
+    def begin(self, model) -> FitState:
+        return _start(model)
+
+    def together(self, model, halves, states, supports) -> FitState:
+        return join(model, halves, states, step=max(0, len(self.steps(model)) - TOGETHER))
+
+    def steps(self, model) -> list:
+        passes = resolutions(model.images.stack.grid, model.images.disc.resolution)
+        return [partial(self._step, model, passes, number) for number in range(len(passes))]
+
+    def _step(self, model, passes, number, state):
+        disc, searches = model.images.disc.coarser(passes[number]), search_after(passes)
+        state, row = run_pass(model, state, disc, seed=self.seed, last=number + 1 == len(passes), reporter=self.reporter)
+        moved = 0
+        if number + 1 in searches:
+            state, moved = look_widely(model, state, disc, self.reporter, together=number + 1 == searches[-1])
+        return state, row | {"moved_by_search": moved}
+
+
+@dataclass(frozen=True)
+class _Rounds:
+    """One surface of conformations is fitted, round by round: where single particles tell next to nothing."""
+
+    seed: int
+    reporter: Reporter
+    finest: float       # A
+
+    def begin(self, model) -> FitState:
+        return first_mapping(model, _start(model), resolutions_of_rounds(self.finest)[0], seed=self.seed, reporter=self.reporter)
+
+    def together(self, model, halves, states, supports) -> FitState:
+        """From where the first half-set has ended, with the motions that count; there is nothing to fit without one."""
+        rounds, supported = len(resolutions_of_rounds(self.finest)), count_supported(supports)
+        state = join(model, halves, states, step=rounds - TOGETHER if supported else rounds)
+        return with_mapping(model, state, states[0].mapping.first(max(1, supported)))
+
+    def steps(self, model) -> list:
+        rounds = resolutions_of_rounds(self.finest)
+        return [partial(self._step, model, resolution, number + 1 == len(rounds)) for number, resolution in enumerate(rounds)]
+
+    def _step(self, model, resolution, last, state):
+        disc = model.images.disc.coarser(resolution)
+        if state.step == SECOND_AFTER:
+            state = with_second_motion(model, state, disc, seed=self.seed, reporter=self.reporter)
+        state, row = map_round(model, state, disc, seed=self.seed, last=last, reporter=self.reporter)
+        return state, row | {"moved_by_search": 0}
 
 
 class _Log:

@@ -79,8 +79,7 @@ def linearise(model: FitModel, state: FitState, disc: FourierDisc, particles: In
 
     def of_block(block: Block):
         latent = state.latent[block.particle]
-        prior = restraint_equations(model.restraints, model.deformation, latent)
-        matrix, gradient = prior.matrix.clone(), prior.gradient.clone()
+        matrix, gradient = _restrained(model, latent)
         contrast, contrast_sd, given = [], [], []
         for image, row in zip(block.image.split(model.images_at_once(disc)), block.row.split(model.images_at_once(disc)),
                               strict=True):
@@ -102,3 +101,12 @@ def linearise(model: FitModel, state: FitState, disc: FourierDisc, particles: In
                                joined(given) if given else None))
 
     return in_order(of_block, model.blocks(particles, disc))
+
+
+def _restrained(model, latent):
+    """Where the sums over images begin: with what the restraints say, if there are any."""
+    if model.restraints is None:
+        n = latent.shape[1]
+        return latent.new_zeros(len(latent), n, n), torch.zeros_like(latent)
+    prior = restraint_equations(model.restraints, model.deformation, latent)
+    return prior.matrix.clone(), prior.gradient.clone()

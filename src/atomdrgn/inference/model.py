@@ -55,8 +55,8 @@ class FitModel:
         The base model, its amplitudes as electrons.
     deformation : SegmentDeformation
         What a latent decodes to.
-    restraints : Restraints
-        What holds a conformation together.
+    restraints : Restraints, optional
+        What holds each conformation together.
     prior : PopulationPrior
         What is believed of the population before any image is seen.
     start : Population
@@ -75,7 +75,7 @@ class FitModel:
     particle: Int[Tensor, "image"]
     beads: BeadModel
     deformation: SegmentDeformation
-    restraints: Restraints
+    restraints: Restraints | None
     prior: PopulationPrior
     start: Population
     memory: Memory

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from ..errors import FileFormatError
 from ..io.whole_file import whole_file
+from ..structure.surface import Surface
+from .density import Density
+from .mapping import Mapping
 from .population import Population
 from .poses import PoseCorrections
 
@@ -43,6 +46,8 @@ class FitState:
         The beads' amplitudes are multiplied by the one, their squared widths raised by the other (A^2).
     poses : PoseCorrections, optional
         Of all images, where and as soon as poses are refined.
+    mapping : Mapping, optional
+        The surface that particles are spread over, where single particles tell next to nothing.
     """
 
     step: int
@@ -57,10 +62,12 @@ class FitState:
     amplitude: float
     width2: float
     poses: PoseCorrections | None = None
+    mapping: Mapping | None = None
 
 
 NUMBERS = ("step", "contrast_sd", "amplitude", "width2")
 TENSORS = ("latent", "latent_sd", "freedom", "uncertainty", "spectrum", "contrast")
+MAPPING = {"surface": Surface, "density": Density}
 
 
 def save_state(state: FitState, path) -> None:
@@ -68,6 +75,9 @@ def save_state(state: FitState, path) -> None:
     tensors = {name: getattr(state, name).contiguous() for name in TENSORS}
     tensors |= {f"population.{f.name}": getattr(state.population, f.name).contiguous() for f in fields(state.population)}
     tensors |= {name: torch.tensor(getattr(state, name), dtype=torch.float64) for name in NUMBERS}
+    if state.mapping is not None:
+        tensors |= {f"mapping.{part}.{f.name}": getattr(getattr(state.mapping, part), f.name).contiguous()
+                    for part, kind in MAPPING.items() for f in fields(kind)}
     if state.poses is not None:
         tensors |= {f"poses.{name}": getattr(state.poses, name).contiguous() for name in ("value", "sd")}
     write_tensors(path, tensors)
@@ -102,7 +112,9 @@ def load_state(path) -> FitState:
         numbers = {name: float(held[name]) for name in NUMBERS}
         numbers["step"] = int(numbers["step"])
         poses = PoseCorrections(held["poses.value"], held["poses.sd"]) if "poses.value" in held else None
-        return FitState(**{name: held[name] for name in TENSORS}, population=population, poses=poses, **numbers)
+        mapping = Mapping(**{part: kind(*(held[f"mapping.{part}.{f.name}"] for f in fields(kind)))
+                             for part, kind in MAPPING.items()}) if "mapping.surface.scale" in held else None
+        return FitState(**{name: held[name] for name in TENSORS}, population=population, poses=poses, mapping=mapping, **numbers)
     except (SafetensorError, KeyError) as error:
         raise FileFormatError(f"{path}: not a checkpoint of a fit ({error}); start again with --overwrite") from error
 

@@ -208,13 +208,16 @@ def _quantiles(value: Float[Tensor, "particle draw"], weight: Float[Tensor, "par
 
 def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tensor, "draw particle k"],
           weight: Float[Tensor, "draw particle"], disc: FourierDisc, generator: torch.Generator, reporter: Reporter, *,
-          play: Play) -> Surface:
-    """The surface that makes the images likeliest when each particle is at a place drawn from its posterior."""
+          play: Play, times: int | None = None) -> Surface:
+    """The surface that makes the images likeliest when each particle is at a place drawn from its posterior.
+
+    Places are drawn so many `times`, by default until there are enough of them.
+    """
     number = model.deformation.motion_numbers
     n_features, n_latent = len(surface.coefficient), len(number)
     matrix = torch.zeros(n_features**2, n_latent**2, dtype=torch.float64)
     right = torch.zeros(n_features, n_latent, dtype=torch.float64)
-    times = -(-FEWEST_DRAWN // model.n_particles)
+    times = times or -(-FEWEST_DRAWN // model.n_particles)
     for _ in range(times):
         chosen = torch.multinomial(weight.T, 1, generator=generator)[:, 0]
         at = place[chosen, torch.arange(model.n_particles)]

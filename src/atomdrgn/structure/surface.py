@@ -48,6 +48,28 @@ class Surface(Record):
         return Surface(torch.cat([self.scale, scale]),
                        torch.cat([self.coefficient[:1 + old], (direction * scale).T, bent[i, j]]))
 
+    def reparametrised(self, offset: Float[Tensor, "k"], axes: Float[Tensor, "k k"]) -> "Surface":
+        """The same conformations over other places: those at `place` are at ``offset + axes @ place`` on this surface."""
+        k = len(self.scale)
+        i, j = torch.triu_indices(k, k)
+        constant, straight = self.coefficient[0], self.coefficient[1:1 + k] / self.scale[:, None]
+        half = 0.5 * self.coefficient[1 + k:] / (self.scale[i] * self.scale[j])[:, None]
+        bent = half.new_zeros(k, k, half.shape[1])
+        bent[i, j] += half
+        bent[j, i] += half
+        constant = constant + offset @ straight + torch.einsum("k,l,klm->m", offset, offset, bent)
+        straight = axes.T @ (straight + 2 * torch.einsum("l,klm->km", offset, bent))
+        bent = torch.einsum("ka,lb,klm->abm", axes, axes, bent)
+        both = torch.where(i == j, 1.0, 2.0)[:, None]
+        return Surface(torch.ones(k), torch.cat([constant[None], straight, both * bent[i, j]]))
+
+    def rescaled(self, scale: Float[Tensor, "k"]) -> "Surface":
+        """The same conformations at the same places, with other units of the features."""
+        i, j = torch.triu_indices(len(scale), len(scale))
+        ratio = scale / self.scale
+        factor = torch.cat([ratio.new_ones(1), ratio, ratio[i] * ratio[j]])
+        return Surface(scale, factor[:, None] * self.coefficient)
+
     def at(self, place: Float[Tensor, "particle k"]) -> "Candidates":
         """The conformations at a place of each particle, decoded when they are looked up."""
         return Candidates(self, place)

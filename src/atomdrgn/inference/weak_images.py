@@ -1,0 +1,365 @@
+"""Where one particle tells next to nothing of the motion: one surface of conformations for all, every particle spread over it.
+
+Normal equations of single particles lead nowhere at such noise: what each is believed to be stays near the mean, and restraints,
+the same for every particle, weigh more than its images. All images together tell the motion well. Their scores (the slopes
+of each image's likelihood) have a covariance beyond that of noise, and its leading axes are the motions; from there the
+surface is followed to finer images, each particle standing at all nodes of a grid with the weight that its images give them.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..physics.disc import FourierDisc
+from ..reporting import Reporter
+from ..structure.surface import straight_surface
+from .calibration import calibrate
+from .density import Density, fit_density, spread_out
+from .linearisation import linearise
+from .mapping import Mapping
+from .misfit import misfits
+from .model import FitModel
+from .motions import Motions, principal_motions
+from .population import Population
+from .pose_errors import Play
+from .schedule import STEP
+from .state import FitState
+from .support import Support
+from .wide import ALLOWANCE, Belief, WideFit, believe, draw, refit, working_disc
+
+# Below so much information of a particle on the widest motion that is likely (1 halves its variance): measured, docs/accuracy.md.
+WEAK = 3.0
+PARTICLES_MEASURED = 256
+SECOND_AFTER = 6              # rounds: the first motion is known well enough to see what it leaves
+COARSEST = 45.0              # A: where the surface begins; coarser images tell nothing that these do not
+MEAN_PASSES = 2              # to the mean conformation
+SETTLING = 3                 # resolutions, the first ones, with two rounds each; one is enough for the others
+DRAWN = 2                    # conformations of each particle that the surface is fitted to
+DENSITY_FITTED = 20_000      # particles
+TRACY_WIDOM = 3.27           # its quantile of 0.999
+LEAST_SEEN = 1e-4            # of the largest information: directions of which images tell less are left to the prior
+
+
+def surfaces_are_for(model: FitModel) -> bool:
+    """Surfaces are of motions alone, with poses as they are."""
+    return not model.deformation.composition and not model.refine_poses
+
+
+def finest_if_weak(model: FitModel, state: FitState, *, seed: int) -> float | None:
+    """The resolution (A) that holds nearly all that the images tell of likely motions, where a particle tells little of them.
+
+    None where single particles tell enough.
+
+    Parameters
+    ----------
+    model, state
+        A fit before its first pass.
+    seed : int
+        For the choice of images of which scales are measured.
+    """
+    generator, disc = torch.Generator().manual_seed(seed), model.images.disc
+    for _ in range(2):      # the first gain is measured with a wrong noise spectrum
+        state = calibrate(model, state, disc, generator)
+    likely = principal_motions(model.start, model.deformation.shape_metric(model.beads.trace_index, model.start.mean)).first(1)
+    if information_of_a_particle(model, state, disc) > WEAK:
+        return None
+    return working_disc(model, state, likely).resolution
+
+
+def information_of_a_particle(model: FitModel, state: FitState, disc: FourierDisc) -> float:
+    """Of its images on the widest motion that is likely, with that motion's variance as the unit; mean over some particles."""
+    some = torch.linspace(0, model.n_particles - 1, min(PARTICLES_MEASURED, model.n_particles)).long()
+    total = torch.zeros(model.deformation.n_latent, model.deformation.n_latent, dtype=torch.float64)
+    for matrix in linearise(_by_images(model), state, disc, some[torch.isin(some, model.my_particles)],
+                            then=lambda found: found.matrix.sum(0, dtype=torch.float64)):
+        total += matrix
+    root = model.start.root.double()
+    return float(torch.linalg.eigvalsh(root.T @ model.processes.total(total) @ root / len(some))[-1])
+
+
+def resolutions_of_rounds(finest: float) -> list[float]:
+    """Resolution of each round, A: from the coarsest, where the surface settles, to the finest."""
+    steps = [max(COARSEST, finest)]
+    while steps[-1] / STEP > finest * STEP**0.5:
+        steps.append(steps[-1] / STEP)
+    return [each for each in steps[:SETTLING] for _ in range(2)] + steps[SETTLING:] + [finest]
+
+
+def first_mapping(model: FitModel, state: FitState, resolution: float, *, seed: int, reporter: Reporter) -> FitState:
+    """The state with the mean conformation and the motion that the scores of all images show at a coarse resolution (A)."""
+    generator, disc = torch.Generator().manual_seed(seed), model.images.disc.coarser(resolution)
+    prior = torch.linalg.inv(model.start.covariance.double())
+    for _ in range(MEAN_PASSES):
+        state = calibrate(model, state, disc, generator)
+        scores = sum_scores(model, state, disc, reporter, title="mean conformation")
+        mean = torch.linalg.solve(scores.information + prior, scores.target).float()
+        state = replace(state, latent=mean.expand(model.n_particles, -1).contiguous())
+    state = calibrate(model, state, disc, generator)
+    scores = sum_scores(model, state, disc, reporter, title="a motion from the scores")
+    motion = motion_of_scores(scores, model.start.covariance.double())
+    motions = _motions(model, mean, motion.step[:, None].float())
+    sd = motions.variance.sqrt()
+    density = spread_out(torch.randn(DENSITY_FITTED, 1, generator=generator) * sd)
+    return with_mapping(model, state, Mapping(straight_surface(mean, motions.direction, sd), density))
+
+
+def with_second_motion(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, reporter: Reporter) -> FitState:
+    """The state with a second motion, where the scores show one that the first does not explain.
+
+    Particles have to be at conformations drawn from their posteriors.
+    """
+    mapping, generator = state.mapping, torch.Generator().manual_seed(seed)
+    state = calibrate(model, state, disc, generator)
+    scores = sum_scores(model, state, disc, reporter, title="another motion from the scores")
+    motion = motion_of_scores(scores, model.start.covariance.double(), besides=mapping.surface.coefficient[1:].T.double())
+    if not motion.stands_out:
+        return state
+    alone = _motions(model, mapping.surface.coefficient[0], motion.step[:, None].float())
+    sd = alone.variance.sqrt()
+    place = torch.cat([mapping.density.draw(DENSITY_FITTED, generator),
+                       torch.randn(DENSITY_FITTED, 1, generator=generator) * sd], 1)
+    return with_mapping(model, state, _standardised(model, Mapping(mapping.surface.with_straight(alone.direction, sd),
+                                                                   spread_out(place))))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Sums over all particles of what their images say of motions at the conformations where they are.
+
+    Parameters
+    ----------
+    count : int
+        Particles.
+    information : (latent, latent)
+        Sum of their normal matrices.
+    target : (latent,)
+        Sum of the right sides of their normal equations.
+    square : (latent, latent)
+        Sum of the squares of their scores, the slopes of the log-likelihood.
+    """
+
+    count: int
+    information: Float[Tensor, "latent latent"]
+    target: Float[Tensor, "latent"]
+    square: Float[Tensor, "latent latent"]
+
+
+def sum_scores(model: FitModel, state: FitState, disc: FourierDisc, reporter: Reporter, *, title: str) -> Scores:
+    """Scores of all images up to the resolution of `disc`."""
+    n = model.deformation.n_latent
+    sums = [torch.zeros(n, n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64)]
+    reporter.start(title, len(model.my_images))
+
+    def summed(found):
+        reporter.advance(len(found.block.image))
+        _, score = found.of_motions(model.deformation, state.latent)
+        return found.matrix.sum(0).double(), found.target.sum(0).double(), (score.T @ score).double()
+
+    for terms in linearise(_by_images(model), state, disc, model.my_particles, then=summed):
+        for so_far, term in zip(sums, terms, strict=True):
+            so_far += term
+    reporter.finish()
+    return Scores(model.n_particles, *(model.processes.total(each) for each in sums))
+
+
+@dataclass(frozen=True)
+class ScoreMotion:
+    """A motion that scores show.
+
+    Parameters
+    ----------
+    step : (latent,)
+        One standard deviation of it, A.
+    stands_out : bool
+        It is more than the largest that noise makes.
+    """
+
+    step: Float[Tensor, "latent"]
+    stands_out: bool
+
+
+def motion_of_scores(scores: Scores, prior: Float[Tensor, "latent latent"],
+                     besides: Float[Tensor, "latent known"] | None = None) -> ScoreMotion:
+    """The largest motion that the covariance of scores shows beyond noise, and beyond motions that are known.
+
+    Scores of images in which nothing moves have their own information as covariance. In units of it a motion is what rises
+    above the eigenvalues of noise; its length is what rises above their bulk, and where images tell little of it, it is as the
+    prior has it.
+
+    Parameters
+    ----------
+    scores : Scores
+    prior : (latent, latent)
+        Covariance of motions that are likely, A^2.
+    besides : (latent, known), optional
+        Steps of motions that are left out.
+
+    References
+    ----------
+    Cox & Hinkley, Theoretical Statistics (1974), 4.8: scores tell of parameters that vary.
+    """
+    information, covariance = scores.information / scores.count, scores.square / scores.count
+    root = torch.linalg.cholesky(prior)
+    value, vector = torch.linalg.eigh(root.T @ information @ root)
+    seen = value > LEAST_SEEN * value[-1]
+    value, likely = value[seen], root @ vector[:, seen]
+    white = likely / value.sqrt()
+    left = torch.eye(len(value), dtype=torch.float64)
+    if besides is not None:
+        known = torch.linalg.qr(white.T @ information @ besides)[0]
+        left = torch.linalg.svd(known, full_matrices=True)[0][:, known.shape[1]:]      # what is at right angles to them
+    size, axis = torch.linalg.eigh(left.T @ white.T @ covariance @ white @ left)
+    bulk, largest = size.median(), size[-1]
+    noise = bulk * largest_of_noise(len(size), scores.count)
+    excess = (largest / bulk - 1).clamp_min(1e-3)
+    told = scores.count * excess / (1 + excess)
+    shrunk = value.sqrt() / (value + 1 / told)
+    return ScoreMotion(likely @ (shrunk * (left @ axis[:, -1])) * excess.sqrt(), bool(largest > noise))
+
+
+def largest_of_noise(numbers: int, count: int) -> float:
+    """What the largest eigenvalue of the covariance of so many white `numbers`, seen `count` times, exceeds once in a thousand.
+
+    References
+    ----------
+    Johnstone, Ann. Stat. 29:295 (2001), theorem 1, with the quantile 3.27 of the law of Tracy and Widom.
+    """
+    n, p = math.sqrt(count - 1), math.sqrt(numbers)
+    return ((n + p) ** 2 + TRACY_WIDOM * (n + p) * (1 / n + 1 / p) ** (1 / 3)) / count
+
+
+def map_round(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, last: bool,
+              reporter: Reporter) -> tuple[FitState, dict]:
+    """The state after one round of expectation and maximisation at one resolution, and its line of the history.
+
+    Scales and noise are measured with each particle at a place drawn from its posterior, after the `last` round up to the images'
+    own resolution; then particles are left where they are on average.
+    """
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
+    state, mapping = calibrate(model, state, disc, generator), state.mapping
+    likelihood = likelihood_at_nodes(model, state, mapping, disc, reporter)
+    place = mapping.nodes()[:, None].expand(-1, model.n_particles, -1)
+    belief = _belief(mapping, likelihood)
+    density = fit_density(mapping.density, place, likelihood, error=_sd(belief), most=DENSITY_FITTED)
+    mapping = replace(mapping, density=density)
+    weight = (likelihood + mapping.log_weight()[:, None]).softmax(0)
+    evidence = float(_evidence(likelihood, mapping.log_weight()).mean())
+    surface = refit(_by_images(model), state, mapping.surface, place, weight, disc, generator, reporter,
+                    play=_no_play(model, mapping.k), times=DRAWN)
+    drawn = torch.multinomial(weight.T, 1, generator=generator)[:, 0]
+    mapping = _standardised(model, Mapping(surface, density))
+    state = replace(with_mapping(model, state, mapping), latent=surface(place[drawn, 0]))
+    if last:
+        state = replace(calibrate(model, state, model.images.disc, generator), latent=surface(belief.mean))
+    variance = mapping.density.variance().tolist() + [0.0] * 3
+    row = {"step": state.step + 1, "resolution": round(disc.resolution, 3), "evidence": round(evidence, 4),
+           "directions": mapping.k, "amplitude": state.amplitude, "bead_width": model.bead_width(state),
+           "contrast_sd": state.contrast_sd} | {f"variance{axis + 1}": variance[axis] for axis in range(3)}
+    return replace(state, step=state.step + 1), row
+
+
+def likelihood_at_nodes(model: FitModel, state: FitState, mapping: Mapping, disc: FourierDisc,
+                        reporter: Reporter) -> Float[Tensor, "node particle"]:
+    """Logarithm of the likelihood of each particle's images at each node, over that in the middle of the grid."""
+    reporter.start(f"every node, {disc.resolution:.0f} A", len(model.my_images))
+    conformations = [latent.expand(model.n_particles, -1) for latent in mapping.surface(mapping.nodes())]
+    left, _ = misfits(model, state, disc, conformations, advance=reporter.advance)
+    reporter.finish()
+    return 0.5 * (left[len(left) // 2] - left)
+
+
+def mapped_support(model: FitModel, state: FitState, other: Mapping, reporter: Reporter) -> Support:
+    """What the motions of another half-set's surface are worth to particles that had no part in it.
+
+    Against the one conformation of it that makes all these images likeliest, and each motion against those before it.
+    """
+    likelihood, weight = likelihood_at_nodes(model, state, other, finest_disc(model, state), reporter), other.log_weight()
+    evidence = [likelihood[likelihood.sum(1, dtype=torch.float64).argmax()]]
+    nodes = other.nodes()
+    for k in range(1, other.k + 1):
+        along = (nodes[:, k:] == 0).all(1)
+        at_these = other.first(k).density.log(nodes[along, :k]).log_softmax(0) if k < other.k else weight
+        evidence.append(_evidence(likelihood[along], at_these))
+    gain = torch.stack(evidence, 1).diff(dim=1)
+    return Support(gain.mean(0), gain.std(0) / len(gain) ** 0.5)
+
+
+def place_on_mapping(model: FitModel, state: FitState, reporter: Reporter, *, seed: int) -> WideFit:
+    """Posterior of each particle's place on the state's surface."""
+    mapping, generator = state.mapping, torch.Generator().manual_seed(seed)
+    likelihood = likelihood_at_nodes(model, state, mapping, finest_disc(model, state), reporter)
+    place = mapping.nodes()[:, None].expand(-1, model.n_particles, -1)
+    belief = _belief(mapping, likelihood)
+    draws = draw(place, (likelihood + mapping.log_weight()[:, None]).softmax(0), belief, generator)
+    mean = belief.mean[:, None]
+    return WideFit(mapping.surface, mapping.density, Belief(belief.mean, ALLOWANCE * belief.root),
+                   mean + ALLOWANCE * (draws - mean))
+
+
+def with_mapping(model: FitModel, state: FitState, mapping: Mapping) -> FitState:
+    """The state with another surface, and a Gaussian about it as its population."""
+    linear = mapping.surface.coefficient[1:1 + mapping.k].T.double()
+    root = torch.linalg.cholesky(linear @ linear.T + model.prior.covariance.double()).float()
+    return replace(state, mapping=mapping, population=Population(mapping.surface.coefficient[0].clone(), root))
+
+
+def finest_disc(model: FitModel, state: FitState) -> FourierDisc:
+    """The frequencies that nearly all that the images tell of the motions is in."""
+    return working_disc(model, state, motions_of_mapping(model, state.mapping))
+
+
+def motions_of_mapping(model: FitModel, mapping: Mapping) -> Motions:
+    """Its principal motions, largest first."""
+    return _motions(model, mapping.surface.coefficient[0], mapping.surface.coefficient[1:1 + mapping.k].T)
+
+
+def _by_images(model):
+    """The fit without restraints on each particle: a surface has the population's prior, once for all particles."""
+    return replace(model, restraints=None)
+
+
+def _no_play(model, k):
+    return Play(torch.zeros(model.n_particles, model.deformation.n_latent), torch.zeros(model.n_particles, k, k))
+
+
+def _evidence(likelihood, log_weight) -> Float[Tensor, "particle"]:
+    return (likelihood + log_weight[:, None]).logsumexp(0)
+
+
+def _belief(mapping, likelihood) -> Belief:
+    place = mapping.nodes()[:, None].expand(-1, likelihood.shape[1], -1)
+    root = mapping.surface.scale.diag().expand(likelihood.shape[1], -1, -1)
+    weight = (likelihood + mapping.log_weight()[:, None]).softmax(0)
+    return believe(place, weight, Belief(torch.zeros(likelihood.shape[1], mapping.k), root))
+
+
+def _sd(belief):
+    return belief.root.square().sum(-1).sqrt()
+
+
+def _motions(model, mean, root) -> Motions:
+    metric = model.deformation.shape_metric(model.beads.trace_index, mean)
+    still = root.new_zeros(len(root), len(root) - root.shape[1])
+    return principal_motions(Population(mean, torch.cat([root, still], 1)), metric)
+
+
+def _standardised(model, mapping: Mapping) -> Mapping:
+    """The same conformations and particles over places that are 0 on average, along principal axes, in A r.m.s. of the trace."""
+    surface, density, k = mapping.surface, mapping.density, mapping.k
+    middle = density.weight @ density.mean
+    offset = density.mean - middle
+    covariance = torch.einsum("c,ck,cl->kl", density.weight, offset, offset) + \
+        torch.einsum("c,ckm,clm->kl", density.weight, density.root, density.root)
+    moved = surface.reparametrised(middle, torch.eye(k))
+    linear = moved.coefficient[1:1 + k].T / moved.scale          # latent step for 1 A of each place
+    motions = _motions(model, moved.coefficient[0], linear @ torch.linalg.cholesky(covariance))
+    if len(motions.variance) < k:      # one of them has died out
+        return _standardised(model, mapping.first(k - 1))
+    axes = torch.linalg.lstsq(linear.double(), motions.direction.double()).solution.float()      # old place = axes @ new place
+    back = torch.linalg.inv(axes)
+    root = torch.linalg.cholesky(back @ density.root @ density.root.mT @ back.T)
+    density = Density(density.weight, offset @ back.T, root)
+    return Mapping(moved.reparametrised(torch.zeros(k), axes).rescaled(density.variance().sqrt()), density)

@@ -1,0 +1,241 @@
+"""Images of which one tells next to nothing: the motion is found by all together, and nothing where nothing moves."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from atomdrgn.inference.calibration import calibrate
+from atomdrgn.inference.fit import _assemble, _start, fit
+from atomdrgn.inference.groups import _twist
+from atomdrgn.inference.linearisation import linearise
+from atomdrgn.inference.misfit import misfits
+from atomdrgn.inference.state import load_state, save_state
+from atomdrgn.inference.weak_images import (
+    WEAK,
+    Scores,
+    finest_if_weak,
+    first_mapping,
+    information_of_a_particle,
+    map_round,
+    mapped_support,
+    motion_of_scores,
+    place_on_mapping,
+    resolutions_of_rounds,
+    sum_scores,
+    surfaces_are_for,
+    with_second_motion,
+)
+from atomdrgn.parallel import Processes
+from atomdrgn.physics.rotations import matrix_from_vector
+from atomdrgn.reporting import Reporter
+from hinge import make_hinged
+
+COUNT, SNR, RESOLUTION = 800, 0.012, 24.0
+
+
+def begin_weak(folder, **settings):
+    structure, particles, angle = make_hinged(folder, count=COUNT, snr=SNR, **settings)
+    model = _assemble(structure, particles, segments=2, beads=1, temperature=None, parts=None, fixed=None, resolution=RESOLUTION,
+                      memory=None, processes=Processes())
+    model.images.load()
+    return model, angle
+
+
+@pytest.fixture(scope="module")
+def weak(tmp_path_factory):
+    return begin_weak(tmp_path_factory.mktemp("weak"))
+
+
+@pytest.fixture(scope="module")
+def still(tmp_path_factory):
+    return begin_weak(tmp_path_factory.mktemp("still"), largest=0.0)[0]
+
+
+def settled(model, *, rounds=4, drawn=False):
+    """After so many rounds; particles are left at places drawn from their posteriors, or where they are on average."""
+    state = first_mapping(model, _start(model), 45.0, seed=0, reporter=Reporter())
+    for number in range(rounds):
+        disc = model.images.disc.coarser(45.0 if number < 2 else RESOLUTION)
+        state, row = map_round(model, state, disc, seed=0, last=number + 1 == rounds and not drawn, reporter=Reporter())
+    return state, row
+
+
+@pytest.fixture(scope="module")
+def mapped(weak):
+    return settled(weak[0])
+
+
+def correlation(place, angle):
+    return abs(np.corrcoef(place[:, 0], angle)[0, 1])
+
+
+def scores(information, moving, *, count, seed):
+    """Of so many particles that move by steps, drawn from N(information q, information)."""
+    generator = torch.Generator().manual_seed(seed)
+    root = torch.linalg.cholesky(information)
+    step = torch.randn(count, moving.shape[1], generator=generator, dtype=torch.float64) @ moving.T
+    score = step @ information + torch.randn(count, len(information), generator=generator, dtype=torch.float64) @ root.T
+    return Scores(count, count * information, score.sum(0), score.T @ score)
+
+
+@pytest.fixture
+def information():
+    """Of twelve numbers, told of from well to next to nothing."""
+    generator = torch.Generator().manual_seed(5)
+    axes = torch.linalg.qr(torch.randn(12, 12, generator=generator, dtype=torch.float64))[0]
+    return axes @ torch.diag(0.3 ** torch.arange(12, dtype=torch.float64)) @ axes.T
+
+
+def aligned(found, truth, information):
+    """Cosine, in the metric of the information."""
+    both, lengths = found @ information @ truth, (found @ information @ found) * (truth @ information @ truth)
+    return abs(float(both)) / float(lengths.sqrt())
+
+
+def test_scores_show_the_motion_and_its_length(information):
+    """Which each particle tells to a third of its variance."""
+    step = torch.linalg.eigh(information)[1] @ torch.tensor([0.0] * 9 + [0.5, 0.3, 0.6], dtype=torch.float64)
+    found = motion_of_scores(scores(information, step[:, None], count=20_000, seed=0), torch.eye(12, dtype=torch.float64))
+    assert found.stands_out and aligned(found.step, step, information) > 0.98
+    assert abs(float(found.step @ information @ found.step) / float(step @ information @ step) - 1) < 0.1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_shows_none(information, seed):
+    none = scores(information, torch.zeros(12, 1, dtype=torch.float64), count=5000, seed=seed)
+    assert not motion_of_scores(none, torch.eye(12, dtype=torch.float64)).stands_out
+
+
+def test_what_is_known_is_not_found_again(information):
+    """Of two motions the smaller; of the larger alone none."""
+    axes = torch.linalg.eigh(information)[1]
+    large, small = 1.0 * axes[:, -1], 0.9 * axes[:, -2]
+    both = scores(information, torch.stack([large, small], 1), count=20_000, seed=1)
+    prior = torch.eye(12, dtype=torch.float64)
+    assert aligned(motion_of_scores(both, prior).step, large, information) > 0.95
+    other = motion_of_scores(both, prior, besides=large[:, None])
+    assert other.stands_out and aligned(other.step, small, information) > 0.98
+    alone = scores(information, large[:, None], count=20_000, seed=1)
+    assert not motion_of_scores(alone, prior, besides=large[:, None]).stands_out
+
+
+def test_where_nothing_is_told_a_motion_is_none(information):
+    """What it has of such directions is kept near zero by what is likely."""
+    step = torch.linalg.eigh(information)[1] @ torch.tensor([30.0] + [0.0] * 10 + [1.0], dtype=torch.float64)
+    found = motion_of_scores(scores(information, step[:, None], count=5000, seed=2), torch.eye(12, dtype=torch.float64))
+    assert float(torch.linalg.eigh(information)[1][:, 0] @ found.step) < 2.0
+
+
+def test_scores_are_sums_of_the_particles_equations(weak):
+    model, _ = weak
+    free, state, disc = replace(model, restraints=None), _start(model), model.images.disc.coarser(40.0)
+    state = replace(state, spectrum=torch.full((1, int(model.images.disc.shell.max()) + 1), 50.0))
+    found = sum_scores(model, state, disc, Reporter(), title="")
+    each = list(linearise(free, state, disc, model.my_particles))
+    gradient = torch.cat([part.target for part in each]).double()      # all latents are zero
+    torch.testing.assert_close(found.target, gradient.sum(0), rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(found.square, gradient.T @ gradient, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(found.information, sum(part.matrix.double().sum(0) for part in each), rtol=1e-3, atol=1e-2)
+
+
+def test_images_are_weak_by_their_own_information(weak, begin):
+    """A tenth of the noise's power is ten times the information; restraints, which are no images, are not counted."""
+    model, _ = weak
+    disc, generator = model.images.disc.coarser(40.0), torch.Generator().manual_seed(0)
+    state = calibrate(model, calibrate(model, _start(model), disc, generator), disc, generator)
+    one, ten = (information_of_a_particle(model, replace(state, spectrum=state.spectrum / part), disc) for part in (1, 10))
+    assert 9 < ten / one < 12      # contrasts take a little
+    finest = finest_if_weak(model, _start(model), seed=0)
+    assert RESOLUTION <= finest <= 40.0
+    strong, begun = begin(RESOLUTION)
+    assert finest_if_weak(strong, begun, seed=0) is None and WEAK > 0
+    assert surfaces_are_for(model) and not surfaces_are_for(replace(model, refine_poses=True))
+
+
+@pytest.mark.parametrize("finest", [8.0, 13.0, 33.0, 70.0])
+def test_rounds_go_from_coarse_to_fine(finest):
+    rounds = resolutions_of_rounds(finest)
+    assert rounds == sorted(rounds, reverse=True) and rounds[-1] == finest and rounds[0] == max(45.0, finest)
+
+
+def test_all_images_together_show_what_one_does_not(weak, mapped):
+    """As well as an observer can who knows the motion: the best that the likelihood of the true conformations allows."""
+    model, angle = weak
+    state, row = mapped
+    placed = place_on_mapping(model, state, Reporter(), seed=0)
+    assert correlation(placed.belief.mean, angle) > 0.9 * limit(model, state, angle) > 0.4
+    assert row["directions"] == 1 and row["variance1"] > 0 and state.step == 4
+    # whoever is told little of is believed near the mean, and is said to be anywhere
+    error = placed.belief.root.square().sum(-1).sqrt()
+    assert 0.4 < float(error.mean()) / float(state.mapping.density.variance().sqrt()) < 1.2
+
+
+def limit(model, state, angle):
+    """Correlation of the posterior mean of who knows how the molecule moves and how often."""
+    order = angle.argsort()
+    some = order[torch.linspace(0, len(order) - 1, 15).long()]
+    place = latents_of_hinges(model, angle[some])
+    left, _ = misfits(model, state, model.images.disc, [latent.expand(model.n_particles, -1) for latent in place])
+    weight = (-0.5 * left).softmax(0)
+    return correlation((weight.T @ angle[some])[:, None], angle)
+
+
+def latents_of_hinges(model, angles):
+    """Latents of hinges at some angles: segments fitted to the turned bundle."""
+    upper = torch.from_numpy(model.beads.chain == "B")
+    foot, deformation = torch.tensor([0.0, -4.0, 15.0]), model.deformation
+    turn = matrix_from_vector(angles[:, None] * torch.tensor([1.0, 0.0, 0.0]))
+    parts = []
+    for segment in range(deformation.n_segments):
+        moves = bool(upper[deformation.weight[:, segment] > 0.5].float().mean() > 0.5)
+        own = turn if moves else torch.eye(3).expand_as(turn)
+        parts.append(_twist(own, foot - own @ foot, deformation.centroid[segment], deformation.radius[segment]))
+    return torch.cat(parts, 1)
+
+
+def test_a_motion_is_worth_something_to_images_that_had_no_part(weak, mapped, still):
+    """Of the other half; and where nothing moves, no motion is."""
+    model, _ = weak
+    state, _ = mapped
+    gain = mapped_support(model, state, state.mapping, Reporter())
+    assert gain.gain[0] > 3 * gain.error[0]
+    calm, _ = settled(still)
+    worth = mapped_support(still, calm, state.mapping, Reporter())      # what moves elsewhere
+    assert worth.gain[0] < 0
+
+
+def test_a_second_motion_is_not_made_up(weak):
+    model, _ = weak
+    state, _ = settled(model, drawn=True)
+    after = with_second_motion(model, state, model.images.disc, seed=0, reporter=Reporter())
+    assert after.mapping.k == 1
+
+
+def test_a_round_goes_on_from_its_file_with_the_same_bits(weak, tmp_path):
+    model, _ = weak
+    state, _ = settled(model, rounds=1)
+    save_state(state, tmp_path / "state")
+    disc = model.images.disc.coarser(45.0)
+    one, other = (map_round(model, each, disc, seed=0, last=False, reporter=Reporter())[0]
+                  for each in (state, load_state(tmp_path / "state")))
+    assert torch.equal(one.latent, other.latent)
+    assert torch.equal(one.mapping.surface.coefficient, other.mapping.surface.coefficient)
+    assert torch.equal(one.mapping.density.root, other.mapping.density.root)
+
+
+def test_a_fit_of_weak_images_says_what_moves(tmp_path):
+    structure, particles, angle = make_hinged(tmp_path, count=COUNT, snr=SNR)
+    run = fit(structure, particles, tmp_path / "run", segments=2, resolution=RESOLUTION)
+    assert run.summary["motions_supported"] == 1
+    assert correlation(run.latent, angle) > 0.5 and run.summary["motions"][0]["half_set_agreement"] > 0.8
+    low, high = np.quantile(run.draws[..., 0], [0.05, 0.95], axis=1)
+    slope = np.polyfit(angle.numpy(), run.latent[:, 0], 1)[0]
+    assert slope < 1 and (high > low).all()
+
+
+def test_a_fit_of_weak_images_in_which_nothing_moves_says_so(tmp_path):
+    structure, particles, _ = make_hinged(tmp_path, count=COUNT, snr=SNR, largest=0.0)
+    run = fit(structure, particles, tmp_path / "run", segments=2, resolution=RESOLUTION)
+    assert run.summary["motions_supported"] == 0 and run.latent.shape[1] == 0
