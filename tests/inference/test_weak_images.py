@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from atomdrgn.inference.calibration import calibrate
+from atomdrgn.inference.density import Density
 from atomdrgn.inference.fit import _assemble, _start, fit
 from atomdrgn.inference.groups import _twist
 from atomdrgn.inference.linearisation import linearise
+from atomdrgn.inference.mapping import Mapping
 from atomdrgn.inference.misfit import misfits
 from atomdrgn.inference.state import load_state, save_state
 from atomdrgn.inference.weak_images import (
@@ -25,11 +27,13 @@ from atomdrgn.inference.weak_images import (
     resolutions_of_rounds,
     sum_scores,
     surfaces_are_for,
+    with_mapping,
     with_second_motion,
 )
 from atomdrgn.parallel import Processes
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.reporting import Reporter
+from atomdrgn.structure.surface import straight_surface
 from hinge import make_hinged
 
 COUNT, SNR, RESOLUTION = 800, 0.012, 24.0
@@ -211,6 +215,23 @@ def test_a_second_motion_is_not_made_up(weak):
     state, _ = settled(model, drawn=True)
     after = with_second_motion(model, state, model.images.disc, seed=0, reporter=Reporter())
     assert after.mapping.k == 1
+
+
+def test_a_second_motion_is_found_beside_another(weak, mapped):
+    """The hinge, beside a small motion that the set does not have; it becomes the first, and particles are placed along it."""
+    model, angle = weak
+    state, _ = mapped
+    hinge = state.mapping.surface.coefficient[1]
+    other = torch.randn(len(hinge), generator=torch.Generator().manual_seed(0))
+    other = 0.5 * (other - hinge * (hinge @ other) / (hinge @ hinge)) / other.norm()
+    sd = torch.full((1,), 0.5)
+    small = Mapping(straight_surface(state.population.mean, other[:, None] / sd, sd),
+                    Density(torch.ones(1), torch.zeros(1, 1), sd[None, None]))
+    still = replace(with_mapping(model, state, small), latent=state.population.mean.expand(model.n_particles, -1).contiguous())
+    both = with_second_motion(model, still, model.images.disc, seed=0, reporter=Reporter())
+    assert both.mapping.k == 2 and both.mapping.surface.scale[0] > 3 * both.mapping.surface.scale[1]
+    placed = place_on_mapping(model, both, Reporter(), seed=0)
+    assert correlation(placed.belief.mean, angle) > 0.8 * limit(model, state, angle)
 
 
 def test_a_round_goes_on_from_its_file_with_the_same_bits(weak, tmp_path):

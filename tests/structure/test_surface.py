@@ -59,6 +59,9 @@ def test_other_coordinates_are_the_same_conformations(k):
     place = torch.randn(20, k, generator=generator)
     other = surface.reparametrised(offset, axes)
     torch.testing.assert_close(other(place), surface(offset + place @ axes.T), rtol=1e-3, atol=1e-3)
+    fewer = axes[:, :1]
+    torch.testing.assert_close(surface.reparametrised(offset, fewer)(place[:, :1]), surface(offset + place[:, :1] @ fewer.T),
+                               rtol=1e-3, atol=1e-3)
     scale = torch.tensor([2.0, 0.4, 5.0][:k])
     torch.testing.assert_close(surface.rescaled(scale)(place), surface(place), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(surface.rescaled(scale).scale, scale)

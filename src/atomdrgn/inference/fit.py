@@ -144,11 +144,11 @@ def _run(model, folder, *, structure, seed, reporter) -> None:
     halves, log = half_sets(model), _Log(folder, model.processes)
     finest = finest_if_weak(model, _start(model), seed=seed) if halves and surfaces_are_for(model) else None
     how = _Passes(seed, reporter) if finest is None else _Rounds(seed, reporter, finest)
-    states = [_go_through(how.steps(half.model), lambda half=half: how.begin(half.model), folder / name, log, half=number + 1)
-              for number, (half, name) in enumerate(zip(halves, HALVES, strict=bool(halves)))]
+    states = [_go_through(how.steps(half.model, apart=True), partial(how.begin, half.model), folder / name, log, half=number)
+              for number, half, name in zip((1, 2), halves, HALVES, strict=False)]
     supports = judge_support(halves, states, reporter)
-    state = _go_through(how.steps(model), lambda: how.together(model, halves, states, supports) if halves else how.begin(model),
-                        folder / CHECKPOINT, log, half=0)
+    begin = partial(how.together, model, halves, states, supports) if halves else partial(how.begin, model)
+    state = _go_through(how.steps(model, apart=False), begin, folder / CHECKPOINT, log, half=0)
     composition = None
     if model.deformation.composition:
         state, composition = find_composition(model, state, reporter)
@@ -159,6 +159,8 @@ def _run(model, folder, *, structure, seed, reporter) -> None:
 def _go_through(steps, begin, path, log, *, half) -> FitState:
     """The state after all steps, going on from the file at `path` where there is one."""
     state = load_state(path) if path.exists() else begin()
+    if log.processes.first and state.step == len(steps):
+        save_state(state, path)
     log.rewind(half, state.step)
     for step in steps[state.step:]:
         started = time.monotonic()
@@ -180,9 +182,10 @@ class _Passes:
         return _start(model)
 
     def together(self, model, halves, states, supports) -> FitState:
-        return join(model, halves, states, step=max(0, len(self.steps(model)) - TOGETHER))
+        return join(model, halves, states, step=max(0, len(self.steps(model, apart=False)) - TOGETHER))
 
-    def steps(self, model) -> list:
+    def steps(self, model, *, apart) -> list:
+        """The same for a half-set and for all particles."""
         passes = resolutions(model.images.stack.grid, model.images.disc.resolution)
         return [partial(self._step, model, passes, number) for number in range(len(passes))]
 
@@ -212,13 +215,15 @@ class _Rounds:
         state = join(model, halves, states, step=rounds - TOGETHER if supported else rounds)
         return with_mapping(model, state, states[0].mapping.first(max(1, supported)))
 
-    def steps(self, model) -> list:
+    def steps(self, model, *, apart) -> list:
+        """A second motion is looked for in half-sets alone: it counts if it means something to the other."""
         rounds = resolutions_of_rounds(self.finest)
-        return [partial(self._step, model, resolution, number + 1 == len(rounds)) for number, resolution in enumerate(rounds)]
+        return [partial(self._step, model, resolution, number + 1 == len(rounds), apart and number == SECOND_AFTER)
+                for number, resolution in enumerate(rounds)]
 
-    def _step(self, model, resolution, last, state):
+    def _step(self, model, resolution, last, second, state):
         disc = model.images.disc.coarser(resolution)
-        if state.step == SECOND_AFTER:
+        if second:
             state = with_second_motion(model, state, disc, seed=self.seed, reporter=self.reporter)
         state, row = map_round(model, state, disc, seed=self.seed, last=last, reporter=self.reporter)
         return state, row | {"moved_by_search": 0}

@@ -347,19 +347,19 @@ def _motions(model, mean, root) -> Motions:
 
 
 def _standardised(model, mapping: Mapping) -> Mapping:
-    """The same conformations and particles over places that are 0 on average, along principal axes, in A r.m.s. of the trace."""
+    """The same conformations and particles over places that are 0 on average, along principal axes, in A r.m.s. of the trace.
+
+    An axis along which there is next to no motion is left out.
+    """
     surface, density, k = mapping.surface, mapping.density, mapping.k
     middle = density.weight @ density.mean
     offset = density.mean - middle
-    covariance = torch.einsum("c,ck,cl->kl", density.weight, offset, offset) + \
-        torch.einsum("c,ckm,clm->kl", density.weight, density.root, density.root)
+    within = density.root @ density.root.mT
+    covariance = torch.einsum("c,ckl->kl", density.weight, within + offset[:, :, None] * offset[:, None])
     moved = surface.reparametrised(middle, torch.eye(k))
-    linear = moved.coefficient[1:1 + k].T / moved.scale          # latent step for 1 A of each place
+    linear = moved.coefficient[1:1 + k].T          # latent step for 1 of each old place
     motions = _motions(model, moved.coefficient[0], linear @ torch.linalg.cholesky(covariance))
-    if len(motions.variance) < k:      # one of them has died out
-        return _standardised(model, mapping.first(k - 1))
     axes = torch.linalg.lstsq(linear.double(), motions.direction.double()).solution.float()      # old place = axes @ new place
-    back = torch.linalg.inv(axes)
-    root = torch.linalg.cholesky(back @ density.root @ density.root.mT @ back.T)
-    density = Density(density.weight, offset @ back.T, root)
+    back = motions.read.T @ linear
+    density = Density(density.weight, offset @ back.T, torch.linalg.cholesky(back @ within @ back.T))
     return Mapping(moved.reparametrised(torch.zeros(k), axes).rescaled(density.variance().sqrt()), density)

@@ -48,8 +48,8 @@ class Surface(Record):
         return Surface(torch.cat([self.scale, scale]),
                        torch.cat([self.coefficient[:1 + old], (direction * scale).T, bent[i, j]]))
 
-    def reparametrised(self, offset: Float[Tensor, "k"], axes: Float[Tensor, "k k"]) -> "Surface":
-        """The same conformations over other places: those at `place` are at ``offset + axes @ place`` on this surface."""
+    def reparametrised(self, offset: Float[Tensor, "k"], axes: Float[Tensor, "k new"]) -> "Surface":
+        """The same conformations, or some of them, over other places: those at `place` are here at ``offset + axes @ place``."""
         k = len(self.scale)
         i, j = torch.triu_indices(k, k)
         constant, straight = self.coefficient[0], self.coefficient[1:1 + k] / self.scale[:, None]
@@ -60,8 +60,9 @@ class Surface(Record):
         constant = constant + offset @ straight + torch.einsum("k,l,klm->m", offset, offset, bent)
         straight = axes.T @ (straight + 2 * torch.einsum("l,klm->km", offset, bent))
         bent = torch.einsum("ka,lb,klm->abm", axes, axes, bent)
+        i, j = torch.triu_indices(axes.shape[1], axes.shape[1])
         both = torch.where(i == j, 1.0, 2.0)[:, None]
-        return Surface(torch.ones(k), torch.cat([constant[None], straight, both * bent[i, j]]))
+        return Surface(torch.ones(axes.shape[1]), torch.cat([constant[None], straight, both * bent[i, j]]))
 
     def rescaled(self, scale: Float[Tensor, "k"]) -> "Surface":
         """The same conformations at the same places, with other units of the features."""
