@@ -59,7 +59,7 @@ def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
     row, tilt, section = visible_images(particles, n_tilts=[len(tomogram.projection) for tomogram in of_row],
                                         n_images=[headers[number].shape[0] for number in file])
     projection, tilt_ctf = _of_images(by_name, particles, row, tilt)
-    offset = _offset(particles)
+    offset = particle_offset(particles)
     position, outside = particle_position(particles, optics, of_row)
     depth = np.einsum("nj,nj->n", projection[:, 2], (position - offset)[row])
     hand = np.array([tomogram.hand for tomogram in of_row])
@@ -106,6 +106,18 @@ def visible_images(particles: StarTable, *, n_tilts, n_images) -> tuple[np.ndarr
 def particle_matrix(particles: StarTable) -> np.ndarray:
     """Rotation from the molecule to the tomogram as the file means it, float64 (row, 3, 3): subtomogram's times particle's."""
     return _subtomogram_matrix(particles) @ read_rotation(particles)
+
+
+def particle_offset(particles: StarTable) -> np.ndarray:
+    """RELION's origin of each particle, turned from the subtomogram's frame to the tomogram's, A (row, 3).
+
+    The molecule stands at minus it from the coordinate, where the stack was extracted.
+    """
+    names = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
+    if not all(name in particles for name in names):
+        return np.zeros((len(particles), 3))
+    origin = np.stack([particles.numbers(name) for name in names], 1)
+    return np.einsum("nij,nj->ni", _subtomogram_matrix(particles), origin)
 
 
 def particle_position(particles: StarTable, optics: Optics,
@@ -165,18 +177,6 @@ def _subtomogram_matrix(particles):
     if SUBTOMOGRAM_ANGLES[0] not in particles:
         return np.broadcast_to(np.eye(3), (len(particles), 3, 3))
     return euler_matrices(particles, SUBTOMOGRAM_ANGLES)
-
-
-def _offset(particles):
-    """RELION's origin of each particle, turned from the subtomogram's frame to the tomogram's, A (row, 3).
-
-    The molecule stands at minus it from the coordinate, where the stack was extracted.
-    """
-    names = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
-    if not all(name in particles for name in names):
-        return np.zeros((len(particles), 3))
-    origin = np.stack([particles.numbers(name) for name in names], 1)
-    return np.einsum("nij,nj->ni", _subtomogram_matrix(particles), origin)
 
 
 def _microscope(optics, tomograms, particles):
