@@ -4,6 +4,8 @@ The product of the files' matrices, tilt times particle, shows the mirror image 
 particles. With M = diag(1, 1, -1) the pose is M (T A) M; x and y of the image stay as they are, so shifts are not touched.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..errors import FileFormatError, InputError
@@ -64,14 +66,14 @@ def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
     depth = np.einsum("nj,nj->n", projection[:, 2], (position - offset)[row])
     hand = np.array([tomogram.hand for tomogram in of_row])
     half = read_half(particles)
-    return without_excluded(ImageRows(
+    return _with_warning_of_lost(len(particles), without_excluded(ImageRows(
         source=particles.path, format="2D stacks of tilts", headers=headers, file=file[row], section=section,
         row=row, particle=row,
         rotation=MIRROR @ projection @ particle_matrix(particles)[row] @ MIRROR,
         shift=-np.einsum("nij,nj->ni", projection[:, :2], offset[row]),
         ctf=_ctf(tilt_ctf, _microscope(optics, of_row, particles), row=row, depth=hand[row] * depth),
         groups=optics.groups, optics_group=optics.group[row], sign=np.full(len(row), -1.0 if invert_contrast else 1.0),
-        half=None if half is None else half[row], warnings=(*unmodelled_aberrations(particles, optics_table), *outside)))
+        half=None if half is None else half[row], warnings=(*unmodelled_aberrations(particles, optics_table), *outside))))
 
 
 def visible_images(particles: StarTable, *, n_tilts, n_images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -150,6 +152,16 @@ def particle_position(particles: StarTable, optics: Optics,
     return position, (UserWarning(f"{particles.path}: {np.count_nonzero(outside)} of {len(outside)} particles stand outside "
                                   "their tomogram; the unit of the coordinates may not be what the format says, and with it the "
                                   "defocus is off"),)
+
+
+def _with_warning_of_lost(count, rows):
+    """The same rows, with a warning of the particles of which none is left."""
+    lost = count - len(np.unique(rows.row))
+    if lost in (0, count):      # without any image there is an error, elsewhere
+        return rows
+    return replace(rows, warnings=(*rows.warnings, UserWarning(
+        f"{rows.source}: {lost} of {count} particles have no tilt that may be used: all are hidden (rlnTomoVisibleFrames) or "
+        "excluded (rlnCtfScalefactor 0); they are left out, and the others are numbered without them")))
 
 
 def _visible(particles, n_tilts):
