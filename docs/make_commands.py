@@ -11,6 +11,7 @@ import typer
 from atomdrgn.cli import app
 
 PAGE = Path(__file__).parent / "commands.md"
+SHARED = {"volumes": "volume"}      # commands on the page of another
 HEAD = """# Commands
 
 Made from the texts of `--help` by docs/make_commands.py; do not edit it by hand.
@@ -25,7 +26,13 @@ def reference() -> str:
     """The page."""
     group = typer.main.get_command(app)
     sections = [_section(f"atomdrgn {name}", command) for name, command in group.commands.items()]
-    return "\n".join([HEAD, _text(group.help), *sections])
+    return "\n".join([HEAD, _text(group.help), _pages(group.commands), *sections])
+
+
+def _pages(commands):
+    """A list of links: each command's page says what for, what comes out, and what to look at."""
+    links = [f"- [{name}]({SHARED.get(name, name)}.md)" for name in commands]
+    return "\n".join(["What each command is for, what it writes, and what to look at before it is believed:", "", *links, ""])
 
 
 def _section(name, command):

@@ -51,7 +51,8 @@ def antibody(work, source):
         conformations[number, beads_of_fab] = turn.apply(position[beads_of_fab] - hinge) + hinge
     simulate_particles(structure, torch.tensor(conformations, dtype=torch.float32), work, grid=ImageGrid(64, 4.0), snr=0.1,
                        truth={"angle": angle})
-    return angle, "angle", "an antibody (1IGY) whose Fab of chains A and B turns by -30 to 30 degrees about its hinge at B:236"
+    return angle, "angle", ("an antibody (PDB entry 1IGY; Harris, Skaletsky & McPherson 1998) whose Fab of chains A and B "
+                            "turns by -30 to 30 degrees about its hinge at B:236")
 
 
 def polymer_of(source, path):

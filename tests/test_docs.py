@@ -2,13 +2,17 @@
 
 import json
 import re
+import runpy
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+import typer
 
-from atomdrgn import open_run, read_particles, read_structure
+from atomdrgn import ImageGrid, open_run, read_particles, read_structure, simulate_particles
+from atomdrgn.cli import app
 from atomdrgn.io.trajectories import write_trajectory
 from cli.conftest import atomdrgn, folder, made_set  # noqa: F401 - fixtures
 from molecules import helix, write_pdb
@@ -64,6 +68,55 @@ def steps(page):
 def wording(line):
     """A line of output without its numbers, whose last digits differ between machines, and without its spacing."""
     return " ".join(re.sub(r"[-+]?\d[\d.,]*", "#", line).split())
+
+
+def test_the_commands_of_a_whole_analysis(atomdrgn, tmp_path, monkeypatch):      # noqa: F811
+    """Page after page on one set, and every file that a page's table names is there."""
+    monkeypatch.chdir(tmp_path)
+    structure = read_structure(write_pdb(tmp_path / "model.pdb", helix("A", 12, start=(0, 0, -9)),
+                                         helix("A", 12, first=13, start=(12, 0, -9))))
+    moves = torch.as_tensor(structure.residue > 12)[:, None] * torch.tensor([1.0, 0.0, 0.0])
+    conformations = structure.position + torch.linspace(-4, 4, 40)[:, None, None] * moves
+    simulate_particles(structure, conformations, tmp_path, grid=ImageGrid(32, 3.0), snr=1.0)
+    (tmp_path / "base.pdb").rename("true.pdb")
+    (tmp_path / "consensus.mrc").symlink_to("map/map.mrc")
+    (tmp_path / "lasso.txt").write_text("3\n7\n")
+    for page in ("backproject", "dock", "inspect", "refine", "fit", "analyze", "export", "debias", "volume"):
+        for words in commands(f"{page}.md"):
+            ended = atomdrgn(*words, *QUICKER.get(words[0], ()))
+            assert ended.code == 0, (words, ended.err)
+        if page == "dock":      # two helices look alike from many sides
+            Path("true.pdb").replace("base.pdb")
+        written = {path.name for path in tmp_path.rglob("*")}
+        assert not set(names_of_files(page)) - written, page
+
+
+# the last word on an option counts
+QUICKER = {"dock": ["--local"], "refine": ["--beads", "1", "--restraint-weight", "1"],
+           "fit": ["--segments", "2", "--resolution", "15"], "debias": ["--centres", "2"], "volume": ["--epochs", "2"]}
+# what only other options or molecules write
+NOT_HERE = {"poses.csv", "weights.csv"}
+NAME = re.compile(r"[\w-]+\.(?:mrc|csv|json|cif|pdb|npz|html|cxc|dcd)")
+
+
+def names_of_files(page):
+    """Files of the first column of a page's tables; where K stands for a number, the first."""
+    cells = re.findall(r"(?m)^\| ([^|]+?) \|", (DOCS / f"{page}.md").read_text())
+    return {name.replace("K.", "1.") for cell in cells for name in NAME.findall(cell)} - NOT_HERE
+
+
+def test_every_command_has_a_page():
+    made = runpy.run_path(DOCS / "make_commands.py")["reference"]()
+    links = re.findall(r"(?m)^- \[(\w+)\]\((.*)\)$", made)
+    assert {name for name, _ in links} == set(typer.main.get_command(app).commands)
+    for name, page in links:
+        assert f"atomdrgn {name}" in (DOCS / page).read_text(), page
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_links_of_the_pages_lead_to_files(page):
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+        assert (DOCS / link).exists(), link
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ from atomdrgn import analyze, open_run
 MODELS = sorted(path.parent for path in (Path(__file__).parents[1] / "models").glob("*/run.json"))
 
 
-def test_there_is_a_model():
-    assert "adk" in [model.name for model in MODELS]
+def test_there_are_models():
+    assert [model.name for model in MODELS] == ["adk", "antibody"]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)

@@ -31,6 +31,7 @@ _HOME = {
     "Run": "run",
     "open_run": "run",
     "export": "analysis.export",
+    "place_in_tomogram": "analysis.placing",
     "select_particles": "analysis.selecting",
     "fit_volume": "reconstruction.volume_fit",
     "VolumeRun": "volume_run",

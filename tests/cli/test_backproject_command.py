@@ -21,6 +21,7 @@ def test_maps_halves_and_numbers_are_written(atomdrgn, folder):
     assert summary["half_set_particles"] == [6, 6] and summary["command"].startswith("atomdrgn backproject")
     said = atomdrgn("backproject", "particles.star", "--out", "map", "--overwrite").out
     assert "12 images of 12 particles, half-sets of 6 and 6" in said and "FSC 0.143" in said
+    assert said.endswith("atomdrgn dock MODEL map/map.mrc --out base.pdb\n")      # what comes next
 
 
 def test_chosen_particles_and_weights_come_from_files(atomdrgn, folder):

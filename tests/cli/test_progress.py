@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from numba import njit
 
 from atomdrgn.cli.progress import BarReporter, PlainReporter, duration, progress
 from atomdrgn.reporting import Reporter
@@ -34,6 +35,21 @@ def test_a_bar_is_used_on_a_terminal_and_taken_away(monkeypatch):
         reporter.advance(3)
         raise KeyboardInterrupt
     assert reporter.bar is None
+
+
+def test_compiling_is_said_once_and_only_where_it_is_done(capsys):
+    @njit
+    def twice(x):
+        return x + x
+
+    with progress(compiles=True):
+        assert (twice(1), twice(1.5)) == (2, 3.0)      # two signatures
+    assert capsys.readouterr().err.count("compiling loops") == 1
+    with progress(compiles=True):
+        twice(2)
+    with progress():
+        twice(2j)
+    assert "compiling" not in capsys.readouterr().err
 
 
 def test_reporters_are_reporters():

@@ -30,7 +30,8 @@ def test_two_states(atomdrgn, molecules):
 
 def test_what_was_made_is_inspected_and_made_again(atomdrgn, molecules):
     assert atomdrgn("simulate", "open.pdb", "--particles", 30, "--box", 32, "--snr", 1, "--out", "set").out == \
-        "wrote 30 images of 30 particles to set/particles.star; conformations: 1\n"
+        "wrote 30 images of 30 particles to set/particles.star; conformations: 1\n" \
+        "a structure for each of them: atomdrgn fit set/base.pdb set/particles.star\n"
     assert atomdrgn("simulate", "set/base.pdb", "--like", "set/particles.star", "--out", "like", "--snr", "inf").code == 0
     made, like = read_particles("set/particles.star").read(), read_particles("like/particles.star").read()
     correlation = (made * like).sum() / (made.norm() * like.norm())

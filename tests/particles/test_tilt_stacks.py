@@ -268,6 +268,16 @@ def test_a_series_without_a_visible_tilt_is_refused(tilted):
         tilted.read()
 
 
+def test_particles_without_a_visible_tilt_are_counted(tilted):
+    """The others stay as they were, numbered without it."""
+    whole = tilted.read()
+    tilted.particles["rlnTomoVisibleFrames"] = ["[1,1,1,1]", "[0,0,0,0]", "[1,1,1,1]"]
+    with pytest.warns(UserWarning, match="1 of 3 particles have no tilt that may be used"):
+        stack = tilted.read()
+    assert (stack.n_particles, stack.row.tolist()) == (2, [0] * 4 + [2] * 4) and "1 of 3 particles" in stack.warnings[0]
+    assert (stack.read() == whole.read(whole.row != 1)).all()
+
+
 def test_one_tilt_a_particle_is_said(tilted):
     tilted.particles["rlnTomoVisibleFrames"] = ["[0,1,0,0]"] * 3
     with pytest.warns(UserWarning, match="tilt series of one tilt each: they are used as single images"):

@@ -103,7 +103,7 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     trajectory = out / f"ensemble.{format}" if format in TRAJECTORIES else None
     files = [trajectory.name, "reference.pdb", "reference.cif"] if trajectory else [f"{name}.{ENDINGS[format]}" for name in names]
     measured = relax or geometry
-    _refuse_what_is_there(out, [*files, *(GEOMETRY_FILES if measured else ())], overwrite=overwrite)
+    refuse_what_is_there(out, [*files, *(GEOMETRY_FILES if measured else ())], overwrite=overwrite)
     settled = _Settled(run, relax=relax) if measured else None
     out.mkdir(parents=True, exist_ok=True)
     if overwrite:      # what is said of structures that are replaced
@@ -162,6 +162,23 @@ def write_reference(structure: Structure, out: Path, *, reporter: Reporter) -> P
     return out / "reference.cif"
 
 
+def refuse_what_is_there(out: Path, names: Iterable[str], *, overwrite: bool) -> None:
+    """Refuse a folder that holds one of these files, unless it may be replaced.
+
+    Raises
+    ------
+    OutputExistsError
+        One is there, or `out` is a file.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputExistsError(f"{out} is a file: choose a folder with another name")
+    present = set(os.listdir(out)) if out.exists() else set()
+    there = [name for name in names if name in present]
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise OutputExistsError(f"{out} holds {there[0]}{more}: choose another folder, or --overwrite to replace them")
+
+
 def _checked(particles, n_particles):
     if particles is None:
         return list(range(n_particles))
@@ -180,16 +197,6 @@ def _structures(particles, samples):
     names = [f"{number:06d}_{draw:02d}" for number in particles for draw in range(samples)] if samples else [
         f"{number:06d}" for number in particles]
     return numbers, names
-
-
-def _refuse_what_is_there(out, names, *, overwrite):
-    if out.exists() and not out.is_dir():
-        raise OutputExistsError(f"{out} is a file: choose a folder with another name")
-    present = set(os.listdir(out)) if out.exists() else set()
-    there = [name for name in names if name in present]
-    if there and not overwrite:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise OutputExistsError(f"{out} holds {there[0]}{more}: choose another folder, or --overwrite to replace them")
 
 
 def _conformations(run, particles, samples) -> Iterator[torch.Tensor]:

@@ -102,7 +102,7 @@ def select_particles(source: Run | str | Path, out, *, where: str | None = None,
         listed = open_particle_file(source, tilt_series=tilt_series, passthrough=passthrough)
         columns, count = {}, listed.n_particles
     else:
-        listed = _file_of_run(run, particle_file, passthrough=passthrough)
+        listed = particle_file_of_run(run, particle_file, passthrough=passthrough)
         columns, count = _columns(run, tables), len(run.table["particle"])
     out = _checked_out(Path(out), listed, sources=(listed.path, passthrough), overwrite=overwrite)
     chosen = _chosen(where, particles, columns, count)
@@ -143,17 +143,26 @@ def read_particle_list(path) -> list[int]:
     return numbers
 
 
-def _refuse_without_run(options):
-    given = [name for name, value in options.items() if value]
-    if given:
-        raise InputError(f"{' and '.join(given)} need{'s' if len(given) == 1 else ''} a run: name the folder that `atomdrgn fit` "
-                         "wrote in place of the particle file")
+def particle_file_of_run(run: Run, particle_file=None, *, passthrough=None) -> ParticleFile:
+    """The particle file of a run, which has to be the very one that was fitted.
 
+    Parameters
+    ----------
+    run : Run
+    particle_file : path, optional
+        Where it is, if it is not found.
+    passthrough : path, optional
+        The passthrough file of a .cs file.
 
-def _file_of_run(run, particle_file, *, passthrough) -> ParticleFile:
-    """The particle file of a run, which has to be the very one that was fitted."""
+    Raises
+    ------
+    MissingFileError, FileFormatError
+        It is not there, or not what it has to be.
+    InputError
+        Another file was fitted.
+    """
     said = run.settings.get("input", {})
-    path = _find_particle_file(run, said.get("particles")) if particle_file is None else Path(particle_file)
+    path = Path(particle_file or find_file_of_run(run, said.get("particles"), what="particle file", option="--particles-file"))
     if "first_row" not in run.table:
         raise FileFormatError(f"{run.folder}: particles.csv has no column first_row: it is of another version; fit again")
     reading = run.settings.get("reading", {})
@@ -169,17 +178,40 @@ def _file_of_run(run, particle_file, *, passthrough) -> ParticleFile:
     return listed
 
 
-def _find_particle_file(run, name):
+def find_file_of_run(run: Run, name: str | None, *, what: str, option: str) -> Path:
+    """A file that a run was fitted with: where it was, or beside the run.
+
+    Parameters
+    ----------
+    run : Run
+    name : str or None
+        As the run has it.
+    what, option : str
+        What it is, and the option that names it, for messages.
+
+    Raises
+    ------
+    FileFormatError
+        The run does not say which file it was.
+    MissingFileError
+        It is in neither place; the message says by which option to name it.
+    """
     if name is None:
-        raise FileFormatError(f"{run.folder}: run.json does not say which particle file was fitted; name it with "
-                              "--particles-file")
+        raise FileFormatError(f"{run.folder}: run.json does not say which {what} was fitted; name it with {option}")
     folder = run.folder.absolute().parent
     places = list(dict.fromkeys([Path(name), folder / name, folder / Path(name).name]))
     for place in places:
         if place.is_file():
             return place
-    raise MissingFileError(f"{run.folder}: the particle file that was fitted, {name}, is not there (tried "
-                           f"{', '.join(map(str, places))}); say where it is with --particles-file")
+    raise MissingFileError(f"{run.folder}: the {what} that was fitted, {name}, is not there (tried "
+                           f"{', '.join(map(str, places))}); say where it is with {option}")
+
+
+def _refuse_without_run(options):
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise InputError(f"{' and '.join(given)} need{'s' if len(given) == 1 else ''} a run: name the folder that `atomdrgn fit` "
+                         "wrote in place of the particle file")
 
 
 def _columns(run, tables) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from .dock import dock
 from .export import export
 from .fit import fit
 from .inspect import inspect
+from .place import place
 from .refine import refine
 from .select import select
 from .simulate import simulate
@@ -26,6 +27,7 @@ app.command(no_args_is_help=True)(refine)
 app.command(no_args_is_help=True)(fit)
 app.command(no_args_is_help=True)(analyze)
 app.command(no_args_is_help=True)(export)
+app.command(no_args_is_help=True)(place)
 app.command(no_args_is_help=True)(select)
 app.command(no_args_is_help=True)(debias)
 app.command(no_args_is_help=True)(backproject)

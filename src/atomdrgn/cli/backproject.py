@@ -84,7 +84,7 @@ def backproject(
     weight = None if weights is None else read_numbers(weights)
     stack = read_particles(particles, box=box, data_folder=data_folder, invert_contrast=invert_contrast, tilt_series=tilt_series,
                            tomograms=tomograms, allow_missing_ctf=allow_missing_ctf)
-    with progress(quiet=quiet) as reporter:
+    with progress(quiet=quiet, compiles=True) as reporter:
         found = backproject_particles(stack, chosen=numbers, weights=weight,
                                       mask=None if mask is None else read_density_map(mask).in_pose_frame(),
                                       b_factor=b_factor, seed=seed, reporter=reporter)
@@ -103,7 +103,7 @@ def _closing_lines(found, out):
     yield (f"resolution at FSC 0.143: {_length(said['resolution'])} with the mask and corrected for it, "
            f"{_length(said['resolution_unmasked'])} without one")
     yield f"sharpened by B = {said['b_factor']:g} A^2 ({said['b_factor_is']})"
-    yield f"the map is {out / 'map.mrc'}"
+    yield f"the map is {out / 'map.mrc'}; a model placed in it: atomdrgn dock MODEL {out / 'map.mrc'} --out base.pdb"
 
 
 def _length(resolution):

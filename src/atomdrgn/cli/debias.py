@@ -65,7 +65,7 @@ def debias(
     places = None if at is None else parse_places(at, opened.latent.shape[1])
     chosen = list(DEFAULT_METHODS) if methods is None else [name.strip() for name in methods.split(",")]
     stack = particles_of_run(opened, particles_file)
-    with progress(quiet=quiet) as reporter:
+    with progress(quiet=quiet, compiles=True) as reporter:
         found = debias_run(opened, stack, out, methods=chosen, centres=centres, at=places, seed=seed, overwrite=overwrite,
                            settings={"command": command_line()}, reporter=reporter)
     if not quiet:

@@ -72,7 +72,7 @@ def dock(
     if voxel_size is not None and voxel_size <= 0:
         raise InputError(f"--voxel-size {voxel_size:g}: expected the edge of a voxel in A, a positive number")
     structure, density_map = read_structure(base), read_density_map(map_file, voxel_size=voxel_size)
-    with progress(quiet=quiet) as reporter:
+    with progress(quiet=quiet, compiles=True) as reporter:
         docked = dock_structure(structure, density_map, out or Path(_docked(base.name)), frame=frame.value, resolution=resolution,
                                 local=local, overwrite=overwrite, reporter=reporter)
     if not quiet:

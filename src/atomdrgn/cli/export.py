@@ -1,6 +1,7 @@
 """``atomdrgn export``"""
 
 from enum import StrEnum
+from os.path import isfile
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,8 @@ from .failures import command
 from .options import Debug, Quiet, Threads
 from .progress import progress
 from .setup import use_threads
+
+LIST = set("0123456789:, ")
 
 
 class Format(StrEnum):
@@ -38,8 +41,9 @@ def export(
         "--format", "-f", metavar="pdb|mmcif|bcif|dcd|xtc",
         help="One file a particle (pdb, mmcif, bcif), or one trajectory (dcd, xtc) with a reference structure.")] = Format.dcd,
     particles: Annotated[str | None, Option(
-        metavar="LIST", show_default="all",
-        help="Which particles, counted from 0 by their first row: 0:100 (100 is left out), 3,7,10:20.")] = None,
+        metavar="LIST|TXT", show_default="all",
+        help="Which particles, counted from 0 by their first row: 0:100 (100 is left out), 3,7,10:20; or a text file with one "
+             "number a line.")] = None,
     frame: Annotated[Frame, Option(
         metavar="poses|base",
         help="poses: the box centre is (0, 0, 0). base: where the base structure stood before --map or --origin placed it, "
@@ -98,11 +102,17 @@ def export(
 def parse_particles(text: str, n_particles: int) -> list[int]:
     """The particles that a list such as ``3,7,10:20`` names, in its order; the end of a range is left out.
 
+    Or those of a text file of that name, one a line (:func:`~atomdrgn.analysis.selecting.read_particle_list`).
+
     Raises
     ------
     InputError
         It cannot be read, names nothing, or goes beyond the particles that there are.
+    FileFormatError
+        A line of the file is no number.
     """
+    if set(text) - LIST and isfile(text):
+        return _listed(text, n_particles)
     chosen = []
     for item in text.split(","):
         start, colon, stop = item.strip().partition(":")
@@ -110,8 +120,20 @@ def parse_particles(text: str, n_particles: int) -> list[int]:
             first = int(start) if start or not colon else 0
             last = first + 1 if not colon else int(stop) if stop else n_particles
         except ValueError:
-            raise InputError(f"--particles {text}: {item!r} is no particle; write a list such as 3,7,10:20") from None
+            raise InputError(f"--particles {text}: {item!r} is no particle, and there is no file of that name; write a list such "
+                             "as 3,7,10:20, or name a text file with one number a line") from None
         if not 0 <= first < last <= n_particles:
             raise InputError(f"--particles {text}: {item!r} is outside of the particles 0 to {n_particles - 1}, or empty")
         chosen += range(first, last)
+    return chosen
+
+
+def _listed(path, n_particles):
+    from ..analysis.selecting import read_particle_list
+
+    chosen = read_particle_list(path)
+    outside = [number for number in chosen if number >= n_particles]
+    if outside or not chosen:
+        raise InputError(f"--particles {path}: " + (f"{outside[0]} is outside of the particles 0 to {n_particles - 1}" if outside
+                                                    else "the file names no particle"))
     return chosen

@@ -167,7 +167,7 @@ def fit(
     stack = read_particles(particles, **reading)
     settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)
     out = out or Path(particles.with_suffix(".fit").name)
-    with joined_processes() as processes, progress(quiet=quiet or not processes.first) as reporter:
+    with joined_processes() as processes, progress(quiet=quiet or not processes.first, compiles=True) as reporter:
         choices = {} if segments is None else {"segments": segments}
         choices |= {"beads": beads, "temperature": temperature, "parts": _selections(parts), "fixed": fixed,
                     "resolution": resolution, "seed": seed, "resume": resume, "overwrite": overwrite, "settings": settings,

@@ -67,6 +67,6 @@ def inspect(
     structure = None if against is None else read_model(against, map_file=map_file, origin=origin)[0]
     stack = read_particles(particles, box=box, data_folder=data_folder, invert_contrast=invert_contrast, tilt_series=tilt_series,
                            tomograms=tomograms, allow_missing_ctf=allow_missing_ctf)
-    with progress(quiet=quiet) as reporter:
+    with progress(quiet=quiet, compiles=True) as reporter:
         inspection = inspect_particles(stack, structure, resolution=resolution, limit=limit, reporter=reporter)
     print("\n".join(inspection.lines()))

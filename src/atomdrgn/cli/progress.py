@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from ..reporting import Reporter
 
@@ -11,18 +11,40 @@ QUIET_SECONDS = 60      # between the lines of a long task, where there is no te
 
 
 @contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Reporter]:
-    """The reporter that suits standard error: a bar on a terminal, plain lines elsewhere, nothing where `quiet`."""
+def progress(*, quiet: bool = False, compiles: bool = False) -> Iterator[Reporter]:
+    """The reporter that suits standard error: a bar on a terminal, plain lines elsewhere, nothing where `quiet`.
+
+    With `compiles` it also says so when loops are compiled, which holds up the first run without a sign.
+    """
     if quiet:
         yield Reporter()
-    elif sys.stderr.isatty():
-        reporter = BarReporter()
-        try:
+        return
+    reporter = BarReporter() if sys.stderr.isatty() else PlainReporter()
+    try:
+        with _told_of_compiling(reporter) if compiles else nullcontext():
             yield reporter
-        finally:
-            reporter.close()
-    else:
-        yield PlainReporter()
+    finally:
+        reporter.finish()
+
+
+@contextmanager
+def _told_of_compiling(reporter):
+    """Say one line when the first loop is compiled; nothing where all of them are found as an earlier run has left them."""
+    from numba.core.event import Listener, install_listener
+
+    class Teller(Listener):
+        told = False
+
+        def on_start(self, event):
+            if not self.told:
+                self.told = True
+                reporter.say("compiling loops for this processor (some 20 s of work, in the first run only) ...")
+
+        def on_end(self, event):
+            pass
+
+    with install_listener("numba:compile", Teller()):
+        yield
 
 
 class PlainReporter(Reporter):
@@ -54,7 +76,7 @@ class BarReporter(Reporter):
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.close()
+        self.finish()
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _rate_column(), TimeRemainingColumn()
         self.bar = Progress(*columns, TextColumn("left"), console=Console(stderr=True), transient=True)
         self.task = self.bar.add_task(title, total=total)
@@ -64,13 +86,10 @@ class BarReporter(Reporter):
         if self.bar is not None:
             self.bar.advance(self.task, steps)
 
-    def finish(self) -> None:
-        self.close()
-
     def say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)      # a bar that is on the screen moves down by itself
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Take the bar from the screen, also when a task ends early."""
         if self.bar is not None:
             self.bar.stop()

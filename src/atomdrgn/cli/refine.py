@@ -90,7 +90,7 @@ def refine(
     stack = read_particles(particles, **reading)
     settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)
     out = out or Path(particles.with_suffix(".refined").name)
-    with progress(quiet=quiet) as reporter:
+    with progress(quiet=quiet, compiles=True) as reporter:
         try:
             found = refine_structure(structure, stack, out, beads=beads, bonds=not no_bonds, weight=restraint_weight,
                                      resolution=resolution, seed=seed, memory=memory, origin=centre, overwrite=overwrite,

@@ -131,7 +131,7 @@ def simulate(
     if like is None or centre is not None:
         molecule = centred(molecule, centre)
     generator = torch.Generator().manual_seed(seed)
-    with progress(quiet=quiet) as reporter:
+    with progress(quiet=quiet, compiles=True) as reporter:
         if like is not None:
             imaging = image_like(like, **reading)
         else:
@@ -148,6 +148,9 @@ def simulate(
     if not quiet:
         print(f"wrote {len(imaging):,} images of {imaging.n_particles:,} particles to {written}; conformations: "
               f"{len(molecule.conformations):,}")
+        print(f"a structure for each of them: atomdrgn fit {out / 'base.pdb'} {written}"
+              + (f" --tomograms {tomograms}" if tomograms else "") + (" --tilt-series" if tilt_series else "")
+              + (" --allow-missing-ctf" if allow_missing_ctf else ""))
 
 
 def _refuse_what_does_not_go_together(like, tilts, *, given, reading, series):

@@ -133,7 +133,7 @@ def volume(
     how = {"particles": particles, **reading}
     settings = {"command": command_line(), "reading": {name: str(v) if isinstance(v, Path) else v for name, v in how.items()}}
     out = out or Path(particles.with_suffix(".volume").name)
-    with progress(quiet=quiet) as reporter:
+    with progress(quiet=quiet, compiles=True) as reporter:
         try:
             run = fit_volume(stack, out, latent=latent, encoding=encoding.value, pooling=pooling.value, width=width, depth=depth,
                              resolution=resolution, dose_mask=dose_mask, epochs=epochs, minutes=minutes, batch=batch, rate=rate,

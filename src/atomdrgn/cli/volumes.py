@@ -21,8 +21,9 @@ def volumes(
         "--at", metavar="Z1,Z2,...", rich_help_panel=WHERE, show_default=False,
         help="At a latent; repeat it for more, or put semicolons between them.")] = None,
     particles: Annotated[str | None, Option(
-        metavar="LIST", rich_help_panel=WHERE, show_default=False,
-        help="Of particles, counted from 0 by their first row: 0:100 (100 is left out), 3,7,10:20; 0: for all.")] = None,
+        metavar="LIST|TXT", rich_help_panel=WHERE, show_default=False,
+        help="Of particles, counted from 0 by their first row: 0:100 (100 is left out), 3,7,10:20; 0: for all; or a text file "
+             "with one number a line.")] = None,
     clusters: Annotated[int | None, Option(
         metavar="K", rich_help_panel=WHERE, show_default=False,
         help="Of the particle next to the centre of each of K clusters (k-means); clusters.csv says whose each particle is.",

@@ -4,6 +4,8 @@ The product of the files' matrices, tilt times particle, shows the mirror image 
 particles. With M = diag(1, 1, -1) the pose is M (T A) M; x and y of the image stay as they are, so shifts are not touched.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..errors import FileFormatError, InputError
@@ -59,19 +61,19 @@ def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
     row, tilt, section = visible_images(particles, n_tilts=[len(tomogram.projection) for tomogram in of_row],
                                         n_images=[headers[number].shape[0] for number in file])
     projection, tilt_ctf = _of_images(by_name, particles, row, tilt)
-    offset = _offset(particles)
+    offset = particle_offset(particles)
     position, outside = particle_position(particles, optics, of_row)
     depth = np.einsum("nj,nj->n", projection[:, 2], (position - offset)[row])
     hand = np.array([tomogram.hand for tomogram in of_row])
     half = read_half(particles)
-    return without_excluded(ImageRows(
+    return _with_warning_of_lost(len(particles), without_excluded(ImageRows(
         source=particles.path, format="2D stacks of tilts", headers=headers, file=file[row], section=section,
         row=row, particle=row,
         rotation=MIRROR @ projection @ particle_matrix(particles)[row] @ MIRROR,
         shift=-np.einsum("nij,nj->ni", projection[:, :2], offset[row]),
         ctf=_ctf(tilt_ctf, _microscope(optics, of_row, particles), row=row, depth=hand[row] * depth),
         groups=optics.groups, optics_group=optics.group[row], sign=np.full(len(row), -1.0 if invert_contrast else 1.0),
-        half=None if half is None else half[row], warnings=(*unmodelled_aberrations(particles, optics_table), *outside)))
+        half=None if half is None else half[row], warnings=(*unmodelled_aberrations(particles, optics_table), *outside))))
 
 
 def visible_images(particles: StarTable, *, n_tilts, n_images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,6 +110,18 @@ def particle_matrix(particles: StarTable) -> np.ndarray:
     return _subtomogram_matrix(particles) @ read_rotation(particles)
 
 
+def particle_offset(particles: StarTable) -> np.ndarray:
+    """RELION's origin of each particle, turned from the subtomogram's frame to the tomogram's, A (row, 3).
+
+    The molecule stands at minus it from the coordinate, where the stack was extracted.
+    """
+    names = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
+    if not all(name in particles for name in names):
+        return np.zeros((len(particles), 3))
+    origin = np.stack([particles.numbers(name) for name in names], 1)
+    return np.einsum("nij,nj->ni", _subtomogram_matrix(particles), origin)
+
+
 def particle_position(particles: StarTable, optics: Optics,
                       tomograms: list[Tomogram]) -> tuple[np.ndarray, tuple[Warning, ...]]:
     """Where each particle stands from the centre of its tomogram, A (row, 3), and a warning if that is outside.
@@ -140,6 +154,16 @@ def particle_position(particles: StarTable, optics: Optics,
                                   "defocus is off"),)
 
 
+def _with_warning_of_lost(count, rows):
+    """The same rows, with a warning of the particles of which none is left."""
+    lost = count - len(np.unique(rows.row))
+    if lost in (0, count):      # without any image there is an error, elsewhere
+        return rows
+    return replace(rows, warnings=(*rows.warnings, UserWarning(
+        f"{rows.source}: {lost} of {count} particles have no tilt that may be used: all are hidden (rlnTomoVisibleFrames) or "
+        "excluded (rlnCtfScalefactor 0); they are left out, and the others are numbered without them")))
+
+
 def _visible(particles, n_tilts):
     if "rlnTomoVisibleFrames" not in particles:
         return [np.ones(count, bool) for count in n_tilts]
@@ -165,18 +189,6 @@ def _subtomogram_matrix(particles):
     if SUBTOMOGRAM_ANGLES[0] not in particles:
         return np.broadcast_to(np.eye(3), (len(particles), 3, 3))
     return euler_matrices(particles, SUBTOMOGRAM_ANGLES)
-
-
-def _offset(particles):
-    """RELION's origin of each particle, turned from the subtomogram's frame to the tomogram's, A (row, 3).
-
-    The molecule stands at minus it from the coordinate, where the stack was extracted.
-    """
-    names = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
-    if not all(name in particles for name in names):
-        return np.zeros((len(particles), 3))
-    origin = np.stack([particles.numbers(name) for name in names], 1)
-    return np.einsum("nij,nj->ni", _subtomogram_matrix(particles), origin)
 
 
 def _microscope(optics, tomograms, particles):

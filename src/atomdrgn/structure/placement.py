@@ -16,8 +16,22 @@ from .beads import BeadModel
 def centre_of_map(header: MrcHeader) -> np.ndarray:
     """(3,) where the box centre of a map lies in the frame of models that fit the map, xyz, A.
 
-    The centre is voxel ``n // 2`` along each axis. The first voxel lies at the header's origin, or, where that is zero, at
-    nstart times the voxel size, as programs for models read it.
+    The centre is voxel ``n // 2`` along each axis, counted from where :func:`grid_of_map` has the first one.
+
+    Raises
+    ------
+    InputError
+        The header does not say how large a voxel is.
+    """
+    first, size, voxel = grid_of_map(header)
+    return first + size // 2 * voxel
+
+
+def grid_of_map(header: MrcHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the first voxel of a map lies (A), how many voxels there are, and a voxel's edges (A): each along x, y and z, (3,).
+
+    The first voxel lies at the header's origin, or, where that is zero, at nstart times the voxel size, as programs for models
+    read it.
 
     Raises
     ------
@@ -34,7 +48,7 @@ def centre_of_map(header: MrcHeader) -> np.ndarray:
     first = np.array(header.origin, dtype=float)
     if not first.any():
         first = np.array(header.nstart)[along] * voxel
-    return first + size // 2 * voxel
+    return first, size, voxel
 
 
 def place(structure: Structure, origin) -> Structure:

@@ -1,0 +1,72 @@
+"""``atomdrgn place``"""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from .failures import command
+from .options import Debug, Quiet
+from .progress import progress
+
+FILES = "Files"
+
+
+@command
+def place(
+    run: Annotated[Path, Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written.")],
+    out: Annotated[Path, Option("--out", "-o", metavar="DIR", show_default=False, help="Folder for structures and script.")],
+    tomogram: Annotated[str | None, Option(
+        metavar="NAME", show_default="the only one",
+        help="Which tomogram, by its name in the particle file (rlnTomoName).")] = None,
+    particles: Annotated[str | None, Option(
+        metavar="LIST|TXT", show_default="all",
+        help="Of these, those that are in the tomogram: 0:100 (100 is left out), 3,7,10:20; or a text file with one number a "
+             "line.")] = None,
+    map_file: Annotated[Path | None, Option(
+        "--map", metavar="MRC", show_default=False,
+        help="The reconstructed tomogram, which the script opens too; structures are written in its frame.")] = None,
+    separate: Annotated[bool, Option("--separate", help="Write a file a particle in place of one with all.")] = False,
+    particles_file: Annotated[Path | None, Option(
+        metavar="FILE", rich_help_panel=FILES, show_default=False,
+        help="Where the run's particle file is now, if it has moved.")] = None,
+    tomograms: Annotated[Path | None, Option(
+        metavar="STAR", rich_help_panel=FILES, show_default=False,
+        help="Where the run's tomograms.star is now, if it has moved.")] = None,
+    overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=FILES, help="Replace files that are there.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+):
+    """Put the particles of a tomogram back into it, each with its own structure.
+
+    For 2D stacks of WarpTools and RELION 4 and 5, which say where each
+    particle stands. DIR/particles.cif holds a model a particle, in A from the
+    tomogram's corner; DIR/places.csv says which particle that is and where;
+    DIR/show.cxc opens them in ChimeraX, coloured by motion 1, with the
+    tomogram where --map names it.
+
+    [bold]Examples[/bold]
+
+        atomdrgn place particles.fit --tomogram TS_01 --out TS_01
+        atomdrgn place particles.fit --tomogram TS_01 --map TS_01.mrc --out TS_01
+        atomdrgn place particles.fit --tomogram TS_01 --particles lasso.txt --separate --out chosen
+
+    Structures have the hand of the model. z is counted from the face that the
+    file has last, and the script turns the map over to match: the hand of a
+    tomogram is a convention that differs between programs
+    (docs/conventions.md).
+    """
+    from ..analysis.placing import place_in_tomogram
+    from ..run import open_run
+    from .export import parse_particles
+
+    opened = open_run(run)
+    chosen = None if particles is None else parse_particles(particles, opened.n_particles)
+    with progress(quiet=quiet) as reporter:
+        placed = place_in_tomogram(opened, out, tomogram=tomogram, particles=chosen, tomogram_map=map_file, separate=separate,
+                                   particle_file=particles_file, tomograms=tomograms, overwrite=overwrite, reporter=reporter)
+    if not quiet:
+        print(f"wrote {len(placed.particles):,} of the {placed.of:,} particles of tomogram {placed.tomogram} to {placed.folder}")
+        colours = "grey, for no motion is supported" if placed.ends is None else (
+            f"coloured by motion 1, from {placed.ends[0]:.3g} (dark blue) to {placed.ends[1]:.3g} (yellow)")
+        print(f"to see them, {colours}: chimerax {placed.script}")
