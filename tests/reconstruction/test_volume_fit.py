@@ -204,7 +204,7 @@ def test_the_images_of_a_tilt_series_tell_together_what_a_particle_is(structure,
     stack = imaged(tmp_path, structure, state[number], snr=1.0)
     count = torch.bincount(number)
     tilts = replace(stack, particle=number, tilt=torch.cat([torch.arange(n) for n in count.tolist()]), half=number % 2 + 1)
-    run = fit_volume(tilts, tmp_path / "run", **SETTINGS | {"epochs": 16, "pooling": pooling, "encoding": encoding})
+    run = fit_volume(tilts, tmp_path / "run", **SETTINGS | {"epochs": 10, "pooling": pooling, "encoding": encoding})
     assert run.summary["tilts"] == 5 and run.settings["fit"]["tilts"] == 3 and run.latent.shape == (COUNT // 4, 2)
     assert accuracy(run, state.numpy()) > 0.95
     np.testing.assert_array_equal(run.table["rows"], count)
