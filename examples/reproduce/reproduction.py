@@ -14,7 +14,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from atomdrgn import VolumeRun
-from atomdrgn.analysis.field_volumes import every_volume
+from atomdrgn.analysis.field_volumes import volumes_at
 from atomdrgn.physics.atom_density import density_of_atoms
 from atomdrgn.physics.correlation import fourier_shell_correlation, resolution_at, shell_frequencies
 from atomdrgn.structure.beads import ATOMIC_BLUR
@@ -122,7 +122,7 @@ VOLUME_HEADER = ["own volumes: FSC = 0.5 (A)", "mean FSC", "mean volume for all:
 def compare_volumes(run: VolumeRun, structure, conformations, grid):
     """How near the volumes of some particles come to their conformations (atom, 3), beside the mean volume for all of them."""
     truths = [electron_density(structure, position, grid) for position in conformations.values()]
-    own = mean_shell_correlation(every_volume(run, list(conformations)), truths)
+    own = mean_shell_correlation(volumes_at(run, run.latent[list(conformations)]), truths)
     mean = mean_shell_correlation([run.mean.density] * len(truths), truths)
     words = [word for curve in (own, mean) for word in (f"{resolution(curve, grid):.1f}", f"{curve[1:].mean():.3f}")]
     return {"own": float(own[1:].mean()), "mean": float(mean[1:].mean()), "volumes": words}

@@ -44,6 +44,7 @@ _HOME = {
     "read_density_map": "structure.density_map",
     "write_density_map": "structure.density_map",
     "analyze": "analysis.analyze",
+    "analyze_volumes": "analysis.analyze_volumes",
     "simulate_particles": "simulate",
 }
 

@@ -141,16 +141,7 @@ class Run:
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
         """Columns of particles.csv."""
-        path = self.folder / PARTICLES
-        if not path.exists():
-            raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
-        try:
-            with open(path, newline="") as file:
-                header, *rows = csv.reader(file)
-            columns = zip(*rows, strict=True)
-            return {name: np.array(column, dtype=float) for name, column in zip(header, columns, strict=True)}
-        except ValueError as error:
-            raise FileFormatError(f"{path}: damaged ({error}); fit again with --overwrite") from error
+        return read_numbers_table(self.folder / PARTICLES)
 
     @property
     def n_particles(self) -> int:
@@ -301,6 +292,19 @@ def write_table(path: Path, columns: dict[str, Iterable]) -> None:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
+
+
+def read_numbers_table(path: Path) -> dict[str, np.ndarray]:
+    """Columns of a CSV file of a run, all of them numbers."""
+    if not path.exists():
+        raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
+    try:
+        with open(path, newline="") as file:
+            header, *rows = csv.reader(file)
+        columns = zip(*rows, strict=True)
+        return {name: np.array(column, dtype=float) for name, column in zip(header, columns, strict=True)}
+    except ValueError as error:
+        raise FileFormatError(f"{path}: damaged ({error}); fit again with --overwrite") from error
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

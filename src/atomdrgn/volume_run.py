@@ -15,7 +15,20 @@ from safetensors.torch import load_file
 
 from .errors import FileFormatError, MissingFileError
 from .model.volume_field import VolumeField, field_from_tensors
-from .run import FIELD, HISTORY, LATENTS, MEAN, VOLUME, read_arrays, read_settings, read_summary
+from .run import (
+    FIELD,
+    HISTORY,
+    LATENTS,
+    MEAN,
+    PARTICLES,
+    VOLUME,
+    Run,
+    open_run,
+    read_arrays,
+    read_numbers_table,
+    read_settings,
+    read_summary,
+)
 from .structure.density_map import DensityMap, read_density_map
 
 
@@ -74,10 +87,14 @@ class VolumeRun:
         return len(self.latent)
 
     @cached_property
+    def table(self) -> dict[str, np.ndarray]:
+        """Columns of particles.csv."""
+        return read_numbers_table(self.folder / PARTICLES)
+
+    @cached_property
     def history(self) -> dict[str, np.ndarray]:
         """Columns of history.csv, one row an epoch."""
-        header, *rows = [line.split(",") for line in (self.folder / HISTORY).read_text().splitlines()]
-        return {name: np.array(column, dtype=float) for name, column in zip(header, zip(*rows, strict=True), strict=True)}
+        return read_numbers_table(self.folder / HISTORY)
 
 
 def open_volume_run(folder) -> VolumeRun:
@@ -98,3 +115,18 @@ def open_volume_run(folder) -> VolumeRun:
         raise FileFormatError(f"{folder}: a run of `atomdrgn fit`, which has structures and no volumes (see `atomdrgn export`); "
                               "a run of `atomdrgn volume` is needed here")
     return VolumeRun(folder, settings, read_summary(folder))
+
+
+def open_either_run(folder) -> Run | VolumeRun:
+    """Open a finished run of `atomdrgn fit` or of `atomdrgn volume`, whichever it is.
+
+    Raises
+    ------
+    MissingFileError
+        The folder is none, or its fit did not end.
+    FileFormatError
+        It was written by a later version, or is damaged.
+    """
+    folder = Path(folder)
+    of_volumes = folder.is_dir() and read_settings(folder).get("fit", {}).get("inference") == VOLUME
+    return open_volume_run(folder) if of_volumes else open_run(folder)

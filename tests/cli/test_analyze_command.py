@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from hinged import hinged_run, two_helices
+from volume_runs import write_volume_run
 
 
 @pytest.fixture
@@ -44,3 +45,28 @@ def test_a_fit_that_replaces_a_run_takes_its_report_away(run):
     (run.folder / "report.html").write_text("of the earlier run")
     create_run_folder(run.folder, overwrite=True)
     assert not (run.folder / "report.html").exists()
+
+
+def test_a_run_of_volumes_is_analysed(atomdrgn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    latent = np.random.default_rng(0).normal(0, 1, (30, 3))
+    write_volume_run(tmp_path / "field", latent, gain=[1, 2, 3, 4, 5, 6], change=[0.5] * 6)
+    few = ["--frames", 3, "--sketch", 4]
+    ended = atomdrgn("analyze", "field", *few, "--clusters", 3, "--out", "look")
+    assert ended.code == 0 and "not settled" in ended.out and "are in look/analysis" in ended.out, ended
+    assert (tmp_path / "look" / "analysis" / "volume_axes" / "axis3.mrc").exists()
+    assert len(list((tmp_path / "look" / "analysis" / "axis1").glob("*.mrc"))) == 3
+    again = atomdrgn("analyze", "field", *few, "--out", "look")
+    assert again.code == 2 and "--overwrite" in again.err
+    assert atomdrgn("analyze", "field", *few, "--out", "look", "--overwrite", "-q").out == ""
+
+
+def test_options_of_the_other_kind_of_run_are_refused(atomdrgn, run, tmp_path):
+    write_volume_run(tmp_path / "field", np.zeros((3, 2)))
+    for words, says in ((["field", "--distance", "A and B", "--format", "pdb"], "leave out --distance and --format"),
+                        (["field", "--frame", "base"], "leave out --frame"),
+                        (["particles.fit", "--sketch", 0], "leave out --sketch"),
+                        (["particles.fit", "--mask", "m.mrc"], "leave out --mask")):
+        ended = atomdrgn("analyze", *words)
+        assert ended.code == 2 and says in ended.err and ended.err.count("\n") == 1, ended
+    assert not (tmp_path / "field" / "analysis").exists()

@@ -85,6 +85,19 @@ def test_runs_of_the_other_kind_are_told_apart(atomdrgn, volume, folder):
     assert ended.code == 2 and "no such folder" in ended.err
 
 
+def test_particles_of_a_cluster_become_a_file_and_a_map(atomdrgn, volume, folder):
+    volume("--box", 16, "--quiet")
+    atomdrgn("volumes", "particles.volume", "--clusters", 2, "--out", "v", "--quiet")
+    label = [int(line.split(",")[1]) for line in (folder / "v" / "clusters.csv").read_text().splitlines()[1:]]
+    where = ["--table", "v/clusters.csv"]
+    ended = atomdrgn("select", "particles.volume", *where, "--where", "cluster == 0", "--out", "cluster.star")
+    assert f"wrote {label.count(0)} of 12 particles" in ended.out and ended.code == 0
+    run = ["--run", "particles.volume", "--select", "cluster >= 0 and z1 < 1e9", *where]
+    assert "12 images of 12 particles" in atomdrgn("backproject", "particles.star", *run, "--out", "map").out
+    ended = atomdrgn("select", "particles.volume", "--follow", "A:1-12", "--out", "followed.star")
+    assert ended.code == 2 and "a run of volumes" in ended.err and not (folder / "followed.star").exists()
+
+
 def test_ctrl_c_says_how_to_go_on(volume, folder, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt

@@ -12,28 +12,42 @@ from atomdrgn import ImageGrid, open_run, open_volume_run, read_particles, read_
 from atomdrgn.analysis.compare_volumes import map_correlation
 from atomdrgn.analysis.latent_space import k_means_on_data
 from atomdrgn.errors import FileFormatError, InputError, MissingFileError, OutputExistsError
+from atomdrgn.inference import training
 from atomdrgn.reconstruction import volume_fit
 from atomdrgn.reconstruction.field_maps import field_map
 from atomdrgn.reconstruction.volume_fit import chosen_precision, conditioned_volumes, fit_volume
-from atomdrgn.run import CHECKPOINT, FIELD, SUMMARY
+from atomdrgn.reporting import Reporter
+from atomdrgn.run import CHECKPOINT, FIELD, MAP, MEAN, PARTICLES, SUMMARY
+from atomdrgn.structure.density_map import read_density_map
 from molecules import helix, write_pdb
 
-SETTINGS = {"latent": 2, "width": 32, "depth": 1, "epochs": 20, "batch": 8, "coefficients": 64, "rate": 2e-3,
+SETTINGS = {"latent": 2, "width": 32, "depth": 1, "epochs": 8, "batch": 8, "coefficients": 64, "rate": 3e-3,
             "precision": "float32"}
+COUNT, FEW = 400, 40
+TIMES = {"seconds", "cpu_seconds"}
+AWAY = torch.tensor([-24.0, 34.0, 0.0])      # A, where the third helix is in the second state
+
+
+def imaged(folder, structure, state, *, snr):
+    """Particles of two states: the third of three helices is here or there."""
+    moving = torch.as_tensor(structure.residue > 60)[:, None] * AWAY
+    atoms = structure.position + state[:, None, None] * moving
+    generator = torch.Generator().manual_seed(1)
+    star = simulate_particles(structure, atoms, folder, grid=ImageGrid(24, 4.0), snr=snr, generator=generator)
+    return read_particles(star)
 
 
 @pytest.fixture(scope="module")
-def states(tmp_path_factory):
-    """Structure, 120 particles of two states, one image each, and the state of each: one of three helices here or there."""
-    folder = tmp_path_factory.mktemp("states")
+def structure(tmp_path_factory):
     lines = sum((helix("A", 30, first=1 + 30 * k, start=(12.0 * k - 12, 0, -20), serial=1000 * k) for k in range(3)), [])
-    structure = read_structure(write_pdb(folder / "base.pdb", lines))
-    generator = torch.Generator().manual_seed(0)
-    state = torch.rand(120, generator=generator) < 0.5
-    moving = torch.as_tensor(structure.residue > 60)[:, None] * torch.tensor([-12.0, 22.0, 0.0])
-    atoms = structure.position + state[:, None, None] * moving
-    star = simulate_particles(structure, atoms, folder, grid=ImageGrid(24, 4.0), snr=3.0, generator=generator)
-    return structure, read_particles(star), state.numpy()
+    return read_structure(write_pdb(tmp_path_factory.mktemp("structure") / "base.pdb", lines))
+
+
+@pytest.fixture(scope="module")
+def states(structure, tmp_path_factory):
+    """Structure, 400 particles of two states, one image each, and the state of each."""
+    state = torch.rand(COUNT, generator=torch.Generator().manual_seed(0)) < 0.5
+    return structure, imaged(tmp_path_factory.mktemp("states"), structure, state, snr=3.0), state.numpy()
 
 
 @pytest.fixture(scope="module")
@@ -41,98 +55,174 @@ def run(states, tmp_path_factory):
     return fit_volume(states[1], tmp_path_factory.mktemp("volume") / "run", **SETTINGS)
 
 
-def accuracy(label, state):
+@pytest.fixture(scope="module")
+def short(states, tmp_path_factory):
+    """A run of 40 particles that was not stopped."""
+    return fit_volume(states[1][:FEW], tmp_path_factory.mktemp("short") / "run", **SETTINGS)
+
+
+def accuracy(run, state):
+    label = k_means_on_data(run.latent, 2).label
     return max((label == state).mean(), (label != state).mean())
-
-
-def test_two_states_are_told_apart_by_their_latents_and_their_volumes(run, states):
-    structure, stack, state = states
-    found = k_means_on_data(run.latent, 2)
-    assert accuracy(found.label, state) > 0.8          # by chance 0.5; training is short
-    grid = stack.grid
-    maps = [field_map(run.field, run.mean.density, torch.from_numpy(run.latent[particle]), grid) for particle in found.on_data]
-    truth = [mean_of(structure, here, grid) for here in (False, True)]
-    same = [[float(map_correlation(a, b)) for b in truth] for a in maps]
-    first = int(state[found.on_data[0]])
-    # training is short and what it finds of the difference is faint: both volumes together are judged
-    assert same[0][first] + same[1][1 - first] > same[0][1 - first] + same[1][first]
 
 
 def mean_of(structure, moved, grid):
     """Density of a state: Gaussians of 5 A at its atoms."""
-    atoms = structure.position + moved * torch.as_tensor(structure.residue > 60)[:, None] * torch.tensor([-12.0, 22.0, 0.0])
+    atoms = structure.position + moved * torch.as_tensor(structure.residue > 60)[:, None] * AWAY
     along = grid.coordinates()
     wave = [torch.exp(-0.5 * ((along - atoms[:, k, None]) / 5) ** 2) for k in range(3)]
     return torch.einsum("az,ay,ax->zyx", wave[2], wave[1], wave[0])
 
 
-def test_a_run_is_whole_and_opens_again(run, states):
+def test_two_states_are_told_apart_by_their_latents_and_their_volumes(run, states):
+    structure, stack, state = states
+    assert accuracy(run, state) > 0.95          # by chance 0.5
+    chosen = k_means_on_data(run.latent, 2).on_data
+    chosen = sorted(chosen, key=lambda particle: state[particle])
+    assert state[chosen].tolist() == [False, True]
+    maps = [field_map(run.field, run.mean.density, torch.from_numpy(run.latent[particle]), stack.grid) for particle in chosen]
+    truth = torch.stack([mean_of(structure, here, stack.grid) for here in (False, True)])
+    for one, found in enumerate(maps):
+        own, other = float(map_correlation(found, truth[one])), float(map_correlation(found, truth[1 - one]))
+        assert own > other + 0.03, (own, other)
+    difference = float(map_correlation(maps[1] - maps[0], truth[1] - truth[0]))
+    assert difference > 0.5          # of maps that have nothing of it 0, with a s.d. of 0.01
+    both = float(map_correlation(run.mean.density, truth.mean(0)))
+    assert both > max(float(map_correlation(run.mean.density, here)) for here in truth)
+
+
+def test_a_run_is_whole_and_opens_again(run):
     again = open_volume_run(run.folder)
-    assert again.latent.shape == (120, 2) and (again.latent_sd > 0).all()
-    assert again.summary["particles"] == 120 and again.summary["epochs"] == 20 == len(again.history["epoch"])
-    assert again.summary["error_gain"] > 0 and again.history["error_gain"][-1] > again.history["error_gain"][0]
+    assert again.latent.shape == (COUNT, 2) and (again.latent_sd > 0).all()
     assert again.mean.density.shape == (24, 24, 24) and again.mean.voxel_size == 4.0
     rows = (run.folder / "particles.csv").read_text().splitlines()
-    assert rows[0] == "particle,first_row,rows,z1,z2" and rows[1].startswith("0,0,1,") and len(rows) == 121
+    assert rows[0] == "particle,first_row,rows,z1,z2" and rows[1].startswith("0,0,1,") and len(rows) == COUNT + 1
+    np.testing.assert_allclose(np.stack([again.table["z1"], again.table["z2"]], 1), again.latent, rtol=1e-4, atol=1e-6)
     with pytest.raises(FileFormatError, match="atomdrgn volumes"):
         open_run(run.folder)
 
 
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(states, run, tmp_path, monkeypatch):
-    save, stopped = volume_fit.save_training, []
+def test_the_history_says_of_each_epoch_what_it_found_and_the_summary_how_it_ended(run):
+    history, summary = run.history, run.summary
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6, 7, 8] and summary["epochs"] == 8 and summary["particles"] == COUNT
+    for name in TIMES:
+        assert (np.diff(history[name]) >= 0).all() and (history[name] > 0).all()
+    assert history["error_gain"][-1] > max(0, history["error_gain"][0])
+    # the rate falls to nothing, and the latents come to rest
+    assert history["latent_change"][-1] < 0.1 < history["latent_change"][0] and (history["kl"] > 0).all()
+    assert {name: summary[name] for name in ("error_gain", "kl", "latent_change")} == {
+        name: history[name][-1] for name in ("error_gain", "kl", "latent_change")}
 
-    def stop_after_five(training, folder):
-        save(training, folder)
-        if training.epoch == 5 and not stopped:
-            stopped.append(True)
+
+class Watching(Reporter):
+    """Notes the tasks that it is told of, and how far each came."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def start(self, title, total):
+        self.tasks.append([title, total, []])
+
+    def advance(self, steps=1):
+        self.tasks[-1][2].append(steps)
+
+
+def stopping(function, when):
+    """The same function, but once it has done its work, Ctrl-C comes if `when` says so of its arguments."""
+    def stopped(*arguments):
+        result = function(*arguments)
+        if when(*arguments):
             raise KeyboardInterrupt
+        return result
+    return stopped
 
-    monkeypatch.setattr(volume_fit, "save_training", stop_after_five)
-    with pytest.raises(KeyboardInterrupt):
-        fit_volume(states[1], tmp_path / "run", **SETTINGS)
+
+STOPS = {      # where a run is stopped, and how many epochs of it are kept
+    "in its fourth epoch": (volume_fit, "run_epoch", lambda training, *_: training.epoch == 3, 3),
+    "behind the history of its fourth epoch": (training, "write_table", lambda _, columns: len(columns["epoch"]) == 4, 3),
+    "behind the checkpoint of its fourth epoch": (training, "write_tensors", lambda _, held: int(held["epoch"]) == 4, 4),
+    "before its latents are written": (volume_fit, "write_tensors", lambda *_: True, 8)}
+
+
+@pytest.mark.parametrize("where", STOPS)
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(states, short, tmp_path, monkeypatch, where):
+    module, name, when, kept = STOPS[where]
+    few, folder = states[1][:FEW], tmp_path / "run"
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(module, name, stopping(getattr(module, name), when))
+        fit_volume(few, folder, **SETTINGS)
     with pytest.raises(MissingFileError, match="--resume"):
-        open_volume_run(tmp_path / "run")
-    with pytest.raises(InputError, match="rate was"):
-        fit_volume(states[1], tmp_path / "run", **SETTINGS | {"rate": 1e-2}, resume=True)
-    resumed = fit_volume(states[1], tmp_path / "run", **SETTINGS, resume=True)
-    np.testing.assert_array_equal(resumed.latent, run.latent)
-    assert (resumed.history["error_gain"] == run.history["error_gain"]).all()
-    before = (tmp_path / "run" / SUMMARY).read_bytes()
-    fit_volume(states[1], tmp_path / "run", **SETTINGS, resume=True)      # nothing is left to do
-    assert (tmp_path / "run" / SUMMARY).read_bytes() == before
+        open_volume_run(folder)
+    watching = Watching()
+    resumed = fit_volume(few, folder, **SETTINGS, resume=True, reporter=watching)
+    assert watching.tasks[-1] == ["training", 8, [kept] + [1] * (8 - kept)]
+    for name in (CHECKPOINT, FIELD, PARTICLES):
+        assert (folder / name).read_bytes() == (short.folder / name).read_bytes(), name
+    assert torch.equal(resumed.mean.density, short.mean.density)
+    np.testing.assert_array_equal(resumed.latent, short.latent)
+    np.testing.assert_array_equal(resumed.latent_sd, short.latent_sd)
+    assert resumed.history.keys() == short.history.keys()
+    for name in resumed.history.keys() - TIMES:
+        np.testing.assert_array_equal(resumed.history[name], short.history[name])
+    for name in TIMES:
+        assert (np.diff(resumed.history[name]) >= 0).all()
+    assert resumed.summary | {"cpu_seconds": 0} == short.summary | {"cpu_seconds": 0}
+    before = (folder / SUMMARY).read_bytes()
+    fit_volume(few, folder, **SETTINGS, resume=True)      # nothing is left to do
+    assert (folder / SUMMARY).read_bytes() == before
 
 
-def test_one_volume_for_all(states, tmp_path):
-    run = fit_volume(states[1], tmp_path / "run", **SETTINGS | {"latent": 0, "epochs": 2})
-    assert run.latent.shape == (120, 0) and run.summary["kl"] == 0
-    written = open_volume_run(run.folder).folder / "map.mrc"
-    assert written.exists()
+def test_a_run_is_not_gone_on_with_by_other_settings_or_images(states, short):
+    for stack, settings, says in ((states[1][:FEW], SETTINGS | {"rate": 1e-2}, "rate was 0.003 and is 0.01"),
+                                  (states[1][:FEW - 1], SETTINGS, "images was 40 and is 39")):
+        with pytest.raises(InputError, match=says):
+            fit_volume(stack, short.folder, **settings, resume=True)
 
 
-def test_images_of_a_tilt_series_are_put_together(states, tmp_path):
-    _, stack, _ = states
-    number = torch.arange(120) // 3
-    number[-1] = 38                                         # one particle has four images and one has two
-    tilts = replace(stack, particle=number, tilt=torch.arange(120) - 3 * number, half=number % 2 + 1)
-    for pooling in ("concatenate", "attention"):
-        run = fit_volume(tilts, tmp_path / pooling, **SETTINGS | {"epochs": 1, "pooling": pooling, "encoding": "geometric"})
-        assert run.summary["tilts"] == 4 and run.settings["fit"]["tilts"] == 2 and run.latent.shape == (40, 2)
-        assert np.isfinite(run.latent).all()
+def test_training_ends_after_the_epoch_in_which_its_time_is_over(states, tmp_path):
+    watching = Watching()
+    run = fit_volume(states[1][:FEW], tmp_path / "run", **SETTINGS, minutes=0.0, reporter=watching)
+    assert run.summary["epochs"] == 1 == len(run.history["epoch"]) and watching.tasks[-1] == ["training", 8, [0, 1]]
+
+
+def test_one_volume_for_all_is_the_mean_where_all_are_the_same(structure, tmp_path):
+    """Of one state there is nothing to learn but what regularisation takes from the mean: the map becomes no worse."""
+    stack = imaged(tmp_path, structure, torch.zeros(120, dtype=torch.bool), snr=3.0)
+    run = fit_volume(stack, tmp_path / "run", **SETTINGS | {"latent": 0, "epochs": 2})
+    assert run.latent.shape == (120, 0) and run.summary["kl"] == 0 and run.summary["latent_change"] == 0
+    truth = mean_of(structure, False, stack.grid)
+    found, mean = (float(map_correlation(read_density_map(run.folder / name).density, truth)) for name in (MAP, MEAN))
+    assert found > mean - 0.01 and mean > 0.6
+
+
+@pytest.mark.parametrize("pooling, encoding", [("mean", "gaussian"), ("attention", "geometric"), ("concatenate", "gaussian")])
+def test_the_images_of_a_tilt_series_tell_together_what_a_particle_is(structure, tmp_path, pooling, encoding):
+    """There is as much noise as signal, and particles have three, four or five images."""
+    number = torch.arange(COUNT) // 4
+    number[3::16] += 1
+    state = torch.rand(COUNT // 4, generator=torch.Generator().manual_seed(0)) < 0.5
+    stack = imaged(tmp_path, structure, state[number], snr=1.0)
+    count = torch.bincount(number)
+    tilts = replace(stack, particle=number, tilt=torch.cat([torch.arange(n) for n in count.tolist()]), half=number % 2 + 1)
+    run = fit_volume(tilts, tmp_path / "run", **SETTINGS | {"epochs": 10, "pooling": pooling, "encoding": encoding})
+    assert run.summary["tilts"] == 5 and run.settings["fit"]["tilts"] == 3 and run.latent.shape == (COUNT // 4, 2)
+    assert accuracy(run, state.numpy()) > 0.95
+    np.testing.assert_array_equal(run.table["rows"], count)
+    np.testing.assert_array_equal(run.table["first_row"], count.cumsum(0) - count)
 
 
 def test_a_field_on_given_latents_has_the_volumes_of_both_half_sets(states):
     structure, stack, state = states
-    latent = np.stack([2.0 * state - 1, np.zeros(120)], 1)
-    halves = conditioned_volumes(stack, latent, np.array([[-1.0, 0], [1.0, 0]]), width=32, depth=1, epochs=20, batch=8,
-                                 coefficients=64, rate=2e-3, precision="float32")
+    latent = np.stack([2.0 * state - 1, np.zeros(COUNT)], 1)
+    halves = conditioned_volumes(stack, latent, np.array([[-1.0, 0], [1.0, 0]]), width=32, depth=1, epochs=8, batch=8,
+                                 coefficients=64, rate=3e-3, precision="float32")
     truth = torch.stack([mean_of(structure, here, stack.grid) for here in (False, True)])
     assert halves.shape == (2, 2, 24, 24, 24)
     difference = [half[1] - half[0] for half in halves]
     for one in difference:
-        found = torch.corrcoef(torch.stack([one.flatten(), (truth[1] - truth[0]).flatten()]))[0, 1]
-        assert found > 0.15      # by chance 0.02; there are sixty particles in each half-set
+        assert float(map_correlation(one, truth[1] - truth[0])) > 0.3      # there are two hundred particles in each half-set
     assert not torch.equal(*difference)
-    with pytest.raises(InputError, match="119 latents for 120 particles"):
+    with pytest.raises(InputError, match="399 latents for 400 particles"):
         conditioned_volumes(stack, latent[:-1], latent[:1])
     with pytest.raises(InputError, match="numbers"):
         conditioned_volumes(stack, latent, np.zeros((1, 3)))
@@ -148,12 +238,12 @@ def test_settings_that_make_no_sense_are_refused_before_anything_is_written(stat
     assert not (tmp_path / "run").exists()
 
 
-def test_no_image_and_a_used_folder_are_refused(states, run):
+def test_no_image_and_a_used_folder_are_refused(states, short):
     stack = states[1]
     with pytest.raises(InputError, match="no image is left"):
-        fit_volume(stack[torch.zeros(120, dtype=torch.bool)], run.folder.parent / "none", **SETTINGS)
+        fit_volume(stack[torch.zeros(COUNT, dtype=torch.bool)], short.folder.parent / "none", **SETTINGS)
     with pytest.raises(OutputExistsError, match="--overwrite"):
-        fit_volume(stack, run.folder, **SETTINGS)
+        fit_volume(stack, short.folder, **SETTINGS)
 
 
 def test_damaged_runs_are_told(run, tmp_path):

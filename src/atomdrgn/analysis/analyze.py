@@ -92,7 +92,7 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
     if unknown or not formats:
         raise InputError(f"format {unknown[0] if unknown else ''!r}: choose from {', '.join([*ENDINGS, *TRAJECTORIES])}")
     _require_something(also := [Path(folder) for folder in also])
-    _require_free(out, overwrite=overwrite)
+    require_no_analysis(out, overwrite=overwrite)
     found = examine(run, clusters=clusters, frames=frames, distances=distances, angles=angles, umap=umap, seed=seed,
                     reporter=reporter)
     folder, report = out / ANALYSIS, out / REPORT
@@ -117,7 +117,14 @@ def _require_something(also):
                                    "`atomdrgn export --relax`")
 
 
-def _require_free(out, *, overwrite):
+def require_no_analysis(out: Path, *, overwrite: bool) -> None:
+    """Refuse a place where an analysis is, unless it may be replaced, or something else is.
+
+    Raises
+    ------
+    OutputExistsError
+        There is something.
+    """
     if out.exists() and not out.is_dir():
         raise OutputExistsError(f"{out} is a file: choose a folder with another name")
     folder, report = out / ANALYSIS, out / REPORT

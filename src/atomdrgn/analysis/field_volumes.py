@@ -1,6 +1,6 @@
 """Volumes of a run of `atomdrgn volume` as files: at latents, of particles, clusters, along axes and paths."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from torch import Tensor
 
 from ..errors import InputError
 from ..io.whole_file import require_replaceable, whole_folder
@@ -64,16 +65,10 @@ def write_volumes(run: VolumeRun, out, points: Points, *, overwrite: bool = Fals
     out, reporter = Path(out), reporter or Reporter()
     names = [f"{number:04d}.mrc" for number in range(len(points.latent))]
     refuse_used(out, overwrite=overwrite)
-    field, mean = run.field, run.mean
-    grid = ImageGrid(mean.box_size, mean.voxel_size)
-
-    def at(latent):
-        return field_map(field, mean.density, torch.from_numpy(latent).float(), grid)
-
     with whole_folder(out) as folder:
-        maps = in_order(at, points.latent)
+        maps = volumes_at(run, points.latent)
         for name, density in zip(names, reporter.watch(maps, "volumes", len(names)), strict=True):
-            write_density_map(folder / name, DensityMap(density, grid.pixel_size, name=name))
+            write_density_map(folder / name, DensityMap(density, run.mean.voxel_size, name=name))
         numbers = {f"z{k + 1}": [f"{value:.6g}" for value in column] for k, column in enumerate(points.latent.T)}
         sizes = {} if points.label is None else {"particles": np.bincount(points.label, minlength=len(names))}
         write_table(folder / TABLE, {"volume": names, "particle": points.particle, **sizes, **numbers})
@@ -87,12 +82,25 @@ def refuse_used(out: Path, *, overwrite: bool) -> None:
     require_replaceable(Path(out), _Written(), what="volumes", overwrite=overwrite)
 
 
-def every_volume(run: VolumeRun, particles: Sequence[int] | None = None):
-    """The volume of each particle, one after the other, (box, box, box) A^-3; of all where none are named."""
-    mean = run.mean
+def volumes_at(run: VolumeRun, latent: Float[ndarray, "point latent"]) -> Iterator[Tensor]:
+    """The volume at each latent, one after the other, (box, box, box) A^-3."""
+    field, mean = run.field, run.mean
     grid = ImageGrid(mean.box_size, mean.voxel_size)
-    for particle in range(run.n_particles) if particles is None else particles:
-        yield field_map(run.field, mean.density, torch.from_numpy(run.latent[particle]).float(), grid)
+    return in_order(lambda point: field_map(field, mean.density, torch.from_numpy(point).float(), grid), latent)
+
+
+def latents_of(run: VolumeRun) -> Float[ndarray, "particle latent"]:
+    """The latents of a run.
+
+    Raises
+    ------
+    InputError
+        It has one volume for all particles, and so no latents.
+    """
+    if run.latent.shape[1] == 0:
+        raise InputError(f"{run.folder}: one volume for all particles (--latent 0), which is {run.folder / MAP}; there are no "
+                         "latents to choose among")
+    return run.latent
 
 
 def points_at(run: VolumeRun, latent: Float[ndarray, "point latent"]) -> Points:
@@ -108,7 +116,7 @@ def points_at(run: VolumeRun, latent: Float[ndarray, "point latent"]) -> Points:
         raise InputError(f"latents of {latent.shape[1]} numbers, but {run.folder} has {run.latent.shape[1]} to a particle")
     if not np.isfinite(latent).all():
         raise InputError("latents that are not finite numbers: nothing can be shown there")
-    return Points(latent, nearest_particles(_latents(run), latent))
+    return Points(latent, nearest_particles(latents_of(run), latent))
 
 
 def points_of_particles(run: VolumeRun, particles: Sequence[int]) -> Points:
@@ -128,7 +136,7 @@ def points_of_particles(run: VolumeRun, particles: Sequence[int]) -> Points:
 
 def points_of_clusters(run: VolumeRun, clusters: int, *, seed: int = 0) -> Points:
     """The particle next to the centre of each cluster of k-means, the largest cluster first."""
-    found = k_means_on_data(_latents(run), clusters, seed=seed)
+    found = k_means_on_data(latents_of(run), clusters, seed=seed)
     return Points(run.latent[found.on_data], found.on_data, found.label)
 
 
@@ -148,7 +156,7 @@ def points_along_axis(run: VolumeRun, axis: int, count: int) -> Points:
     InputError
         There is no such axis, or fewer than two points.
     """
-    axes = principal_axes(_latents(run))
+    axes = principal_axes(latents_of(run))
     if not 1 <= axis <= len(axes.axis):
         raise InputError(f"axis {axis}: the latents have axes 1 to {len(axes.axis)}")
     if count < 2:
@@ -160,7 +168,7 @@ def points_along_axis(run: VolumeRun, axis: int, count: int) -> Points:
 
 def points_along_path(run: VolumeRun, anchors: Sequence[int]) -> Points:
     """Particles on the shortest way through others, from anchor to anchor."""
-    path = graph_traversal(_latents(run), anchors)
+    path = graph_traversal(latents_of(run), anchors)
     return Points(run.latent[path], path)
 
 
@@ -169,10 +177,3 @@ class _Written:
 
     def __contains__(self, name):
         return name in (TABLE, CLUSTERS) or name.endswith(".mrc") and name[:-4].isdigit()
-
-
-def _latents(run):
-    if run.latent.shape[1] == 0:
-        raise InputError(f"{run.folder}: one volume for all particles (--latent 0), which is {run.folder / MAP}; there are no "
-                         "latents to choose among")
-    return run.latent

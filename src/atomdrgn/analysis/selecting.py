@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int
 
 from ..errors import FileFormatError, InputError, MissingFileError, OutputExistsError
+from ..particles.stack import ParticleStack
 from ..particles.subsets import CryosparcFile, ParticleFile, open_particle_file
 from ..run import Run
+from ..volume_run import VolumeRun
 from .follow import motion_of_part
 from .where import where as rows_where
 
@@ -47,15 +50,15 @@ class Selected:
     parted_images: int
 
 
-def select_particles(source: Run | str | Path, out, *, where: str | None = None, particles: Iterable[int] | None = None,
-                     tables: Sequence = (), class_column: str | None = None, classes: str = STATE, half_sets: bool = False,
-                     follow: str | None = None, particle_file=None, passthrough=None, tilt_series: bool = False,
-                     overwrite: bool = False) -> Selected:
+def select_particles(source: Run | VolumeRun | str | Path, out, *, where: str | None = None,
+                     particles: Iterable[int] | None = None, tables: Sequence = (), class_column: str | None = None,
+                     classes: str = STATE, half_sets: bool = False, follow: str | None = None, particle_file=None,
+                     passthrough=None, tilt_series: bool = False, overwrite: bool = False) -> Selected:
     """Write the rows of chosen particles as a particle file, every token, field and uid as it was. Images are not touched.
 
     Parameters
     ----------
-    source : Run or path
+    source : Run, VolumeRun or path
         A run, or a particle file (.star or .cs) by itself, of which `particles` are chosen.
     out : path
         The file to write: .star or .cs, as the particle file is. Beside a .cs file with a passthrough file,
@@ -73,7 +76,8 @@ def select_particles(source: Run | str | Path, out, *, where: str | None = None,
     half_sets : bool
         Write the half-sets (rlnRandomSubset) where the particle file has none: copies of an image are in one.
     follow : str, optional
-        Write poses that follow this part of each particle (see :func:`.follow.motion_of_part`), for refinement of that part.
+        Write poses that follow this part of each particle (see :func:`.follow.motion_of_part`), for refinement of that part;
+        not of a run of volumes, which has no parts.
     particle_file : path, optional
         Where the particle file of the run is, if it is not found.
     passthrough : path, optional
@@ -92,10 +96,13 @@ def select_particles(source: Run | str | Path, out, *, where: str | None = None,
     OutputExistsError
         A file that would be written is there.
     """
-    run = source if isinstance(source, Run) else None
+    run = source if isinstance(source, Run | VolumeRun) else None
     if not any((where, particles is not None, class_column, half_sets, follow)):
         raise InputError("nothing to do: say which particles with a condition (--where) or a list (--particles), or what to "
                          "write (--class-column, --half-sets, --follow)")
+    if follow is not None and isinstance(run, VolumeRun):
+        raise InputError(f"--follow {follow}: {run.folder} is a run of volumes, in which no part moves; a run of `atomdrgn fit` "
+                         "has parts")
     if run is None:
         _refuse_without_run({"--where": where, "--table": list(tables), "--class-column": class_column, "--follow": follow,
                              "--particles-file": particle_file})
@@ -114,6 +121,39 @@ def select_particles(source: Run | str | Path, out, *, where: str | None = None,
     if follow is not None:
         subset = subset.following(*motion_of_part(run, follow, chosen))
     return _write(subset, out, of=count)
+
+
+def particles_where(run: Run | VolumeRun, condition: str, particles: ParticleStack, *,
+                    listed: Int[np.ndarray, "listed"] | None = None, tables: Sequence = ()) -> Int[np.ndarray, "chosen"]:
+    """Numbers of the particles of a run that meet a condition, which are those of the particle stack that it was fitted to.
+
+    Parameters
+    ----------
+    run : Run or VolumeRun
+        Fitted to the very file that the stack was read from.
+    condition : str
+        On the columns of the run's particles.csv and of `tables` (see :func:`.where.where`).
+    particles : ParticleStack
+    listed : (listed,) int, optional
+        Only these are chosen from.
+    tables : sequence of path
+        More tables of the run's particles: CSV files with a column ``particle``.
+
+    Raises
+    ------
+    InputError
+        Another particle file, or one whose rows were put together otherwise; a condition that no particle meets, or that names
+        a column that does not exist; a number that is no particle's.
+    FileFormatError
+        The run is of another version, or a table is none.
+    """
+    _require_fitted_file(run, particles.source, say="in place of it")
+    first_row = np.full(particles.n_particles, np.iinfo(np.int64).max)
+    np.minimum.at(first_row, particles.particle.numpy(), particles.row.numpy())
+    if not np.array_equal(first_row, _first_row(run)):
+        raise InputError(f"{particles.source}: {len(first_row):,} particles, and {run.folder} has {len(_first_row(run)):,} that "
+                         "do not begin in the same rows: read the file as it was read for the run (--tilt-series, --tomograms)")
+    return _chosen(condition, listed, _columns(run, tables), len(first_row))
 
 
 def read_particle_list(path) -> list[int]:
@@ -143,6 +183,13 @@ def read_particle_list(path) -> list[int]:
     return numbers
 
 
+def _refuse_without_run(options):
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise InputError(f"{' and '.join(given)} need{'s' if len(given) == 1 else ''} a run: name the folder that `atomdrgn fit` "
+                         "or `atomdrgn volume` wrote in place of the particle file")
+
+
 def particle_file_of_run(run: Run, particle_file=None, *, passthrough=None) -> ParticleFile:
     """The particle file of a run, which has to be the very one that was fitted.
 
@@ -163,19 +210,28 @@ def particle_file_of_run(run: Run, particle_file=None, *, passthrough=None) -> P
     """
     said = run.settings.get("input", {})
     path = Path(particle_file or find_file_of_run(run, said.get("particles"), what="particle file", option="--particles-file"))
-    if "first_row" not in run.table:
-        raise FileFormatError(f"{run.folder}: particles.csv has no column first_row: it is of another version; fit again")
+    first_row = _first_row(run)
     reading = run.settings.get("reading", {})
     listed = open_particle_file(path, tilt_series=bool(reading.get("tilt_series")), passthrough=passthrough,
-                                first_row=None if path.suffix == ".cs" else run.table["first_row"].astype(np.int64))
-    digest = hashlib.sha256(listed.path.read_bytes()).hexdigest()
-    if said.get("particles_sha256") not in (None, digest):
-        raise InputError(f"{listed.path}: is not the file that was fitted (its content is another, and particles are known by "
-                         "their rows); name that file with --particles-file")
+                                first_row=None if path.suffix == ".cs" else first_row)
+    _require_fitted_file(run, listed.path, say="with --particles-file")
     if listed.n_particles != len(run.table["particle"]):
         raise InputError(f"{listed.path}: {listed.n_particles:,} particles, but the run has {len(run.table['particle']):,}: it "
                          "is not the file that was fitted; name that file with --particles-file")
     return listed
+
+
+def _require_fitted_file(run, path, *, say):
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if run.settings.get("input", {}).get("particles_sha256") not in (None, digest):
+        raise InputError(f"{path}: is not the file that was fitted (its content is another, and particles are known by "
+                         f"their rows); name that file {say}")
+
+
+def _first_row(run):
+    if "first_row" not in run.table:
+        raise FileFormatError(f"{run.folder}: particles.csv has no column first_row: it is of another version; fit again")
+    return run.table["first_row"].astype(np.int64)
 
 
 def find_file_of_run(run: Run, name: str | None, *, what: str, option: str) -> Path:
@@ -205,13 +261,6 @@ def find_file_of_run(run: Run, name: str | None, *, what: str, option: str) -> P
             return place
     raise MissingFileError(f"{run.folder}: the {what} that was fitted, {name}, is not there (tried "
                            f"{', '.join(map(str, places))}); say where it is with {option}")
-
-
-def _refuse_without_run(options):
-    given = [name for name, value in options.items() if value]
-    if given:
-        raise InputError(f"{' and '.join(given)} need{'s' if len(given) == 1 else ''} a run: name the folder that `atomdrgn fit` "
-                         "wrote in place of the particle file")
 
 
 def _columns(run, tables) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from typer import Option
 
+from ..errors import InputError
 from .failures import command, command_line
 from .options import (
     AllowMissingCtf,
@@ -20,7 +21,7 @@ from .options import (
 )
 from .progress import progress
 
-CHOICE, RESULT = "Which particles", "The result"
+CHOICE, RESULT = "Which particles (all of these together)", "The result"
 
 
 @command
@@ -31,6 +32,16 @@ def backproject(
     chosen: Annotated[Path | None, Option(
         "--particles", metavar="TXT", rich_help_panel=CHOICE, show_default="all",
         help="A text file with the number of a particle on each line; they count from 0 by first row.")] = None,
+    condition: Annotated[str | None, Option(
+        "--select", metavar="CONDITION", rich_help_panel=CHOICE, show_default="all",
+        help="On the columns of the particles.csv of --run, as atomdrgn select --where takes it: motion1 > 10 and sd1 < 4.",
+    )] = None,
+    run: Annotated[Path | None, Option(
+        metavar="RUN", rich_help_panel=CHOICE, show_default=False,
+        help="Folder that atomdrgn fit or volume has written from this particle file, for --select.")] = None,
+    table: Annotated[list[Path] | None, Option(
+        metavar="CSV", rich_help_panel=CHOICE, show_default=False,
+        help="More columns for --select: a CSV file with a column particle, such as clusters.csv. Repeat it for more.")] = None,
     weights: Annotated[Path | None, Option(
         metavar="TXT", rich_help_panel=CHOICE, show_default="1 each",
         help="A text file with the weight of each particle, one on a line, in their order.")] = None,
@@ -69,21 +80,29 @@ def backproject(
         atomdrgn backproject particles.star --out map
         atomdrgn backproject tilts.star --tomograms tomograms.star --out map
         atomdrgn backproject particles.star --particles state2.txt --out state2
+        atomdrgn backproject particles.star --run particles.fit --select "motion1 > 10 and sd1 < 4" --out open
     """
+    if (condition is None) != (run is None) or (table and condition is None):
+        raise InputError("--select, --run and --table belong together: the condition of --select is on columns of the run that "
+                         "--run names, of this particle file, and of --table")
+    from ..analysis.selecting import particles_where
     from ..io.numbers import read_numbers
     from ..io.whole_file import require_replaceable
     from ..particles.reading import read_particles
     from ..reconstruction.backprojection import FILES, write_reconstruction
     from ..reconstruction.backprojection import backproject as backproject_particles
     from ..structure.density_map import read_density_map
+    from ..volume_run import open_either_run
     from .setup import use_threads
 
     use_threads(threads)
     require_replaceable(out, FILES, what="a reconstruction", overwrite=overwrite)
-    numbers = None if chosen is None else read_numbers(chosen, whole=True)
     weight = None if weights is None else read_numbers(weights)
     stack = read_particles(particles, box=box, data_folder=data_folder, invert_contrast=invert_contrast, tilt_series=tilt_series,
                            tomograms=tomograms, allow_missing_ctf=allow_missing_ctf)
+    numbers = None if chosen is None else read_numbers(chosen, whole=True)
+    if condition is not None:
+        numbers = particles_where(open_either_run(run), condition, stack, listed=numbers, tables=table or ())
     with progress(quiet=quiet, compiles=True) as reporter:
         found = backproject_particles(stack, chosen=numbers, weights=weight,
                                       mask=None if mask is None else read_density_map(mask).in_pose_frame(),

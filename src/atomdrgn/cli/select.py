@@ -15,7 +15,7 @@ CHOICE, WRITTEN, FILES = "Which particles", "What is written anew", "Files"
 def select(
     source: Annotated[Path, Argument(
         metavar="RUN|PARTICLES", show_default=False,
-        help="Folder that atomdrgn fit has written, or a particle file by itself (.star or .cs; then with --particles).")],
+        help="Folder that atomdrgn fit or volume has written, or a particle file by itself (.star, .cs; with --particles).")],
     out: Annotated[Path, Option(
         "--out", "-o", metavar="FILE", show_default=False, help="The particle file to write: .star, or .cs for cryoSPARC.")],
     where: Annotated[str | None, Option(
@@ -68,10 +68,10 @@ def select(
         atomdrgn select particles.star --particles lasso.txt --out subset.star
     """
     from ..analysis.selecting import read_particle_list, select_particles
-    from ..run import open_run
+    from ..volume_run import open_either_run
 
     chosen = None if particles is None else read_particle_list(particles)
-    opened = open_run(source) if source.is_dir() or source.suffix not in (".star", ".cs") else source
+    opened = open_either_run(source) if source.is_dir() or source.suffix not in (".star", ".cs") else source
     written = select_particles(opened, out, where=where, particles=chosen, tables=table or (),
                                class_column=class_column, classes=classes, half_sets=half_sets, follow=follow,
                                particle_file=particles_file, passthrough=passthrough, tilt_series=tilt_series,

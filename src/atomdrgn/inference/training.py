@@ -36,13 +36,16 @@ class Training:
 
 
 def save_training(training: Training, folder: Path) -> None:
-    """Checkpoint and history of a run."""
+    """Checkpoint and history of a run.
+
+    The history comes first: the checkpoint says how much of it counts, so that a run may be stopped between the two.
+    """
+    write_table(folder / HISTORY, {name: [row[name] for row in training.history] for name in training.history[0]})
     tensors = {f"model.{name}": value for name, value in training.model.state_dict().items()}
     for number, state in training.optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{number}.{name}": value for name, value in state.items()}
     tensors["epoch"] = torch.tensor(training.epoch)
     write_tensors(folder / CHECKPOINT, tensors)
-    write_table(folder / HISTORY, {name: [row[name] for row in training.history] for name in training.history[0]})
 
 
 def load_training(training: Training, folder: Path) -> None:
