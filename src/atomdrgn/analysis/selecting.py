@@ -190,12 +190,12 @@ def _refuse_without_run(options):
                          "or `atomdrgn volume` wrote in place of the particle file")
 
 
-def particle_file_of_run(run: Run, particle_file=None, *, passthrough=None) -> ParticleFile:
+def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthrough=None) -> ParticleFile:
     """The particle file of a run, which has to be the very one that was fitted.
 
     Parameters
     ----------
-    run : Run
+    run : Run or VolumeRun
     particle_file : path, optional
         Where it is, if it is not found.
     passthrough : path, optional
@@ -234,12 +234,12 @@ def _first_row(run):
     return run.table["first_row"].astype(np.int64)
 
 
-def find_file_of_run(run: Run, name: str | None, *, what: str, option: str) -> Path:
+def find_file_of_run(run: Run | VolumeRun, name: str | None, *, what: str, option: str) -> Path:
     """A file that a run was fitted with: where it was, or beside the run.
 
     Parameters
     ----------
-    run : Run
+    run : Run or VolumeRun
     name : str or None
         As the run has it.
     what, option : str
