@@ -10,22 +10,18 @@ from atomdrgn.inference.calibration import calibrate
 from atomdrgn.inference.density import Density
 from atomdrgn.inference.fit import _assemble, _start, fit
 from atomdrgn.inference.groups import _twist
-from atomdrgn.inference.linearisation import linearise
 from atomdrgn.inference.mapping import Mapping
 from atomdrgn.inference.misfit import misfits
 from atomdrgn.inference.state import load_state, save_state
 from atomdrgn.inference.weak_images import (
     WEAK,
-    Scores,
     finest_if_weak,
     first_mapping,
     information_of_a_particle,
     map_round,
     mapped_support,
-    motion_of_scores,
     place_on_mapping,
     resolutions_of_rounds,
-    sum_scores,
     surfaces_are_for,
     with_mapping,
     with_second_motion,
@@ -73,75 +69,6 @@ def mapped(weak):
 
 def correlation(place, angle):
     return abs(np.corrcoef(place[:, 0], angle)[0, 1])
-
-
-def scores(information, moving, *, count, seed):
-    """Of so many particles that move by steps, drawn from N(information q, information)."""
-    generator = torch.Generator().manual_seed(seed)
-    root = torch.linalg.cholesky(information)
-    step = torch.randn(count, moving.shape[1], generator=generator, dtype=torch.float64) @ moving.T
-    score = step @ information + torch.randn(count, len(information), generator=generator, dtype=torch.float64) @ root.T
-    return Scores(count, count * information, score.sum(0), score.T @ score)
-
-
-@pytest.fixture
-def information():
-    """Of twelve numbers, told of from well to next to nothing."""
-    generator = torch.Generator().manual_seed(5)
-    axes = torch.linalg.qr(torch.randn(12, 12, generator=generator, dtype=torch.float64))[0]
-    return axes @ torch.diag(0.3 ** torch.arange(12, dtype=torch.float64)) @ axes.T
-
-
-def aligned(found, truth, information):
-    """Cosine, in the metric of the information."""
-    both, lengths = found @ information @ truth, (found @ information @ found) * (truth @ information @ truth)
-    return abs(float(both)) / float(lengths.sqrt())
-
-
-def test_scores_show_the_motion_and_its_length(information):
-    """Which each particle tells to a third of its variance."""
-    step = torch.linalg.eigh(information)[1] @ torch.tensor([0.0] * 9 + [0.5, 0.3, 0.6], dtype=torch.float64)
-    found = motion_of_scores(scores(information, step[:, None], count=20_000, seed=0), torch.eye(12, dtype=torch.float64))
-    assert found.stands_out and aligned(found.step, step, information) > 0.98
-    assert abs(float(found.step @ information @ found.step) / float(step @ information @ step) - 1) < 0.1
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_noise_shows_none(information, seed):
-    none = scores(information, torch.zeros(12, 1, dtype=torch.float64), count=5000, seed=seed)
-    assert not motion_of_scores(none, torch.eye(12, dtype=torch.float64)).stands_out
-
-
-def test_what_is_known_is_not_found_again(information):
-    """Of two motions the smaller; of the larger alone none."""
-    axes = torch.linalg.eigh(information)[1]
-    large, small = 1.0 * axes[:, -1], 0.9 * axes[:, -2]
-    both = scores(information, torch.stack([large, small], 1), count=20_000, seed=1)
-    prior = torch.eye(12, dtype=torch.float64)
-    assert aligned(motion_of_scores(both, prior).step, large, information) > 0.95
-    other = motion_of_scores(both, prior, besides=large[:, None])
-    assert other.stands_out and aligned(other.step, small, information) > 0.98
-    alone = scores(information, large[:, None], count=20_000, seed=1)
-    assert not motion_of_scores(alone, prior, besides=large[:, None]).stands_out
-
-
-def test_where_nothing_is_told_a_motion_is_none(information):
-    """What it has of such directions is kept near zero by what is likely."""
-    step = torch.linalg.eigh(information)[1] @ torch.tensor([30.0] + [0.0] * 10 + [1.0], dtype=torch.float64)
-    found = motion_of_scores(scores(information, step[:, None], count=5000, seed=2), torch.eye(12, dtype=torch.float64))
-    assert float(torch.linalg.eigh(information)[1][:, 0] @ found.step) < 2.0
-
-
-def test_scores_are_sums_of_the_particles_equations(weak):
-    model, _ = weak
-    free, state, disc = replace(model, restraints=None), _start(model), model.images.disc.coarser(40.0)
-    state = replace(state, spectrum=torch.full((1, int(model.images.disc.shell.max()) + 1), 50.0))
-    found = sum_scores(model, state, disc, Reporter(), title="")
-    each = list(linearise(free, state, disc, model.my_particles))
-    gradient = torch.cat([part.target for part in each]).double()      # all latents are zero
-    torch.testing.assert_close(found.target, gradient.sum(0), rtol=1e-3, atol=1e-2)
-    torch.testing.assert_close(found.square, gradient.T @ gradient, rtol=1e-3, atol=1e-2)
-    torch.testing.assert_close(found.information, sum(part.matrix.double().sum(0) for part in each), rtol=1e-3, atol=1e-2)
 
 
 def test_images_are_weak_by_their_own_information(weak, begin):

@@ -6,8 +6,7 @@ of each image's likelihood) have a covariance beyond that of noise, and its lead
 surface is followed to finer images, each particle standing at all nodes of a grid with the weight that its images give them.
 """
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -26,6 +25,7 @@ from .motions import Motions, principal_motions
 from .population import Population
 from .pose_errors import Play
 from .schedule import STEP
+from .scores import by_images, motion_of_scores, sum_scores
 from .state import FitState
 from .support import Support
 from .wide import ALLOWANCE, Belief, WideFit, believe, draw, refit, working_disc
@@ -39,8 +39,6 @@ MEAN_PASSES = 2              # to the mean conformation
 SETTLING = 3                 # resolutions, the first ones, with two rounds each; one is enough for the others
 DRAWN = 2                    # conformations of each particle that the surface is fitted to
 DENSITY_FITTED = 20_000      # particles
-TRACY_WIDOM = 3.27           # its quantile of 0.999
-LEAST_SEEN = 1e-4            # of the largest information: directions of which images tell less are left to the prior
 
 
 def surfaces_are_for(model: FitModel) -> bool:
@@ -73,7 +71,7 @@ def information_of_a_particle(model: FitModel, state: FitState, disc: FourierDis
     """Of its images on the widest motion that is likely, with that motion's variance as the unit; mean over some particles."""
     some = torch.linspace(0, model.n_particles - 1, min(PARTICLES_MEASURED, model.n_particles)).long()
     total = torch.zeros(model.deformation.n_latent, model.deformation.n_latent, dtype=torch.float64)
-    for matrix in linearise(_by_images(model), state, disc, some[torch.isin(some, model.my_particles)],
+    for matrix in linearise(by_images(model), state, disc, some[torch.isin(some, model.my_particles)],
                             then=lambda found: found.matrix.sum(0, dtype=torch.float64)):
         total += matrix
     root = model.start.root.double()
@@ -125,112 +123,6 @@ def with_second_motion(model: FitModel, state: FitState, disc: FourierDisc, *, s
                                                                    spread_out(place))))
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Sums over all particles of what their images say of motions at the conformations where they are.
-
-    Parameters
-    ----------
-    count : int
-        Particles.
-    information : (latent, latent)
-        Sum of their normal matrices.
-    target : (latent,)
-        Sum of the right sides of their normal equations.
-    square : (latent, latent)
-        Sum of the squares of their scores, the slopes of the log-likelihood.
-    """
-
-    count: int
-    information: Float[Tensor, "latent latent"]
-    target: Float[Tensor, "latent"]
-    square: Float[Tensor, "latent latent"]
-
-
-def sum_scores(model: FitModel, state: FitState, disc: FourierDisc, reporter: Reporter, *, title: str) -> Scores:
-    """Scores of all images up to the resolution of `disc`."""
-    n = model.deformation.n_latent
-    sums = [torch.zeros(n, n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64)]
-    reporter.start(title, len(model.my_images))
-
-    def summed(found):
-        reporter.advance(len(found.block.image))
-        _, score = found.of_motions(model.deformation, state.latent)
-        return found.matrix.sum(0).double(), found.target.sum(0).double(), (score.T @ score).double()
-
-    for terms in linearise(_by_images(model), state, disc, model.my_particles, then=summed):
-        for so_far, term in zip(sums, terms, strict=True):
-            so_far += term
-    reporter.finish()
-    return Scores(model.n_particles, *(model.processes.total(each) for each in sums))
-
-
-@dataclass(frozen=True)
-class ScoreMotion:
-    """A motion that scores show.
-
-    Parameters
-    ----------
-    step : (latent,)
-        One standard deviation of it, A.
-    stands_out : bool
-        It is more than the largest that noise makes.
-    """
-
-    step: Float[Tensor, "latent"]
-    stands_out: bool
-
-
-def motion_of_scores(scores: Scores, prior: Float[Tensor, "latent latent"],
-                     besides: Float[Tensor, "latent known"] | None = None) -> ScoreMotion:
-    """The largest motion that the covariance of scores shows beyond noise, and beyond motions that are known.
-
-    Scores of images in which nothing moves have their own information as covariance. In units of it a motion is what rises
-    above the eigenvalues of noise; its length is what rises above their bulk, and where images tell little of it, it is as the
-    prior has it.
-
-    Parameters
-    ----------
-    scores : Scores
-    prior : (latent, latent)
-        Covariance of motions that are likely, A^2.
-    besides : (latent, known), optional
-        Steps of motions that are left out.
-
-    References
-    ----------
-    Cox & Hinkley, Theoretical Statistics (1974), 4.8: scores tell of parameters that vary.
-    """
-    information, covariance = scores.information / scores.count, scores.square / scores.count
-    root = torch.linalg.cholesky(prior)
-    value, vector = torch.linalg.eigh(root.T @ information @ root)
-    seen = value > LEAST_SEEN * value[-1]
-    value, likely = value[seen], root @ vector[:, seen]
-    white = likely / value.sqrt()
-    left = torch.eye(len(value), dtype=torch.float64)
-    if besides is not None:
-        known = torch.linalg.qr(white.T @ information @ besides)[0]
-        left = torch.linalg.svd(known, full_matrices=True)[0][:, known.shape[1]:]      # what is at right angles to them
-    size, axis = torch.linalg.eigh(left.T @ white.T @ covariance @ white @ left)
-    bulk, largest = size.median(), size[-1]
-    noise = bulk * largest_of_noise(len(size), scores.count)
-    excess = (largest / bulk - 1).clamp_min(1e-3)
-    told = scores.count * excess / (1 + excess)
-    shrunk = value.sqrt() / (value + 1 / told)
-    return ScoreMotion(likely @ (shrunk * (left @ axis[:, -1])) * excess.sqrt(), bool(largest > noise))
-
-
-def largest_of_noise(numbers: int, count: int) -> float:
-    """What the largest eigenvalue of the covariance of so many white `numbers`, seen `count` times, exceeds once in a thousand.
-
-    References
-    ----------
-    Johnstone, Ann. Stat. 29:295 (2001), theorem 1, with the quantile 3.27 of the law of Tracy and Widom.
-    """
-    n, p = math.sqrt(count - 1), math.sqrt(numbers)
-    return ((n + p) ** 2 + TRACY_WIDOM * (n + p) * (1 / n + 1 / p) ** (1 / 3)) / count
-
-
 def map_round(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, last: bool,
               reporter: Reporter) -> tuple[FitState, dict]:
     """The state after one round of expectation and maximisation at one resolution, and its line of the history.
@@ -247,7 +139,7 @@ def map_round(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int,
     mapping = replace(mapping, density=density)
     weight = (likelihood + mapping.log_weight()[:, None]).softmax(0)
     evidence = float(_evidence(likelihood, mapping.log_weight()).mean())
-    surface = refit(_by_images(model), state, mapping.surface, place, weight, disc, generator, reporter,
+    surface = refit(by_images(model), state, mapping.surface, place, weight, disc, generator, reporter,
                     play=_no_play(model, mapping.k), times=DRAWN)
     drawn = torch.multinomial(weight.T, 1, generator=generator)[:, 0]
     mapping = _standardised(model, Mapping(surface, density))
@@ -314,11 +206,6 @@ def finest_disc(model: FitModel, state: FitState) -> FourierDisc:
 def motions_of_mapping(model: FitModel, mapping: Mapping) -> Motions:
     """Its principal motions, largest first."""
     return _motions(model, mapping.surface.coefficient[0], mapping.surface.coefficient[1:1 + mapping.k].T)
-
-
-def _by_images(model):
-    """The fit without restraints on each particle: a surface has the population's prior, once for all particles."""
-    return replace(model, restraints=None)
 
 
 def _no_play(model, k):
