@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 COMMAND = Path(sys.executable).parent / "atomdrgn"
-COMMANDS = ["fit", "refine", "export", "place", "backproject", "debias", "dock", "inspect", "select", "simulate", "analyze", "volume",
-            "volumes"]
+COMMANDS = ["fit", "refine", "export", "place", "backproject", "debias", "dock", "inspect", "select", "simulate", "analyze",
+            "volume", "volumes"]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
