@@ -15,6 +15,7 @@ from atomdrgn.inference.misfit import misfits
 from atomdrgn.inference.state import load_state, save_state
 from atomdrgn.inference.weak_images import (
     WEAK,
+    _standardised,
     finest_if_weak,
     first_mapping,
     information_of_a_particle,
@@ -83,6 +84,7 @@ def test_images_are_weak_by_their_own_information(weak, begin):
     strong, begun = begin(RESOLUTION)
     assert finest_if_weak(strong, begun, seed=0) is None and WEAK > 0
     assert surfaces_are_for(model) and not surfaces_are_for(replace(model, refine_poses=True))
+    assert not surfaces_are_for(strong)      # 150 particles: too few to tell anything together
 
 
 @pytest.mark.parametrize("finest", [8.0, 13.0, 33.0, 70.0])
@@ -159,6 +161,16 @@ def test_a_second_motion_is_found_beside_another(weak, mapped):
     assert both.mapping.k == 2 and both.mapping.surface.scale[0] > 3 * both.mapping.surface.scale[1]
     placed = place_on_mapping(model, both, Reporter(), seed=0)
     assert correlation(placed.belief.mean, angle) > 0.8 * limit(model, state, angle)
+
+
+def test_a_motion_that_dies_out_leaves_the_surface_as_it_is(weak, mapped):
+    model, _ = weak
+    mapping = mapped[0].mapping
+    dead = replace(mapping, density=Density(torch.ones(1), torch.zeros(1, 1), torch.full((1, 1, 1), 1e-6)))
+    assert _standardised(model, dead) is dead
+    again = _standardised(model, mapping)
+    torch.testing.assert_close(again.surface.scale, mapping.surface.scale, rtol=1e-3, atol=0)
+    torch.testing.assert_close(again.surface(again.nodes()), mapping.surface(mapping.nodes()), rtol=1e-2, atol=1e-2)
 
 
 def test_a_round_goes_on_from_its_file_with_the_same_bits(weak, tmp_path):

@@ -32,6 +32,7 @@ from .wide import ALLOWANCE, Belief, WideFit, believe, draw, refit, working_disc
 
 # Below so much information of a particle on the widest motion that is likely (1 halves its variance): measured, docs/accuracy.md.
 WEAK = 3.0
+FEWEST = 400                 # particles: covariances of scores have some fifty numbers a side; ten particles show nothing
 PARTICLES_MEASURED = 256
 SECOND_AFTER = 6              # rounds: the first motion is known well enough to see what it leaves
 COARSEST = 45.0              # A: where the surface begins; coarser images tell nothing that these do not
@@ -39,11 +40,12 @@ MEAN_PASSES = 2              # to the mean conformation
 SETTLING = 3                 # resolutions, the first ones, with two rounds each; one is enough for the others
 DRAWN = 2                    # conformations of each particle that the surface is fitted to
 DENSITY_FITTED = 20_000      # particles
+SMALLEST = 0.05              # A: a motion that ends below has died out
 
 
 def surfaces_are_for(model: FitModel) -> bool:
-    """Surfaces are of motions alone, with poses as they are."""
-    return not model.deformation.composition and not model.refine_poses
+    """Surfaces are of motions alone, with poses as they are, and of many particles: what each does not tell, all have to."""
+    return not model.deformation.composition and not model.refine_poses and model.n_particles >= FEWEST
 
 
 def finest_if_weak(model: FitModel, state: FitState, *, seed: int) -> float | None:
@@ -236,7 +238,7 @@ def _motions(model, mean, root) -> Motions:
 def _standardised(model, mapping: Mapping) -> Mapping:
     """The same conformations and particles over places that are 0 on average, along principal axes, in A r.m.s. of the trace.
 
-    An axis along which there is next to no motion is left out.
+    An axis along which there is next to no motion is left out, but for the last: a mapping that has died out stays as it is.
     """
     surface, density, k = mapping.surface, mapping.density, mapping.k
     middle = density.weight @ density.mean
@@ -246,6 +248,8 @@ def _standardised(model, mapping: Mapping) -> Mapping:
     moved = surface.reparametrised(middle, torch.eye(k))
     linear = moved.coefficient[1:1 + k].T          # latent step for 1 of each old place
     motions = _motions(model, moved.coefficient[0], linear @ torch.linalg.cholesky(covariance))
+    if motions.variance[0] < SMALLEST**2:
+        return mapping
     axes = torch.linalg.lstsq(linear.double(), motions.direction.double()).solution.float()      # old place = axes @ new place
     back = motions.read.T @ linear
     density = Density(density.weight, offset @ back.T, torch.linalg.cholesky(back @ within @ back.T))
