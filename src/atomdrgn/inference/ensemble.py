@@ -109,9 +109,8 @@ def make_ensemble(model: FitModel, state: FitState, populations: list[Population
     else:
         surface, belief, draws, density = _placed(model, state, motions, wide=bool(supports), seed=seed, reporter=reporter)
     latent = keep_occupancy(model, state, surface.at(belief.mean))[torch.arange(model.n_particles)]
-    sd = belief.root.square().sum(-1).sqrt()
     jacobian = model.deformation.bead_jacobian(motions.mean, model.beads.trace_index)
-    return Ensemble(motions, surface, latent, belief.mean, sd, draws, density, supported, supports,
+    return Ensemble(motions, surface, latent, belief.mean, belief.sd, draws, density, supported, supports,
                     _agreement(model, motions, populations), _half_error(jacobian, motions, populations),
                     (jacobian @ motions.direction).square().sum(1))
 

@@ -158,8 +158,9 @@ def _run(model, folder, *, structure, seed, reporter) -> None:
 
 def _go_through(steps, begin, path, log, *, half) -> FitState:
     """The state after all steps, going on from the file at `path` where there is one."""
-    state = load_state(path) if path.exists() else begin()
-    if log.processes.first and state.step == len(steps):
+    begun = path.exists()
+    state = load_state(path) if begun else begin()
+    if log.processes.first and not begun and state.step == len(steps):      # nothing is left to do that would leave a file
         save_state(state, path)
     log.rewind(half, state.step)
     for step in steps[state.step:]:

@@ -18,6 +18,8 @@ from .model import Block, FitModel
 from .poses import prior_sd
 from .state import FitState
 
+PARTICLES_MEASURED = 256      # of which the information on each direction is measured
+
 
 @dataclass(frozen=True)
 class Linearised:
@@ -101,6 +103,17 @@ def linearise(model: FitModel, state: FitState, disc: FourierDisc, particles: In
                                joined(given) if given else None))
 
     return in_order(of_block, model.blocks(particles, disc))
+
+
+def mean_information(model: FitModel, state: FitState, disc: FourierDisc) -> Float[Tensor, "latent latent"]:
+    """Mean of the particles' normal matrices, measured on some of them, evenly spread; double precision."""
+    n = model.deformation.n_latent
+    some = torch.linspace(0, model.n_particles - 1, min(PARTICLES_MEASURED, model.n_particles)).long()
+    total = torch.zeros(n, n, dtype=torch.float64)
+    for matrix in linearise(model, state, disc, some[torch.isin(some, model.my_particles)],
+                            then=lambda found: found.matrix.sum(0, dtype=torch.float64)):
+        total += matrix
+    return model.processes.total(total) / len(some)
 
 
 def _restrained(model, latent):

@@ -48,6 +48,14 @@ class Mapping(Record):
         """Logarithm of the share of particles at each node; the shares sum to 1."""
         return self.density.log(self.nodes()).log_softmax(0)
 
+    def share(self, likelihood: Float[Tensor, "node particle"]) -> Float[Tensor, "node particle"]:
+        """Of each node in its particles' posteriors, given the logarithms of their likelihoods; a particle's sum is 1."""
+        return (likelihood + self.log_weight()[:, None]).softmax(0)
+
+    def places(self, particles: int) -> Float[Tensor, "node particle k"]:
+        """The grid, the same for so many particles."""
+        return self.nodes()[:, None].expand(-1, particles, -1)
+
     def first(self, count: int) -> "Mapping":
         """Without the motions behind the first few, of which there is at least one."""
         i, j = torch.triu_indices(self.k, self.k)

@@ -16,7 +16,7 @@ from ..physics.record import joined
 from ..reporting import Reporter
 from .calibration import calibrate
 from .composition import believed_means, settle_brightness
-from .linearisation import Linearised, linearise
+from .linearisation import Linearised, linearise, mean_information
 from .model import FitModel
 from .motions import Motions, motions_of
 from .population import (
@@ -34,7 +34,6 @@ from .poses import COARSEST, PoseCorrections, no_corrections
 from .state import FitState
 
 logger = logging.getLogger(__name__)
-PARTICLES_MEASURED = 256      # of which the information on each direction is measured
 # All particles together tell the variance along a direction on which each has the information a (1 halves the variance) to
 # about 1 / (a sqrt(n / 2)). Directions whose variance nothing is known of are left to the prior, and so are those in which no
 # particle can be told from the mean.
@@ -148,10 +147,9 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     mean = float(found.contrast.mean())
     sd = float((found.contrast_sd.square().mean() + found.contrast.var(correction=0)).sqrt()) / mean
     uncertainty = torch.cat([directions.seen @ torch.linalg.cholesky(found.covariance / model.n_particles), directions.unseen], 1)
-    widest = torch.linalg.eigvalsh(population.covariance).flip(0)[:3].tolist()
-    row = {"step": state.step + 1, "resolution": round(disc.resolution, 3), "evidence": round(evidence[-1], 4),
-           "directions": directions.seen.shape[1], "amplitude": state.amplitude, "bead_width": model.bead_width(state),
-           "contrast_sd": sd} | {f"variance{k + 1}": value for k, value in enumerate(widest)}
+    widest = torch.linalg.eigvalsh(population.covariance).flip(0)
+    row = history_row(model, state, disc, evidence=evidence[-1], directions=directions.seen.shape[1], contrast_sd=sd,
+                      variance=widest)
     logger.info("%s", row)
     state = replace(state, step=state.step + 1, latent=found.latent, latent_sd=found.latent_sd, freedom=found.freedom,
                     population=population, uncertainty=uncertainty, contrast=found.contrast / mean,
@@ -160,15 +158,18 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     return settle_brightness(model, state), row
 
 
+def history_row(model: FitModel, state: FitState, disc: FourierDisc, *, evidence: float, directions: int, contrast_sd: float,
+                variance: Float[Tensor, "k"]) -> dict:
+    """The line of history.csv that the pass after a state leaves; of the variances the first three, 0 where there are fewer."""
+    widest = [*variance[:3].tolist(), 0.0, 0.0, 0.0][:3]
+    return {"step": state.step + 1, "resolution": round(disc.resolution, 3), "evidence": round(evidence, 4),
+            "directions": directions, "amplitude": state.amplitude, "bead_width": model.bead_width(state),
+            "contrast_sd": contrast_sd} | {f"variance{k + 1}": value for k, value in enumerate(widest)}
+
+
 def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> Directions:
     """The directions that images at this resolution tell of, by the mean information of some particles."""
-    n = model.deformation.n_latent
-    some = torch.linspace(0, model.n_particles - 1, min(PARTICLES_MEASURED, model.n_particles)).long()
-    total = torch.zeros(n, n, dtype=torch.float64)
-    for matrix in linearise(model, state, disc, some[torch.isin(some, model.my_particles)],
-                            then=lambda found: found.matrix.sum(0, dtype=torch.float64)):
-        total += matrix
-    mean = model.processes.total(total).float() / len(some)
+    mean = mean_information(model, state, disc).float()
     wide = state.population.covariance + WIDER * model.start.covariance
     least = max(LEAST_INFORMATION, math.sqrt(2 / model.n_particles) / WORST_VARIANCE)
     return informative_directions(mean, wide, least=least)

@@ -29,10 +29,15 @@ def finest_resolution(grid: ImageGrid, resolution: float | None = None) -> float
 def resolutions(grid: ImageGrid, finest: float) -> list[float]:
     """Resolution of each pass, A: the coarsest repeated, then finer by steps, the finest repeated."""
     coarsest = max(finest, min(COARSEST, grid.extent / 3))
-    steps = [coarsest] * COARSE_PASSES
+    return [coarsest] * (COARSE_PASSES - 1) + finer_steps(coarsest, finest) + [finest] * FINE_PASSES
+
+
+def finer_steps(coarsest: float, finest: float) -> list[float]:
+    """Resolutions from the coarsest on by equal factors, as far as they are clearly coarser than the finest; A."""
+    steps = [coarsest]
     while steps[-1] / STEP > finest * STEP**0.5:
         steps.append(steps[-1] / STEP)
-    return steps + [finest] * FINE_PASSES
+    return steps
 
 
 def search_after(passes: list[float]) -> list[int]:

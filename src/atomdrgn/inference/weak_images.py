@@ -17,14 +17,15 @@ from ..reporting import Reporter
 from ..structure.surface import straight_surface
 from .calibration import calibrate
 from .density import Density, fit_density, spread_out
-from .linearisation import linearise
+from .linearisation import mean_information
 from .mapping import Mapping
 from .misfit import misfits
 from .model import FitModel
-from .motions import Motions, principal_motions
+from .motions import Motions, motions_of
+from .passes import history_row
 from .population import Population
 from .pose_errors import Play
-from .schedule import STEP
+from .schedule import finer_steps
 from .scores import by_images, motion_of_scores, sum_scores
 from .state import FitState
 from .support import Support
@@ -33,7 +34,6 @@ from .wide import ALLOWANCE, Belief, WideFit, believe, draw, refit, working_disc
 # Below so much information of a particle on the widest motion that is likely (1 halves its variance): measured, docs/accuracy.md.
 WEAK = 3.0
 FEWEST = 400                 # particles: covariances of scores have some fifty numbers a side; ten particles show nothing
-PARTICLES_MEASURED = 256
 SECOND_AFTER = 6              # rounds: the first motion is known well enough to see what it leaves
 COARSEST = 45.0              # A: where the surface begins; coarser images tell nothing that these do not
 MEAN_PASSES = 2              # to the mean conformation
@@ -63,28 +63,20 @@ def finest_if_weak(model: FitModel, state: FitState, *, seed: int) -> float | No
     generator, disc = torch.Generator().manual_seed(seed), model.images.disc
     for _ in range(2):      # the first gain is measured with a wrong noise spectrum
         state = calibrate(model, state, disc, generator)
-    likely = principal_motions(model.start, model.deformation.shape_metric(model.beads.trace_index, model.start.mean)).first(1)
     if information_of_a_particle(model, state, disc) > WEAK:
         return None
-    return working_disc(model, state, likely).resolution
+    return working_disc(model, state, motions_of(model, model.start).first(1)).resolution
 
 
 def information_of_a_particle(model: FitModel, state: FitState, disc: FourierDisc) -> float:
     """Of its images on the widest motion that is likely, with that motion's variance as the unit; mean over some particles."""
-    some = torch.linspace(0, model.n_particles - 1, min(PARTICLES_MEASURED, model.n_particles)).long()
-    total = torch.zeros(model.deformation.n_latent, model.deformation.n_latent, dtype=torch.float64)
-    for matrix in linearise(by_images(model), state, disc, some[torch.isin(some, model.my_particles)],
-                            then=lambda found: found.matrix.sum(0, dtype=torch.float64)):
-        total += matrix
     root = model.start.root.double()
-    return float(torch.linalg.eigvalsh(root.T @ model.processes.total(total) @ root / len(some))[-1])
+    return float(torch.linalg.eigvalsh(root.T @ mean_information(by_images(model), state, disc) @ root)[-1])
 
 
 def resolutions_of_rounds(finest: float) -> list[float]:
     """Resolution of each round, A: from the coarsest, where the surface settles, to the finest."""
-    steps = [max(COARSEST, finest)]
-    while steps[-1] / STEP > finest * STEP**0.5:
-        steps.append(steps[-1] / STEP)
+    steps = finer_steps(max(COARSEST, finest), finest)
     return [each for each in steps[:SETTLING] for _ in range(2)] + steps[SETTLING:] + [finest]
 
 
@@ -135,11 +127,11 @@ def map_round(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int,
     generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
     state, mapping = calibrate(model, state, disc, generator), state.mapping
     likelihood = likelihood_at_nodes(model, state, mapping, disc, reporter)
-    place = mapping.nodes()[:, None].expand(-1, model.n_particles, -1)
-    belief = _belief(mapping, likelihood)
-    density = fit_density(mapping.density, place, likelihood, error=_sd(belief), most=DENSITY_FITTED)
+    place = mapping.places(model.n_particles)
+    belief = _believed(mapping, place, mapping.share(likelihood))
+    density = fit_density(mapping.density, place, likelihood, error=belief.sd, most=DENSITY_FITTED)
     mapping = replace(mapping, density=density)
-    weight = (likelihood + mapping.log_weight()[:, None]).softmax(0)
+    weight = mapping.share(likelihood)
     evidence = float(_evidence(likelihood, mapping.log_weight()).mean())
     surface = refit(by_images(model), state, mapping.surface, place, weight, disc, generator, reporter,
                     play=_no_play(model, mapping.k), times=DRAWN)
@@ -148,10 +140,8 @@ def map_round(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int,
     state = replace(with_mapping(model, state, mapping), latent=surface(place[drawn, 0]))
     if last:
         state = replace(calibrate(model, state, model.images.disc, generator), latent=surface(belief.mean))
-    variance = mapping.density.variance().tolist() + [0.0] * 3
-    row = {"step": state.step + 1, "resolution": round(disc.resolution, 3), "evidence": round(evidence, 4),
-           "directions": mapping.k, "amplitude": state.amplitude, "bead_width": model.bead_width(state),
-           "contrast_sd": state.contrast_sd} | {f"variance{axis + 1}": variance[axis] for axis in range(3)}
+    row = history_row(model, state, disc, evidence=evidence, directions=mapping.k, contrast_sd=state.contrast_sd,
+                      variance=mapping.density.variance())
     return replace(state, step=state.step + 1), row
 
 
@@ -185,9 +175,9 @@ def place_on_mapping(model: FitModel, state: FitState, reporter: Reporter, *, se
     """Posterior of each particle's place on the state's surface."""
     mapping, generator = state.mapping, torch.Generator().manual_seed(seed)
     likelihood = likelihood_at_nodes(model, state, mapping, finest_disc(model, state), reporter)
-    place = mapping.nodes()[:, None].expand(-1, model.n_particles, -1)
-    belief = _belief(mapping, likelihood)
-    draws = draw(place, (likelihood + mapping.log_weight()[:, None]).softmax(0), belief, generator)
+    place, weight = mapping.places(model.n_particles), mapping.share(likelihood)
+    belief = _believed(mapping, place, weight)
+    draws = draw(place, weight, belief, generator)
     mean = belief.mean[:, None]
     return WideFit(mapping.surface, mapping.density, Belief(belief.mean, ALLOWANCE * belief.root),
                    mean + ALLOWANCE * (draws - mean))
@@ -218,21 +208,15 @@ def _evidence(likelihood, log_weight) -> Float[Tensor, "particle"]:
     return (likelihood + log_weight[:, None]).logsumexp(0)
 
 
-def _belief(mapping, likelihood) -> Belief:
-    place = mapping.nodes()[:, None].expand(-1, likelihood.shape[1], -1)
-    root = mapping.surface.scale.diag().expand(likelihood.shape[1], -1, -1)
-    weight = (likelihood + mapping.log_weight()[:, None]).softmax(0)
-    return believe(place, weight, Belief(torch.zeros(likelihood.shape[1], mapping.k), root))
-
-
-def _sd(belief):
-    return belief.root.square().sum(-1).sqrt()
+def _believed(mapping, place, weight) -> Belief:
+    root = mapping.surface.scale.diag().expand(place.shape[1], -1, -1)
+    return believe(place, weight, Belief(torch.zeros(place.shape[1:]), root))
 
 
 def _motions(model, mean, root) -> Motions:
-    metric = model.deformation.shape_metric(model.beads.trace_index, mean)
+    """Principal motions of a population that moves along few directions only."""
     still = root.new_zeros(len(root), len(root) - root.shape[1])
-    return principal_motions(Population(mean, torch.cat([root, still], 1)), metric)
+    return motions_of(model, Population(mean, torch.cat([root, still], 1)))
 
 
 def _standardised(model, mapping: Mapping) -> Mapping:

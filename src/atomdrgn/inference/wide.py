@@ -49,6 +49,11 @@ class Belief(Record):
     mean: Float[Tensor, "particle k"]
     root: Float[Tensor, "particle k k"]
 
+    @property
+    def sd(self) -> Float[Tensor, "particle k"]:
+        """Standard deviation along each motion."""
+        return self.root.square().sum(-1).sqrt()
+
 
 @dataclass(frozen=True)
 class Looked:
@@ -124,8 +129,7 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions, reporter
         disc = finest.coarser(max(FINEST_FIRST, finest.resolution)) if number == 0 else finest
         looked = look(model, state, surface, belief, density, disc, generator, play=play,
                       reporter=reporter, title=f"looking widely, {number + 1} of {ROUNDS}")
-        error = belief.root.square().sum(-1).sqrt()
-        density = fit_density(density, looked.place, looked.likelihood, error=error)
+        density = fit_density(density, looked.place, looked.likelihood, error=belief.sd)
         weight = looked.weight(density)
         belief = believe(looked.place, weight, belief)
         if not last:
