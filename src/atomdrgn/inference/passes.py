@@ -169,7 +169,7 @@ def history_row(model: FitModel, state: FitState, disc: FourierDisc, *, evidence
 
 def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> Directions:
     """The directions that images at this resolution tell of, by the mean information of some particles."""
-    mean = mean_information(model, state, disc).float()
+    mean = mean_information(model, state, disc)
     wide = state.population.covariance + WIDER * model.start.covariance
     least = max(LEAST_INFORMATION, math.sqrt(2 / model.n_particles) / WORST_VARIANCE)
     return informative_directions(mean, wide, least=least)

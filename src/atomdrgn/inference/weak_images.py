@@ -70,8 +70,8 @@ def finest_if_weak(model: FitModel, state: FitState, *, seed: int) -> float | No
 
 def information_of_a_particle(model: FitModel, state: FitState, disc: FourierDisc) -> float:
     """Of its images on the widest motion that is likely, with that motion's variance as the unit; mean over some particles."""
-    root = model.start.root.double()
-    return float(torch.linalg.eigvalsh(root.T @ mean_information(by_images(model), state, disc) @ root)[-1])
+    root = model.start.root
+    return float(torch.linalg.eigvalsh((root.T @ mean_information(by_images(model), state, disc) @ root).double())[-1])
 
 
 def resolutions_of_rounds(finest: float) -> list[float]:
