@@ -12,10 +12,10 @@ from atomdrgn.structure.atoms import read_structure
 from molecules import helix, write_pdb
 
 
-def make_hinged(folder, *, count=150, snr=0.3, largest=25.0):
+def make_hinged(folder, *, count=150, snr=0.3, largest=25.0, middle=0.0):
     """Structure, particles and the angle of each (rad): two bundles of helices, the second turning about its foot.
 
-    Angles are spread evenly up to the `largest` (degrees) to both sides.
+    Angles are spread evenly up to the `largest` (degrees) to both sides of the `middle`.
     """
     bundles = [helix(chain, 40, first=first, start=(x, y, z), serial=1000 * k)
                for k, (chain, first, x, y, z) in enumerate([
@@ -23,7 +23,7 @@ def make_hinged(folder, *, count=150, snr=0.3, largest=25.0):
                    ("B", 1, -6.0, -8.0, 16.0), ("B", 41, 6.0, -8.0, 16.0), ("B", 81, 0.0, 4.0, 16.0)])]
     structure = read_structure(write_pdb(folder / "base.pdb", sum(bundles[:3], []), sum(bundles[3:], [])))
     generator = torch.Generator().manual_seed(0)
-    angle = math.radians(largest) * (2 * torch.rand(count, generator=generator) - 1)
+    angle = math.radians(middle) + math.radians(largest) * (2 * torch.rand(count, generator=generator) - 1)
     turn = matrix_from_vector(angle[:, None] * torch.tensor([1.0, 0.0, 0.0]))
     upper = torch.from_numpy(structure.chain == "B")
     foot = torch.tensor([0.0, -4.0, 15.0])

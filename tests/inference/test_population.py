@@ -26,7 +26,7 @@ def problem(n=3000, information=1.0, seed=0):
 
 
 START = Population(torch.zeros(3), 1.5 * torch.eye(3))
-OPEN = PopulationPrior(1e4 * torch.eye(3), torch.eye(3), 1e-6)      # a prior that decides nothing
+OPEN = PopulationPrior(torch.zeros(3), 1e4 * torch.eye(3), torch.eye(3), 1e-6)      # a prior that decides nothing
 
 
 def seen_along(population, count=3):
@@ -141,7 +141,7 @@ def test_nothing_moves_when_nothing_moves():
 
 def test_what_is_unseen_moves_towards_the_prior():
     _, _, _, matrix, target = problem(n=100)
-    directions, prior = seen_along(START, 2), PopulationPrior(torch.eye(3), 0.01 * torch.eye(3), 1.0)
+    directions, prior = seen_along(START, 2), PopulationPrior(torch.zeros(3), torch.eye(3), 0.01 * torch.eye(3), 1.0)
     kept, half, gone = (fitted(matrix, target, directions=directions, prior=prior, keep_unseen=part)[0].covariance[2, 2]
                         for part in (1.0, 0.5, 0.0))
     torch.testing.assert_close(torch.stack([kept, half, gone]), torch.tensor([2.25, 1.13, 0.01]), rtol=1e-3, atol=1e-4)
@@ -150,7 +150,7 @@ def test_what_is_unseen_moves_towards_the_prior():
 @pytest.mark.parametrize("n", [1, 2])
 def test_one_particle_is_enough_to_run(n):
     _, _, _, matrix, target = problem(n=n)
-    prior = PopulationPrior(torch.eye(3), torch.eye(3), 1.5)
+    prior = PopulationPrior(torch.zeros(3), torch.eye(3), torch.eye(3), 1.5)
     found, history = fitted(matrix, target, prior=prior)
     assert torch.isfinite(found.root).all() and history
 

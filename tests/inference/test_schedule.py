@@ -1,7 +1,7 @@
 import pytest
 
 from atomdrgn.errors import InputError
-from atomdrgn.inference.schedule import finest_resolution, resolutions, search_after
+from atomdrgn.inference.schedule import coarsest_resolution, finest_resolution, resolutions, search_after
 from atomdrgn.physics.grid import ImageGrid
 
 
@@ -9,7 +9,7 @@ from atomdrgn.physics.grid import ImageGrid
 def test_passes_go_from_coarse_to_the_finest(box, pixel):
     grid = ImageGrid(box, pixel)
     finest = finest_resolution(grid)
-    passes = resolutions(grid, finest)
+    passes = resolutions(coarsest_resolution(grid, finest), finest)
     assert passes[-1] == passes[-2] == finest >= grid.nyquist
     assert passes[0] <= max(60.0, finest) and passes == sorted(passes, reverse=True)
     assert all(0 < number <= len(passes) for number in search_after(passes))

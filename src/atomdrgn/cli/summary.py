@@ -9,7 +9,8 @@ def summary_lines(run) -> list[str]:
     lines = [f"{found['particles']:,} particles ({found['images']:,} images) fitted to {found['resolution']:.1f} A with "
              f"{_moving(found)} of {found['residues']:,} residues",
              f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} a particle, on average",
-             *_support_lines(found), *_motion_lines(found["motions"]), *_group_lines(found.get("groups", [])),
+             *_far_lines(found.get("far_start")), *_support_lines(found), *_motion_lines(found["motions"]),
+             *_group_lines(found.get("groups", [])),
              *_state_lines(found.get("states", [])), *_composition_lines(found.get("composition")),
              *_pose_lines(found.get("pose_correction"))]
     if found["unmodelled"]:
@@ -19,6 +20,13 @@ def summary_lines(run) -> list[str]:
 
 def _moving(found):
     return f"{found['segments']} segments" if "segments" in found else f"each of {found['beads']:,} beads free"
+
+
+def _far_lines(far):
+    if far is None:
+        return []
+    return [f"most particles are far from the base model: the fit began with {far['selection']} turned by {far['turn']:.0f} "
+            "degrees"]
 
 
 def _support_lines(found):

@@ -1,5 +1,6 @@
 """The closed-form population fit: from a base structure and particle images to a run."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
 from .composition import find_composition
 from .ensemble import judge_support, make_ensemble
+from .far_start import find_far_start
 from .folder import CLOSED_FORM, begin_run, read_history, run_settings
 from .halves import half_sets, join
 from .images import FourierImages
@@ -29,7 +31,7 @@ from .model import FitModel
 from .passes import run_pass
 from .population import PopulationPrior
 from .results import write_results
-from .schedule import finest_resolution, resolutions, search_after
+from .schedule import coarsest_resolution, finest_resolution, resolutions, search_after
 from .search import look_widely
 from .start import elastic_population, starting_population
 from .state import FitState, load_state, save_state
@@ -45,7 +47,9 @@ from .weak_images import (
     with_second_motion,
 )
 
+logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
+NEAR = 1 / 3           # of the coarsest resolution: as far as a step of the linearised fit reaches
 TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
 BORDER_BOND_SIGMA = 1.0      # A: segments are rigid and molecules are not, so the bonds between segments take up what bends
 # The population's prior: for every two numbers of the latent as if one particle had been seen that hardly moves, with half a
@@ -141,19 +145,32 @@ def _run(model, folder, *, structure, seed, reporter) -> None:
     """Both half-sets apart, then all particles, then what is supported; each pass is on disk before the next begins."""
     model.images.load(model.my_images, model.memory.images,
                       lambda batches: reporter.watch(batches, "reading images", len(batches)))
-    halves, log = half_sets(model), _Log(folder, model.processes)
-    finest = finest_if_weak(model, _start(model), seed=seed) if halves and surfaces_are_for(model) else None
-    how = _Passes(seed, reporter) if finest is None else _Rounds(seed, reporter, finest)
-    states = [_go_through(how.steps(half.model, apart=True), partial(how.begin, half.model), folder / name, log, half=number)
+    log, grid, far = _Log(folder, model.processes), model.images.stack.grid, None
+    finest = finest_if_weak(model, _start(model), seed=seed) if surfaces_are_for(model) and half_sets(model) else None
+    if finest is None:
+        coarsest = coarsest_resolution(grid, model.images.disc.resolution)
+        far = find_far_start(model, _start(model), near=NEAR * coarsest, seed=seed, reporter=reporter)
+        how = _Passes(seed, reporter, coarsest if far is None else far.resolution)
+    else:
+        how = _Rounds(seed, reporter, finest)
+    if far is not None:
+        logger.info("most particles have turned %s, by %.0f degrees: the fit begins there", far.selection, far.turn)
+        start, prior = _beginning(model.deformation, model.beads, far.latent)
+        model = replace(model, start=start, prior=prior)
+    start = _start(model)
+    halves = half_sets(model)
+    states = [_go_through(how.steps(half.model, apart=True), partial(how.begin, half.model, half.state(start)), folder / name,
+                          log, half=number)
               for number, half, name in zip((1, 2), halves, HALVES, strict=False)]
     supports = judge_support(halves, states, reporter)
-    begin = partial(how.together, model, halves, states, supports) if halves else partial(how.begin, model)
+    begin = partial(how.together, model, halves, states, supports) if halves else partial(how.begin, model, start)
     state = _go_through(how.steps(model, apart=False), begin, folder / CHECKPOINT, log, half=0)
     composition = None
     if model.deformation.composition:
         state, composition = find_composition(model, state, reporter)
     ensemble = make_ensemble(model, state, [each.population for each in states], supports, seed=seed, reporter=reporter)
-    write_results(folder, model, state, ensemble, composition=composition, structure=structure, reporter=reporter)
+    write_results(folder, model, state, ensemble, composition=composition, far=far, structure=structure,
+                  reporter=reporter)
 
 
 def _go_through(steps, begin, path, log, *, half) -> FitState:
@@ -178,16 +195,17 @@ class _Passes:
 
     seed: int
     reporter: Reporter
+    coarsest: float     # A
 
-    def begin(self, model) -> FitState:
-        return _start(model)
+    def begin(self, model, start) -> FitState:
+        return start
 
     def together(self, model, halves, states, supports) -> FitState:
         return join(model, halves, states, step=max(0, len(self.steps(model, apart=False)) - TOGETHER))
 
     def steps(self, model, *, apart) -> list:
         """The same for a half-set and for all particles."""
-        passes = resolutions(model.images.stack.grid, model.images.disc.resolution)
+        passes = resolutions(self.coarsest, model.images.disc.resolution)
         return [partial(self._step, model, passes, number) for number in range(len(passes))]
 
     def _step(self, model, passes, number, state):
@@ -207,8 +225,8 @@ class _Rounds:
     reporter: Reporter
     finest: float       # A
 
-    def begin(self, model) -> FitState:
-        return first_mapping(model, _start(model), resolutions_of_rounds(self.finest)[0], seed=self.seed, reporter=self.reporter)
+    def begin(self, model, start) -> FitState:
+        return first_mapping(model, start, resolutions_of_rounds(self.finest)[0], seed=self.seed, reporter=self.reporter)
 
     def together(self, model, halves, states, supports) -> FitState:
         """From where the first half-set has ended, with the motions that count; there is nothing to fit without one."""
@@ -261,19 +279,25 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     restraints = replace(restraints, elastic=restraints.elastic[:0])
     number = torch.unique(particles.particle, return_inverse=True)[1]
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
-    elastic = elastic_population(deformation, bead_model).covariance
-    prior = PopulationPrior(elastic, PRIOR_SHARE * elastic, PRIOR_PARTICLES * deformation.n_latent)
     plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent,
                         processes=processes.here)
-    start = starting_population(deformation, bead_model)
+    start, prior = _beginning(deformation, bead_model)
     mine = torch.arange(*processes.share(torch.bincount(number)))
     return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, mine, processes,
                     refine_poses)
 
 
+def _beginning(deformation, bead_model, mean=None):
+    """Population and prior of a fit that begins at a conformation, by default the base model's."""
+    elastic = elastic_population(deformation, bead_model, mean)
+    prior = PopulationPrior(elastic.mean, elastic.covariance, PRIOR_SHARE * elastic.covariance,
+                            PRIOR_PARTICLES * deformation.n_latent)
+    return starting_population(deformation, bead_model, mean), prior
+
+
 def _start(model) -> FitState:
     n_groups = int(model.images.group.max()) + 1
-    return FitState(step=0, latent=torch.zeros(model.n_particles, model.deformation.n_latent), population=model.start,
+    return FitState(step=0, latent=model.start.mean.expand(model.n_particles, -1).contiguous(), population=model.start,
                     latent_sd=torch.zeros(model.n_particles, 1), freedom=torch.zeros(model.n_particles),
                     uncertainty=torch.zeros_like(model.start.root), spectrum=torch.ones(n_groups, 1),
                     contrast=torch.ones(len(model.images)), contrast_sd=START_CONTRAST_SD, amplitude=1.0, width2=0.0)

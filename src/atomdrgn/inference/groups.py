@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..physics.rotations import left_jacobian, vector_from_matrix
 from ..reporting import Reporter
 from ..structure.deformation import SegmentDeformation
+from ..structure.motion import twist_of
 from ..structure.segmentation import Segmentation
 from ..structure.selection import describe_residues
 from ..structure.superposition import superpose
@@ -170,7 +170,7 @@ class _BorderJudge:
         weight = torch.eye(count)[of_bead[torch.from_numpy(model.beads.anchor)]]
         present = weight.sum(0) > 0
         deformation = SegmentDeformation(model.beads, _rigid_segmentation(weight[:, present]))
-        latent = torch.cat([_twist(self.turn[group], self.shift[group], deformation.centroid[place], deformation.radius[place])
+        latent = torch.cat([twist_of(self.turn[group], self.shift[group], deformation.centroid[place], deformation.radius[place])
                             for place, group in enumerate(torch.nonzero(present)[:, 0].tolist())], 1)
         left, _ = misfits(replace(model, deformation=deformation), self.state, self.disc, [latent])
         return -0.5 * float(left.double().sum())
@@ -188,14 +188,6 @@ def _cores(model, of_trace):
         own = of_trace == group
         cores.append(own & sure if (own & sure).sum() >= 3 else own)
     return cores
-
-
-def _twist(turn, shift, centroid, radius):
-    """The latent of a segment that moves a point x to ``turn x + shift``."""
-    vector = vector_from_matrix(turn)
-    moved = turn @ centroid + shift - centroid
-    speed = torch.linalg.solve(left_jacobian(vector), moved[..., None])[..., 0]
-    return torch.cat([speed, vector * radius], -1)
 
 
 def _rigid_segmentation(weight: Float[Tensor, "bead group"]) -> Segmentation:

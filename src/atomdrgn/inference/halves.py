@@ -35,6 +35,12 @@ class HalfSet:
     image: Int[Tensor, "image"]
     group: Int[Tensor, "group"]
 
+    def state(self, whole: FitState) -> FitState:
+        """What a state of all particles that have not moved yet says of these."""
+        return replace(whole, latent=whole.latent[self.particle], freedom=whole.freedom[self.particle],
+                       latent_sd=whole.latent_sd[self.particle], contrast=whole.contrast[self.image],
+                       spectrum=whole.spectrum[self.group])
+
 
 def half_sets(model: FitModel) -> list[HalfSet]:
     """The two half-sets of the particle file; none where one of them has next to no particles.

@@ -47,8 +47,8 @@ class PopulationPrior(Record):
 
     Parameters
     ----------
-    mean_covariance : (latent, latent)
-        Of the population's mean about the base model, A^2.
+    mean, mean_covariance : (latent,), (latent, latent)
+        Where the population's mean is believed to be, A, and how far from there, A^2.
     covariance : (latent, latent)
         Of the particles about the mean, as if so many particles with this covariance had been seen, A^2. It keeps few particles
         from being explained by wild motions, and many do not feel it.
@@ -56,6 +56,7 @@ class PopulationPrior(Record):
         Its weight.
     """
 
+    mean: Float[Tensor, "latent"]
     mean_covariance: Float[Tensor, "latent latent"]
     covariance: Float[Tensor, "latent latent"]
     particles: float
@@ -208,6 +209,7 @@ class _Problem:
         self.whole = total(equations.total.double())
         self.target = total(equations.target.double().sum(0))
         self.mean_precision = torch.linalg.inv(prior.mean_covariance.double())
+        self.believed_mean = prior.mean.double()
         self.back = torch.linalg.inv(torch.cat([directions.seen, directions.unseen], 1).double())
         seen = slice(0, directions.seen.shape[1])
         self.prior, self.weight = self.in_directions(prior.covariance)[seen, seen], prior.particles
@@ -233,10 +235,11 @@ class _Problem:
                 sum_ += term
         information, right, log_volume = (self.total(sum_) for sum_ in sums)
         left = self.whole - information + self.mean_precision
-        mean = torch.linalg.solve(left, self.target - right)
+        mean = torch.linalg.solve(left, self.target - right + self.mean_precision @ self.believed_mean)
         second, explained = self._second_moments(each, mean.float())
         log_volume = log_volume + 0.5 * self.count * torch.logdet(covariance)
-        value = mean @ (self.target - 0.5 * self.whole @ mean - 0.5 * self.mean_precision @ mean)
+        astray = mean - self.believed_mean
+        value = mean @ (self.target - 0.5 * self.whole @ mean) - 0.5 * astray @ self.mean_precision @ astray
         belief = -0.5 * self.weight * (torch.logdet(covariance) + (torch.linalg.solve(covariance, self.prior)).trace())
         return _Estimate(mean, float(value + explained - log_volume + belief) / self.count), second
 

@@ -15,6 +15,7 @@ from ..structure.atoms import Structure
 from ..structure.beads import BeadModel, unmodelled
 from .composition import Composition, composition_columns, composition_summary
 from .ensemble import Ensemble
+from .far_start import FarStart
 from .groups import find_groups
 from .misfit import misfits
 from .model import FitModel
@@ -23,8 +24,9 @@ from .states import find_states
 
 
 def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ensemble, *, structure: Structure,
-                  reporter: Reporter, composition: Composition | None = None) -> None:
-    """Write what was found; summary.json, last, says that the run is whole."""
+                  reporter: Reporter, composition: Composition | None = None, far: FarStart | None = None) -> None:
+    """Write what was found, and where the fit began if that is far from the base model; summary.json, last, says that the run
+    is whole."""
     latent = ensemble.latent
     gain, outlier = _judge(model, state, latent, reporter)
     groups = find_groups(model, state, ensemble, reporter)
@@ -51,7 +53,8 @@ def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ense
     parts = {} if composition is None else {"composition": composition_summary(model, composition)}
     found = _summary(model, state, ensemble, structure=structure, gain=gain, groups=groups, states=states)
     corrected = {} if state.poses is None else {"pose_correction": _pose_summary(state.poses)}
-    write_json(folder / SUMMARY, found | parts | corrected)
+    begun = {} if far is None else {"far_start": {"selection": far.selection, "turn": round(far.turn, 1)}}
+    write_json(folder / SUMMARY, found | begun | parts | corrected)
 
 
 def write_poses(folder: Path, model: FitModel, state: FitState) -> None:

@@ -26,9 +26,13 @@ def finest_resolution(grid: ImageGrid, resolution: float | None = None) -> float
     return resolution
 
 
-def resolutions(grid: ImageGrid, finest: float) -> list[float]:
+def coarsest_resolution(grid: ImageGrid, finest: float) -> float:
+    """The resolution a fit begins at, A."""
+    return max(finest, min(COARSEST, grid.extent / 3))
+
+
+def resolutions(coarsest: float, finest: float) -> list[float]:
     """Resolution of each pass, A: the coarsest repeated, then finer by steps, the finest repeated."""
-    coarsest = max(finest, min(COARSEST, grid.extent / 3))
     return [coarsest] * (COARSE_PASSES - 1) + finer_steps(coarsest, finest) + [finest] * FINE_PASSES
 
 

@@ -1,5 +1,7 @@
 """What is likely before any image is seen: the motions that the base model's own shape allows."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -22,85 +24,99 @@ SOFTNESS = [10 ** (step / 4) for step in range(13)]      # what contacts are loo
 ROWS_AT_ONCE = 20_000
 
 
-def elastic_population(deformation: SegmentDeformation, beads: BeadModel) -> Population:
+def elastic_population(deformation: SegmentDeformation, beads: BeadModel,
+                       mean: Float[Tensor, "latent"] | None = None) -> Population:
     """A Gaussian over motions from an elastic network between the segments: soft hinges are wide, broad interfaces are stiff.
 
     The low-frequency modes of an elastic network of rigid blocks resemble the motions that proteins make.
+
+    Parameters
+    ----------
+    deformation, beads
+        Segments of the base model.
+    mean : (latent,), optional
+        Whose conformation the network is that of, A; by default the base model.
 
     References
     ----------
     Tama et al., Proteins 41:1 (2000): rotation-translation of blocks. Atilgan et al., Biophys. J. 80:505 (2001): the network.
     """
-    if deformation.composition:
-        return _with_occupancies(elastic_population(deformation.motions_alone, beads), deformation, beads)
-    return _population(_contact_precision(deformation, beads) + _bond_precision(deformation, beads))
+    return _population(deformation, beads, mean, lambda contacts, bonds, metric: contacts + bonds)
 
 
-def starting_population(deformation: SegmentDeformation, beads: BeadModel) -> Population:
+def starting_population(deformation: SegmentDeformation, beads: BeadModel,
+                        mean: Float[Tensor, "latent"] | None = None) -> Population:
     """The elastic population, its contacts loosened until its widest motion is wide enough for a fit to catch on."""
-    if deformation.composition:
-        return _with_occupancies(starting_population(deformation.motions_alone, beads), deformation, beads)
-    metric = deformation.trace_metric(beads.trace_index, torch.zeros(deformation.n_latent)).double()
-    contacts, bonds = _contact_precision(deformation, beads), _bond_precision(deformation, beads)
+    return _population(deformation, beads, mean, _loosened)
+
+
+def _loosened(contacts, bonds, metric):
     for softness in SOFTNESS:
         covariance = torch.linalg.inv(contacts / softness + bonds)
         if float(torch.linalg.eigvals(covariance @ metric).real.max()) > SMALLEST_START**2:
             break
-    return _population(contacts / softness + bonds)
+    return contacts / softness + bonds
 
 
-def _population(precision):
+def _population(deformation, beads, mean, precision_of) -> Population:
+    """About a mean, with the precision that is made of the contacts', the bonds' and the metric of the trace."""
+    mean = torch.zeros(deformation.n_latent) if mean is None else mean
+    motions, moving = deformation.motions_alone, mean[deformation.motion_numbers]
+    metric = motions.trace_metric(beads.trace_index, moving).double()
+    precision = precision_of(_contact_precision(motions, beads, moving), _bond_precision(motions, beads, moving), metric)
     value, vector = torch.linalg.eigh(torch.linalg.inv(precision))
-    return Population(torch.zeros(len(precision)), (vector * value.clamp_min(0).sqrt()).float())
+    root = (vector * value.clamp_min(0).sqrt()).float()
+    return Population(mean, _with_occupancies(root, deformation, beads) if deformation.composition else root)
 
 
-def _with_occupancies(motions: Population, deformation, beads) -> Population:
-    """Motions, and beside them occupancies that go together where segments are neighbours."""
+def _with_occupancies(of_motions, deformation, beads) -> Float[Tensor, "latent latent"]:
+    """The root of motions, and beside them occupancies that go together where segments are neighbours."""
     centroid = deformation.centroid[deformation.free].double()
     mass = (beads.amplitude @ deformation.weight)[deformation.free].double()
     near = torch.exp(-torch.cdist(centroid, centroid) / NEIGHBOURHOOD)
     covariance = SHARED_OCCUPANCY**2 * near + OWN_OCCUPANCY**2 * torch.eye(len(near), dtype=torch.float64)
-    mean = mass / mass.sum()
-    seen = covariance @ mean
-    covariance = covariance - torch.outer(seen, seen) / (mean @ seen + MEAN_OCCUPANCY**2)
+    share = mass / mass.sum()
+    seen = covariance @ share
+    covariance = covariance - torch.outer(seen, seen) / (share @ seen + MEAN_OCCUPANCY**2)
     root = torch.zeros(deformation.n_latent, deformation.n_latent)
     number = torch.arange(deformation.n_latent).view(-1, deformation.numbers)
     moving, present = number[:, :TWIST].flatten(), number[:, TWIST]
-    root[moving[:, None], moving] = motions.root
+    root[moving[:, None], moving] = of_motions
     root[present[:, None], present] = (torch.linalg.cholesky(covariance) / OCCUPANCY_UNIT).float()
-    return Population(torch.zeros(deformation.n_latent), root)
+    return root
 
 
-def _contact_precision(deformation, beads) -> Float[Tensor, "latent latent"]:
+def _contact_precision(deformation, beads, latent) -> Float[Tensor, "latent latent"]:
     """Of motions of segments that touch against each other."""
-    rows = _strained(deformation, elastic_pairs(beads))
+    touching = elastic_pairs(replace(beads, position=deformation.conformation(latent).position))
+    rows = _strained(deformation, touching, latent)
     return torch.eye(deformation.n_latent, dtype=torch.float64) / LONGEST_SIGMA**2 + rows.T @ rows / CONTACT_SIGMA**2
 
 
-def _bond_precision(deformation, beads) -> Float[Tensor, "latent latent"]:
+def _bond_precision(deformation, beads, latent) -> Float[Tensor, "latent latent"]:
     """Of motions that tear chains, and of the molecule as a whole."""
-    rows, whole = _strained(deformation, bond_pairs(beads)), _whole_motion(deformation, beads)
+    rows, whole = _strained(deformation, bond_pairs(beads), latent), _whole_motion(deformation, beads, latent)
     return rows.T @ rows / BOND_SIGMA**2 + whole.T @ whole / WHOLE_SIGMA**2
 
 
-def _strained(deformation, pairs) -> Float[Tensor, "row latent"]:
+def _strained(deformation, pairs, latent) -> Float[Tensor, "row latent"]:
     """Rows of the pairs that some motion can strain: those not wholly in one segment."""
     overlap = (deformation.weight[pairs[:, 0]] * deformation.weight[pairs[:, 1]]).sum(1)
     pairs = pairs[overlap < 1]
-    zero = deformation.position.new_zeros(1, deformation.n_latent)
-    rows = []
+    position, rows = deformation.conformation(latent).position, []
     for part in pairs.split(ROWS_AT_ONCE):
-        apart = deformation.position[part[:, 0]] - deformation.position[part[:, 1]]
+        apart = position[part[:, 0]] - position[part[:, 1]]
         direction = apart / apart.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-        rows.append(deformation.pair_rows(zero, part[:, 0], part[:, 1], direction=direction[None])[0].double())
-    return torch.cat(rows) if rows else zero.double()
+        rows.append(deformation.pair_rows(latent[None], part[:, 0], part[:, 1], direction=direction[None])[0].double())
+    return torch.cat(rows) if rows else latent.new_zeros(1, len(latent)).double()
 
 
-def _whole_motion(deformation, beads) -> Float[Tensor, "6 latent"]:
+def _whole_motion(deformation, beads, latent) -> Float[Tensor, "6 latent"]:
     """Mean shift of the molecule and its mean turn (times its radius of gyration), as far as small motions make them."""
     trace = beads.trace_index
-    moved = deformation.bead_jacobian(deformation.position.new_zeros(deformation.n_latent), trace).double()
-    arm = (deformation.position[trace] - deformation.position[trace].mean(0)).double()
+    moved = deformation.bead_jacobian(latent, trace).double()
+    position = deformation.conformation(latent).position[trace]
+    arm = (position - position.mean(0)).double()
     inertia = (arm**2).sum() * torch.eye(3, dtype=torch.float64) - arm.T @ arm
     turn = torch.linalg.solve(inertia, torch.linalg.cross(arm[..., None].expand_as(moved), moved, dim=1).sum(0))
     return torch.cat([moved.mean(0), turn * arm.norm(dim=-1).square().mean().sqrt()])

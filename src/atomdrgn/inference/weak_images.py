@@ -87,7 +87,7 @@ def first_mapping(model: FitModel, state: FitState, resolution: float, *, seed: 
     for _ in range(MEAN_PASSES):
         state = calibrate(model, state, disc, generator)
         scores = sum_scores(model, state, disc, reporter, title="mean conformation")
-        mean = torch.linalg.solve(scores.information + prior, scores.target).float()
+        mean = torch.linalg.solve(scores.information + prior, scores.target + prior @ model.start.mean.double()).float()
         state = replace(state, latent=mean.expand(model.n_particles, -1).contiguous())
     state = calibrate(model, state, disc, generator)
     scores = sum_scores(model, state, disc, reporter, title="a motion from the scores")

@@ -247,6 +247,7 @@ def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tenso
     matrix = matrix.view(n_features, n_features, n_latent, n_latent).transpose(1, 2).reshape(n_features * n_latent, -1)
     loose = torch.linalg.inv(model.prior.mean_covariance[number[:, None], number].double())
     k = len(surface.scale)
+    right[0] += loose @ model.prior.mean[number].double()
     precision = [loose / (BEND_SHARE if feature > k else 1.0) for feature in range(n_features)]
     found = torch.linalg.solve(matrix + torch.block_diag(*precision), right.flatten())
     coefficient = surface.coefficient.clone()

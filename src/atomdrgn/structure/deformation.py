@@ -150,6 +150,7 @@ class SegmentDeformation:
         """The same with every segment present."""
         alone = copy(self)
         alone.composition = False
+        vars(alone).pop("motion_numbers", None)      # that of the latents with occupancies, if it was asked for
         return alone
 
     @cached_property

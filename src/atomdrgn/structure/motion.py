@@ -7,7 +7,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..physics.record import Record
-from ..physics.rotations import left_jacobian, matrix_from_quaternion, quaternion_from_vector, quaternion_product
+from ..physics.rotations import (
+    left_jacobian,
+    matrix_from_quaternion,
+    quaternion_from_vector,
+    quaternion_product,
+    vector_from_matrix,
+)
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,15 @@ def twists(latent: Float[Tensor, "*batch latent"], *, free: Int[Tensor, "free"],
 def screw_motion(speed: Float[Tensor, "*batch segment 3"], vector: Float[Tensor, "*batch segment 3"]) -> RigidMotion:
     """Where a screw takes a segment in one unit of time: the exponential of its twist."""
     return RigidMotion(quaternion_from_vector(vector), (left_jacobian(vector) @ speed[..., None])[..., 0])
+
+
+def twist_of(turn: Float[Tensor, "*batch 3 3"], shift: Float[Tensor, "*batch 3"], centroid: Float[Tensor, "3"],
+             radius: Float[Tensor, ""]) -> Float[Tensor, "*batch 6"]:
+    """The six numbers of a segment that moves a point x to ``turn x + shift``: the logarithm of its rigid motion."""
+    vector = vector_from_matrix(turn)
+    moved = turn @ centroid + shift - centroid
+    speed = torch.linalg.solve(left_jacobian(vector), moved[..., None])[..., 0]
+    return torch.cat([speed, vector * radius], -1)
 
 
 def weighted_arms(position: Float[Tensor, "point 3"], centroid: Float[Tensor, "segment 3"], *,
