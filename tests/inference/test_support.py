@@ -1,14 +1,17 @@
 """Motions count as supported where both half-sets say so, from the first on; the molecule's motion as a whole is none."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from atomdrgn.inference.motions import motions_of
 from atomdrgn.inference.population import Population
-from atomdrgn.inference.support import SIGNIFICANT, Support, _without_whole, count_supported, whole_root
+from atomdrgn.inference.support import SIGNIFICANT, Support, _without_whole, count_supported, how_alike, whole_root
 
 
-def support(*gain, error=1.0):
-    return Support(torch.tensor(gain), torch.full((len(gain),), error))
+def support(*gain, error=1.0, alike=1.0):
+    return Support(torch.tensor(gain), torch.full((len(gain),), error), torch.full((len(gain),), alike))
 
 
 CLEAR, NOTHING = 2 * SIGNIFICANT, 0.5 * SIGNIFICANT
@@ -33,6 +36,12 @@ def test_motions_count_up_to_the_first_that_both_together_do_not_support(gains, 
 def test_a_gain_counts_in_units_of_its_error():
     assert count_supported([support(0.4, error=0.1)] * 2) == 1
     assert count_supported([support(0.4, error=0.1), support(400.0, error=200.0)]) == 0
+
+
+def test_a_motion_that_the_other_half_set_has_not_found_counts_for_nothing():
+    """However much likelier it makes images: what mends an error of the model's differs from half to half."""
+    assert count_supported([support(CLEAR, CLEAR), support(CLEAR, CLEAR, alike=0.4)]) == 0
+    assert count_supported([support(CLEAR, CLEAR, alike=0.6)] * 2) == 2
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +86,14 @@ def test_what_is_left_of_a_step_is_its_change_of_shape(model, population):
     torch.testing.assert_close(change, change_before, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(moved, change, rtol=1e-3, atol=1e-3)
     assert (_without_whole(model, population, model.deformation.whole_motion(population.mean)).abs().max() < 1e-3)
+
+
+def test_motions_that_change_places_are_alike(model, population):
+    found = motions_of(model, population)
+    first, second = found.direction[:, :1], found.direction[:, 1:2]
+    swapped = replace(found, direction=torch.cat([second, first, found.direction[:, 2:]], 1))
+    alike = how_alike(model, found, swapped)
+    assert alike[:2] == pytest.approx([1.0, 1.0], abs=1e-3)
+    assert how_alike(model, found.first(1), replace(found.first(1), direction=second)) == pytest.approx([0.0], abs=1e-3)
+    between = replace(found.first(1), direction=(first + second) / 2**0.5)
+    assert how_alike(model, found.first(1), between) == pytest.approx([0.5**0.5], abs=1e-3)

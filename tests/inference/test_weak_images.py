@@ -9,7 +9,6 @@ import torch
 from atomdrgn.inference.calibration import calibrate
 from atomdrgn.inference.density import Density
 from atomdrgn.inference.fit import _assemble, _start, fit
-from atomdrgn.inference.groups import _twist
 from atomdrgn.inference.mapping import Mapping
 from atomdrgn.inference.misfit import misfits
 from atomdrgn.inference.state import load_state, save_state
@@ -30,6 +29,7 @@ from atomdrgn.inference.weak_images import (
 from atomdrgn.parallel import Processes
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.reporting import Reporter
+from atomdrgn.structure.motion import twist_of
 from atomdrgn.structure.surface import straight_surface
 from hinge import make_hinged
 
@@ -124,7 +124,7 @@ def latents_of_hinges(model, angles):
     for segment in range(deformation.n_segments):
         moves = bool(upper[deformation.weight[:, segment] > 0.5].float().mean() > 0.5)
         own = turn if moves else torch.eye(3).expand_as(turn)
-        parts.append(_twist(own, foot - own @ foot, deformation.centroid[segment], deformation.radius[segment]))
+        parts.append(twist_of(own, foot - own @ foot, deformation.centroid[segment], deformation.radius[segment]))
     return torch.cat(parts, 1)
 
 
