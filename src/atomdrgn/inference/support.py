@@ -19,7 +19,6 @@ SIGNIFICANT = 3.0      # standard errors by which a motion must make unseen imag
 # Cosine to what the other half-set has found: half-sets find true motions to 0.9 and more, 0.6 where 1,000 weak images show
 # one roughly; what only mends what segments cannot do, and is another thing in each, was found to 0.05 to 0.3.
 ALIKE = 0.5
-SHORTEST = 1e-3        # A r.m.s., of steps that change the shape
 
 
 @dataclass(frozen=True)
@@ -75,15 +74,11 @@ def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: Four
 def how_alike(model: FitModel, motions: Motions, others: Motions) -> Float[Tensor, "k"]:
     """Cosine between each motion and what as many others and one more span, in the metric of the superposed trace."""
     metric = model.deformation.shape_metric(model.beads.trace_index, motions.mean).double()
-    own, other = (_orthonormal(each.direction.double(), metric) for each in (motions, others))
-    cosine = own.T @ metric @ other
+    value, vector = torch.linalg.eigh(metric)
+    root = value.clamp_min(0).sqrt()[:, None] * vector.T
+    own, other = (torch.linalg.qr(root @ each.direction.double())[0] for each in (motions, others))
+    cosine = own.T @ other
     return torch.stack([cosine[k, :k + 2].norm() for k in range(len(cosine))]).float()
-
-
-def _orthonormal(direction, metric):
-    """The same steps, each without those before it and of length 1; what does not change the shape stays without length."""
-    factor = torch.linalg.cholesky(direction.T @ metric @ direction + SHORTEST**2 * torch.eye(direction.shape[1]))
-    return torch.linalg.solve_triangular(factor, direction.T, upper=False).T
 
 
 def _log_evidence(matrix, right):
