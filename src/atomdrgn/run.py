@@ -31,10 +31,11 @@ SETTINGS, BASE, MODEL, LATENTS, MOTIONS = "run.json", "base.cif", "model.npz", "
 PARTICLES, RESIDUES, HISTORY, SUMMARY = "particles.csv", "residues.csv", "history.csv", "summary.json"
 POSES = "poses.csv"        # where poses were refined
 CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
+BORDERS = "borders.npz"    # the segment of each residue, as learned
 REPORT, ANALYSIS = "report.html", "analysis"      # a page, and a folder beside it, where `analyze` is not told otherwise
 FIELD, MEAN, MAP = "field.safetensors", "mean.mrc", "map.mrc"      # of a volume run (volume_run.py)
-FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES, FIELD, MEAN, MAP,
-         REPORT)
+FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES, BORDERS, FIELD,
+         MEAN, MAP, REPORT)
 VOLUME = "volume"          # what run.json of a volume run says as `inference`
 
 

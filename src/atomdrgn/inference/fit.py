@@ -10,30 +10,42 @@ from pathlib import Path
 import torch
 
 from ..errors import InputError
-from ..likelihood.restraints import make_restraints
 from ..parallel import Processes, whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
-from ..run import CHECKPOINT, HALVES, HISTORY, Run, open_run, require_free, write_table
+from ..run import (
+    BORDERS,
+    CHECKPOINT,
+    HALVES,
+    HISTORY,
+    Run,
+    open_run,
+    read_arrays,
+    require_free,
+    write_arrays,
+    write_table,
+)
 from ..structure.atoms import Structure
 from ..structure.beads import coarse_grain
 from ..structure.deformation import SegmentDeformation
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
 from .composition import find_composition
+from .cutting import carried_over, cut, with_borders
 from .ensemble import judge_support, make_ensemble
 from .far_start import find_far_start
 from .folder import CLOSED_FORM, begin_run, read_history, run_settings
-from .halves import half_sets, join
+from .groups import cut_at_groups
+from .halves import half_sets, join, part_of
 from .images import FourierImages
 from .memory import share_memory
+from .misfit import misfits
 from .model import FitModel
 from .passes import run_pass
-from .population import PopulationPrior
 from .results import write_results
 from .schedule import coarsest_resolution, finest_resolution, resolutions, search_after
 from .search import look_widely
-from .start import elastic_population, starting_population
+from .start import beginning
 from .state import FitState, load_state, save_state
 from .support import count_supported
 from .weak_images import (
@@ -50,12 +62,10 @@ from .weak_images import (
 logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
 NEAR = 1 / 3           # of the coarsest resolution: as far as a step of the linearised fit reaches
+# Starts are compared by so many particles and at the last resolution of their passes that is not finer, A.
+TRIED, TRIAL, CLEARLY = 500, 10.0, 3.0
+AFTER_CUT = 4          # passes that half-sets make with learned borders between segments
 TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
-BORDER_BOND_SIGMA = 1.0      # A: segments are rigid and molecules are not, so the bonds between segments take up what bends
-# The population's prior: for every two numbers of the latent as if one particle had been seen that hardly moves, with half a
-# hundredth of the variances of an elastic network. Twenty particles need strong evidence to be spread out; a thousand do not
-# feel it but where images say nothing.
-PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.005
 
 
 def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,
@@ -136,35 +146,46 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
             "fixed": fixed, "composition": composition or None, "refine_poses": refine_poses or None, "seed": seed,
             "resolution": round(model.images.disc.resolution, 4)})
         if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
-            _run(model, folder, structure=structure, seed=seed, reporter=reporter)
+            _run(model, folder, structure=structure, seed=seed, learn_borders=not parts and fixed is None, reporter=reporter)
             processes.wait()
     return open_run(folder)
 
 
-def _run(model, folder, *, structure, seed, reporter) -> None:
+def _run(model, folder, *, structure, seed, learn_borders, reporter) -> None:
     """Both half-sets apart, then all particles, then what is supported; each pass is on disk before the next begins."""
     model.images.load(model.my_images, model.memory.images,
                       lambda batches: reporter.watch(batches, "reading images", len(batches)))
     log, grid, far = _Log(folder, model.processes), model.images.stack.grid, None
     finest = finest_if_weak(model, _start(model), seed=seed) if surfaces_are_for(model) and half_sets(model) else None
     if finest is None:
-        coarsest = coarsest_resolution(grid, model.images.disc.resolution)
-        far = find_far_start(model, _start(model), near=NEAR * coarsest, seed=seed, reporter=reporter)
-        how = _Passes(seed, reporter, coarsest if far is None else far.resolution)
+        how = _Passes(seed, reporter, coarsest_resolution(grid, model.images.disc.resolution))
+        far = find_far_start(model, _start(model), near=NEAR * how.coarsest, seed=seed, reporter=reporter)
+        if far is not None:
+            there, how_there = _begun_at(model, far.latent), replace(how, coarsest=far.resolution)
+            better = _is_better(model, how, there, how_there)
+            logger.info("most particles seem to have turned %s, by %.0f degrees; a fit that begins there is %s", far.selection,
+                        far.turn, "better" if better else "no better")
+            far, model, how = (far, there, how_there) if better else (None, model, how)
     else:
         how = _Rounds(seed, reporter, finest)
-    if far is not None:
-        logger.info("most particles have turned %s, by %.0f degrees: the fit begins there", far.selection, far.turn)
-        start, prior = _beginning(model.deformation, model.beads, far.latent)
-        model = replace(model, start=start, prior=prior)
     start = _start(model)
+
+    def apart(halves, states, until):
+        """The half-sets' states when each has gone through its steps, one after the other, until so many."""
+        return [_go_through(how.steps(half.model, apart=True)[:until], state, folder / name, log, half=number)
+                for number, half, state, name in zip((1, 2), halves, states, HALVES, strict=False)]
+
     halves = half_sets(model)
-    states = [_go_through(how.steps(half.model, apart=True), partial(how.begin, half.model, half.state(start)), folder / name,
-                          log, half=number)
-              for number, half, name in zip((1, 2), halves, HALVES, strict=False)]
+    states = [_begun(folder / name, partial(how.begin, half.model, half.state(start)))
+              for half, name in zip(halves, HALVES, strict=False)]
+    if halves and learn_borders and finest is None:
+        passes = how.resolutions(model)[:-AFTER_CUT]
+        states = apart(halves, states, len(passes))
+        model, halves, states = _cut_again(model, halves, states, folder / BORDERS, passes=passes, reporter=reporter)
+    states = apart(halves, states, None)
     supports = judge_support(halves, states, reporter)
     begin = partial(how.together, model, halves, states, supports) if halves else partial(how.begin, model, start)
-    state = _go_through(how.steps(model, apart=False), begin, folder / CHECKPOINT, log, half=0)
+    state = _go_through(how.steps(model, apart=False), _begun(folder / CHECKPOINT, begin), folder / CHECKPOINT, log, half=0)
     composition = None
     if model.deformation.composition:
         state, composition = find_composition(model, state, reporter)
@@ -173,11 +194,56 @@ def _run(model, folder, *, structure, seed, reporter) -> None:
                   reporter=reporter)
 
 
-def _go_through(steps, begin, path, log, *, half) -> FitState:
-    """The state after all steps, going on from the file at `path` where there is one."""
-    begun = path.exists()
-    state = load_state(path) if begun else begin()
-    if log.processes.first and not begun and state.step == len(steps):      # nothing is left to do that would leave a file
+def _begun_at(model, latent) -> FitModel:
+    """The fit with a conformation other than the base model's to begin at."""
+    start, prior = beginning(model.deformation, model.beads, latent)
+    return replace(model, start=start, prior=prior)
+
+
+def _is_better(model, how, there, how_there) -> bool:
+    """Whether passes from another start leave less of some particles' images, under the noise that the first one leaves."""
+    some = torch.linspace(0, model.n_particles - 1, min(TRIED, model.n_particles)).long().unique()
+    ends = []
+    for each, passes in ((model, how), (there, how_there)):
+        part = part_of(each, some)
+        state, steps = part.state(_start(each)), passes.steps(part.model, apart=True)
+        for step in steps[:sum(resolution >= TRIAL for resolution in passes.resolutions(part.model))]:
+            state, row = step(state)
+        ends.append((part.model, state, row["resolution"]))
+    disc = model.images.disc.coarser(max(resolution for *_, resolution in ends))
+    first, second = (misfits(part, replace(state, spectrum=ends[0][1].spectrum), disc, [state.latent])[0][0]
+                     for part, state, _ in ends)
+    gain = 0.5 * (first - second)
+    return float(gain.mean()) > CLEARLY * float(gain.std()) / len(gain) ** 0.5
+
+
+def _cut_again(model, halves, states, path, *, passes, reporter):
+    """The fit, its half-sets and their states after some passes, with segments cut where images want borders.
+
+    The file at `path` remembers the borders: states that have gone further are of those.
+    """
+    before, disc = len(passes), model.images.disc.coarser(passes[-1])
+    if path.exists():
+        label = torch.from_numpy(read_arrays(path)["segment"])
+    else:
+        label = model.deformation.weight[model.beads.trace_index].argmax(1)
+        if all(state.step == before for state in states):
+            label = cut_at_groups(model, join(model, halves, states, step=before), disc, reporter)
+        if model.processes.first:
+            write_arrays(path, segment=label.numpy())
+    new = with_borders(model, label)
+    states = [carried_over(state, model, new) if state.step == before else state for state in states]
+    return new, half_sets(new), states
+
+
+def _begun(path, begin) -> FitState:
+    """The state in a file, or the first one."""
+    return load_state(path) if path.exists() else begin()
+
+
+def _go_through(steps, state, path, log, *, half) -> FitState:
+    """The state after all steps that it has not gone through yet."""
+    if log.processes.first and not path.exists() and state.step == len(steps):      # nothing is left that would leave a file
         save_state(state, path)
     log.rewind(half, state.step)
     for step in steps[state.step:]:
@@ -203,9 +269,13 @@ class _Passes:
     def together(self, model, halves, states, supports) -> FitState:
         return join(model, halves, states, step=max(0, len(self.steps(model, apart=False)) - TOGETHER))
 
+    def resolutions(self, model) -> list[float]:
+        """Of each pass, A."""
+        return resolutions(self.coarsest, model.images.disc.resolution)
+
     def steps(self, model, *, apart) -> list:
         """The same for a half-set and for all particles."""
-        passes = resolutions(self.coarsest, model.images.disc.resolution)
+        passes = self.resolutions(model)
         return [partial(self._step, model, passes, number) for number in range(len(passes))]
 
     def _step(self, model, passes, number, state):
@@ -274,25 +344,13 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     deformation = SegmentDeformation(bead_model, segmentation, composition=composition)
     if not deformation.n_latent:
         raise InputError("every segment is fixed: leave something free to move")
-    restraints = make_restraints(bead_model, segmentation, bond_sigma=BORDER_BOND_SIGMA)
-    # what an elastic network knows is in the population's start; as a restraint on every particle it would hold hinges shut
-    restraints = replace(restraints, elastic=restraints.elastic[:0])
     number = torch.unique(particles.particle, return_inverse=True)[1]
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
     plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent,
                         processes=processes.here)
-    start, prior = _beginning(deformation, bead_model)
     mine = torch.arange(*processes.share(torch.bincount(number)))
-    return FitModel(images, number, bead_model, deformation, restraints, prior, start, plan, mine, processes,
-                    refine_poses)
-
-
-def _beginning(deformation, bead_model, mean=None):
-    """Population and prior of a fit that begins at a conformation, by default the base model's."""
-    elastic = elastic_population(deformation, bead_model, mean)
-    prior = PopulationPrior(elastic.mean, elastic.covariance, PRIOR_SHARE * elastic.covariance,
-                            PRIOR_PARTICLES * deformation.n_latent)
-    return starting_population(deformation, bead_model, mean), prior
+    return FitModel(images=images, particle=number, beads=bead_model, memory=plan, my_particles=mine, processes=processes,
+                    refine_poses=refine_poses, **cut(bead_model, segmentation, deformation))
 
 
 def _start(model) -> FitState:

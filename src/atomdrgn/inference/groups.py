@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..physics.disc import FourierDisc
 from ..reporting import Reporter
 from ..structure.deformation import SegmentDeformation
 from ..structure.motion import twist_of
@@ -58,21 +59,48 @@ def find_groups(model: FitModel, state: FitState, ensemble: Ensemble, reporter: 
     segment = model.deformation.weight[model.beads.trace_index].argmax(1)
     if not len(ensemble.motions.variance):
         return _described(model, ensemble, torch.zeros_like(segment))
-    of_segment = merge_segments(model, ensemble)
-    of_trace = of_segment[segment]
+    some = torch.linspace(0, model.n_particles - 1, min(CONFORMATIONS, model.n_particles)).long()
+    of_trace = merge_segments(model, ensemble.surface(ensemble.draws[some, 0]))[segment]
     if ensemble.supports:
-        of_trace = _with_learned_borders(model, state, ensemble, segment, of_trace, reporter)
+        of_trace = _with_learned_borders(model, state, model.images.disc, lambda some: ensemble.surface(ensemble.place[some]),
+                                         of_trace, reporter)
     return _described(model, ensemble, torch.unique(of_trace, return_inverse=True)[1])
 
 
-def merge_segments(model: FitModel, ensemble: Ensemble) -> Int[Tensor, "segment"]:
+def cut_at_groups(model: FitModel, state: FitState, disc: FourierDisc, reporter: Reporter) -> Int[Tensor, "trace"]:
+    """The segment of each residue when segments' borders are moved to those of groups.
+
+    Groups are those of the particles as the state has them, borders where images up to the resolution of `disc` want them. Where
+    a segment lies across the border of two groups, what is of the other group than most of it goes to the next segment along
+    the chain that is of that group.
+    """
+    segment = model.deformation.weight[model.beads.trace_index].argmax(1)
+    some = torch.linspace(0, model.n_particles - 1, min(CONFORMATIONS, model.n_particles)).long()
+    group = merge_segments(model, state.latent[some])[segment]
+    group = _with_learned_borders(model, state, disc, lambda some: state.latent[some], group, reporter)
+    home = torch.stack([group[segment == number].mode().values for number in range(model.deformation.n_segments)])
+    chain = model.beads.chain[model.beads.trace_index.numpy()]
+    label = segment.clone()
+    for residue in torch.nonzero(home[segment] != group)[:, 0].tolist():
+        right = torch.nonzero((home[segment] == group[residue]) & torch.from_numpy(chain == chain[residue]))[:, 0]
+        if len(right):
+            label[residue] = segment[right[(right - residue).abs().argmin()]]
+    return label if len(label.unique()) == len(segment.unique()) else segment      # none may be lost
+
+
+def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int[Tensor, "segment"]:
     """The group of each segment: those two are merged, again and again, that one rigid motion explains best.
 
     What one motion leaves of both is measured on their own residues: the turn of a small segment says little of places far away.
+
+    Parameters
+    ----------
+    model : FitModel
+    latent : (some, latent)
+        Conformations over which the segments' motions are compared.
     """
     deformation, trace = model.deformation, model.beads.trace_index
-    some = torch.linspace(0, model.n_particles - 1, min(CONFORMATIONS, model.n_particles)).long()
-    moved = deformation.conformation(ensemble.surface(ensemble.draws[some, 0])).position[:, trace]
+    moved = deformation.conformation(latent).position[:, trace]
     base, owner = deformation.position[trace], deformation.weight[trace].argmax(1)
 
     def left(segments):
@@ -109,14 +137,14 @@ def _neighbours(owner, label, chain, segment):
     return {int(label[owner[other]]) for own, other in beside if 0 <= other < len(chain) and chain[own] == chain[other]}
 
 
-def _with_learned_borders(model, state, ensemble, segment, of_trace, reporter):
+def _with_learned_borders(model, state, disc, latent_of, of_trace, reporter):
     """Each border along a chain moved, in ever smaller steps, to where images are likeliest."""
     chain = model.beads.chain[model.beads.trace_index.numpy()]
     same = torch.from_numpy(chain[1:] == chain[:-1])
     borders = torch.nonzero(same & (of_trace[1:] != of_trace[:-1]))[:, 0].tolist()      # after which residue
     if not borders:
         return of_trace
-    judge = _BorderJudge(model, state, ensemble, of_trace)
+    judge = _BorderJudge(model, state, disc, latent_of, of_trace)
     reporter.start("borders between groups", len(borders) * len(STEPS))
     best = judge(of_trace)
     for number in range(len(borders)):
@@ -152,13 +180,13 @@ def _moved(of_trace, borders, number, shift, chain):
 class _BorderJudge:
     """How likely the images of some particles are when groups are rigid and bordered like this."""
 
-    def __init__(self, model, state, ensemble, of_trace):
+    def __init__(self, model, state, disc, latent_of, of_trace):
         some = torch.linspace(0, model.n_particles - 1, min(MEASURED, model.n_particles)).long().unique()
         self.part = part_of(model, some)
         self.state = replace(state, spectrum=state.spectrum[self.part.group],
                              poses=None if state.poses is None else state.poses[self.part.image])
-        self.disc = model.images.disc
-        position = model.deformation.conformation(ensemble.surface(ensemble.place[some])).position[:, model.beads.trace_index]
+        self.disc = disc
+        position = model.deformation.conformation(latent_of(some)).position[:, model.beads.trace_index]
         base = model.beads.position[model.beads.trace_index]
         # the rigid motion of each group is that of what is surely its own: not of the segments at a border
         self.turn, self.shift = zip(*(superpose(base[own], position[:, own]) for own in _cores(model, of_trace)), strict=True)

@@ -15,6 +15,7 @@ from ..physics.disc import FourierDisc
 from ..physics.pose import Pose
 from ..structure.beads import BeadModel
 from ..structure.deformation import SegmentDeformation
+from ..structure.segmentation import Segmentation
 from .images import FourierImages
 from .memory import Memory
 from .population import Population, PopulationPrior
@@ -53,6 +54,8 @@ class FitModel:
         Which row of the latents each image belongs to.
     beads : BeadModel
         The base model, its amplitudes as electrons.
+    segmentation : Segmentation
+        How it is cut.
     deformation : SegmentDeformation
         What a latent decodes to.
     restraints : Restraints, optional
@@ -74,6 +77,7 @@ class FitModel:
     images: FourierImages
     particle: Int[Tensor, "image"]
     beads: BeadModel
+    segmentation: Segmentation
     deformation: SegmentDeformation
     restraints: Restraints | None
     prior: PopulationPrior

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..structure.beads import BeadModel
 from ..structure.contacts import bond_pairs, elastic_pairs
 from ..structure.deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
-from .population import Population
+from .population import Population, PopulationPrior
 
 # Standard deviations, A. What holds a domain to the next is the number of its contacts: with 3 A a contact, a hinge of about ten
 # contacts may turn by some ten degrees and an interface of a hundred hardly moves. A chain stays whole. Poses are known, so that
@@ -22,6 +22,19 @@ SMALLEST_START = 2.0
 SHARED_OCCUPANCY, OWN_OCCUPANCY, MEAN_OCCUPANCY, NEIGHBOURHOOD = 0.3, 0.1, 0.15, 30.0
 SOFTNESS = [10 ** (step / 4) for step in range(13)]      # what contacts are loosened by, up to a thousand
 ROWS_AT_ONCE = 20_000
+# The population's prior: for every two numbers of the latent as if one particle had been seen that hardly moves, with half a
+# hundredth of the variances of an elastic network. Twenty particles need strong evidence to be spread out; a thousand do not
+# feel it but where images say nothing.
+PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.005
+
+
+def beginning(deformation: SegmentDeformation, beads: BeadModel,
+              mean: Float[Tensor, "latent"] | None = None) -> tuple[Population, PopulationPrior]:
+    """Population and prior of a fit that begins at a conformation, by default the base model's."""
+    elastic = elastic_population(deformation, beads, mean)
+    prior = PopulationPrior(elastic.mean, elastic.covariance, PRIOR_SHARE * elastic.covariance,
+                            PRIOR_PARTICLES * deformation.n_latent)
+    return starting_population(deformation, beads, mean), prior
 
 
 def elastic_population(deformation: SegmentDeformation, beads: BeadModel,

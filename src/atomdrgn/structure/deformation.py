@@ -206,6 +206,18 @@ class SegmentDeformation:
         occupancy = self.bead_occupancy(latent) if self.composition else torch.ones_like(position[..., 0])
         return Conformation(position, occupancy)
 
+    def latents_of(self, other: "SegmentDeformation") -> Float[Tensor, "latent latent"]:
+        """Matrix from latents of another cut into as many segments to those with which these segments move in the same way.
+
+        A twist is that of all of space, so that its speed at another centroid is a linear function of it.
+        """
+        block = torch.eye(self.numbers).repeat(len(self.free), 1, 1)
+        radius, before = self.radius[self.free], other.radius[other.free]
+        apart = self.centroid[self.free] - other.centroid[other.free]
+        block[:, :3, 3:TWIST] = -cross_matrix(apart) / before[:, None, None]
+        block[:, 3:TWIST, 3:TWIST] = torch.eye(3) * (radius / before)[:, None, None]
+        return torch.block_diag(*block)
+
     def rotation(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch segment 3 3"]:
         """How far each segment is turned."""
         return matrix_from_quaternion(self.motion(latent).rotation)

@@ -184,6 +184,11 @@ def _require_segments_fit(beads, free, *, count, named):
                          f"ask for at most {named + len(free)}")
 
 
+def cut_again(segmentation: Segmentation, beads: BeadModel, label: Int[Tensor, "trace"]) -> Segmentation:
+    """The same segments with other borders: `label` is the segment of each trace bead, and every segment has one."""
+    return _mixture(beads, label.numpy(), fixed=segmentation.fixed, temperature=segmentation.temperature)
+
+
 # ---- where segments start --------------------------------------------------------------------------------------------------
 
 

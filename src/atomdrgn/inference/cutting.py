@@ -1,0 +1,42 @@
+"""What of a fit depends on how the molecule is cut into segments, and how a fit goes on with other borders."""
+
+from dataclasses import replace
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..likelihood.restraints import make_restraints
+from ..structure.beads import BeadModel
+from ..structure.deformation import SegmentDeformation
+from ..structure.segmentation import Segmentation, cut_again
+from .model import FitModel
+from .population import Population
+from .start import beginning
+from .state import FitState
+
+BORDER_BOND_SIGMA = 1.0      # A: segments are rigid and molecules are not, so the bonds between segments take up what bends
+
+
+def cut(beads: BeadModel, segmentation: Segmentation, deformation: SegmentDeformation,
+        mean: Float[Tensor, "latent"] | None = None) -> dict:
+    """The fields of a :class:`FitModel` that its segments decide; the fit begins at a conformation, by default the base model."""
+    restraints = make_restraints(beads, segmentation, bond_sigma=BORDER_BOND_SIGMA)
+    start, prior = beginning(deformation, beads, mean)
+    # what an elastic network knows is in the population's start; as a restraint on every particle it would hold hinges shut
+    return {"segmentation": segmentation, "deformation": deformation, "start": start, "prior": prior,
+            "restraints": replace(restraints, elastic=restraints.elastic[:0])}
+
+
+def with_borders(model: FitModel, label: Int[Tensor, "trace"]) -> FitModel:
+    """The fit with other borders between its segments: `label` is the segment of each trace bead."""
+    segmentation = cut_again(model.segmentation, model.beads, label)
+    deformation = SegmentDeformation(model.beads, segmentation, composition=model.deformation.composition)
+    mean = deformation.latents_of(model.deformation) @ model.start.mean
+    return replace(model, **cut(model.beads, segmentation, deformation, mean))
+
+
+def carried_over(state: FitState, before: FitModel, model: FitModel) -> FitState:
+    """The state with every segment moved as it was with other borders."""
+    new = model.deformation.latents_of(before.deformation)
+    population = Population(new @ state.population.mean, new @ state.population.root)
+    return replace(state, latent=state.latent @ new.T, population=population, uncertainty=new @ state.uncertainty)
