@@ -20,7 +20,7 @@ from .calibration import IMAGES_MEASURED, ShellSums, fit_scales, sample_of_group
 from .curvature import image_curvature
 from .gradient import add_gradients
 from .images import FourierImages
-from .schedule import resolutions
+from .schedule import coarsest_resolution, resolutions
 
 Place = Callable[[Tensor, Tensor], Tensor]
 CONTRAST_SD = 0.2            # of images about their mean strength, as where a population fit starts
@@ -178,7 +178,7 @@ def refine_shared_beads(problem: SharedBeads, *, restraints: ChainRestraints, we
     generator, look = torch.Generator().manual_seed(seed), Look()
     position = problem.beads.position if position is None else position
     finest = problem.images.disc
-    for resolution in watch(resolutions(finest.grid, finest.resolution)):
+    for resolution in watch(resolutions(coarsest_resolution(finest.grid, finest.resolution), finest.resolution)):
         disc = finest.coarser(resolution)
         look = calibrate(problem, position, look, disc, generator)
         look = doubted(problem, look, disc, error)
