@@ -60,7 +60,7 @@ def find_groups(model: FitModel, state: FitState, ensemble: Ensemble, reporter: 
     if not len(ensemble.motions.variance):
         return _described(model, ensemble, torch.zeros_like(segment))
     some = torch.linspace(0, model.n_particles - 1, min(CONFORMATIONS, model.n_particles)).long()
-    of_trace = merge_segments(model, ensemble.surface(ensemble.draws[some, 0]))[segment]
+    of_trace = merge_segments(model, ensemble.latent[some])[segment]
     if ensemble.supports:
         of_trace = _with_learned_borders(model, state, model.images.disc, lambda some: ensemble.surface(ensemble.place[some]),
                                          of_trace, reporter)

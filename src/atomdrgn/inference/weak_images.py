@@ -28,7 +28,7 @@ from .pose_errors import Play
 from .schedule import finer_steps
 from .scores import by_images, motion_of_scores, sum_scores
 from .state import FitState
-from .support import Support, how_alike
+from .support import Support
 from .wide import ALLOWANCE, Belief, WideFit, believe, draw, refit, working_disc
 
 # Below so much information of a particle on the widest motion that is likely (1 halves its variance): measured, docs/accuracy.md.
@@ -168,8 +168,8 @@ def mapped_support(model: FitModel, state: FitState, other: Mapping, reporter: R
         at_these = other.first(k).density.log(nodes[along, :k]).log_softmax(0) if k < other.k else weight
         evidence.append(_evidence(likelihood[along], at_these))
     gain = torch.stack(evidence, 1).diff(dim=1)
-    alike = how_alike(model, motions_of_mapping(model, other), motions_of_mapping(model, state.mapping))
-    return Support(gain.mean(0), gain.std(0) / len(gain) ** 0.5, alike)
+    gain = gain.mean(0), gain.std(0) / len(gain) ** 0.5
+    return Support(*gain, torch.ones_like(gain[0]))      # half of weak images finds the way of a second motion only roughly
 
 
 def place_on_mapping(model: FitModel, state: FitState, reporter: Reporter, *, seed: int) -> WideFit:
