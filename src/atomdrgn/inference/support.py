@@ -16,9 +16,10 @@ from .population import Population
 from .state import FitState
 
 SIGNIFICANT = 3.0      # standard errors by which a motion must make unseen images likelier
-# Cosine to what the other half-set has found, of the first motion and of further ones: half-sets find true motions to 0.96 and
-# more, the first of 1,000 weak images to 0.65. What only mends what segments cannot do differs between them: 0.05 to 0.73.
-ALIKE_FIRST, ALIKE = 0.5, 0.75
+# Cosine to what the other half-set has found, of every motion but the first: true ones have 0.96 and more. What only mends
+# what segments cannot do differs between half-sets: 0.05 to 0.73. That anything moves is told by the likelihood alone: few or
+# weak images find the first motion roughly (0.6), and its agreement is reported.
+ALIKE = 0.75
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,12 @@ def _without_whole(model, population, direction):
 
 
 def count_supported(supports: list[Support]) -> int:
-    """Motions, from the first, that both half-sets have found, that make both half-sets' images likelier, and together by far
-    more than by chance."""
+    """Motions, from the first, that make both half-sets' images likelier, together by far more than by chance; further ones than
+    the first only if both half-sets have found them."""
     both = min(len(support.gain) for support in supports)
     gain, error, alike = (torch.stack([getattr(support, name)[:both] for support in supports])
                           for name in ("gain", "error", "alike"))
-    least = torch.tensor([ALIKE_FIRST] + [ALIKE] * both)[:both]
-    good = (gain > 0).all(0) & (gain.sum(0) > SIGNIFICANT * error.square().sum(0).sqrt()) & (alike > least).all(0)
+    found = (alike > ALIKE).all(0)
+    found[:1] = True
+    good = (gain > 0).all(0) & (gain.sum(0) > SIGNIFICANT * error.square().sum(0).sqrt()) & found
     return int(good.long().cumprod(0).sum())
