@@ -27,8 +27,9 @@ def test_borders_are_judged_under_the_noise_of_the_images_that_judge(hinged, mon
 
     def judged(*noise):
         spectrum = torch.tensor(noise)[:, None].expand(2, int(model.images.disc.shell.max()) + 1)
-        return groups._BorderJudge(model, replace(state, spectrum=spectrum), model.images.disc, ensemble.latent.__getitem__,
-                                   chain_b.long())(chain_b.long())
+        judge = groups._BorderJudge(model, replace(state, spectrum=spectrum), model.images.disc, ensemble.latent.__getitem__,
+                                    chain_b.long())
+        return float(judge(chain_b.long()).sum())
 
     assert judged(100.0, 4.0) == judged(4.0, 4.0)
     assert judged(4.0, 100.0) == judged(100.0, 100.0) != judged(4.0, 4.0)

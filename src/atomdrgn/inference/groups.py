@@ -1,6 +1,5 @@
 """Groups: the parts of the molecule that move as one, their borders where the images want them."""
 
-import math
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -27,6 +26,7 @@ AS_ONE = 0.4             # of what one motion of the whole molecule leaves: thos
 SMALLEST = 0.5           # A: and those of which it leaves less than this
 MEASURED = 1000          # particles whose images choose the borders
 STEPS = (16, 4, 1)       # residues, by which a border is moved
+CLEARLY = 3.0            # standard errors, by which images of particles have to be likelier where it is moved to
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ def cut_at_groups(model: FitModel, state: FitState, disc: FourierDisc, reporter:
         right = torch.nonzero((home[segment] == group[residue]) & torch.from_numpy(chain == chain[residue]))[:, 0]
         if len(right):
             label[residue] = segment[right[(right - residue).abs().argmin()]]
-    return label if len(label.unique()) == len(segment.unique()) else segment      # none may be lost
+    # none may be lost, or fall to pieces
+    whole = len(label.unique()) == len(segment.unique()) and int((label.diff() != 0).sum()) <= int((segment.diff() != 0).sum())
+    return label if whole else segment
 
 
 def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int[Tensor, "segment"]:
@@ -138,7 +140,7 @@ def _neighbours(owner, label, chain, segment):
 
 
 def _with_learned_borders(model, state, disc, latent_of, of_trace, reporter):
-    """Each border along a chain moved, in ever smaller steps, to where images are likeliest."""
+    """Each border along a chain moved, in ever smaller steps, to where images are likeliest, if they clearly are."""
     chain = model.beads.chain[model.beads.trace_index.numpy()]
     same = torch.from_numpy(chain[1:] == chain[:-1])
     borders = torch.nonzero(same & (of_trace[1:] != of_trace[:-1]))[:, 0].tolist()      # after which residue
@@ -146,19 +148,23 @@ def _with_learned_borders(model, state, disc, latent_of, of_trace, reporter):
         return of_trace
     judge = _BorderJudge(model, state, disc, latent_of, of_trace)
     reporter.start("borders between groups", len(borders) * len(STEPS))
-    best = judge(of_trace)
     for number in range(len(borders)):
+        before, at_first = of_trace, judge(of_trace)
+        first, best = borders[number], at_first
         for step in STEPS:
             improved = True
             while improved:
                 improved = False
                 for shift in (-step, step):
                     tried = _moved(of_trace, borders, number, shift, chain)
-                    value = -math.inf if tried is None else judge(tried)
-                    if value > best:
+                    value = None if tried is None else judge(tried)
+                    if value is not None and value.sum() > best.sum():
                         best, of_trace, borders[number], improved = value, tried, borders[number] + shift, True
                         break
             reporter.advance(1)
+        gain = best - at_first
+        if gain.mean() < CLEARLY * gain.std() / len(gain) ** 0.5:
+            of_trace, borders[number] = before, first
     reporter.finish()
     return of_trace
 
@@ -191,7 +197,7 @@ class _BorderJudge:
         # the rigid motion of each group is that of what is surely its own: not of the segments at a border
         self.turn, self.shift = zip(*(superpose(base[own], position[:, own]) for own in _cores(model, of_trace)), strict=True)
 
-    def __call__(self, of_trace) -> float:
+    def __call__(self, of_trace) -> Float[Tensor, "particle"]:
         model, count = self.part.model, len(self.turn)
         of_bead = torch.zeros(len(model.beads), dtype=torch.long)
         of_bead[model.beads.trace_index] = of_trace
@@ -201,7 +207,7 @@ class _BorderJudge:
         latent = torch.cat([twist_of(self.turn[group], self.shift[group], deformation.centroid[place], deformation.radius[place])
                             for place, group in enumerate(torch.nonzero(present)[:, 0].tolist())], 1)
         left, _ = misfits(replace(model, deformation=deformation), self.state, self.disc, [latent])
-        return -0.5 * float(left.double().sum())
+        return -0.5 * left[0].double()
 
 
 def _cores(model, of_trace):
