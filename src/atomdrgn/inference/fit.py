@@ -146,7 +146,9 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
             "fixed": fixed, "composition": composition or None, "refine_poses": refine_poses or None, "seed": seed,
             "resolution": round(model.images.disc.resolution, 4)})
         if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
-            _run(model, folder, structure=structure, seed=seed, learn_borders=not parts and fixed is None, reporter=reporter)
+            # where a part is absent its motion says nothing of borders
+            learn_borders = not parts and fixed is None and not composition
+            _run(model, folder, structure=structure, seed=seed, learn_borders=learn_borders, reporter=reporter)
             processes.wait()
     return open_run(folder)
 
