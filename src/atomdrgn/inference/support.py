@@ -20,6 +20,7 @@ SIGNIFICANT = 3.0      # standard errors by which a motion must make unseen imag
 # what segments cannot do differs between half-sets: 0.05 to 0.73. That anything moves is told by the likelihood alone: few or
 # weak images find the first motion roughly (0.6), and its agreement is reported.
 ALIKE = 0.75
+ENOUGH = 100           # particles of a half-set, to be asked: fewer find the ways of motions only roughly
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,9 @@ def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: Four
             evidence[particle, k] = _log_evidence(matrix[:, :count, :count], right[:, :count])
     reporter.finish()
     gain = model.processes.total(evidence).diff(dim=1)
-    return Support(gain.mean(0), gain.std(0) / len(gain) ** 0.5, how_alike(model, motions, motions_of(model, state.population)))
+    gain, error = gain.mean(0), gain.std(0) / len(gain) ** 0.5
+    few = model.n_particles < ENOUGH
+    return Support(gain, error, torch.ones_like(gain) if few else how_alike(model, motions, motions_of(model, state.population)))
 
 
 def how_alike(model: FitModel, motions: Motions, others: Motions) -> Float[Tensor, "k"]:
