@@ -4,6 +4,7 @@ import torch
 
 from atomdrgn.inference.calibration import calibrate
 from atomdrgn.inference.far_start import _latent_of
+from atomdrgn.inference.groups import _rigid_segmentation
 from atomdrgn.inference.misfit import misfits
 from atomdrgn.inference.rigid_parts import rigid_parts
 from atomdrgn.inference.turned_part import likelihood_of_turns
@@ -18,7 +19,7 @@ def test_turns_are_as_likely_as_the_conformations_that_they_make(begin):
     disc = model.images.disc.coarser(25.0)
     beads, deformation = model.beads, model.deformation
     own = deformation.weight.argmax(1)
-    segmentation = _sharp(deformation, own)
+    segmentation = _rigid_segmentation(without_traces(torch.eye(deformation.n_segments)[own]))
     model = replace(model, deformation=SegmentDeformation(beads, segmentation))
     state = replace(calibrate(model, state, disc, torch.Generator().manual_seed(0)), contrast_sd=1e-4)
     part = next(part for part in rigid_parts(model.deformation, beads) if part.segments == (1,))
@@ -28,9 +29,3 @@ def test_turns_are_as_likely_as_the_conformations_that_they_make(begin):
     expected = -0.5 * misfits(model, state, disc, latents)[0]
     difference = (found - found.mean(0)) - (expected - expected.mean(0))
     assert difference.square().mean().sqrt() < 0.03 * (expected - expected.mean(0)).square().mean().sqrt()
-
-
-def _sharp(deformation, own):
-    from atomdrgn.inference.groups import _rigid_segmentation
-
-    return _rigid_segmentation(without_traces(torch.eye(deformation.n_segments)[own]))

@@ -18,6 +18,7 @@ from .halves import part_of
 from .model import FitModel
 from .rigid_parts import RigidPart, rigid_parts
 from .state import FitState
+from .support import is_clear
 from .turned_part import likelihood_of_turns
 
 # Resolution of the search, A: a part's turns show at about its own size, and the work grows with the square of what is finer.
@@ -30,7 +31,6 @@ PIVOT_STEPS = 1 / 4, 1 / 8                     # of the resolution
 ROUNDS = 50                                    # of EM
 HOPEFUL = 0.5                                  # of what is far: where few particles seem to be nearer, no more are asked
 SPREAD = 0.1                                   # of the shares, over all rotations, where they are judged by other particles
-CLEARLY = 3.0                                  # standard errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def find_far_start(model: FitModel, state: FitState, *, near: float, seed: int, 
         many = many.at(many.turns(disc, part, rotations)).calibrated(disc, generator)
     found = many.turns(disc, part, rotations)
     gain = _held_out(found.likelihood) - _held_out(found.likelihood[_moved(part, model, rotations) < near])
-    if not (_middle_moved(found, model) > near and gain.mean() > CLEARLY * gain.std() / len(gain) ** 0.5):
+    if not (_middle_moved(found, model) > near and is_clear(gain)):
         return None
     turn = found.middle()
     latent = _latent_of(model, state.latent[:1], part, turn[None])[0]
@@ -151,7 +151,7 @@ class _Some:
 
     @classmethod
     def evenly(cls, model, state, count):
-        part = part_of(model, torch.linspace(0, model.n_particles - 1, min(count, model.n_particles)).long().unique())
+        part = part_of(model, model.evenly_spread(count))
         return cls(part.model, part.state(state))
 
     def calibrated(self, disc, generator) -> "_Some":

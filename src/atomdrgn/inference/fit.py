@@ -47,7 +47,7 @@ from .schedule import coarsest_resolution, finest_resolution, resolutions, searc
 from .search import look_widely
 from .start import beginning
 from .state import FitState, load_state, save_state
-from .support import count_supported
+from .support import count_supported, is_clear
 from .weak_images import (
     SECOND_AFTER,
     finest_if_weak,
@@ -63,7 +63,7 @@ logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
 NEAR = 1 / 3           # of the coarsest resolution: as far as a step of the linearised fit reaches
 # Starts are compared by so many particles and at the last resolution of their passes that is not finer, A.
-TRIED, TRIAL, CLEARLY = 500, 10.0, 3.0
+TRIED, TRIAL = 500, 10.0
 AFTER_CUT = 4          # passes that half-sets make with learned borders between segments
 TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
 
@@ -157,17 +157,11 @@ def _run(model, folder, *, structure, seed, learn_borders, reporter) -> None:
     """Both half-sets apart, then all particles, then what is supported; each pass is on disk before the next begins."""
     model.images.load(model.my_images, model.memory.images,
                       lambda batches: reporter.watch(batches, "reading images", len(batches)))
-    log, grid, far = _Log(folder, model.processes), model.images.stack.grid, None
+    log, far = _Log(folder, model.processes), None
     finest = finest_if_weak(model, _start(model), seed=seed) if surfaces_are_for(model) and half_sets(model) else None
     if finest is None:
-        how = _Passes(seed, reporter, coarsest_resolution(grid, model.images.disc.resolution))
-        far = find_far_start(model, _start(model), near=NEAR * how.coarsest, seed=seed, reporter=reporter)
-        if far is not None:
-            there, how_there = _begun_at(model, far.latent), replace(how, coarsest=far.resolution)
-            better = _is_better(model, how, there, how_there)
-            logger.info("most particles seem to have turned %s, by %.0f degrees; a fit that begins there is %s", far.selection,
-                        far.turn, "better" if better else "no better")
-            far, model, how = (far, there, how_there) if better else (None, model, how)
+        how = _Passes(seed, reporter, coarsest_resolution(model.images.stack.grid, model.images.disc.resolution))
+        model, how, far = _well_begun(model, how)
     else:
         how = _Rounds(seed, reporter, finest)
     start = _start(model)
@@ -196,15 +190,22 @@ def _run(model, folder, *, structure, seed, learn_borders, reporter) -> None:
                   reporter=reporter)
 
 
-def _begun_at(model, latent) -> FitModel:
-    """The fit with a conformation other than the base model's to begin at."""
-    start, prior = beginning(model.deformation, model.beads, latent)
-    return replace(model, start=start, prior=prior)
+def _well_begun(model, how):
+    """The fit, its passes and where they begin if that is far from the base model, which is where most particles have to be."""
+    far = find_far_start(model, _start(model), near=NEAR * how.coarsest, seed=how.seed, reporter=how.reporter)
+    if far is None:
+        return model, how, None
+    start, prior = beginning(model.deformation, model.beads, far.latent)
+    there, how_there = replace(model, start=start, prior=prior), replace(how, coarsest=far.resolution)
+    better = _is_better(model, how, there, how_there)
+    logger.info("most particles seem to have turned %s, by %.0f degrees; a fit that begins there is %s", far.selection, far.turn,
+                "better" if better else "no better")
+    return (there, how_there, far) if better else (model, how, None)
 
 
 def _is_better(model, how, there, how_there) -> bool:
     """Whether passes from another start leave less of some particles' images, under the noise that the first one leaves."""
-    some = torch.linspace(0, model.n_particles - 1, min(TRIED, model.n_particles)).long().unique()
+    some = model.evenly_spread(TRIED)
     ends = []
     for each, passes in ((model, how), (there, how_there)):
         part = part_of(each, some)
@@ -216,7 +217,7 @@ def _is_better(model, how, there, how_there) -> bool:
     first, second = (misfits(part, replace(state, spectrum=ends[0][1].spectrum), disc, [state.latent])[0][0]
                      for part, state, _ in ends)
     gain = 0.5 * (first - second)
-    return float(gain.mean()) > CLEARLY * float(gain.std()) / len(gain) ** 0.5
+    return is_clear(gain)
 
 
 def _cut_again(model, halves, states, path, *, passes, reporter):
@@ -228,7 +229,7 @@ def _cut_again(model, halves, states, path, *, passes, reporter):
     if path.exists():
         label = torch.from_numpy(read_arrays(path)["segment"])
     else:
-        label = model.deformation.weight[model.beads.trace_index].argmax(1)
+        label = model.segment_of_trace
         if all(state.step == before for state in states):
             label = cut_at_groups(model, join(model, halves, states, step=before), disc, reporter)
         if model.processes.first:

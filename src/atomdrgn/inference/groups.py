@@ -20,13 +20,13 @@ from .halves import part_of
 from .misfit import misfits
 from .model import FitModel
 from .state import FitState
+from .support import is_clear
 
 CONFORMATIONS = 50       # over which motions of segments are compared
 AS_ONE = 0.4             # of what one motion of the whole molecule leaves: those of which it leaves less are one group
 SMALLEST = 0.5           # A: and those of which it leaves less than this
 MEASURED = 1000          # particles whose images choose the borders
 STEPS = (16, 4, 1)       # residues, by which a border is moved
-CLEARLY = 3.0            # standard errors, by which images of particles have to be likelier where it is moved to
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,10 @@ def find_groups(model: FitModel, state: FitState, ensemble: Ensemble, reporter: 
         Where the particles are.
     reporter : Reporter
     """
-    segment = model.deformation.weight[model.beads.trace_index].argmax(1)
+    segment = model.segment_of_trace
     if not len(ensemble.motions.variance):
         return _described(model, ensemble, torch.zeros_like(segment))
-    some = torch.linspace(0, model.n_particles - 1, min(CONFORMATIONS, model.n_particles)).long()
-    of_trace = merge_segments(model, ensemble.latent[some])[segment]
+    of_trace = merge_segments(model, ensemble.latent[model.evenly_spread(CONFORMATIONS)])[segment]
     if ensemble.supports:
         of_trace = _with_learned_borders(model, state, model.images.disc, lambda some: ensemble.surface(ensemble.place[some]),
                                          of_trace, reporter)
@@ -74,9 +73,8 @@ def cut_at_groups(model: FitModel, state: FitState, disc: FourierDisc, reporter:
     a segment lies across the border of two groups, what is of the other group than most of it goes to the next segment along
     the chain that is of that group.
     """
-    segment = model.deformation.weight[model.beads.trace_index].argmax(1)
-    some = torch.linspace(0, model.n_particles - 1, min(CONFORMATIONS, model.n_particles)).long()
-    group = merge_segments(model, state.latent[some])[segment]
+    segment = model.segment_of_trace
+    group = merge_segments(model, state.latent[model.evenly_spread(CONFORMATIONS)])[segment]
     group = _with_learned_borders(model, state, disc, lambda some: state.latent[some], group, reporter)
     home = torch.stack([group[segment == number].mode().values for number in range(model.deformation.n_segments)])
     chain = model.beads.chain[model.beads.trace_index.numpy()]
@@ -103,7 +101,7 @@ def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int
     """
     deformation, trace = model.deformation, model.beads.trace_index
     moved = deformation.conformation(latent).position[:, trace]
-    base, owner = deformation.position[trace], deformation.weight[trace].argmax(1)
+    base, owner = deformation.position[trace], model.segment_of_trace
 
     def left(segments):
         own = torch.isin(owner, torch.tensor(sorted(segments)))
@@ -148,9 +146,9 @@ def _with_learned_borders(model, state, disc, latent_of, of_trace, reporter):
         return of_trace
     judge = _BorderJudge(model, state, disc, latent_of, of_trace)
     reporter.start("borders between groups", len(borders) * len(STEPS))
+    best = judge(of_trace)
     for number in range(len(borders)):
-        before, at_first = of_trace, judge(of_trace)
-        first, best = borders[number], at_first
+        at_first = of_trace, borders[number], best
         for step in STEPS:
             improved = True
             while improved:
@@ -162,9 +160,8 @@ def _with_learned_borders(model, state, disc, latent_of, of_trace, reporter):
                         best, of_trace, borders[number], improved = value, tried, borders[number] + shift, True
                         break
             reporter.advance(1)
-        gain = best - at_first
-        if gain.mean() < CLEARLY * gain.std() / len(gain) ** 0.5:
-            of_trace, borders[number] = before, first
+        if not is_clear(best - at_first[2]):
+            of_trace, borders[number], best = at_first
     reporter.finish()
     return of_trace
 
@@ -187,10 +184,9 @@ class _BorderJudge:
     """How likely the images of some particles are when groups are rigid and bordered like this."""
 
     def __init__(self, model, state, disc, latent_of, of_trace):
-        some = torch.linspace(0, model.n_particles - 1, min(MEASURED, model.n_particles)).long().unique()
+        some = model.evenly_spread(MEASURED)
         self.part = part_of(model, some)
-        self.state = replace(state, spectrum=state.spectrum[self.part.group],
-                             poses=None if state.poses is None else state.poses[self.part.image])
+        self.state = self.part.state(state)
         self.disc = disc
         position = model.deformation.conformation(latent_of(some)).position[:, model.beads.trace_index]
         base = model.beads.position[model.beads.trace_index]
@@ -212,7 +208,7 @@ class _BorderJudge:
 
 def _cores(model, of_trace):
     """Of each group, the trace beads of segments that are wholly its own; all of its beads where there are none."""
-    segment = model.deformation.weight[model.beads.trace_index].argmax(1)
+    segment = model.segment_of_trace
     chain = model.beads.chain[model.beads.trace_index.numpy()]
     border = torch.from_numpy(chain[1:] == chain[:-1]) & (of_trace[1:] != of_trace[:-1])
     at_border = torch.cat([segment[:-1][border], segment[1:][border]])

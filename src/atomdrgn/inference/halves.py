@@ -36,10 +36,10 @@ class HalfSet:
     group: Int[Tensor, "group"]
 
     def state(self, whole: FitState) -> FitState:
-        """What a state of all particles that have not moved yet says of these."""
+        """What a state of all particles says of these."""
         return replace(whole, latent=whole.latent[self.particle], freedom=whole.freedom[self.particle],
                        latent_sd=whole.latent_sd[self.particle], contrast=whole.contrast[self.image],
-                       spectrum=whole.spectrum[self.group])
+                       spectrum=whole.spectrum[self.group], poses=None if whole.poses is None else whole.poses[self.image])
 
 
 def half_sets(model: FitModel) -> list[HalfSet]:

@@ -108,7 +108,7 @@ def linearise(model: FitModel, state: FitState, disc: FourierDisc, particles: In
 def mean_information(model: FitModel, state: FitState, disc: FourierDisc) -> Float[Tensor, "latent latent"]:
     """Mean of the particles' normal matrices, measured on some of them, evenly spread."""
     n = model.deformation.n_latent
-    some = torch.linspace(0, model.n_particles - 1, min(PARTICLES_MEASURED, model.n_particles)).long()
+    some = model.evenly_spread(PARTICLES_MEASURED)
     total = torch.zeros(n, n, dtype=torch.float64)
     for matrix in linearise(model, state, disc, some[torch.isin(some, model.my_particles)],
                             then=lambda found: found.matrix.sum(0, dtype=torch.float64)):

@@ -97,6 +97,15 @@ class FitModel:
         return len(self.rows)
 
     @cached_property
+    def segment_of_trace(self) -> Int[Tensor, "trace"]:
+        """The segment that each trace bead belongs to most."""
+        return self.deformation.weight[self.beads.trace_index].argmax(1)
+
+    def evenly_spread(self, count: int) -> Int[Tensor, "some"]:
+        """Numbers of so many particles, or of all where there are fewer, evenly spread over the set."""
+        return torch.linspace(0, self.n_particles - 1, min(count, self.n_particles)).long().unique()
+
+    @cached_property
     def _by_particle(self):
         """Images in the order of their particles, and where each particle's begin."""
         return torch.argsort(self.particle, stable=True), torch.cat([torch.zeros(1, dtype=torch.long), self.rows.cumsum(0)])

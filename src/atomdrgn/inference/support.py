@@ -75,6 +75,11 @@ def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: Four
     return Support(gain, error, torch.ones_like(gain) if few else how_alike(model, motions, motions_of(model, state.population)))
 
 
+def is_clear(gain: Float[Tensor, "particle"]) -> bool:
+    """Whether the mean of what each particle's likelihood gains is more than chance makes it."""
+    return bool(gain.mean() > SIGNIFICANT * gain.std() / len(gain) ** 0.5)
+
+
 def how_alike(model: FitModel, motions: Motions, others: Motions) -> Float[Tensor, "k"]:
     """Cosine between each motion and what as many others and one more span, in the metric of the superposed trace."""
     metric = model.deformation.shape_metric(model.beads.trace_index, motions.mean).double()

@@ -168,8 +168,8 @@ def mapped_support(model: FitModel, state: FitState, other: Mapping, reporter: R
         at_these = other.first(k).density.log(nodes[along, :k]).log_softmax(0) if k < other.k else weight
         evidence.append(_evidence(likelihood[along], at_these))
     gain = torch.stack(evidence, 1).diff(dim=1)
-    gain = gain.mean(0), gain.std(0) / len(gain) ** 0.5
-    return Support(*gain, torch.ones_like(gain[0]))      # half of weak images finds the way of a second motion only roughly
+    # half of weak images finds the way of a second motion only roughly: nobody is asked
+    return Support(gain.mean(0), gain.std(0) / len(gain) ** 0.5, torch.ones_like(gain[0]))
 
 
 def place_on_mapping(model: FitModel, state: FitState, reporter: Reporter, *, seed: int) -> WideFit:
