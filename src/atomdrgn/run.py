@@ -22,6 +22,7 @@ from .errors import FileFormatError, InputError, MissingFileError, OutputExistsE
 from .io.whole_file import whole_file
 from .structure.atoms import Structure, read_structure, write_structure
 from .structure.beads import BeadModel, coarse_grain
+from .structure.lifting import lift_residues
 from .structure.mobile import Deformation, MobileBeads, MobileSegments
 from .structure.motion import BeadMotion, RigidMotion
 from .structure.surface import Surface
@@ -32,10 +33,11 @@ PARTICLES, RESIDUES, HISTORY, SUMMARY = "particles.csv", "residues.csv", "histor
 POSES = "poses.csv"        # where poses were refined
 CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
 BORDERS = "borders.npz"    # the segment of each residue, as learned
+CORRECTION = "base_correction.npz"      # how far each bead of the base model is moved, by either half-set
 REPORT, ANALYSIS = "report.html", "analysis"      # a page, and a folder beside it, where `analyze` is not told otherwise
 FIELD, MEAN, MAP = "field.safetensors", "mean.mrc", "map.mrc"      # of a volume run (volume_run.py)
-FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES, BORDERS, FIELD,
-         MEAN, MAP, REPORT)
+FILES = (SETTINGS, BASE, MODEL, LATENTS, MOTIONS, PARTICLES, RESIDUES, HISTORY, SUMMARY, CHECKPOINT, *HALVES, BORDERS, CORRECTION,
+         FIELD, MEAN, MAP, REPORT)
 VOLUME = "volume"          # what run.json of a volume run says as `inference`
 
 
@@ -65,6 +67,7 @@ class Run:
     @cached_property
     def model(self) -> dict[str, np.ndarray]:
         """Beads and segments: `bead` (bead, 3) A, `sigma` (bead,) A and `amplitude` (bead,) as fitted to the images,
+        `base_shift` (bead, 3) A where they are moved from those of the base structure,
         `bead_of_atom` (atom,), `trace` (bead,); `centroid` (segment, 3) A, `weight` (bead, segment), or, where beads move one by
         one, `mode` (latent, bead, 3) and `shift` (bead, 3) A."""
         return read_arrays(self.folder / MODEL)
@@ -81,6 +84,8 @@ class Run:
         """What a latent decodes to, and where beads and atoms are then."""
         model = {name: torch.from_numpy(array) for name, array in self.model.items()}
         atom, bead = self.structure.position, model["bead"]
+        if "base_shift" in model:
+            atom = lift_residues(atom, self.bead_model, self.bead_model.position + model["base_shift"])
         if "mode" in model:
             return MobileBeads(atom, replace(self.bead_model, position=bead), model["mode"], model["shift"])
         none = torch.zeros(0, dtype=torch.long), torch.ones(len(model["centroid"]))

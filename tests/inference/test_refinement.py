@@ -13,7 +13,7 @@ from atomdrgn.inference.bead_error import bead_error, evidence_left
 from atomdrgn.inference.curvature import image_curvature
 from atomdrgn.inference.images import FourierImages
 from atomdrgn.inference.refinement import Trial, choose, cross_validate, refine
-from atomdrgn.inference.shared_beads import Look, SharedBeads, calibrate, refine_shared_beads
+from atomdrgn.inference.shared_beads import Look, SharedBeads, calibrate, refine_shared_beads, still
 from atomdrgn.likelihood.chain_restraints import make_chain_restraints
 from atomdrgn.physics.bead_transform import bead_transform
 from atomdrgn.physics.disc import make_disc
@@ -49,7 +49,7 @@ class Set:
     def problem(self, structure, *, resolution=8.0):
         images = FourierImages(self.stack, resolution)
         images.load()
-        return SharedBeads(images, torch.arange(len(self.stack)), coarse_grain(structure, beads=2))
+        return SharedBeads(images, torch.arange(len(self.stack)), coarse_grain(structure, beads=2), still(images))
 
     def off(self, structure):
         trace = torch.from_numpy(structure.atom_name == "CA")

@@ -123,7 +123,7 @@ def _molecule(run: Run):
     weight = np.where(model["weight"][used] < SMALLEST_WEIGHT, 0, model["weight"][used])
     of_bead, segment = np.nonzero(weight)
     ends = np.cumsum(np.bincount(of_bead, minlength=len(used)))
-    position = structure.position.numpy()[atoms]
+    position = run.deformation.atom.numpy()[atoms]
     return {
         "ribbon": ribbon, "atoms": _points(position), "bead": _packed(bead, "<u4"), "residue": _packed(residue_of, "<u4"),
         "names": structure.atom_name[atoms].tolist(), "elements": [name[0] for name in structure.atom_name[atoms].tolist()],

@@ -80,6 +80,10 @@ def fit(
     refine_poses: Annotated[bool, Option(
         "--refine-poses", rich_help_panel=MODEL,
         help="Correct the pose of each image by a small turn and shift; poses.csv holds them.")] = False,
+    keep_base: Annotated[bool, Option(
+        "--keep-base", rich_help_panel=MODEL,
+        help="Leave the base model as it is, where by default it is corrected if images show that it is wrong in all particles "
+             "alike.")] = False,
     temperature: Annotated[float | None, Option(
         metavar="T", rich_help_panel=MODEL, show_default=False,
         help="Sharpness of the borders between segments; larger is sharper.")] = None,
@@ -152,7 +156,7 @@ def fit(
     learning = {name: value for name, value in {"deformation": deformation, "loss": loss, "epochs": epochs, "minutes": minutes,
                                                 "rate": rate}.items() if value is not None}
     _require_options_of(inference, learning if encoder is None else {"encoder": encoder} | learning, memory=memory,
-                        refine_poses=refine_poses, composition=composition)
+                        refine_poses=refine_poses, composition=composition, keep_base=keep_base)
     if deformation is Deformation.beads:
         _refuse_with_beads(segments=segments, parts=parts, temperature=temperature)
     from ..parallel import joined_processes
@@ -183,7 +187,7 @@ def fit(
                 from ..inference.fit import fit as fit_particles
 
                 run = fit_particles(structure, stack, out, **choices, composition=composition, refine_poses=refine_poses,
-                                    memory=memory, processes=processes)
+                                    keep_base=keep_base, memory=memory, processes=processes)
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
@@ -199,7 +203,7 @@ def _refuse_with_beads(**of_segments):
                          "out, or take --deformation segments")
 
 
-def _require_options_of(inference, learning, *, memory, refine_poses, composition):
+def _require_options_of(inference, learning, *, memory, refine_poses, composition, keep_base):
     """Refuse options that the other inference has."""
     if inference is not Inference.vae and learning.get("deformation") is Deformation.beads:
         raise InputError("--deformation beads needs --inference vae: the closed form moves segments")
@@ -211,6 +215,8 @@ def _require_options_of(inference, learning, *, memory, refine_poses, compositio
     if inference is Inference.vae and composition:
         raise InputError("--composition belongs to the closed form: --inference vae takes every part as present in every "
                          "particle; leave it out")
+    if inference is Inference.vae and keep_base:
+        raise InputError("--keep-base belongs to the closed form: --inference vae never corrects the base model; leave it out")
     if inference is not Inference.vae and learning:
         names = " and ".join(f"--{name}" for name in learning) + (" belong" if len(learning) > 1 else " belongs")
         raise InputError(f"{names} to --inference vae, and this is the closed form: add --inference vae or leave it out")

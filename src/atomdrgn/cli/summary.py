@@ -9,8 +9,8 @@ def summary_lines(run) -> list[str]:
     lines = [f"{found['particles']:,} particles ({found['images']:,} images) fitted to {found['resolution']:.1f} A with "
              f"{_moving(found)} of {found['residues']:,} residues",
              f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} a particle, on average",
-             *_far_lines(found.get("far_start")), *_support_lines(found), *_motion_lines(found["motions"]),
-             *_group_lines(found.get("groups", [])),
+             *_far_lines(found.get("far_start")), *_correction_lines(found.get("base_correction")), *_support_lines(found),
+             *_motion_lines(found["motions"]), *_group_lines(found.get("groups", [])),
              *_state_lines(found.get("states", [])), *_composition_lines(found.get("composition")),
              *_pose_lines(found.get("pose_correction"))]
     if found["unmodelled"]:
@@ -27,6 +27,13 @@ def _far_lines(far):
         return []
     return [f"most particles are far from the base model: the fit began with {far['selection']} turned by {far['turn']:.0f} "
             "degrees"]
+
+
+def _correction_lines(correction):
+    if correction is None or not correction["supported"]:
+        return []
+    return [f"the base model is off in all particles alike, by {correction['rms']:.2f} A r.m.s. a residue, and was corrected: "
+            "residues.csv"]
 
 
 def _support_lines(found):

@@ -1,4 +1,4 @@
-"""What of a fit depends on how the molecule is cut into segments, and how a fit goes on with other borders."""
+"""What of a fit depends on how the molecule is cut into segments, and how a fit goes on with other borders or another base."""
 
 from dataclasses import replace
 
@@ -35,8 +35,16 @@ def with_borders(model: FitModel, label: Int[Tensor, "trace"]) -> FitModel:
     return replace(model, **cut(model.beads, segmentation, deformation, mean))
 
 
+def with_base(model: FitModel, position: Float[Tensor, "bead 3"]) -> FitModel:
+    """The fit with the beads of its base model elsewhere, segments cut as they were."""
+    beads = replace(model.beads, position=position)
+    deformation = SegmentDeformation(beads, model.segmentation, composition=model.deformation.composition)
+    mean = deformation.latents_of(model.deformation) @ model.start.mean
+    return replace(model, beads=beads, **cut(beads, model.segmentation, deformation, mean))
+
+
 def carried_over(state: FitState, before: FitModel, model: FitModel) -> FitState:
-    """The state with every segment moved as it was with other borders."""
+    """The state with every segment moved as it was with other borders, or another base model."""
     new = model.deformation.latents_of(before.deformation)
     population = Population(new @ state.population.mean, new @ state.population.root)
     return replace(state, latent=state.latent @ new.T, population=population, uncertainty=new @ state.uncertainty)

@@ -1,6 +1,6 @@
 """What a fit says in the end: how many motions are supported, where each particle is along them, and how sure that is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -68,6 +68,10 @@ class Ensemble:
     agreement: Float[Tensor, "k"]
     half_error: Float[Tensor, "trace"]
     trace_step2: Float[Tensor, "trace k"]
+
+    def with_base_error(self, error: Float[Tensor, "trace"]) -> "Ensemble":
+        """With what half-sets differ by where they correct the base model, A, in what they differ by."""
+        return replace(self, half_error=torch.hypot(self.half_error, error))
 
     def trace_motion2(self) -> Float[Tensor, "trace"]:
         """Mean square of how far each bead of the trace is from its mean over the particles, A^2."""

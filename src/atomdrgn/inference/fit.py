@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..errors import InputError
@@ -16,6 +17,7 @@ from ..reporting import Reporter
 from ..run import (
     BORDERS,
     CHECKPOINT,
+    CORRECTION,
     HALVES,
     HISTORY,
     Run,
@@ -30,8 +32,9 @@ from ..structure.beads import coarse_grain
 from ..structure.deformation import SegmentDeformation
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
+from .base_correction import MOST_BEADS, BaseCorrection, correct_base
 from .composition import find_composition
-from .cutting import carried_over, cut, with_borders
+from .cutting import carried_over, cut, with_base, with_borders
 from .ensemble import judge_support, make_ensemble
 from .far_start import find_far_start
 from .folder import CLOSED_FORM, begin_run, read_history, run_settings
@@ -70,8 +73,8 @@ TOGETHER = 3           # passes over all particles, after both half-sets have go
 
 def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,
         temperature: float | None = None, parts: Sequence[str] | None = None, fixed: str | None = None,
-        composition: bool = False, refine_poses: bool = False, resolution: float | None = None, seed: int = 0,
-        memory: float | None = None, resume: bool = False, overwrite: bool = False, settings: dict | None = None,
+        composition: bool = False, refine_poses: bool = False, keep_base: bool = False, resolution: float | None = None,
+        seed: int = 0, memory: float | None = None, resume: bool = False, overwrite: bool = False, settings: dict | None = None,
         reporter: Reporter | None = None, processes: Processes | None = None) -> Run:
     """Find how the parts of a structure moved in every particle, and leave it in a folder.
 
@@ -100,6 +103,9 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         Segments may be absent from particles: find which are.
     refine_poses : bool
         Correct the pose of each image a little, by shift and turn, with a prior of 1 A and 1 degree about each axis.
+    keep_base : bool
+        Leave the base model as it is. By default it is corrected where both half-sets agree that it is wrong in all particles
+        alike; where a part is fixed or may be absent, where there are no half-sets or images are weak, it is not looked at.
     resolution : float, optional
         Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
     seed : int
@@ -143,17 +149,20 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
         made = run_settings(structure, particles, more=settings or {}, choices={
             "inference": CLOSED_FORM, "segments": segments, "beads": beads, "temperature": temperature,
             "parts": list(parts) if parts else None,
-            "fixed": fixed, "composition": composition or None, "refine_poses": refine_poses or None, "seed": seed,
+            "fixed": fixed, "composition": composition or None, "refine_poses": refine_poses or None,
+            "keep_base": keep_base or None, "seed": seed,
             "resolution": round(model.images.disc.resolution, 4)})
         if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
             # where a part is absent its motion says nothing of borders
             learn_borders = not parts and fixed is None and not composition
-            _run(model, folder, structure=structure, seed=seed, learn_borders=learn_borders, reporter=reporter)
+            keep_base = keep_base or fixed is not None or composition or len(model.beads) > MOST_BEADS
+            _run(model, folder, structure=structure, seed=seed, learn_borders=learn_borders, keep_base=keep_base,
+                 reporter=reporter)
             processes.wait()
     return open_run(folder)
 
 
-def _run(model, folder, *, structure, seed, learn_borders, reporter) -> None:
+def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) -> None:
     """Both half-sets apart, then all particles, then what is supported; each pass is on disk before the next begins."""
     model.images.load(model.my_images, model.memory.images,
                       lambda batches: reporter.watch(batches, "reading images", len(batches)))
@@ -179,14 +188,21 @@ def _run(model, folder, *, structure, seed, learn_borders, reporter) -> None:
         states = apart(halves, states, len(passes))
         model, halves, states = _cut_again(model, halves, states, folder / BORDERS, passes=passes, reporter=reporter)
     states = apart(halves, states, None)
-    supports = judge_support(halves, states, reporter)
+    supports, correction = judge_support(halves, states, reporter), None
+    if halves and finest is None and not keep_base:
+        correction = _correction(structure, halves, states, folder / CORRECTION, seed=seed, reporter=reporter)
+        new = with_base(model, model.beads.position + correction.shift)
+        states = [carried_over(state, model, new) for state in states]
+        model, halves = new, half_sets(new)
     begin = partial(how.together, model, halves, states, supports) if halves else partial(how.begin, model, start)
     state = _go_through(how.steps(model, apart=False), _begun(folder / CHECKPOINT, begin), folder / CHECKPOINT, log, half=0)
     composition = None
     if model.deformation.composition:
         state, composition = find_composition(model, state, reporter)
     ensemble = make_ensemble(model, state, [each.population for each in states], supports, seed=seed, reporter=reporter)
-    write_results(folder, model, state, ensemble, composition=composition, far=far, structure=structure,
+    if correction is not None:
+        ensemble = ensemble.with_base_error(correction.error[model.beads.trace_index])
+    write_results(folder, model, state, ensemble, composition=composition, far=far, correction=correction, structure=structure,
                   reporter=reporter)
 
 
@@ -237,6 +253,17 @@ def _cut_again(model, halves, states, path, *, passes, reporter):
     new = with_borders(model, label)
     states = [carried_over(state, model, new) if state.step == before else state for state in states]
     return new, half_sets(new), states
+
+
+def _correction(structure, halves, states, path, *, seed, reporter) -> BaseCorrection:
+    """How the base model is corrected; the file at `path` remembers it: the state of all particles is of that base."""
+    if path.exists():
+        held = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+        return BaseCorrection(held["shifts"], float(held["gain"]), bool(held["supported"]))
+    found = correct_base(structure, halves, states, seed=seed, reporter=reporter)
+    if halves[0].model.processes.first:
+        write_arrays(path, shifts=found.shifts.numpy(), gain=np.array(found.gain), supported=np.array(found.supported))
+    return found
 
 
 def _begun(path, begin) -> FitState:

@@ -25,7 +25,7 @@ from .bead_error import bead_error
 from .images import FourierImages
 from .memory import share_memory
 from .schedule import finest_resolution
-from .shared_beads import Found, Look, SharedBeads, calibrate, refine_shared_beads
+from .shared_beads import Found, Look, SharedBeads, calibrate, refine_shared_beads, still
 
 # Of the restraints. Their standard deviations are those of real motions: what is looser is no molecule. Firmer ones are tried
 # because images hold less of some molecules than of others.
@@ -161,7 +161,7 @@ def refine(structure: Structure, particles: ParticleStack, out, *, beads: int = 
         error = bead_error(structure, model, images.disc, torch.Generator().manual_seed(seed))
         halves = _halves(particles) if weight is None else None
         images.load(None, allowed, lambda batches: reporter.watch(batches, "reading images", len(batches)))
-        problem = SharedBeads(images, torch.arange(len(particles)), model)
+        problem = SharedBeads(images, torch.arange(len(particles)), model, still(images))
         given = {"restraints": restraints, "error": error, "seed": seed}
         trials = [] if halves is None else cross_validate(problem, *halves, reporter=reporter, **given)
         chosen = weight if halves is None else choose(trials).weight

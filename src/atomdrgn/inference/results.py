@@ -13,6 +13,7 @@ from ..reporting import Reporter
 from ..run import BASE, LATENTS, MODEL, MOTIONS, PARTICLES, POSES, RESIDUES, SUMMARY, write_arrays, write_json, write_table
 from ..structure.atoms import Structure
 from ..structure.beads import BeadModel, unmodelled
+from .base_correction import BaseCorrection
 from .composition import Composition, composition_columns, composition_summary
 from .ensemble import Ensemble
 from .far_start import FarStart
@@ -24,9 +25,10 @@ from .states import find_states
 
 
 def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ensemble, *, structure: Structure,
-                  reporter: Reporter, composition: Composition | None = None, far: FarStart | None = None) -> None:
-    """Write what was found, and where the fit began if that is far from the base model; summary.json, last, says that the run
-    is whole."""
+                  reporter: Reporter, composition: Composition | None = None, far: FarStart | None = None,
+                  correction: BaseCorrection | None = None) -> None:
+    """Write what was found, where the fit began if that is far from the base model, and where that is wrong; summary.json, last,
+    says that the run is whole."""
     latent = ensemble.latent
     gain, outlier = _judge(model, state, latent, reporter)
     groups = find_groups(model, state, ensemble, reporter)
@@ -39,7 +41,7 @@ def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ense
                  weight=model.deformation.weight.numpy(), radius=model.deformation.radius.numpy(),
                  free=model.deformation.free.numpy(), surface_scale=surface.scale.numpy(),
                  surface_coefficient=surface.coefficient[:, model.deformation.motion_numbers].numpy(),
-                 half_error=_of_beads(model, ensemble.half_error))
+                 half_error=_of_beads(model, ensemble.half_error), **_base_shift(correction))
     write_arrays(folder / LATENTS, latent=ensemble.place.numpy(), latent_sd=ensemble.sd.numpy(), draws=ensemble.draws.numpy())
     present = {} if composition is None else {"present": composition.present.numpy()}
     write_arrays(folder / MOTIONS, rotation=motion.rotation.numpy(), translation=motion.translation.numpy(), **present)
@@ -47,14 +49,15 @@ def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ense
     write_particles(folder, model.images.stack, model.particle, gain=gain, outlier=outlier,
                     place=ensemble.place, sd=ensemble.sd, state=states.of_particle,
                     more={} if composition is None else composition_columns(composition))
-    _write_residues(folder, model, ensemble, groups)
+    _write_residues(folder, model, ensemble, groups, correction)
     if state.poses is not None:
         write_poses(folder, model, state)
     parts = {} if composition is None else {"composition": composition_summary(model, composition)}
     found = _summary(model, state, ensemble, structure=structure, gain=gain, groups=groups, states=states)
     corrected = {} if state.poses is None else {"pose_correction": _pose_summary(state.poses)}
     begun = {} if far is None else {"far_start": {"selection": far.selection, "turn": round(far.turn, 1)}}
-    write_json(folder / SUMMARY, found | begun | parts | corrected)
+    moved = {} if correction is None else {"base_correction": _correction_summary(model, correction)}
+    write_json(folder / SUMMARY, found | begun | moved | parts | corrected)
 
 
 def write_poses(folder: Path, model: FitModel, state: FitState) -> None:
@@ -80,6 +83,18 @@ def _pose_summary(poses):
     return {"shift": round(float(shift), 3), "turn": round(float(torch.rad2deg(turn)), 3)}
 
 
+def _base_shift(correction):
+    """What model.npz says of the base model's correction, if there is one."""
+    return {"base_shift": correction.shift.numpy()} if correction is not None and correction.supported else {}
+
+
+def _correction_summary(model, correction: BaseCorrection):
+    """What summary.json says of it: lengths in A, the gain in units of a log likelihood an image."""
+    length = torch.linalg.vector_norm(correction.shift[model.beads.trace_index], dim=1)
+    return {"supported": correction.supported, "rms": round(float(length.square().mean().sqrt()), 3),
+            "largest": round(float(length.max()), 3), "held_out_gain": round(correction.gain, 4)}
+
+
 def _of_beads(model, of_trace):
     """What is known of each residue's trace bead, for all its beads."""
     values = torch.zeros(len(model.beads))
@@ -87,12 +102,15 @@ def _of_beads(model, of_trace):
     return values[torch.from_numpy(model.beads.anchor)].numpy()
 
 
-def _write_residues(folder, model, ensemble, groups) -> None:
+def _write_residues(folder, model, ensemble, groups, correction) -> None:
     """residues.csv: how far each residue moves, and how well that is known."""
+    moved = {} if correction is None else {
+        "base_correction": rounded(torch.linalg.vector_norm(correction.shift[model.beads.trace_index], dim=1))}
     write_table(folder / RESIDUES, residue_names(model.beads) | {
         "group": [group + 1 for group in groups.of_trace.tolist()],
         "motion": rounded(ensemble.trace_motion2().sqrt()), "posterior_error": rounded(ensemble.trace_error2().sqrt()),
-        "half_set_error": ["" if value != value else round(value, 3) for value in ensemble.half_error.tolist()]})
+        "half_set_error": ["" if value != value else round(value, 3) for value in ensemble.half_error.tolist()],
+        **moved})
 
 
 def residue_names(beads: BeadModel) -> dict[str, list]:

@@ -31,9 +31,9 @@ ENOUGH = 0.05                # A r.m.s.: a step shorter than this, or than 1/100
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-4, 1e4      # 1/A^2: a step of 10 A costs one half
 
 
-def one_place(position: Float[Tensor, "bead 3"], image: Int[Tensor, "image"]) -> Float[Tensor, "image bead 3"]:
-    """The same positions in every image: a homogeneous set."""
-    return position.expand(len(image), *position.shape)
+def still(images: FourierImages) -> Place:
+    """The same positions in every image, turned by its pose: a homogeneous set."""
+    return lambda position, image: images.stack.pose[image].apply(position)
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,17 @@ class SharedBeads:
     beads : BeadModel
         The base model; its amplitudes in electrons.
     place : callable
-        From the shared positions (bead, 3) and numbers of images (image,) to the positions in each image (image, bead, 3), A,
-        differentiable in the first: `one_place` where nothing moves; the motion of each particle's segments where it is known.
+        From the shared positions (bead, 3) and numbers of images (image,) to the positions before the camera of each image
+        (image, bead, 3), A, differentiable in the first: :func:`still` where nothing moves.
+    total : callable
+        Sums a tensor over all processes that have images of the same beads.
     """
 
     images: FourierImages
     index: Int[Tensor, "image"]
     beads: BeadModel
-    place: Place = one_place
+    place: Place
+    total: Callable[[Tensor], Tensor] = lambda value: value
 
     def batches(self, disc: FourierDisc, index: Int[Tensor, "some"] | None = None) -> tuple[Tensor, ...]:
         """Images, all that count by default, in runs that are worked on together."""
@@ -92,9 +95,8 @@ class SharedBeads:
     def before_the_lens(self, position, look: Look, index, disc: FourierDisc) -> Float[Tensor, "image 2 frequency"]:
         """Coefficients of the beads' projections in some images."""
         beads = look.bright(self.beads)
-        seen = self.images.stack.pose[index].apply(self.place(position, index))
         weight = beads.amplitude.expand(len(index), -1)[..., None]
-        return bead_transform(seen, beads.sigma, disc, weight=weight)[:, 0, 0]
+        return bead_transform(self.place(position, index), beads.sigma, disc, weight=weight)[:, 0, 0]
 
     def compare(self, position, look: Look, index, disc: FourierDisc) -> Comparison:
         """Prediction and data of some images; the data's own square is left out, as it is the same everywhere."""
@@ -134,7 +136,7 @@ def measure(problem: SharedBeads, position, look: Look, disc: FourierDisc, gener
         transfer, data = problem.whitened(index, disc, flat)
         return transfer, data, problem.before_the_lens(position, look, index, disc) * transfer[:, None]
 
-    return sum_by_shell(compared, problem.batches(disc, sample), group=group, disc=disc)
+    return sum_by_shell(compared, problem.batches(disc, sample), group=group, disc=disc, total=problem.total)
 
 
 @dataclass(frozen=True)
@@ -257,14 +259,14 @@ def descend(problem: SharedBeads, position: Float[Tensor, "bead 3"], look: Look,
 
 def transfer_power(problem: SharedBeads, look: Look, disc: FourierDisc) -> Float[Tensor, "shell"]:
     """Squared transfer function over the noise in each ring, summed over all images that count: what they can tell there."""
-    sample = problem.index[:: max(1, len(problem.index) // 256)]
-    total = torch.zeros(int(disc.shell.max()) + 1)
     noise = Noise(look.spectrum, problem.images.group, problem.images.stack.premultiplied)
-    for index in problem.batches(disc, sample):
+
+    def of_batch(index):
         empty = torch.zeros(len(index), 2, len(disc))
         transfer, _ = noise.whiten(empty, problem.images.stack.ctf[index], index, disc=disc)
-        total.index_add_(0, disc.shell, transfer.square().sum(0))
-    return total * (len(problem.index) / len(sample))
+        return torch.zeros(int(disc.shell.max()) + 1).index_add_(0, disc.shell, transfer.square().sum(0))
+
+    return problem.total(sum(in_order(of_batch, problem.batches(disc)), torch.zeros(int(disc.shell.max()) + 1)))
 
 
 def _posterior(problem, position, look, disc, *, restraints, weight):
@@ -272,6 +274,8 @@ def _posterior(problem, position, look, disc, *, restraints, weight):
     place = position.detach().clone().requires_grad_()
     value = add_gradients(lambda index: -problem.compare(place, look, index, disc).log_likelihood(CONTRAST_SD),
                           problem.batches(disc), [place])
+    value = float(problem.total(torch.tensor(value, dtype=torch.float64)))
+    place.grad = problem.total(torch.zeros_like(place) if place.grad is None else place.grad)
     if weight:
         strain = weight * restraints(place)
         strain.backward()
