@@ -77,7 +77,7 @@ class Run:
         """Whose beads those of :attr:`model` are: their chains and residues."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnmodelledWarning)      # the fit has given them
-            return coarse_grain(self.structure, beads=self.settings["fit"]["beads"])
+            return coarse_grain(self.structure, beads=self.settings["fit"].get("beads", 1))
 
     @cached_property
     def deformation(self) -> Deformation:

@@ -143,11 +143,11 @@ def test_a_run_of_an_older_version(run, tmp_path):
 def test_lists_of_particles(tmp_path):
     (tmp_path / "list.txt").write_text("# saved by the report\n3\n\n 12 # twelve\n0\n")
     assert read_particle_list(tmp_path / "list.txt") == [3, 12, 0]
-    for text, says in (("1\nx\n", "line 2: 'x' is no number"), ("1.5", "line 1"), ("-1", "line 1"), ("²", "line 1")):
+    for text, says in (("1\nx\n", "line 2 is 'x'"), ("1.5", "line 1"), ("-1", "-1 is no number of a particle"), ("²", "line 1")):
         (tmp_path / "list.txt").write_text(text)
         with pytest.raises(FileFormatError, match=says):
             read_particle_list(tmp_path / "list.txt")
-    with pytest.raises(MissingFileError, match="one number a line"):
+    with pytest.raises(MissingFileError, match="a number on each line"):
         read_particle_list(tmp_path / "nowhere.txt")
 
 

@@ -10,13 +10,17 @@ from atomdrgn.inference.cutting import carried_over, with_base
 from atomdrgn.inference.fit import _assemble, _start, fit
 from atomdrgn.inference.halves import half_sets
 from atomdrgn.inference.passes import run_pass
+from atomdrgn.inference.state import load_state
 from atomdrgn.parallel import Processes
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid
+from atomdrgn.reconstruction.run_particles import half_latents, half_of_particle, motion_of
 from atomdrgn.reporting import Reporter
-from atomdrgn.run import CHECKPOINT, CORRECTION, SUMMARY
+from atomdrgn.run import CHECKPOINT, CORRECTION, HALVES, SUMMARY
 from atomdrgn.simulate import simulate_particles
 from atomdrgn.structure.beads import coarse_grain
+from atomdrgn.structure.deformation import centres
+from atomdrgn.structure.motion import screw_motion, twists
 from hinge import make_hinged
 
 
@@ -126,6 +130,19 @@ def test_atoms_stand_about_their_corrected_beads(run):
     for conformation, bead in ((base, beads.position), *zip(run.atoms([0, 7]), run.beads([0, 7]), strict=True)):
         centre = torch.zeros(len(beads), 3).index_add_(0, number, weight[:, None] * conformation)
         torch.testing.assert_close(centre, bead, atol=0.01, rtol=0)
+
+
+def test_half_sets_motions_are_read_as_they_were(run, particles):
+    """They were fitted before the base model was corrected: every point of a segment goes where they took it."""
+    model = {name: torch.from_numpy(array) for name, array in run.model.items()}
+    latent, half = half_latents(run, particles[1]), half_of_particle(particles[1])
+    point = torch.tensor([[10.0, -20.0, 30.0]])
+    centroid, radius = centres(model["bead"] - model["base_shift"], model["weight"])
+    for number, name in enumerate(HALVES, 1):
+        own = screw_motion(*twists(load_state(run.folder / name).latent, free=model["free"], radius=radius))
+        for alone in torch.eye(2).split(1):
+            torch.testing.assert_close(motion_of(run, latent[half == number]).apply(point, model["centroid"], weight=alone),
+                                       own.apply(point, centroid, weight=alone), atol=2e-3, rtol=0)
 
 
 def test_a_stopped_fit_goes_on_with_the_same_base_model(run, particles, tmp_path):

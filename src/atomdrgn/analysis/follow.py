@@ -8,7 +8,6 @@ import torch
 from ..errors import FileFormatError, InputError
 from ..physics.rotations import matrix_from_quaternion
 from ..run import Run, require_segments
-from ..structure.beads import coarse_grain
 from ..structure.selection import select
 from ..structure.superposition import superpose
 
@@ -39,7 +38,7 @@ def motion_of_part(run: Run, part: str, particles) -> tuple[np.ndarray, np.ndarr
     if numbered and numbered[1] == "segment":
         return _of_segment(run, int(numbered[2]), particles)
     selection = _selection_of_group(run, int(numbered[2])) if numbered else part
-    beads = coarse_grain(run.structure, beads=run.settings.get("fit", {}).get("beads", 1))
+    beads = run.bead_model
     if len(beads) != len(run.model["bead"]):
         raise FileFormatError(f"{run.folder}: {len(beads)} beads by base.cif and {len(run.model['bead'])} in model.npz: the run "
                               "is of another version, or damaged; fit again")

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ..errors import FileFormatError, InputError, MissingFileError, OutputExistsError
+from ..io.numbers import read_numbers
 from ..particles.stack import ParticleStack
 from ..particles.subsets import CryosparcFile, ParticleFile, open_particle_file
 from ..run import Run
@@ -164,23 +165,12 @@ def read_particle_list(path) -> list[int]:
     MissingFileError
         There is no such file.
     FileFormatError
-        A line is no number.
+        A line is no number of a particle, or there is none.
     """
-    path = Path(path)
-    try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: no such file; expected a list of particles, one number a line") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise FileFormatError(f"{path}: not a list of particles ({error})") from None
-    numbers = []
-    for number, line in enumerate(lines, 1):
-        text = line.partition("#")[0].strip()
-        if text and not (text.isascii() and text.isdecimal()):
-            raise FileFormatError(f"{path} line {number}: {text[:40]!r} is no number of a particle; expected one a line, from 0")
-        if text:
-            numbers.append(int(text))
-    return numbers
+    numbers = read_numbers(path, whole=True)
+    if (numbers < 0).any():
+        raise FileFormatError(f"{path}: {numbers[numbers < 0][0]} is no number of a particle; they are counted from 0")
+    return numbers.tolist()
 
 
 def _refuse_without_run(options):

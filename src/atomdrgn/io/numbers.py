@@ -31,7 +31,7 @@ def read_numbers(path, *, whole: bool = False) -> np.ndarray:
     try:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
-        raise MissingFileError(f"{path}: no such file") from None
+        raise MissingFileError(f"{path}: no such file; expected one with a number on each line") from None
     except (IsADirectoryError, UnicodeDecodeError):
         raise FileFormatError(f"{path}: no text file; expected one number on each line") from None
     for number, line in enumerate(lines, 1):

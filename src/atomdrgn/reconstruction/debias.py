@@ -26,7 +26,7 @@ from ..physics.masks import mask_around
 from ..reporting import Reporter
 from ..run import RESIDUES, Run, require_segments, write_json, write_table
 from ..structure.atoms import write_structure
-from ..structure.beads import BeadModel, coarse_grain
+from ..structure.beads import BeadModel
 from ..structure.density_map import DensityMap, write_density_map
 from ..structure.motion import RigidMotion
 from .around import choose_centres, effective_number, kernel_weights, kernel_width, places_of, surface_of
@@ -288,7 +288,7 @@ def debias(run: Run, particles: ParticleStack, out, *, methods: Sequence[str] = 
         raise InputError(f"{particles.source} has {particles.n_particles} particles and {run.folder} was fitted to "
                          f"{run.n_particles}: give the particles of the fit")
     require_both_halves(particles, torch.ones(len(particles)))
-    beads = coarse_grain(run.structure, beads=run.settings["fit"].get("beads", 1))
+    beads = run.bead_model
     material = Material(run, particles, measure_noise(particles, seed=seed), beads, centres, at, seed, reporter)
     static = Shown("static", static_maps(particles, spectrum=material.spectrum, reporter=reporter),
                    material.bead, material.mean_density(torch.ones(run.n_particles)), float(run.n_particles))

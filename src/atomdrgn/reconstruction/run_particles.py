@@ -12,7 +12,7 @@ from ..inference.state import load_state
 from ..particles.reading import read_particles
 from ..particles.stack import ParticleStack
 from ..run import HALVES, Run
-from ..structure.deformation import TWIST
+from ..structure.deformation import TWIST, centres, twist_maps
 from ..structure.motion import RigidMotion, screw_motion, twists
 
 READING = ("box", "data_folder", "invert_contrast", "tilt_series", "tomograms", "allow_missing_ctf")
@@ -86,7 +86,16 @@ def half_latents(run: Run, stack: ParticleStack) -> Tensor:
                              f"{int(mine.sum())}: the half-sets have changed since; fit again")
         # with --composition an occupancy stands behind the twist of each segment
         latent[mine] = found.unflatten(1, (free, -1))[..., :TWIST].flatten(1)
-    return latent
+    return latent if "base_shift" not in run.model else _about_corrected_base(run, latent)
+
+
+def _about_corrected_base(run, latent):
+    """The same motions, about the centroids of segments of the corrected base model: half-sets were fitted before it was."""
+    model = {name: torch.from_numpy(run.model[name]) for name in ("bead", "base_shift", "weight", "centroid", "radius", "free")}
+    free = model["free"]
+    before = centres(model["bead"] - model["base_shift"], model["weight"])
+    block = twist_maps(model["centroid"][free], model["radius"][free], before=tuple(each[free] for each in before))
+    return torch.einsum("sij,psj->psi", block, latent.unflatten(1, (len(free), TWIST))).flatten(1)
 
 
 def motion_of(run: Run, latent: Tensor) -> RigidMotion:

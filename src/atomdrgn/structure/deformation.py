@@ -90,6 +90,26 @@ class Shares(NamedTuple):
     slot: Int[np.ndarray, "segment"]
 
 
+def centres(position: Float[Tensor, "bead 3"], weight: Float[Tensor, "bead segment"]) -> tuple[
+        Float[Tensor, "segment 3"], Float[Tensor, "segment"]]:
+    """Centroid of each segment and its radius of gyration, A."""
+    mass = weight / weight.sum(0)
+    centroid = mass.T @ position
+    distance2 = ((position[:, None] - centroid) ** 2).sum(-1)
+    # a segment of one bead still needs a length to measure its turns by
+    return centroid, (mass * distance2).sum(0).sqrt().clamp_min(1.0)
+
+
+def twist_maps(centroid: Float[Tensor, "segment 3"], radius: Float[Tensor, "segment"], *,
+               before: tuple[Tensor, Tensor]) -> Float[Tensor, "segment 6 6"]:
+    """Matrices from numbers of twists about other centroids, with other radii, to those of the same motions about these."""
+    apart, old = centroid - before[0], before[1]
+    block = torch.eye(TWIST).repeat(len(centroid), 1, 1)
+    block[:, :3, 3:] = -cross_matrix(apart) / old[:, None, None]
+    block[:, 3:, 3:] = torch.eye(3) * (radius / old)[:, None, None]
+    return block
+
+
 class SegmentDeformation:
     """Segments that move as rigid bodies, blended at their borders.
 
@@ -119,11 +139,7 @@ class SegmentDeformation:
     def __init__(self, beads: BeadModel, segmentation: Segmentation, *, composition: bool = False):
         self.composition = composition
         self.position, self.weight = beads.position, segmentation.weight
-        mass = self.weight / self.weight.sum(0)
-        self.centroid = mass.T @ self.position
-        distance2 = ((self.position[:, None] - self.centroid) ** 2).sum(-1)
-        # a segment of one bead still needs a length to measure its turns by
-        self.radius = (mass * distance2).sum(0).sqrt().clamp_min(1.0)
+        self.centroid, self.radius = centres(self.position, self.weight)
         self.free = torch.nonzero(~segmentation.fixed)[:, 0]
         segment, bead = torch.nonzero(self.weight.T).T.contiguous()
         ends = torch.bincount(segment, minlength=self.weight.shape[1]).cumsum(0)
@@ -212,10 +228,8 @@ class SegmentDeformation:
         A twist is that of all of space, so that its speed at another centroid is a linear function of it.
         """
         block = torch.eye(self.numbers).repeat(len(self.free), 1, 1)
-        radius, before = self.radius[self.free], other.radius[other.free]
-        apart = self.centroid[self.free] - other.centroid[other.free]
-        block[:, :3, 3:TWIST] = -cross_matrix(apart) / before[:, None, None]
-        block[:, 3:TWIST, 3:TWIST] = torch.eye(3) * (radius / before)[:, None, None]
+        block[:, :TWIST, :TWIST] = twist_maps(self.centroid[self.free], self.radius[self.free],
+                                              before=(other.centroid[other.free], other.radius[other.free]))
         return torch.block_diag(*block)
 
     def rotation(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch segment 3 3"]:
