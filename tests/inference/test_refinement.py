@@ -114,7 +114,9 @@ def test_shared_positions_under_known_motion_are_those_without(clear):
     stack = clear.stack
     images = FourierImages(replace(stack, pose=replace(stack.pose, rotation=stack.pose.rotation @ turn.transpose(1, 2))), 20.0)
     images.load()
-    moving = replace(problem, images=images, place=lambda position, image: position @ turn[image].transpose(1, 2))
+    pose = images.stack.pose
+    moving = replace(problem, images=images,
+                     place=lambda position, image: pose[image].apply(position @ turn[image].transpose(1, 2)))
     restraints, error = make_chain_restraints(problem.beads), torch.zeros(len(problem.images.disc.shell.unique()))
     still, moved = (refine_shared_beads(each, restraints=restraints, weight=1.0, error=error) for each in (problem, moving))
     torch.testing.assert_close(still.position, moved.position, atol=0.05, rtol=0)
