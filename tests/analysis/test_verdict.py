@@ -38,6 +38,7 @@ def changed(folder, structure, **summary):
     ({"motions_supported": None}, "was not tested with half-sets"), ({"particles": 120}, "120 particles are few"),
     ({"motions": [{"number": 1, "variance": 0.25, "share": 1.0, "median_sd": 2.0, "half_set_agreement": 0.5,
                    "held_out_gain": [1, 1], "held_out_gain_error": [0.1, 0.1]}]}, "agree on motion 1 to 0.50 only"),
+    ({"base_correction": {"supported": True, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}}, "by 0.50 A r.m.s. a residue"),
     ({"motions": [{"number": 1, "variance": 0.25, "share": 1.0, "median_sd": 2.0}]}, "trust the population")])
 def test_what_a_reader_has_to_bear_in_mind_is_said(tmp_path, hinge_structure, summary, says):
     assert says in " ".join(cautions(examined(changed(tmp_path, hinge_structure, **summary))))
@@ -45,6 +46,9 @@ def test_what_a_reader_has_to_bear_in_mind_is_said(tmp_path, hinge_structure, su
 
 def test_there_is_nothing_to_bear_in_mind_where_all_is_well(tmp_path, hinge_structure):
     assert cautions(examined(changed(tmp_path, hinge_structure))) == []
+    right = {"supported": False, "rms": 0.0, "largest": 0.0, "held_out_gain": 0.0}
+    (tmp_path / "right").mkdir()
+    assert cautions(examined(changed(tmp_path / "right", hinge_structure, base_correction=right))) == []
 
 
 def test_states_and_what_is_absent_are_told(tmp_path, hinge_structure):

@@ -3,6 +3,7 @@
 import json
 import sys
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from biotite.structure.io.dcd import DCDFile
 
 from atomdrgn import open_run, read_structure, write_structure
+from atomdrgn.cli.summary import summary_lines
 from atomdrgn.inference.state import save_state
 
 
@@ -161,6 +163,7 @@ def test_the_autoencoder_writes_a_run_as_well(fit, atomdrgn, folder):
     (["--inference", "vae", "--memory", 1], "--memory belongs to the closed form"),
     (["--inference", "vae", "--refine-poses"], "--refine-poses belongs to the closed form"),
     (["--inference", "vae", "--composition"], "--composition belongs to the closed form"),
+    (["--inference", "vae", "--keep-base"], "--keep-base belongs to the closed form"),
     (["--inference", "vae", "--encoder", "other"], "amortised")])
 def test_options_of_the_other_inference_are_refused(fit, folder, options, says):
     ended = fit(*options)
@@ -182,6 +185,21 @@ def test_every_bead_may_move_by_itself(fit, atomdrgn, folder):
 
 def fit_beads(atomdrgn, *more):
     return atomdrgn("fit", "base.pdb", "particles.star", "--inference", "vae", "--deformation", "beads", "--epochs", 2, *more)
+
+
+def test_a_base_model_is_kept_on_request(fit):
+    ended = fit("--keep-base")
+    assert ended.code == 0 and "base model" not in ended.out
+    assert open_run("particles.fit").settings["fit"]["keep_base"] is True
+    assert fit("--resume").code == 2      # another fit: with its base model corrected
+
+
+def test_a_corrected_base_model_is_told_of(fit):
+    assert fit().code == 0
+    run = open_run("particles.fit")
+    said = {"supported": True, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}
+    lines = summary_lines(replace(run, summary=run.summary | {"base_correction": said}))
+    assert any("the base model is off in all particles alike, by 0.50 A" in line for line in lines)
 
 
 def test_composition_is_said_and_kept(fit):
