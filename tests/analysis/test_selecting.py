@@ -1,6 +1,7 @@
 """Chosen particles of a run come out as rows of the file that was fitted, wherever run and file are now."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from atomdrgn import open_run, read_structure
 from atomdrgn.analysis.selecting import read_particle_list, select_particles
 from atomdrgn.errors import FileFormatError, InputError, MissingFileError, OutputExistsError
 from atomdrgn.io.star import read_star
+from atomdrgn.particles.subsets import open_particle_file
 from atomdrgn.run import write_json, write_table
 from molecules import helix, write_pdb
 from runs import write_run
@@ -140,6 +142,34 @@ def test_a_run_of_an_older_version(run, tmp_path):
         open_run(run.folder)
 
 
+@pytest.mark.parametrize("name", ["subset.star", "my subset.star"])
+def test_an_optimisation_set_is_written_for_a_subset_of_its_particles(tmp_path, name):
+    particles = "data_particles\n\nloop_\n_rlnImageName #1\n_rlnTomoName #2\n" + "".join(f"00{i}@a.mrcs T1\n" for i in "1234")
+    (tmp_path / "all.star").write_text(particles)
+    (tmp_path / "set.star").write_text("# version 50001\n\ndata_\n\n_rlnTomoParticlesFile   all.star\n"
+                                       "_rlnTomoTomogramsFile   tomograms.star\n_rlnTomoFscFile \"\"\n")
+    (tmp_path / "tomograms.star").write_text("data_global\n\nloop_\n_rlnTomoName #1\nT1\n")
+    written = select_particles(tmp_path / "set.star", tmp_path / name, particles=[1, 3])
+    assert written.beside == tmp_path / f"{Path(name).stem}_optimisation_set.star"
+    again = open_particle_file(written.beside)
+    assert again.path == written.path and again.table.texts("rlnImageName") == ["002@a.mrcs", "004@a.mrcs"]
+    (entry,) = again.optimisation_set
+    assert entry.comments == ("# version 50001",) and entry.columns["rlnTomoTomogramsFile"] == ["tomograms.star"]
+    assert entry.columns["rlnTomoFscFile"] == ['""']
+    with pytest.raises(OutputExistsError, match="is there"):
+        select_particles(tmp_path / "set.star", tmp_path / name, particles=[1])
+    assert select_particles(tmp_path / "all.star", tmp_path / "alone.star", particles=[1]).beside is None
+
+
+def test_a_run_of_an_optimisation_set_has_one_for_its_subsets(run, tmp_path):
+    (tmp_path / "set.star").write_text("data_\n\n_rlnTomoParticlesFile particles.star\n")
+    write_json(run.folder / "run.json", run.settings | {"reading": {"particles": str(tmp_path / "set.star")}})
+    written = select_particles(open_run(run.folder), tmp_path / "subset.star", where="state == 2")
+    assert open_particle_file(written.beside).n_particles == 3
+    (tmp_path / "set.star").unlink()
+    assert select_particles(open_run(run.folder), tmp_path / "again.star", where="state == 2").beside is None
+
+
 def test_lists_of_particles(tmp_path):
     (tmp_path / "list.txt").write_text("# saved by the report\n3\n\n 12 # twelve\n0\n")
     assert read_particle_list(tmp_path / "list.txt") == [3, 12, 0]
@@ -161,9 +191,9 @@ def test_particles_of_cryosparc_and_what_belongs_to_them(run, tmp_path):
             np.save(file, array)
     options = {"particles": [1, 3], "passthrough": tmp_path / "p_passthrough.cs"}
     written = select_particles(tmp_path / "p.cs", tmp_path / "s.cs", **options)
-    assert written.passthrough == tmp_path / "s_passthrough.cs"
-    assert np.load(written.path)["uid"].tolist() == np.load(written.passthrough)["uid"].tolist() == [3, 1]
-    assert np.load(written.passthrough)["x"].tolist() == through["x"][[2, 0]].tolist()
+    assert written.beside == tmp_path / "s_passthrough.cs"
+    assert np.load(written.path)["uid"].tolist() == np.load(written.beside)["uid"].tolist() == [3, 1]
+    assert np.load(written.beside)["x"].tolist() == through["x"][[2, 0]].tolist()
     shutil.copy(tmp_path / "p.cs", tmp_path / "q.cs")
     with pytest.raises(OutputExistsError, match="p_passthrough.cs is the file that particles are chosen from"):
         (tmp_path / "p.cs").unlink()

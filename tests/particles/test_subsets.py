@@ -150,7 +150,7 @@ def sparc(tmp_path):
 def test_passthrough_rows_are_joined_by_uid(sparc):
     file = open_particle_file(sparc / "p.cs", passthrough=sparc / "through.cs")
     subset = file.of_particles([4, 0, 2])
-    subset.write_passthrough(sparc / "out.cs")
+    subset.write_beside(sparc / "out.cs", sparc / "subset.cs")
     through, kept = np.load(sparc / "through.cs"), np.load(sparc / "out.cs")
     assert kept["uid"].tolist() == subset.rows["uid"].tolist() == [2**63 + 11, 9, 7]
     assert kept.tobytes() == through[[2, 6, 0]].tobytes()

@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from jaxtyping import Int
 from ..errors import FileFormatError, InputError, MissingFileError, OutputExistsError
 from ..io.numbers import read_numbers
 from ..particles.stack import ParticleStack
-from ..particles.subsets import CryosparcFile, ParticleFile, open_particle_file
+from ..particles.subsets import CryosparcFile, ParticleFile, StarFile, open_particle_file, read_optimisation_set
 from ..run import Run
 from ..volume_run import VolumeRun
 from .follow import motion_of_part
@@ -29,8 +29,8 @@ class Selected:
     ----------
     path : Path
         The particle file.
-    passthrough : Path or None
-        The passthrough file that belongs to it.
+    beside : Path or None
+        The passthrough file that belongs to it, or the optimisation set that names it.
     particles, rows : int
         How many it holds.
     of : int
@@ -43,7 +43,7 @@ class Selected:
     """
 
     path: Path
-    passthrough: Path | None
+    beside: Path | None
     particles: int
     rows: int
     of: int
@@ -62,8 +62,8 @@ def select_particles(source: Run | VolumeRun | str | Path, out, *, where: str | 
     source : Run, VolumeRun or path
         A run, or a particle file (.star or .cs) by itself, of which `particles` are chosen.
     out : path
-        The file to write: .star or .cs, as the particle file is. Beside a .cs file with a passthrough file,
-        ``out`` with ``_passthrough`` behind its stem is written.
+        The file to write: .star or .cs, as the particle file is. Beside a .cs file with a passthrough file ``out`` with
+        ``_passthrough`` behind its stem is written, beside a particle file of an optimisation set one of these.
     where : str, optional
         A condition on the columns of the run's particles.csv and of `tables` (see :func:`.where.where`).
     particles : iterable of int, optional
@@ -204,6 +204,8 @@ def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthroug
     reading = run.settings.get("reading", {})
     listed = open_particle_file(path, tilt_series=bool(reading.get("tilt_series")), passthrough=passthrough,
                                 first_row=None if path.suffix == ".cs" else first_row)
+    if isinstance(listed, StarFile) and not listed.optimisation_set:
+        listed = replace(listed, optimisation_set=read_optimisation_set(reading.get("particles") or path))
     _require_fitted_file(run, listed.path, say="with --particles-file")
     if listed.n_particles != len(run.table["particle"]):
         raise InputError(f"{listed.path}: {listed.n_particles:,} particles, but the run has {len(run.table['particle']):,}: it "
@@ -298,7 +300,7 @@ def _checked_out(out, listed, *, sources, overwrite):
     if out.suffix != ending:
         raise InputError(f"{out}: particles of {listed.path} are written to a {ending} file, with every column as it is there; "
                          f"give a name that ends in {ending}")
-    for path in (out, _passthrough_name(out)) if _has_passthrough(listed) else (out,):
+    for path in (out, _beside(out, listed)) if listed.has_beside else (out,):
         if path.exists() and any(source is not None and path.samefile(source) for source in sources):
             raise OutputExistsError(f"{path} is the file that particles are chosen from: choose another name")
         if path.exists() and not overwrite:
@@ -306,12 +308,8 @@ def _checked_out(out, listed, *, sources, overwrite):
     return out
 
 
-def _has_passthrough(listed):
-    return isinstance(listed, CryosparcFile) and listed.passthrough is not None
-
-
-def _passthrough_name(out):
-    return out.with_name(f"{out.stem}_passthrough.cs")
+def _beside(out, listed):
+    return out.with_name(f"{out.stem}{listed.beside}")
 
 
 def _chosen(where, particles, columns, count):
@@ -347,8 +345,8 @@ def _with_half_sets_of(listed, subset, chosen):
 
 
 def _write(subset, out, *, of):
-    through = _passthrough_name(out) if _has_passthrough(subset) else None
-    if through is not None:
-        subset.write_passthrough(through)
+    beside = _beside(out, subset) if subset.has_beside else None
+    if beside is not None:
+        subset.write_beside(beside, out)
     subset.write(out)
-    return Selected(out, through, subset.n_particles, len(subset.particle), of, subset.n_images, subset.parted_images)
+    return Selected(out, beside, subset.n_particles, len(subset.particle), of, subset.n_images, subset.parted_images)

@@ -83,8 +83,8 @@ def select(
 def _closing_lines(written, *, half_sets):
     rows = f" ({written.rows:,} rows)" if written.rows != written.particles else ""
     yield f"wrote {written.particles:,} of {written.of:,} particles{rows} to {written.path}"
-    if written.passthrough:
-        yield f"and what belongs to them to {written.passthrough}"
+    if written.beside:
+        yield f"and what belongs to them to {written.beside}"
     if written.images < written.particles:
         yield (f"they show {written.images:,} images: copies are known by the same image name"
                + (f"; {written.parted_images:,} images have copies in both half-sets, which are not independent then"

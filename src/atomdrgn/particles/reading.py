@@ -1,5 +1,6 @@
 """Particle files of any supported format."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError
@@ -10,6 +11,8 @@ from .images import find_file
 from .relion import particle_table, read_relion
 from .stack import ParticleStack
 from .tilt_stacks import are_tilt_stacks, read_tilt_stacks
+
+SET_PARTICLES = "rlnTomoParticlesFile"      # where an optimisation set names its particle file
 
 
 def read_particles(path, *, box: int | None = None, data_folder=None, invert_contrast: bool | None = None,
@@ -68,6 +71,11 @@ def read_particles(path, *, box: int | None = None, data_folder=None, invert_con
     return assemble(rows, box=box)
 
 
+def optimisation_entry(tables: Iterable[StarTable]) -> StarTable | None:
+    """The table of an optimisation set that names its files, or None where tables are no optimisation set's."""
+    return next((table for table in tables if SET_PARTICLES in table), None)
+
+
 def follow_optimisation_set(tables: list[StarTable], tomograms, *, data_folder=None):
     """The particle file's tables and the tomograms: those that an optimisation set names, if this is one.
 
@@ -76,10 +84,10 @@ def follow_optimisation_set(tables: list[StarTable], tomograms, *, data_folder=N
     MissingFileError, FileFormatError
         If the particle file that it names is missing, or no STAR file.
     """
-    entry = next((table for table in tables if "rlnTomoParticlesFile" in table), None)
+    entry = optimisation_entry(tables)
     if entry is None:
         return tables, tomograms
-    particles = find_file(entry.texts("rlnTomoParticlesFile")[0], beside=entry.path, data_folder=data_folder)
+    particles = find_file(entry.texts(SET_PARTICLES)[0], beside=entry.path, data_folder=data_folder)
     if tomograms is None and "rlnTomoTomogramsFile" in entry:
         tomograms = find_file(entry.texts("rlnTomoTomogramsFile")[0], beside=entry.path, data_folder=data_folder)
     return read_star(particles), tomograms

@@ -14,7 +14,7 @@ from ..io.star import StarTable, find_table, read_star, write_star
 from .assembly import copies_in_both, half_sets, number_by_first_row
 from .images import list_rows
 from .new_poses import new_poses_of_cs, new_poses_of_star
-from .reading import follow_optimisation_set
+from .reading import SET_PARTICLES, follow_optimisation_set, optimisation_entry
 from .relion import particle_table
 from .tilt_series import COLUMNS, are_tilt_series
 from .tilt_stacks import are_tilt_stacks
@@ -120,6 +120,28 @@ class ParticleFile:
         """Write the file, whole or not at all."""
         raise NotImplementedError
 
+    @property
+    def beside(self) -> str:
+        """What the name of the file that belongs to this one ends in."""
+        raise NotImplementedError
+
+    @property
+    def has_beside(self) -> bool:
+        """Whether there is one: a passthrough file, or an optimisation set."""
+        raise NotImplementedError
+
+    def write_beside(self, path, particles) -> None:
+        """Write the file that belongs to this one: rows of the same particles, in the same order; or the set that names it.
+
+        Parameters
+        ----------
+        path : path
+            To write.
+        particles : path
+            Where this file is.
+        """
+        raise NotImplementedError
+
     def _with_rows(self, rows, **numbers):
         raise NotImplementedError
 
@@ -138,10 +160,13 @@ class StarFile(ParticleFile):
         All tables of the file, in order.
     at : int
         Which of them lists the particles.
+    optimisation_set : tuple of StarTable
+        All tables of the optimisation set by which the file was found, if there was one.
     """
 
     tables: tuple[StarTable, ...]
     at: int
+    optimisation_set: tuple[StarTable, ...] = ()
 
     @property
     def table(self) -> StarTable:
@@ -165,8 +190,20 @@ class StarFile(ParticleFile):
         optics = find_table(self.tables, "optics")
         return self._with_table(new_poses_of_star(self.table, optics, self._of_rows(rotation), self._of_rows(shift)))
 
+    beside = "_optimisation_set.star"
+
+    @property
+    def has_beside(self):
+        return bool(self.optimisation_set)
+
     def write(self, path):
         write_star(path, self.tables)
+
+    def write_beside(self, path, particles):
+        entry = optimisation_entry(self.optimisation_set)
+        name = f'"{particles}"' if any(map(str.isspace, str(particles))) else str(particles)
+        write_star(path, [table.with_column(SET_PARTICLES, [name]) if table is entry else table
+                          for table in self.optimisation_set])
 
     def _with_rows(self, rows, **numbers):
         return replace(self._with_table(self.table.rows(rows.tolist())), **numbers)
@@ -218,8 +255,13 @@ class CryosparcFile(ParticleFile):
     def write(self, path):
         write_cs(path, self.rows)
 
-    def write_passthrough(self, path) -> None:
-        """Write the passthrough rows of these particles, in the same order."""
+    beside = "_passthrough.cs"
+
+    @property
+    def has_beside(self):
+        return self.passthrough is not None
+
+    def write_beside(self, path, particles):
         write_cs(path, self.passthrough)
 
     def _with_rows(self, rows, **numbers):
@@ -259,12 +301,20 @@ def open_particle_file(path, *, tilt_series: bool = False, first_row=None, passt
         return _open_cs(path, passthrough)
     if passthrough is not None:
         raise InputError(f"{path}: only .cs files have a passthrough file; leave {passthrough} out")
-    tables, _ = follow_optimisation_set(read_star(path), None)
+    found = read_star(path)
+    tables, _ = follow_optimisation_set(found, None)
     table = particle_table(tables)
     label = _labels(table, tilt_series=tilt_series)
     particle = _numbers(table, label) if first_row is None else _numbers_by_first_row(label, first_row, path=table.path)
     return StarFile(table.path, particle, _image_labels(table), tables=tuple(tables), at=next(
-        i for i, other in enumerate(tables) if other is table))
+        i for i, other in enumerate(tables) if other is table), optimisation_set=() if tables is found else tuple(found))
+
+
+def read_optimisation_set(path) -> tuple[StarTable, ...]:
+    """The tables of an optimisation set; none where the file is not there, or is no optimisation set."""
+    path = Path(path)
+    tables = read_star(path) if path.suffix == ".star" and path.is_file() else []
+    return tuple(tables) if optimisation_entry(tables) is not None else ()
 
 
 def _open_cs(path, passthrough):
