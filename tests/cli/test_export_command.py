@@ -36,8 +36,8 @@ def test_a_list_in_a_file(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="--particles lasso.txt: 7 is outside of the particles 0 to 6"):
         parse_particles("lasso.txt", 7)
     (tmp_path / "empty.txt").write_text("# none\n")
-    with pytest.raises(InputError, match="names no particle"):
+    with pytest.raises(FileFormatError, match="empty.txt: holds no number"):
         parse_particles("empty.txt", 7)
     (tmp_path / "lasso.txt").write_text("3.5\n")
-    with pytest.raises(FileFormatError, match="lasso.txt line 1"):
+    with pytest.raises(FileFormatError, match="lasso.txt: line 1"):
         parse_particles("lasso.txt", 7)
