@@ -107,9 +107,9 @@ def parse_particles(text: str, n_particles: int) -> list[int]:
     Raises
     ------
     InputError
-        It cannot be read, names nothing, or goes beyond the particles that there are.
+        It cannot be read, or goes beyond the particles that there are.
     FileFormatError
-        A line of the file is no number.
+        A line of the file is no number, or there is none.
     """
     if set(text) - LIST and isfile(text):
         return _listed(text, n_particles)
@@ -133,7 +133,6 @@ def _listed(path, n_particles):
 
     chosen = read_particle_list(path)
     outside = [number for number in chosen if number >= n_particles]
-    if outside or not chosen:
-        raise InputError(f"--particles {path}: " + (f"{outside[0]} is outside of the particles 0 to {n_particles - 1}" if outside
-                                                    else "the file names no particle"))
+    if outside:
+        raise InputError(f"--particles {path}: {outside[0]} is outside of the particles 0 to {n_particles - 1}")
     return chosen
