@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+import pytest
 import torch
 
 from atomdrgn.inference import groups
@@ -33,3 +35,19 @@ def test_borders_are_judged_under_the_noise_of_the_images_that_judge(hinged, mon
 
     assert judged(100.0, 4.0) == judged(4.0, 4.0)
     assert judged(4.0, 100.0) == judged(100.0, 100.0) != judged(4.0, 4.0)
+
+
+@pytest.mark.parametrize(("true", "expected"), [
+    ([0] * 70 + [2] * 50, [0] * 70 + [2] * 50),                        # the stretch between lies across the border
+    ([0] * 50 + [1] * 33 + [2] * 37, [0] * 50 + [1] * 33 + [2] * 37),  # or is a part of its own
+])
+def test_a_stretch_between_two_groups_is_parted_where_images_do_not_want_it(monkeypatch, begin, true, expected):
+    """By a judge for whom images are the likelier the fewer residues are in a wrong group."""
+    model, state = begin(20.0)
+    one_chain = replace(model, beads=replace(model.beads, chain=np.array(["A"] * 240)))
+    wanted = torch.tensor(true + [3] * 120)
+    monkeypatch.setattr(groups, "_BorderJudge",
+                        lambda *_: lambda of_trace: -float((of_trace != wanted).sum()) * torch.linspace(0.9, 1.1, 50))
+    at_first = torch.tensor([0] * 50 + [1] * 30 + [2] * 40 + [3] * 120)
+    found = groups._with_learned_borders(one_chain, state, model.images.disc, None, at_first, Reporter())
+    assert found.tolist() == expected + [3] * 120

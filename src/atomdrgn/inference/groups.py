@@ -1,7 +1,7 @@
 """Groups: the parts of the molecule that move as one, their borders where the images want them."""
 
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import torch
@@ -138,41 +138,69 @@ def _neighbours(owner, label, chain, segment):
 
 
 def _with_learned_borders(model, state, disc, latent_of, of_trace, reporter):
-    """Each border along a chain moved, in ever smaller steps, to where images are likeliest, if they clearly are."""
+    """Each border along a chain moved, in ever smaller steps, to where images are likeliest, if they clearly are.
+
+    Before that, a group that is one stretch between two others is parted between these where images are likelier without it:
+    segments that lie across the border of two groups move like neither of them.
+    """
     chain = model.beads.chain[model.beads.trace_index.numpy()]
-    same = torch.from_numpy(chain[1:] == chain[:-1])
-    borders = torch.nonzero(same & (of_trace[1:] != of_trace[:-1]))[:, 0].tolist()      # after which residue
+    borders = _borders(of_trace, chain)
     if not borders:
         return of_trace
     judge = _BorderJudge(model, state, disc, latent_of, of_trace)
-    reporter.start("borders between groups", len(borders) * len(STEPS))
+    reporter.start("borders between groups", len(borders))
     best = judge(of_trace)
-    for number in range(len(borders)):
-        at_first = of_trace, borders[number], best
-        for step in STEPS:
-            improved = True
-            while improved:
-                improved = False
-                for shift in (-step, step):
-                    tried = _moved(of_trace, borders, number, shift, chain)
-                    value = None if tried is None else judge(tried)
-                    if value is not None and value.sum() > best.sum():
-                        best, of_trace, borders[number], improved = value, tried, borders[number] + shift, True
-                        break
-            reporter.advance(1)
-        if not is_clear(best - at_first[2]):
-            of_trace, borders[number], best = at_first
+    for start, end in _between_two(of_trace, chain):
+        tried, middle = of_trace.clone(), (start + end) // 2
+        tried[start:middle], tried[middle:end] = of_trace[start - 1], of_trace[end]
+        tried, value = _settled(judge, tried, middle - 1, judge(tried), chain)
+        if value.sum() > best.sum():
+            of_trace, best = tried, value
+    for border in _borders(of_trace, chain):
+        tried, value = _settled(judge, of_trace, border, best, chain)
+        if is_clear(value - best):
+            of_trace, best = tried, value
+        reporter.advance(1)
     reporter.finish()
     return of_trace
 
 
-def _moved(of_trace, borders, number, shift, chain):
+def _borders(of_trace, chain) -> list[int]:
+    """After which residues a group ends that does not end with its chain."""
+    same = torch.from_numpy(chain[1:] == chain[:-1])
+    return torch.nonzero(same & (of_trace[1:] != of_trace[:-1]))[:, 0].tolist()
+
+
+def _between_two(of_trace, chain) -> list[tuple[int, int]]:
+    """First residue, and last + 1, of groups that are one stretch of a chain between two other groups."""
+    borders = _borders(of_trace, chain)
+    return [(first + 1, last + 1) for first, last in pairwise(borders)
+            if chain[first] == chain[last + 1] and of_trace[first] != of_trace[last + 1]
+            and int((of_trace == of_trace[last]).sum()) == last - first]
+
+
+def _settled(judge, of_trace, border, best, chain):
+    """The groups with one border where images are likeliest, as far as ever smaller steps find it, and how likely they are."""
+    for step in STEPS:
+        improved = True
+        while improved:
+            improved = False
+            for shift in (-step, step):
+                tried = _moved(of_trace, border, shift, chain)
+                value = None if tried is None else judge(tried)
+                if value is not None and value.sum() > best.sum():
+                    best, of_trace, border, improved = value, tried, border + shift, True
+                    break
+    return of_trace, best
+
+
+def _moved(of_trace, old, shift, chain):
     """The groups with one border moved; None where it would leave its chain or pass another border."""
-    old, new = borders[number], borders[number] + shift
+    new = old + shift
     low, high = min(old, new), max(old, new)
     if low < 0 or high + 1 >= len(chain) or len(set(chain[low:high + 2].tolist())) > 1:
         return None
-    if any(low <= other <= high for place, other in enumerate(borders) if place != number):
+    if any(low <= other <= high for other in _borders(of_trace, chain) if other != old):
         return None
     tried = of_trace.clone()
     tried[old + 1:new + 1] = of_trace[old]
