@@ -173,7 +173,8 @@ def test_a_run_of_an_optimisation_set_has_one_for_its_subsets(run, tmp_path):
 def test_lists_of_particles(tmp_path):
     (tmp_path / "list.txt").write_text("# saved by the report\n3\n\n 12 # twelve\n0\n")
     assert read_particle_list(tmp_path / "list.txt") == [3, 12, 0]
-    for text, says in (("1\nx\n", "line 2 is 'x'"), ("1.5", "line 1"), ("-1", "-1 is no number of a particle"), ("²", "line 1")):
+    for text, says in (("1\nx\n", "line 2 is 'x'"), ("1.5", "line 1"), ("-1", "line 1"), ("²", "line 1"),
+                       ("1_000", "line 1")):
         (tmp_path / "list.txt").write_text(text)
         with pytest.raises(FileFormatError, match=says):
             read_particle_list(tmp_path / "list.txt")

@@ -12,13 +12,9 @@ STRAYED = slice(120, 140)      # residues of the upper bundle that the lower bun
 
 
 def cut_wrongly(model):
-    label = model.deformation.weight[model.beads.trace_index].argmax(1)
+    label = model.segment_of_trace.clone()
     label[STRAYED] = 0
     return with_borders(model, label)
-
-
-def labels(model):
-    return model.deformation.weight[model.beads.trace_index].argmax(1)
 
 
 def test_segments_move_as_they_did(begin):
@@ -27,7 +23,7 @@ def test_segments_move_as_they_did(begin):
     latent = 3 * torch.randn(150, model.deformation.n_latent, generator=torch.Generator().manual_seed(0))
     carried = carried_over(type(state)(**{**vars(state), "latent": latent}), model, wrong)
     before, after = (each.deformation.conformation(at).position[:, far_from_borders]
-                     for far_from_borders in [(labels(model) == labels(wrong)) & ~near(STRAYED)]
+                     for far_from_borders in [(model.segment_of_trace == wrong.segment_of_trace) & ~near(STRAYED)]
                      for each, at in ((model, latent), (wrong, carried.latent)))
     torch.testing.assert_close(before, after, atol=2e-3, rtol=0)
     assert not torch.allclose(latent, carried.latent, atol=0.1)
@@ -51,7 +47,7 @@ def test_the_population_is_carried_over_with_the_particles(begin):
 def test_images_move_a_border_to_where_the_molecule_bends(begin):
     model, state = begin(15.0)
     wrong = cut_wrongly(model)
-    assert (labels(wrong)[STRAYED] == 0).all()
+    assert (wrong.segment_of_trace[STRAYED] == 0).all()
     for resolution in (40.0, 30.0, 20.0, 15.0):
         disc = model.images.disc.coarser(resolution)
         state, _ = run_pass(wrong, state, disc, seed=0, last=False, reporter=Reporter())
@@ -66,10 +62,10 @@ def test_borders_stay_where_nothing_moves(begin):
     state, _ = run_pass(model, state, disc.coarser(40.0), seed=0, last=False, reporter=Reporter())
     still = type(state)(**{**vars(state), "latent": torch.zeros_like(state.latent)})
     wrong = cut_wrongly(model)
-    assert torch.equal(cut_at_groups(wrong, still, disc.coarser(40.0), Reporter()), labels(wrong))
+    assert torch.equal(cut_at_groups(wrong, still, disc.coarser(40.0), Reporter()), wrong.segment_of_trace)
 
 
 def test_the_mixture_is_cut_as_softly_as_before(hinged, begin):
     model, _ = begin(20.0)
-    again = with_borders(model, labels(model)).segmentation
+    again = with_borders(model, model.segment_of_trace).segmentation
     torch.testing.assert_close(again.weight, make_segments(model.beads, 2).weight)

@@ -118,8 +118,8 @@ def test_shared_positions_under_known_motion_are_those_without(clear):
     moving = replace(problem, images=images,
                      place=lambda position, image: pose[image].apply(position @ turn[image].transpose(1, 2)))
     restraints, error = make_chain_restraints(problem.beads), torch.zeros(len(problem.images.disc.shell.unique()))
-    still, moved = (refine_shared_beads(each, restraints=restraints, weight=1.0, error=error) for each in (problem, moving))
-    torch.testing.assert_close(still.position, moved.position, atol=0.05, rtol=0)
+    unmoved, moved = (refine_shared_beads(each, restraints=restraints, weight=1.0, error=error) for each in (problem, moving))
+    torch.testing.assert_close(unmoved.position, moved.position, atol=0.05, rtol=0)
 
 
 def test_cross_validation_prefers_restraints_where_images_are_noisy(noisy):

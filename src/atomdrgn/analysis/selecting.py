@@ -167,10 +167,7 @@ def read_particle_list(path) -> list[int]:
     FileFormatError
         A line is no number of a particle, or there is none.
     """
-    numbers = read_numbers(path, whole=True)
-    if (numbers < 0).any():
-        raise FileFormatError(f"{path}: {numbers[numbers < 0][0]} is no number of a particle; they are counted from 0")
-    return numbers.tolist()
+    return read_numbers(path, whole=True).tolist()
 
 
 def _refuse_without_run(options):

@@ -12,7 +12,7 @@ from ..structure.atoms import Structure
 from ..structure.motion import blended_rotation
 from .bead_error import bead_error
 from .halves import HalfSet
-from .model import FitModel
+from .model import FitModel, evenly_spread
 from .shared_beads import Look, SharedBeads, descend, doubted
 from .state import FitState
 from .support import is_clear
@@ -45,6 +45,11 @@ class BaseCorrection:
     def shift(self) -> Float[Tensor, "bead 3"]:
         """Of each bead, A: what both have found, or nothing where images do not support it."""
         return self.shifts.mean(0) if self.supported else torch.zeros_like(self.shifts[0])
+
+    @property
+    def length(self) -> Float[Tensor, "bead"]:
+        """Of each bead's shift, A."""
+        return torch.linalg.vector_norm(self.shift, dim=1)
 
     @property
     def error(self) -> Float[Tensor, "bead"]:
@@ -99,7 +104,7 @@ def _gain(model: FitModel, problem: SharedBeads, look: Look, position) -> Float[
 
 def _some(model: FitModel) -> Int[Tensor, "some"]:
     """Images that are looked at, by all processes together."""
-    return torch.linspace(0, len(model.images) - 1, min(MOST_IMAGES, len(model.images))).long().unique()
+    return evenly_spread(len(model.images), MOST_IMAGES)
 
 
 def _as_moved(model: FitModel, state: FitState, generator: torch.Generator) -> tuple[SharedBeads, Look]:

@@ -29,18 +29,19 @@ def cut(beads: BeadModel, segmentation: Segmentation, deformation: SegmentDeform
 
 def with_borders(model: FitModel, label: Int[Tensor, "trace"]) -> FitModel:
     """The fit with other borders between its segments: `label` is the segment of each trace bead."""
-    segmentation = cut_again(model.segmentation, model.beads, label)
-    deformation = SegmentDeformation(model.beads, segmentation, composition=model.deformation.composition)
-    mean = deformation.latents_of(model.deformation) @ model.start.mean
-    return replace(model, **cut(model.beads, segmentation, deformation, mean))
+    return _with_segments(model, model.beads, cut_again(model.segmentation, model.beads, label))
 
 
 def with_base(model: FitModel, position: Float[Tensor, "bead 3"]) -> FitModel:
     """The fit with the beads of its base model elsewhere, segments cut as they were."""
-    beads = replace(model.beads, position=position)
-    deformation = SegmentDeformation(beads, model.segmentation, composition=model.deformation.composition)
+    return _with_segments(model, replace(model.beads, position=position), model.segmentation)
+
+
+def _with_segments(model, beads, segmentation):
+    """The fit of other beads or segments, which begins with the same motions."""
+    deformation = SegmentDeformation(beads, segmentation, composition=model.deformation.composition)
     mean = deformation.latents_of(model.deformation) @ model.start.mean
-    return replace(model, beads=beads, **cut(beads, model.segmentation, deformation, mean))
+    return replace(model, beads=beads, **cut(beads, segmentation, deformation, mean))
 
 
 def carried_over(state: FitState, before: FitModel, model: FitModel) -> FitState:

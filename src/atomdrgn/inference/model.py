@@ -25,6 +25,11 @@ BATCH_BYTES = 2**26      # what the arrays of one batch may take
 MOST_AT_ONCE = 64        # images of a batch
 
 
+def evenly_spread(size: int, count: int) -> Int[Tensor, "some"]:
+    """Numbers of so many of `size` things in their order, or of all where there are fewer, evenly spread."""
+    return torch.linspace(0, size - 1, min(count, size)).long().unique()
+
+
 @dataclass(frozen=True)
 class Block:
     """Some particles with all their images.
@@ -103,7 +108,7 @@ class FitModel:
 
     def evenly_spread(self, count: int) -> Int[Tensor, "some"]:
         """Numbers of so many particles, or of all where there are fewer, evenly spread over the set."""
-        return torch.linspace(0, self.n_particles - 1, min(count, self.n_particles)).long().unique()
+        return evenly_spread(self.n_particles, count)
 
     @cached_property
     def _by_particle(self):

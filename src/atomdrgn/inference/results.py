@@ -90,7 +90,7 @@ def _base_shift(correction):
 
 def _correction_summary(model, correction: BaseCorrection):
     """What summary.json says of it: lengths in A, the gain in units of a log likelihood an image."""
-    length = torch.linalg.vector_norm(correction.shift[model.beads.trace_index], dim=1)
+    length = correction.length[model.beads.trace_index]
     return {"supported": correction.supported, "rms": round(float(length.square().mean().sqrt()), 3),
             "largest": round(float(length.max()), 3), "held_out_gain": round(correction.gain, 4)}
 
@@ -104,8 +104,7 @@ def _of_beads(model, of_trace):
 
 def _write_residues(folder, model, ensemble, groups, correction) -> None:
     """residues.csv: how far each residue moves, and how well that is known."""
-    moved = {} if correction is None else {
-        "base_correction": rounded(torch.linalg.vector_norm(correction.shift[model.beads.trace_index], dim=1))}
+    moved = {} if correction is None else {"base_correction": rounded(correction.length[model.beads.trace_index])}
     write_table(folder / RESIDUES, residue_names(model.beads) | {
         "group": [group + 1 for group in groups.of_trace.tolist()],
         "motion": rounded(ensemble.trace_motion2().sqrt()), "posterior_error": rounded(ensemble.trace_error2().sqrt()),

@@ -14,7 +14,7 @@ def read_numbers(path, *, whole: bool = False) -> np.ndarray:
     ----------
     path : path
     whole : bool
-        Only whole numbers are meant.
+        Only whole numbers from 0 are meant, such as those of particles.
 
     Returns
     -------
@@ -39,10 +39,12 @@ def read_numbers(path, *, whole: bool = False) -> np.ndarray:
         if not text:
             continue
         try:
+            if whole and not (text.isascii() and text.isdecimal()):
+                raise ValueError
             values.append(int(text) if whole else float(text))
         except ValueError:
-            raise FileFormatError(f"{path}: line {number} is {text!r}; expected one {'whole ' if whole else ''}number on each "
-                                  "line") from None
+            raise FileFormatError(f"{path}: line {number} is {text[:40]!r}; expected one "
+                                  f"{'whole number from 0' if whole else 'number'} on each line") from None
     if not values:
         raise FileFormatError(f"{path}: holds no number; expected one on each line")
     return np.array(values, dtype=np.int64 if whole else float)
