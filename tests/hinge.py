@@ -12,10 +12,11 @@ from atomdrgn.structure.atoms import read_structure
 from molecules import helix, write_pdb
 
 
-def make_hinged(folder, *, count=150, snr=0.3, largest=25.0, middle=0.0):
+def make_hinged(folder, *, count=150, snr=0.3, largest=25.0, middle=0.0, bend=0.0):
     """Structure, particles and the angle of each (rad): two bundles of helices, the second turning about its foot.
 
-    Angles are spread evenly up to the `largest` (degrees) to both sides of the `middle`.
+    Angles are spread evenly up to the `largest` (degrees) to both sides of the `middle`. At the largest one the second bundle is
+    bent by `bend` times :func:`bow`.
     """
     bundles = [helix(chain, 40, first=first, start=(x, y, z), serial=1000 * k)
                for k, (chain, first, x, y, z) in enumerate([
@@ -27,7 +28,16 @@ def make_hinged(folder, *, count=150, snr=0.3, largest=25.0, middle=0.0):
     turn = matrix_from_vector(angle[:, None] * torch.tensor([1.0, 0.0, 0.0]))
     upper = torch.from_numpy(structure.chain == "B")
     foot = torch.tensor([0.0, -4.0, 15.0])
-    moved = torch.einsum("pij,aj->pai", turn, structure.position - foot) + foot
+    bent = structure.position + bend * (angle / math.radians(largest))[:, None, None] * bow(structure.position)
+    moved = torch.einsum("pij,paj->pai", turn, bent - foot) + foot
     atoms = torch.where(upper[:, None], moved, structure.position)
     star = simulate_particles(structure, atoms, folder, grid=ImageGrid(48, 3.5), snr=snr, generator=generator)
     return structure, read_particles(star), angle
+
+
+def bow(position):
+    """Offsets of up to 1 A that bend each bundle, which no rigid motion of segments does."""
+    z = position[:, 2]
+    middle = torch.where(z > 0, 46.0, -15.0)
+    off = ((z - middle) / 30) ** 2 - 1 / 3
+    return torch.stack([off, torch.zeros_like(off), torch.zeros_like(off)], 1)

@@ -29,10 +29,11 @@ def hinge_of(structure) -> np.ndarray:
 
 def hinged_run(folder: Path, structure, place: np.ndarray, *, sd: float = 0.2, draws: int = 20, seed: int = 0, supported: int = 1,
                name: str = "particles.fit", present: np.ndarray | None = None, composition: dict | None = None,
-               moving: np.ndarray | None = None):
+               moving: np.ndarray | None = None, flexing: np.ndarray | None = None):
     """An opened run in which the particles stand at `place` (particle,): turned by DEGREES_PER_UNIT times that, exactly.
 
-    `moving` (bead,) is the second half by default. With `supported` 0 nothing moves, whatever `place` says.
+    `moving` (bead,) is the second half by default, and there is no `flexing` (feature, bead, 3).
+    With `supported` 0 nothing moves, whatever `place` says.
     """
     folder, rng = folder / name, np.random.default_rng(seed)
     folder.mkdir()
@@ -59,7 +60,8 @@ def hinged_run(folder: Path, structure, place: np.ndarray, *, sd: float = 0.2, d
     write_arrays(folder / "model.npz", bead=beads.position.numpy(), sigma=beads.sigma.numpy(), amplitude=beads.amplitude.numpy(),
                  bead_of_atom=beads.bead_of_atom, trace=beads.trace, centroid=centroid.numpy(), weight=weight.numpy(),
                  radius=radius.numpy(), free=np.arange(2), surface_scale=np.ones(k, np.float32),
-                 surface_coefficient=coefficient.astype(np.float32), half_error=np.full(len(beads), 0.1, np.float32))
+                 surface_coefficient=coefficient.astype(np.float32), half_error=np.full(len(beads), 0.1, np.float32),
+                 **({} if flexing is None else {"flexing": flexing.astype(np.float32)}))
     write_arrays(folder / "latents.npz", latent=place.astype(np.float32), latent_sd=np.full(place.shape, sd, np.float32),
                  draws=some.astype(np.float32))
     write_arrays(folder / "motions.npz", rotation=motion.rotation.numpy(), translation=motion.translation.numpy(),

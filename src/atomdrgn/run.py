@@ -22,6 +22,7 @@ from .errors import FileFormatError, InputError, MissingFileError, OutputExistsE
 from .io.whole_file import whole_file
 from .structure.atoms import Structure, read_structure, write_structure
 from .structure.beads import BeadModel, coarse_grain
+from .structure.flexing import make_flexing, with_feature
 from .structure.lifting import lift_residues
 from .structure.mobile import Deformation, MobileBeads, MobileSegments
 from .structure.motion import BeadMotion, RigidMotion
@@ -68,6 +69,7 @@ class Run:
     def model(self) -> dict[str, np.ndarray]:
         """Beads and segments: `bead` (bead, 3) A, `sigma` (bead,) A and `amplitude` (bead,) as fitted to the images,
         `base_shift` (bead, 3) A where they are moved from those of the base structure,
+        `flexing` (feature, bead, 3) A where they move within their segments (see :class:`~.structure.flexing.Flexing`),
         `bead_of_atom` (atom,), `trace` (bead,); `centroid` (segment, 3) A, `weight` (bead, segment), or, where beads move one by
         one, `mode` (latent, bead, 3) and `shift` (bead, 3) A."""
         return read_arrays(self.folder / MODEL)
@@ -89,8 +91,9 @@ class Run:
         if "mode" in model:
             return MobileBeads(atom, replace(self.bead_model, position=bead), model["mode"], model["shift"])
         none = torch.zeros(0, dtype=torch.long), torch.ones(len(model["centroid"]))
+        flexing = make_flexing(replace(self.bead_model, position=bead), model["flexing"]) if "flexing" in model else None
         return MobileSegments(atom, bead, model["bead_of_atom"], model["centroid"], model["weight"],
-                              model.get("free", none[0]), model.get("radius", none[1]))
+                              model.get("free", none[0]), model.get("radius", none[1]), flexing)
 
     @cached_property
     def _latents(self):
@@ -124,8 +127,16 @@ class Run:
         if "surface_scale" not in self.model:
             raise FileFormatError(f"{self.folder}: this run holds its particles' conformations and none between them; the closed "
                                   "form makes them: fit again without --inference vae")
-        surface = Surface(*(torch.from_numpy(self.model[name]) for name in ("surface_scale", "surface_coefficient")))
-        return self.deformation.motion(surface(torch.as_tensor(place).float()))
+        place, surface = torch.as_tensor(place).float(), self._surface
+        return self._flexed(self.deformation.motion(surface(place)), place)
+
+    @property
+    def _surface(self):
+        return Surface(*(torch.from_numpy(self.model[name]) for name in ("surface_scale", "surface_coefficient")))
+
+    def _flexed(self, motion, place):
+        """A motion of segments at a place, with what beads do within them where that is known."""
+        return with_feature(motion, self._surface.features(place)) if "flexing" in self.model else motion
 
     @cached_property
     def _motions(self):
@@ -142,7 +153,8 @@ class Run:
         if "mode" in self.model:
             return self.deformation.motion(torch.from_numpy(self._motions["feature"])[particles])
         names = ("rotation", "translation")
-        return RigidMotion(*(torch.from_numpy(self._motions[name])[particles] for name in names))
+        motion = RigidMotion(*(torch.from_numpy(self._motions[name])[particles] for name in names))
+        return self._flexed(motion, torch.from_numpy(self.latent)[particles])
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:

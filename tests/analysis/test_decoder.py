@@ -1,6 +1,7 @@
 """The decoder gives particles their own conformations back, whether the run has one or it is laid through them."""
 
 import numpy as np
+import pytest
 import torch
 
 from atomdrgn import open_run
@@ -13,11 +14,13 @@ def positions(run, motion):
     return run.atoms_of(motion).numpy()
 
 
-def test_the_runs_own_decoder_gives_the_particles(hinge_run):
-    decoder = decoder_of(hinge_run)
+@pytest.mark.parametrize("which", ["hinge_run", "flexed_run"])
+def test_the_runs_own_decoder_gives_the_particles(which, request):
+    run = request.getfixturevalue(which)
+    decoder = decoder_of(run)
     assert decoder.fitted
-    np.testing.assert_allclose(positions(hinge_run, decoder(torch.from_numpy(hinge_run.latent[:20]))),
-                               hinge_run.atoms(range(20)).numpy(), atol=1e-3)
+    found = positions(run, decoder(torch.from_numpy(run.latent[:20])))
+    np.testing.assert_allclose(found, run.atoms(range(20)).numpy(), atol=1e-3)
 
 
 def test_a_run_without_one_gets_a_surface_through_its_particles(tmp_path, hinge_structure):

@@ -8,6 +8,7 @@ from browser import CHROMIUM, DRIVER, Browser
 
 from atomdrgn.analysis.examination import examine
 from atomdrgn.analysis.report import page_data, report_page
+from atomdrgn.structure.motion import RigidMotion
 from hinged import hinged_run
 
 
@@ -194,3 +195,15 @@ def test_support_and_geometry_of_other_folders_are_shown(hinge_run, tmp_path):
     assert support[0] == 0.9 and support[-1] == 0.25 and support[1] is None
     assert data["geometry"] == {"structures": 3, "rows": [["breaks", 0, 1, 2]]}
     assert page_data(examine(hinge_run, clusters=2, frames=3))["geometry"] is None
+
+
+def test_residues_move_within_their_segments_on_the_page_too(browser, flexed_run, tmp_path):
+    browser.open(page_of(flexed_run, tmp_path / "report.html"))
+    browser.wait("return window.atomdrgn && atomdrgn.player.time > 0.02")
+    found = browser.run("return Array.from(atomdrgn.decoder.positions([arguments[0]]))", -6.5)
+    motion = flexed_run.motion_at(np.array([[-6.5]], np.float32))
+    drawn = np.isin(flexed_run.structure.atom_name, ["CA", "O"])
+    rigid = RigidMotion(motion.rotation, motion.translation)
+    expected, rigid = (flexed_run.atoms_of(each)[0].numpy()[drawn] for each in (motion, rigid))
+    np.testing.assert_allclose(np.reshape(found, (-1, 3)), expected, atol=0.01)
+    assert np.abs(expected - rigid).max() > 0.5

@@ -21,15 +21,12 @@ from atomdrgn.simulate import simulate_particles
 from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.deformation import centres
 from atomdrgn.structure.motion import screw_motion, twists
-from hinge import make_hinged
+from hinge import bow, make_hinged
 
 
 def bent(structure):
-    """The structure with each bundle bent by up to 3 A, which no rigid motion of segments undoes."""
-    z = structure.position[:, 2]
-    middle = torch.where(z > 0, 46.0, -15.0)
-    off = 3.0 * (((z - middle) / 30) ** 2 - 1 / 3)
-    return structure.moved(structure.position + torch.stack([off, torch.zeros_like(off), torch.zeros_like(off)], 1))
+    """The structure with each bundle bent by up to 3 A."""
+    return structure.moved(structure.position + 3.0 * bow(structure.position))
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import torch
 from atomdrgn import read_structure
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.lifting import chain_turns, lift_residues
+from atomdrgn.structure.lifting import chain_turns, lift_residues, small_turns
 from molecules import atom_line, helix, write_pdb
 
 
@@ -43,3 +43,13 @@ def test_a_single_residue_and_a_doubted_model_do_not_turn(tmp_path):
     turned = beads.position @ matrix_from_vector(torch.tensor([0.0, 0.5, 0.0])).T
     doubted = chain_turns(beads, turned, doubt=100.0)
     torch.testing.assert_close(doubted, torch.eye(3).expand_as(doubted), atol=0.01, rtol=0)
+
+
+def test_small_turns_are_those_of_chains(tmp_path):
+    ion = [atom_line(900, "ZN", "ZN", "A", 200, (8.0, 0.0, 5.0), element="ZN", record="HETATM")]
+    _, beads = model(tmp_path, helix("A", 12), helix("B", 9, start=(12.0, 0.0, 0.0)), ion)
+    offset = 0.05 * torch.randn(3, len(beads), 3, generator=torch.Generator().manual_seed(0))
+    vector = small_turns(beads)(offset)
+    torch.testing.assert_close(matrix_from_vector(vector), chain_turns(beads, beads.position + offset), atol=2e-3, rtol=0)
+    assert vector.abs().max() > 0.01
+    torch.testing.assert_close(small_turns(beads)(2 * offset), 2 * vector)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..physics.rotations import left_jacobian, vector_from_quaternion
 from ..run import Run
+from ..structure.flexing import with_feature
 from ..structure.motion import RigidMotion, screw_motion, twists
 from ..structure.surface import Surface, fit_surface
 
@@ -29,16 +30,20 @@ class Decoder:
         Radius of gyration, A, which turns are counted in.
     fitted : bool
         The surface is the fit's own; else it is laid through the conformations of the particles by least squares.
+    flexes : bool
+        Beads move within their segments, by the surface's features.
     """
 
     surface: Surface
     free: Int[Tensor, "free"]
     radius: Float[Tensor, "segment"]
     fitted: bool
+    flexes: bool = False
 
     def __call__(self, place: Float[Tensor, "*batch k"]) -> RigidMotion:
         """The motion of each segment at some places."""
-        return screw_motion(*twists(self.surface(place), free=self.free, radius=self.radius))
+        motion = screw_motion(*twists(self.surface(place), free=self.free, radius=self.radius))
+        return with_feature(motion, self.surface.features(place)) if self.flexes else motion
 
 
 def decoder_of(run: Run) -> Decoder:
@@ -47,7 +52,7 @@ def decoder_of(run: Run) -> Decoder:
     if "surface_scale" in model:
         scale, coefficient, free, radius = (torch.from_numpy(model[name]) for name in
                                             ("surface_scale", "surface_coefficient", "free", "radius"))
-        return Decoder(Surface(scale, coefficient), free, radius, fitted=True)
+        return Decoder(Surface(scale, coefficient), free, radius, fitted=True, flexes="flexing" in model)
     motion = run.motion
     vector = vector_from_quaternion(motion.rotation)
     speed = torch.linalg.solve(left_jacobian(vector), motion.translation)

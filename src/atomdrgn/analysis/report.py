@@ -50,10 +50,11 @@ def page_data(found: Examination, also: Sequence[Path] = ()) -> dict:
     """All that the page shows, ready for JSON."""
     run = found.run
     summary = run.summary
+    molecule, used = _molecule(run)
     return {
         "name": run.folder.resolve().name, "facts": _facts(run),
         "verdict": verdict(found, angstrom="Å", plus_minus="±"), "cautions": cautions(found, angstrom="Å"),
-        "colours": GROUP_COLOURS, "molecule": _molecule(run), "decoder": _decoder(found), "view": _view(found),
+        "colours": GROUP_COLOURS, "molecule": molecule, "decoder": _decoder(found, used), "view": _view(found),
         "residues": _residues(found, also), "segments": _segments(run), "groups": summary.get("groups", []),
         "still": still_group(summary["groups"]) if summary.get("groups") else None,
         "turns": [_turn(turn) for turn in found.turns], "correlation": np.round(found.fluctuations.correlation, 2).tolist(),
@@ -114,12 +115,11 @@ def _rounded(values, digits=3):
 
 
 def _molecule(run: Run):
-    """Atoms to be drawn, the bead that each follows, and the segments that move the beads."""
+    """Atoms to be drawn, the bead that each follows, the segments that move the beads, and the numbers of these beads."""
     structure, beads, model = run.structure, run.bead_model, run.model
     trace = np.flatnonzero(beads.trace)
     atoms, residue_of, ribbon = _drawn_atoms(structure, beads, trace)
-    bead_of_atom = model["bead_of_atom"][atoms]
-    used, bead = np.unique(bead_of_atom, return_inverse=True)
+    used, bead = np.unique(model["bead_of_atom"][atoms], return_inverse=True)
     weight = np.where(model["weight"][used] < SMALLEST_WEIGHT, 0, model["weight"][used])
     of_bead, segment = np.nonzero(weight)
     ends = np.cumsum(np.bincount(of_bead, minlength=len(used)))
@@ -130,7 +130,7 @@ def _molecule(run: Run):
         "beads": _points(model["bead"][used]), "ends": _packed(ends, "<u4"), "segment": _packed(segment, "<u2"),
         "weight": _packed(weight[of_bead, segment], "<f4"), "centroid": np.round(model["centroid"], 4).tolist(),
         "stretch": _stretches(run, trace), "fold": _fold(structure, beads, trace), "kinds": beads.residue_name[trace].tolist(),
-    }
+    }, used
 
 
 def _drawn_atoms(structure, beads, trace):
@@ -183,10 +183,13 @@ def _fold(structure, beads, trace):
     return "".join(fold[bead] for bead in trace.tolist())
 
 
-def _decoder(found):
-    surface = found.decoder.surface
+def _decoder(found, used):
+    """From places to conformations; of what beads do within their segments, that of some."""
+    surface, flexing = found.decoder.surface, found.run.deformation.flexing
+    fields = {} if flexing is None else {"offset": flexing.offset, "turn": flexing.turn}
     return {"scale": surface.scale.tolist(), "coefficient": [_rounded(row, 5) for row in surface.coefficient.numpy()],
-            "free": found.decoder.free.tolist(), "radius": _rounded(found.decoder.radius.numpy(), 5)}
+            "free": found.decoder.free.tolist(), "radius": _rounded(found.decoder.radius.numpy(), 5),
+            "flexing": {name: _points(field[:, used].reshape(-1, 3).numpy()) for name, field in fields.items()} or None}
 
 
 def _view(found):

@@ -82,8 +82,8 @@ def fit(
         help="Correct the pose of each image by a small turn and shift; poses.csv holds them.")] = False,
     keep_base: Annotated[bool, Option(
         "--keep-base", rich_help_panel=MODEL,
-        help="Leave the base model as it is, where by default it is corrected if images show that it is wrong in all particles "
-             "alike.")] = False,
+        help="Leave the base model as it is and segments rigid, where by default it is corrected if images show that it is wrong "
+             "in all particles alike, and residues move within segments if images show that.")] = False,
     temperature: Annotated[float | None, Option(
         metavar="T", rich_help_panel=MODEL, show_default=False,
         help="Sharpness of the borders between segments; larger is sharper.")] = None,

@@ -10,7 +10,7 @@ def summary_lines(run) -> list[str]:
              f"{_moving(found)} of {found['residues']:,} residues",
              f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} a particle, on average",
              *_far_lines(found.get("far_start")), *_correction_lines(found.get("base_correction")), *_support_lines(found),
-             *_motion_lines(found["motions"]), *_group_lines(found.get("groups", [])),
+             *_flexing_lines(found.get("flexing")), *_motion_lines(found["motions"]), *_group_lines(found.get("groups", [])),
              *_state_lines(found.get("states", [])), *_composition_lines(found.get("composition")),
              *_pose_lines(found.get("pose_correction"))]
     if found["unmodelled"]:
@@ -34,6 +34,12 @@ def _correction_lines(correction):
         return []
     return [f"the base model is off in all particles alike, by {correction['rms']:.2f} A r.m.s. a residue, and was corrected: "
             "residues.csv"]
+
+
+def _flexing_lines(flexing):
+    if flexing is None or not flexing["supported"]:
+        return []
+    return [f"within their segments residues move by another {flexing['rms']:.2f} A r.m.s., as images of both half-sets want"]
 
 
 def _support_lines(found):

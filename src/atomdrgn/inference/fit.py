@@ -30,13 +30,15 @@ from ..run import (
 from ..structure.atoms import Structure
 from ..structure.beads import coarse_grain
 from ..structure.deformation import SegmentDeformation
+from ..structure.lifting import lift_residues
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
-from .base_correction import MOST_BEADS, BaseCorrection, correct_base
+from .base_correction import BaseCorrection, correct_base
 from .composition import find_composition
 from .cutting import carried_over, cut, with_base, with_borders
 from .ensemble import judge_support, make_ensemble
 from .far_start import find_far_start
+from .flexed_segments import find_flexing
 from .folder import CLOSED_FORM, begin_run, read_history, run_settings
 from .groups import cut_at_groups
 from .halves import half_sets, join, part_of
@@ -48,6 +50,7 @@ from .passes import run_pass
 from .results import write_results
 from .schedule import coarsest_resolution, finest_resolution, resolutions, search_after
 from .search import look_widely
+from .shared_offsets import MOST_BEADS
 from .start import beginning
 from .state import FitState, load_state, save_state
 from .support import count_supported, is_clear
@@ -104,8 +107,9 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     refine_poses : bool
         Correct the pose of each image a little, by shift and turn, with a prior of 1 A and 1 degree about each axis.
     keep_base : bool
-        Leave the base model as it is. By default it is corrected where both half-sets agree that it is wrong in all particles
-        alike; where a part is fixed or may be absent, where there are no half-sets or images are weak, it is not looked at.
+        Leave the base model as it is and segments rigid. By default it is corrected where both half-sets agree that it is wrong
+        in all particles alike, and residues move within segments where they agree on that; where a part is fixed or may be
+        absent, where there are no half-sets or images are weak, neither is looked at.
     resolution : float, optional
         Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
     seed : int
@@ -188,7 +192,7 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) 
         states = apart(halves, states, len(passes))
         model, halves, states = _cut_again(model, halves, states, folder / BORDERS, passes=passes, reporter=reporter)
     states = apart(halves, states, None)
-    supports, correction = judge_support(halves, states, reporter), None
+    supports, correction, flexing, uncorrected = judge_support(halves, states, reporter), None, None, model.beads
     if halves and finest is None and not keep_base:
         correction = _correction(structure, halves, states, folder / CORRECTION, seed=seed, reporter=reporter)
         new = with_base(model, model.beads.position + correction.shift)
@@ -202,8 +206,11 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) 
     ensemble = make_ensemble(model, state, [each.population for each in states], supports, seed=seed, reporter=reporter)
     if correction is not None:
         ensemble = ensemble.with_base_error(correction.error[model.beads.trace_index])
-    write_results(folder, model, state, ensemble, composition=composition, far=far, correction=correction, structure=structure,
-                  reporter=reporter)
+        if ensemble.supported:
+            moved = structure.moved(lift_residues(structure.position, uncorrected, model.beads.position))
+            flexing = find_flexing(moved, model, state, ensemble, seed=seed, reporter=reporter)
+    write_results(folder, model, state, ensemble, composition=composition, far=far, correction=correction, flexing=flexing,
+                  structure=structure, reporter=reporter)
 
 
 def _well_begun(model, how):

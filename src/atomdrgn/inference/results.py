@@ -17,6 +17,7 @@ from .base_correction import BaseCorrection
 from .composition import Composition, composition_columns, composition_summary
 from .ensemble import Ensemble
 from .far_start import FarStart
+from .flexed_segments import FoundFlexing
 from .groups import find_groups
 from .misfit import misfits
 from .model import FitModel
@@ -26,9 +27,9 @@ from .states import find_states
 
 def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ensemble, *, structure: Structure,
                   reporter: Reporter, composition: Composition | None = None, far: FarStart | None = None,
-                  correction: BaseCorrection | None = None) -> None:
-    """Write what was found, where the fit began if that is far from the base model, and where that is wrong; summary.json, last,
-    says that the run is whole."""
+                  correction: BaseCorrection | None = None, flexing: FoundFlexing | None = None) -> None:
+    """Write what was found, where the fit began if that is far from the base model, where that is wrong, and what beads do within
+    their segments; summary.json, last, says that the run is whole."""
     latent = ensemble.latent
     gain, outlier = _judge(model, state, latent, reporter)
     groups = find_groups(model, state, ensemble, reporter)
@@ -41,7 +42,7 @@ def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ense
                  weight=model.deformation.weight.numpy(), radius=model.deformation.radius.numpy(),
                  free=model.deformation.free.numpy(), surface_scale=surface.scale.numpy(),
                  surface_coefficient=surface.coefficient[:, model.deformation.motion_numbers].numpy(),
-                 half_error=_of_beads(model, ensemble.half_error), **_base_shift(correction))
+                 half_error=_of_beads(model, ensemble.half_error), **_base_shift(correction), **_flexing(flexing))
     write_arrays(folder / LATENTS, latent=ensemble.place.numpy(), latent_sd=ensemble.sd.numpy(), draws=ensemble.draws.numpy())
     present = {} if composition is None else {"present": composition.present.numpy()}
     write_arrays(folder / MOTIONS, rotation=motion.rotation.numpy(), translation=motion.translation.numpy(), **present)
@@ -57,7 +58,8 @@ def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ense
     corrected = {} if state.poses is None else {"pose_correction": _pose_summary(state.poses)}
     begun = {} if far is None else {"far_start": {"selection": far.selection, "turn": round(far.turn, 1)}}
     moved = {} if correction is None else {"base_correction": _correction_summary(model, correction)}
-    write_json(folder / SUMMARY, found | begun | moved | parts | corrected)
+    flexes = {} if flexing is None else {"flexing": _flexing_summary(flexing)}
+    write_json(folder / SUMMARY, found | begun | moved | flexes | parts | corrected)
 
 
 def write_poses(folder: Path, model: FitModel, state: FitState) -> None:
@@ -86,6 +88,17 @@ def _pose_summary(poses):
 def _base_shift(correction):
     """What model.npz says of the base model's correction, if there is one."""
     return {"base_shift": correction.shift.numpy()} if correction is not None and correction.supported else {}
+
+
+def _flexing(flexing):
+    """What model.npz says of beads that move within their segments, if they do."""
+    return {"flexing": flexing.offset.numpy()} if flexing is not None and flexing.orders else {}
+
+
+def _flexing_summary(flexing: FoundFlexing):
+    """What summary.json says of them: the length in A, the gain in units of a log likelihood an image."""
+    return {"supported": flexing.orders > 0, "orders": flexing.orders, "rms": round(flexing.rms, 3),
+            "held_out_gain": round(flexing.gain, 4)}
 
 
 def _correction_summary(model, correction: BaseCorrection):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -27,13 +28,24 @@ CONTRAST_SD = 0.2            # of images about their mean strength, as where a p
 BATCH_NUMBERS = 2**22        # in the waves of one batch
 MOST_AT_ONCE = 64            # images of a batch
 STEPS = 6                    # most Gauss-Newton steps at one resolution
-ENOUGH = 0.05                # A r.m.s.: a step shorter than this, or than 1/100 of the resolution, is the last at its resolution
+ENOUGH = 0.05                # A r.m.s.: no shorter step is followed by another at its resolution
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-4, 1e4      # 1/A^2: a step of 10 A costs one half
 
 
 def still(images: FourierImages) -> Place:
     """The same positions in every image, turned by its pose: a homogeneous set."""
     return lambda position, image: images.stack.pose[image].apply(position)
+
+
+@runtime_checkable
+class Restraints(Protocol):
+    """What holds positions together."""
+
+    def __call__(self, position: Float[Tensor, "*field bead 3"]) -> Float[Tensor, "*field"]:
+        """Strain of each field of positions, in units of a log likelihood."""
+
+    def curvature(self, position: Float[Tensor, "bead 3"]) -> Float[Tensor, "coordinate coordinate"]:
+        """Gauss-Newton matrix of the strain in x, y, z of all beads of one of them, 1/A^2, double precision."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +82,12 @@ class SharedBeads:
     beads : BeadModel
         The base model; its amplitudes in electrons.
     place : callable
-        From the shared positions (bead, 3) and numbers of images (image,) to the positions before the camera of each image
-        (image, bead, 3), A, differentiable in the first: :func:`still` where nothing moves.
+        From the shared positions (*field, bead, 3) and numbers of images (image,) to the positions before the camera of each
+        image (image, bead, 3), A, differentiable in the first: :func:`still` where nothing moves.
     total : callable
         Sums a tensor over all processes that have images of the same beads.
+    sought : BeadModel, optional
+        The beads whose positions are shared, where images are compared with a finer model than that.
     """
 
     images: FourierImages
@@ -81,6 +95,7 @@ class SharedBeads:
     beads: BeadModel
     place: Place
     total: Callable[[Tensor], Tensor] = lambda value: value
+    sought: BeadModel | None = None
 
     def batches(self, disc: FourierDisc, index: Int[Tensor, "some"] | None = None) -> tuple[Tensor, ...]:
         """Images, all that count by default, in runs that are worked on together."""
@@ -105,7 +120,7 @@ class SharedBeads:
         power, cross = (prediction * prediction).sum((1, 2)), (prediction * data).sum((1, 2))
         return Comparison(power, cross, torch.zeros_like(power))
 
-    def log_likelihood(self, position: Float[Tensor, "bead 3"], look: Look, disc: FourierDisc) -> Float[Tensor, "image"]:
+    def log_likelihood(self, position: Float[Tensor, "*field bead 3"], look: Look, disc: FourierDisc) -> Float[Tensor, "image"]:
         """Of each image that counts, over that of no molecule at all."""
         def of_batch(index):
             with torch.no_grad():
@@ -204,7 +219,7 @@ class Step:
 
     Parameters
     ----------
-    position : (bead, 3)
+    position : (*field, bead, 3)
         A.
     loss : float
         Minus the log posterior.
@@ -212,31 +227,34 @@ class Step:
         Length of the step, A r.m.s.; 0: it was not taken.
     """
 
-    position: Float[Tensor, "bead 3"]
+    position: Float[Tensor, "*field bead 3"]
     loss: float
     moved: float
 
 
-def descend(problem: SharedBeads, position: Float[Tensor, "bead 3"], look: Look, disc: FourierDisc, *,
-            restraints: ChainRestraints, weight: float, steps: int = STEPS) -> Iterator[Step]:
+def descend(problem: SharedBeads, position: Float[Tensor, "*field bead 3"], look: Look, disc: FourierDisc, *,
+            restraints: Restraints, weight: float, steps: int = STEPS, enough: float = ENOUGH) -> Iterator[Step]:
     """Gauss-Newton steps at one resolution, damped as far as they have to be (Levenberg-Marquardt), none of them uphill.
 
     Parameters
     ----------
     problem : SharedBeads
         Images and beads.
-    position : (bead, 3)
-        Where to start, A.
+    position : (*field, bead, 3)
+        Where to start, A. Fields of positions are told by images as one is, where an image's weights of them have a mean square
+        of 1 and are uncorrelated.
     look : Look
         What the images look like.
     disc : FourierDisc
         The coefficients that count.
-    restraints : ChainRestraints
-        What holds the model together.
+    restraints : Restraints
+        What holds each field of positions together.
     weight : float
         Of the restraints against the likelihood; 1: their standard deviations are taken at their word.
     steps : int
         The most.
+    enough : float
+        A r.m.s.: a step shorter than this, or than 1/100 of the resolution, is the last.
     """
     damping = FIRST_DAMPING
     strength = transfer_power(problem, look, disc)
@@ -246,14 +264,14 @@ def descend(problem: SharedBeads, position: Float[Tensor, "bead 3"], look: Look,
         if matrix is None:
             matrix = _curvature(problem, position, look, disc, strength, restraints=restraints, weight=weight)
         step = -_solved(matrix, damping, gradient)
-        moved = float(step.square().sum(1).mean().sqrt())
+        moved = float(step.square().sum(-1).mean().sqrt())
         there, slope = _posterior(problem, position + step, look, disc, restraints=restraints, weight=weight)
         better = there < here
         if better:
             position, here, gradient, matrix = position + step, there, slope, None
         yield Step(position, here, moved if better else 0.0)
-        damping = min(max(damping / 10 if better else damping * 100, LEAST_DAMPING), MOST_DAMPING)
-        if moved < max(ENOUGH, 0.01 * disc.resolution):
+        damping = min(max(damping / 3 if better else damping * 100, LEAST_DAMPING), MOST_DAMPING)
+        if moved < max(enough, 0.01 * disc.resolution):
             return
 
 
@@ -277,22 +295,22 @@ def _posterior(problem, position, look, disc, *, restraints, weight):
     value = float(problem.total(torch.tensor(value, dtype=torch.float64)))
     place.grad = problem.total(torch.zeros_like(place) if place.grad is None else place.grad)
     if weight:
-        strain = weight * restraints(place)
+        strain = weight * restraints(place).sum()
         strain.backward()
         value += float(strain.detach())
     return value, place.grad
 
 
 def _curvature(problem, position, look, disc, strength, *, restraints, weight):
-    beads = look.bright(problem.beads)
-    matrix = image_curvature(position, beads.amplitude, beads.sigma, weight=strength, grid=disc.grid)
-    return matrix + weight * restraints.curvature(position) if weight else matrix
+    beads, middle = look.bright(problem.sought or problem.beads), position.reshape(-1, *position.shape[-2:]).mean(0)
+    matrix = image_curvature(middle, beads.amplitude, beads.sigma, weight=strength, grid=disc.grid)
+    return matrix + weight * restraints.curvature(middle) if weight else matrix
 
 
 def _solved(matrix, damping, gradient):
-    """The damped matrix's inverse times the gradient, (bead, 3)."""
+    """The damped matrix's inverse times the gradient, (*field, bead, 3)."""
     damped = matrix + damping * torch.eye(len(matrix), dtype=matrix.dtype)
     # rounding leaves eigenvalues of the images' part a little below zero
     damped.diagonal().add_(1e-9 * float(matrix.diagonal().max()))
     root = torch.linalg.cholesky(damped)
-    return torch.cholesky_solve(gradient.double().reshape(-1, 1), root).reshape_as(gradient).to(gradient.dtype)
+    return torch.cholesky_solve(gradient.double().reshape(-1, len(matrix)).T, root).T.reshape_as(gradient).to(gradient.dtype)

@@ -73,22 +73,28 @@ class ChainRestraints:
         _, near = self._clashing(position[None])
         near = near[distances(position, near) < self._allowed(near)]
         pairs = torch.cat([self.pairs, self.tethers[stretched], near])
-        weight = torch.cat([self.sigma**-2, self.sigma.new_full((int(stretched.sum()),), TETHER_SIGMA**-2),
-                            self.sigma.new_full((len(near),), CLASH_SIGMA**-2)]).double()
-        arm = (position[pairs[:, 0]] - position[pairs[:, 1]]).double()
-        arm = arm / torch.linalg.vector_norm(arm, dim=1, keepdim=True).clamp_min(1e-3)
-        block = weight[:, None, None] * arm[:, :, None] * arm[:, None, :]
-        matrix = torch.zeros(len(position), len(position), 3, 3, dtype=torch.float64)
-        i, j = pairs.T
-        for row, column, sign in ((i, i, 1), (j, j, 1), (i, j, -1), (j, i, -1)):
-            matrix.index_put_((row, column), sign * block, accumulate=True)
-        return matrix.transpose(1, 2).reshape(3 * len(position), -1)
+        sigma = torch.cat([self.sigma, self.sigma.new_full((int(stretched.sum()),), TETHER_SIGMA),
+                           self.sigma.new_full((len(near),), CLASH_SIGMA)])
+        return spring_curvature(position, pairs, sigma)
 
     def _clashing(self, position):
         return self.neighbours(position.detach().float().contiguous(), CLASH_DISTANCE)
 
     def _allowed(self, pairs):
         return distances(self.nearest, pairs).clamp_max(CLASH_DISTANCE)
+
+
+def spring_curvature(position: Float[Tensor, "bead 3"], pairs: Int[Tensor, "pair 2"],
+                     sigma: Float[Tensor, "pair"]) -> Float[Tensor, "coordinate coordinate"]:
+    """Gauss-Newton matrix of ``0.5 (stretch / sigma)^2`` of pairs in x, y, z of all beads, 1/A^2, double precision."""
+    arm = (position[pairs[:, 0]] - position[pairs[:, 1]]).double()
+    arm = arm / torch.linalg.vector_norm(arm, dim=1, keepdim=True).clamp_min(1e-3)
+    block = sigma.double()[:, None, None] ** -2 * arm[:, :, None] * arm[:, None, :]
+    matrix = torch.zeros(len(position), len(position), 3, 3, dtype=torch.float64)
+    i, j = pairs.T
+    for row, column, sign in ((i, i, 1), (j, j, 1), (i, j, -1), (j, i, -1)):
+        matrix.index_put_((row, column), sign * block, accumulate=True)
+    return matrix.transpose(1, 2).reshape(3 * len(position), -1)
 
 
 def make_chain_restraints(beads: BeadModel, *, bonds: bool = True, contacts: bool = True) -> ChainRestraints:

@@ -1,10 +1,13 @@
 """From the motion of segments, or of single beads, to the positions of all atoms."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..physics.rotations import matrix_from_vector
 from .beads import BeadModel
 from .motion import RigidMotion, blended_rotation
 
@@ -12,7 +15,8 @@ STRETCH = 2      # residues on either side that tell how one has turned: less th
 
 
 def lift(motion: RigidMotion, atom: Float[Tensor, "atom 3"], *, bead: Float[Tensor, "bead 3"], bead_of_atom: Int[Tensor, "atom"],
-         centroid: Float[Tensor, "segment 3"], weight: Float[Tensor, "bead segment"]) -> Float[Tensor, "*batch atom 3"]:
+         centroid: Float[Tensor, "segment 3"], weight: Float[Tensor, "bead segment"],
+         flexed: tuple[Tensor, Tensor] | None = None) -> Float[Tensor, "*batch atom 3"]:
     """Positions of all atoms: each goes with its bead and turns about it, so that every residue keeps its shape.
 
     Parameters
@@ -25,10 +29,20 @@ def lift(motion: RigidMotion, atom: Float[Tensor, "atom 3"], *, bead: Float[Tens
         The bead that each atom follows.
     centroid, weight
         Of the segments, and the beads' membership in them.
+    flexed : ((*batch, bead, 3), (*batch, bead, 3)), optional
+        What beads do within their segments before these move: an offset, A, and a rotation vector (:class:`~.flexing.Flexing`).
     """
-    moved = motion.apply(bead, centroid, weight=weight)[..., bead_of_atom, :]
-    turn = blended_rotation(motion, weight)[..., bead_of_atom, :, :]
-    return moved + (turn * (atom - bead[bead_of_atom])[:, None]).sum(-1)
+    moved, turn = motion.apply(bead, centroid, weight=weight), blended_rotation(motion, weight)
+    if flexed is not None:
+        moved = moved + turned(turn, flexed[0])
+        turn = turn @ matrix_from_vector(flexed[1])
+    return moved[..., bead_of_atom, :] + (turn[..., bead_of_atom, :, :] * (atom - bead[bead_of_atom])[:, None]).sum(-1)
+
+
+def turned(rotation: Float[Tensor, "*#batch bead 3 3"],
+           vector: Float[Tensor, "*#batch bead 3"]) -> Float[Tensor, "*#batch bead 3"]:
+    """A vector of each bead, such as in the frame that its segments have turned to."""
+    return (rotation * vector[..., None, :]).sum(-1)      # many small products: faster than as matrices
 
 
 def lift_residues(atom: Float[Tensor, "atom 3"], beads: BeadModel, moved: Float[Tensor, "*batch bead 3"], *,
@@ -57,24 +71,72 @@ def chain_turns(beads: BeadModel, moved: Float[Tensor, "*batch bead 3"], *,
 
     What is no polymer turns with the residue that it follows. A single residue keeps its orientation.
     """
-    trace, anchor = np.flatnonzero(beads.trace), beads.anchor
-    chain = np.unique(beads.chain, return_inverse=True)[1]
-    far = 2 * STRETCH + 2                                   # so that chains stand apart in one count
-    place = chain * (beads.order.max() + far) + beads.order
-    residue, other = _windows(place[trace], place, beads.polymer)
-    before, after = (_about_their_mean(x[..., other, :].double(), residue, len(trace)) for x in (beads.position, moved))
-    product = torch.zeros(*moved.shape[:-2], len(trace), 3, 3, dtype=torch.float64)
+    residue, other, count = _windows(beads)
+    before, after = (_about_their_mean(x[..., other, :].double(), residue, len(count)) for x in (beads.position, moved))
+    product = torch.zeros(*moved.shape[:-2], len(count), 3, 3, dtype=torch.float64)
     product.index_add_(-3, residue, after[..., :, None] * before[..., None, :])
-    count = torch.bincount(residue, minlength=len(trace))
     product += (1 + doubt**2 * count)[:, None, None] * torch.eye(3, dtype=torch.float64)
     left, _, right = torch.linalg.svd(product)
     left[..., 2] *= torch.linalg.det(left @ right)[..., None]
-    turn = torch.zeros(len(beads), dtype=torch.long)
-    turn[trace] = torch.arange(len(trace))
-    return (left @ right).to(moved.dtype)[..., turn[anchor], :, :]
+    return (left @ right).to(moved.dtype)[..., _residue_of_bead(beads), :, :]
 
 
-def _windows(centre, place, polymer):
+@dataclass(frozen=True, eq=False)
+class SmallTurns:
+    """Rotation vectors that are linear in how far beads are moved: what :func:`chain_turns` finds for small turns.
+
+    Parameters
+    ----------
+    residue, other : (pair,)
+        A trace bead, by its number among these, and a bead near it along the chain.
+    arm : (pair, 3)
+        From the middle of all that are near the first to the second, A.
+    inverse : (trace, 3, 3)
+        Inverse of the tensor of inertia of what is near, 1/A^2.
+    residue_of_bead : (bead,)
+        Number of the trace bead of each bead's residue.
+    """
+
+    residue: Int[Tensor, "pair"]
+    other: Int[Tensor, "pair"]
+    arm: Float[Tensor, "pair 3"]
+    inverse: Float[Tensor, "trace 3 3"]
+    residue_of_bead: Int[Tensor, "bead"]
+
+    def __call__(self, offset: Float[Tensor, "*batch bead 3"]) -> Float[Tensor, "*batch bead 3"]:
+        """Of each bead, where beads are moved by an offset, A."""
+        near = offset[..., self.other, :]
+        moment = torch.linalg.cross(self.arm.expand_as(near), near)
+        total = offset.new_zeros(*offset.shape[:-2], len(self.inverse), 3).index_add(-2, self.residue, moment)
+        return turned(self.inverse, total)[..., self.residue_of_bead, :]
+
+
+def small_turns(beads: BeadModel) -> SmallTurns:
+    """Those of a base model."""
+    residue, other, count = _windows(beads)
+    arm = _about_their_mean(beads.position[other], residue, len(count))
+    inertia = arm.square().sum(-1)[:, None, None] * torch.eye(3) - arm[:, :, None] * arm[:, None, :]
+    inertia = torch.eye(3).repeat(len(count), 1, 1).index_add(0, residue, inertia)
+    return SmallTurns(residue, other, arm, torch.linalg.inv(inertia), _residue_of_bead(beads))
+
+
+def _residue_of_bead(beads):
+    """Number of the trace bead of each bead's residue among all trace beads."""
+    number = torch.zeros(len(beads), dtype=torch.long)
+    number[beads.trace_index] = torch.arange(len(beads.trace_index))
+    return number[torch.from_numpy(beads.anchor)]
+
+
+def _windows(beads):
+    """Pairs of a trace bead and a polymer bead at most STRETCH places away, by number, and how many each of the first has."""
+    chain = np.unique(beads.chain, return_inverse=True)[1]
+    far = 2 * STRETCH + 2                                   # so that chains stand apart in one count
+    place = chain * (beads.order.max() + far) + beads.order
+    residue, other = _near(place[beads.trace], place, beads.polymer)
+    return residue, other, torch.bincount(residue, minlength=len(beads.trace_index))
+
+
+def _near(centre, place, polymer):
     """Pairs of a centre and a polymer bead at most STRETCH places away: (pair,) numbers of either."""
     bead = np.flatnonzero(polymer)
     bead = bead[np.argsort(place[bead], kind="stable")]

@@ -7,8 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .beads import BeadModel
-from .lifting import lift, lift_residues
-from .motion import BeadMotion, RigidMotion, screw_motion, twists
+from .flexing import Flexing
+from .lifting import lift, lift_residues, turned
+from .motion import BeadMotion, RigidMotion, blended_rotation, screw_motion, twists
 
 
 @runtime_checkable
@@ -39,6 +40,8 @@ class MobileSegments:
         Of the segments, A, and the beads' membership in them.
     free, radius : (free,), (segment,)
         The segments that move, and what their turns are measured by, A.
+    flexing : Flexing, optional
+        What beads do within their segments, where a motion says how far (:class:`~.motion.FlexedMotion`).
     """
 
     atom: Float[Tensor, "atom 3"]
@@ -48,6 +51,7 @@ class MobileSegments:
     weight: Float[Tensor, "bead segment"]
     free: Int[Tensor, "free"]
     radius: Float[Tensor, "segment"]
+    flexing: Flexing | None = None
 
     def motion(self, latent: Float[Tensor, "*batch latent"]) -> RigidMotion:
         """The rigid motion of each segment."""
@@ -55,11 +59,16 @@ class MobileSegments:
 
     def beads(self, motion: RigidMotion) -> Float[Tensor, "*batch bead 3"]:
         """Positions of the beads, A."""
-        return motion.apply(self.bead, self.centroid, weight=self.weight)
+        moved, flexed = motion.apply(self.bead, self.centroid, weight=self.weight), self._flexed(motion)
+        return moved if flexed is None else moved + turned(blended_rotation(motion, self.weight), flexed[0])
 
     def atoms(self, motion: RigidMotion) -> Float[Tensor, "*batch atom 3"]:
         """Positions of all atoms, A."""
-        return lift(motion, self.atom, bead=self.bead, bead_of_atom=self.bead_of_atom, centroid=self.centroid, weight=self.weight)
+        return lift(motion, self.atom, bead=self.bead, bead_of_atom=self.bead_of_atom, centroid=self.centroid, weight=self.weight,
+                    flexed=self._flexed(motion))
+
+    def _flexed(self, motion):
+        return None if self.flexing is None else self.flexing.of(motion)
 
 
 @dataclass(frozen=True, eq=False)

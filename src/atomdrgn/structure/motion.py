@@ -58,6 +58,19 @@ class RigidMotion(Record):
 
 
 @dataclass(frozen=True)
+class FlexedMotion(RigidMotion):
+    """The same, and how far the molecule is along what its segments do within themselves.
+
+    Parameters
+    ----------
+    feature : (*batch, feature)
+        What offsets of beads are multiplied by (:class:`~.flexing.Flexing`).
+    """
+
+    feature: Float[Tensor, "*batch feature"]
+
+
+@dataclass(frozen=True)
 class BeadMotion(Record):
     """An offset of each bead from where it stands in the base model.
 

@@ -14,17 +14,21 @@ class Decoder {
     this.ends = new Uint32Array(bytesOf(molecule.ends));
     this.segment = new Uint16Array(bytesOf(molecule.segment));
     this.weight = new Float32Array(bytesOf(molecule.weight));
+    this.flexing = surface.flexing && { offset: pointsOf(surface.flexing.offset), turn: pointsOf(surface.flexing.turn) };
   }
 
-  // rows of 1, each place, and each product of two, times the coefficients: the latent
-  latent(place) {
-    const { scale, coefficient } = this.surface;
-    const x = scale.map((unit, k) => place[k] / unit);
+  // 1, each place, and each product of two
+  features(place) {
+    const x = this.surface.scale.map((unit, k) => place[k] / unit);
     const features = [1, ...x];
     for (let i = 0; i < x.length; i++) for (let j = i; j < x.length; j++) features.push(x[i] * x[j]);
-    const latent = new Float64Array(coefficient[0].length);
-    features.forEach((feature, row) => { for (let n = 0; n < latent.length; n++) latent[n] += feature * coefficient[row][n]; });
-    return latent;
+    return features;
+  }
+
+  // the features times the rows of coefficients
+  latent(place) {
+    const { coefficient } = this.surface;
+    return summed(this.features(place), coefficient[0].length, (row, n) => coefficient[row][n]);
   }
 
   // of each segment a quaternion (w, x, y, z), its matrix and where its centroid goes
@@ -63,6 +67,7 @@ class Decoder {
       }
       turns.set(matrixOfQuaternion(mean), 9 * bead);
     }
+    if (this.flexing) this.flex(place, moved, turns);
     const out = new Float64Array(this.atoms.length);
     for (let atom = 0; atom < this.bead.length; atom++) {
       const b = this.bead[atom], m = 9 * b;
@@ -71,6 +76,26 @@ class Decoder {
     }
     return out;
   }
+
+  // what beads do within their segments: `moved` and `turns` of each bead change in place
+  flex(place, moved, turns) {
+    const features = this.features(place), size = this.beads.length;
+    const [offset, turn] = [this.flexing.offset, this.flexing.turn].map(all => summed(features, size, (row, n) => all[row * size + n]));
+    for (let bead = 0; bead < size / 3; bead++) {
+      const rotation = turns.slice(9 * bead, 9 * bead + 9), own = matrixOfQuaternion(quaternionOfVector(turn.slice(3 * bead, 3 * bead + 3)));
+      for (let i = 0; i < 3; i++) {
+        moved[3 * bead + i] += [0, 1, 2].reduce((sum, j) => sum + rotation[3 * i + j] * offset[3 * bead + j], 0);
+        for (let k = 0; k < 3; k++) turns[9 * bead + 3 * i + k] = [0, 1, 2].reduce((sum, j) => sum + rotation[3 * i + j] * own[3 * j + k], 0);
+      }
+    }
+  }
+}
+
+// features times rows, of which `at` gives number n
+function summed(features, size, at) {
+  const out = new Float64Array(size);
+  features.forEach((feature, row) => { for (let n = 0; n < size; n++) out[n] += feature * at(row, n); });
+  return out;
 }
 
 function quaternionOfVector(v) {
