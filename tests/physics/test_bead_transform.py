@@ -63,4 +63,10 @@ def test_loops_and_tensor_operations_agree(box_size, monkeypatch):
     slow = bead_transform(position.double(), sigma.double(), disc, weight=weight.double(), parts=parts)
     assert (quick - slow).norm() < 1e-5 * slow.norm()
     position.requires_grad_()
-    assert bead_transform(position, sigma, disc, weight=weight, parts=parts).requires_grad
+    exact = position.detach().double().requires_grad_()
+    quick, slow = (bead_transform(x, sigma.to(x), disc, weight=weight.to(x), parts=parts) for x in (position, exact))
+    wanted = torch.randn(slow.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    (quick * wanted.float()).sum().backward()
+    (slow * wanted).sum().backward()
+    assert (quick - slow).norm() < 1e-5 * slow.norm()
+    assert (position.grad - exact.grad).norm() < 1e-4 * exact.grad.norm()

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from .disc import FourierDisc
 from .grid import ImageGrid
@@ -70,7 +72,7 @@ def wave_products(plane: Float[Tensor, "batch 2 bead"], sigma: Float[Tensor, "be
     count, n_field = disc.reach + 1, weight.shape[1]
     weight = weight / (disc.grid.pixel_size**2 * disc.grid.box_size)
     damping = _damping(sigma, disc)
-    waves = _waves_by_loops if looped(plane, weight, sigma) else _waves
+    waves = _waves_for(plane, weight, sigma)
     for part in parts:
         product = plane.new_zeros(len(plane), 2 * n_field * count, 2 * count)
         for start in range(part.start, part.stop, BEADS_AT_ONCE):
@@ -78,6 +80,36 @@ def wave_products(plane: Float[Tensor, "batch 2 bead"], sigma: Float[Tensor, "be
             along_x, along_y = waves(plane, weight, damping, some, disc.grid)
             product = torch.baddbmm(product, along_y, along_x.transpose(1, 2), beta=int(start > part.start))
         yield product.unflatten(2, (2, count)).unflatten(1, (n_field, 2, count))
+
+
+def _waves_for(plane, weight, sigma):
+    """How waves are made: by compiled loops where they can take the place of tensor operations."""
+    if looped(plane, weight, sigma):
+        return _waves_by_loops
+    return _LoopedWaves.apply if looped(plane.detach(), weight, sigma) else _waves
+
+
+class _LoopedWaves(Function):
+    """Waves by compiled loops, with the gradient in the positions alone."""
+
+    @staticmethod
+    def forward(context, plane, weight, damping, some, grid):
+        along = _waves_by_loops(plane.detach(), weight, damping, some, grid)
+        context.save_for_backward(*along)
+        context.of = plane.shape, len(damping), some, grid
+        return along
+
+    @staticmethod
+    @once_differentiable
+    def backward(context, *gradient):
+        from .waves import pull_back
+
+        shape, count, some, grid = context.of
+        back = gradient[0].new_zeros(shape)
+        for axis, pair in enumerate(zip(context.saved_tensors, gradient, strict=True)):
+            wave, wanted = (each.contiguous().unflatten(1, (-1, 2, count)).numpy() for each in pair)
+            pull_back(wave, wanted, grid.extent, back[:, axis, some].numpy())
+        return back, None, None, None, None
 
 
 def _damping(sigma, disc) -> Float[Tensor, "index bead"]:
@@ -109,5 +141,8 @@ def _waves_by_loops(plane, weight, damping, some, grid):
 def _combined(product, disc):
     """Real and imaginary parts (batch, field, 2, frequency) of a product of waves."""
     x, y, sign = disc.x_index, disc.y_index.abs(), torch.where(disc.y_index < 0, -1.0, 1.0).to(product)
-    cos_cos, sin_x, sin_y, sin_sin = (product[:, :, along_y, y, along_x, x] for along_y in (0, 1) for along_x in (0, 1))
+    count, flat = product.shape[-1], product.flatten(2)
+    # picked from one axis: the gradient of that is a sum, and no sorting of indices
+    cos_cos, sin_x, sin_y, sin_sin = (flat.index_select(2, ((along_y * count + y) * 2 + along_x) * count + x)
+                                      for along_y in (0, 1) for along_x in (0, 1))
     return torch.stack([cos_cos - sign * sin_sin, -(sin_x + sign * sin_y)], 2)

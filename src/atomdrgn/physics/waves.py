@@ -33,6 +33,31 @@ def _turn(turns):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
+def pull_back(wave, gradient, extent, out):
+    """The gradient in positions along an axis from that in the waves along it.
+
+    Parameters
+    ----------
+    wave, gradient : (batch, field, 2, index, bead) float32
+        Waves that :func:`make_waves` made, and what is wanted of them.
+    extent : float
+        Period of the first wave, A.
+    out : (batch, bead) float32
+        Is filled.
+    """
+    out[:] = np.float32(0)
+    for image in range(wave.shape[0]):
+        total = out[image]
+        for f in range(wave.shape[1]):
+            for k in range(wave.shape[3]):
+                slope = np.float32(2 * math.pi * k / extent)
+                cosine, sine = wave[image, f, 0, k], wave[image, f, 1, k]
+                of_cosine, of_sine = gradient[image, f, 0, k], gradient[image, f, 1, k]
+                for b in range(wave.shape[4]):
+                    total[b] += slope * (cosine[b] * of_sine[b] - sine[b] * of_cosine[b])
+
+
+@njit(nogil=True, fastmath=True, cache=True)
 def make_waves(position, weight, damping, start, extent, along_x, along_y):
     """Waves of some of the beads: along x and, times each field's weight, along y.
 
