@@ -4,13 +4,12 @@ Of each half-set by itself: what one has found is worth what it makes of the ima
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..physics.rotations import matrix_from_vector
 from ..reporting import Reporter
 from ..structure.atoms import Structure
 from ..structure.beads import BeadModel, coarse_grain
@@ -23,6 +22,7 @@ from .state import FitState
 
 MOST_BEADS = 3000       # the metric of the descent grows with the square: 0.7 GB
 MOST_IMAGES = 5000      # of a half-set: what beads cannot show is then more than what noise hides
+MOST_JUDGED = 1000      # of a half-set, to tell whether what the other one has found is more than chance
 ENOUGH = 0.1            # A r.m.s.: half-sets differ by as much, and a shorter step is the last
 FINE = 2                # beads of a residue that images are compared with: what one cannot show is as much as what is looked for
 
@@ -75,10 +75,9 @@ class Part:
     latent: Float[Tensor, "particle latent"]
     weight: Float[Tensor, "particle field"]
 
-    @property
-    def images(self) -> Int[Tensor, "some"]:
+    def images(self, most: int) -> Int[Tensor, "some"]:
         """Those that are looked at, by all processes together."""
-        return evenly_spread(len(self.model.images), MOST_IMAGES)
+        return evenly_spread(len(self.model.images), most)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +117,10 @@ class Offsets:
                                                                 strict=True)])
 
     def _of_part(self, part, problem, look, position):
-        value = torch.zeros(len(part.model.images), dtype=torch.float64)
-        value[problem.index] = problem.log_likelihood(position, look, part.model.images.disc)
-        return part.model.processes.total(value)[part.images]
+        value, some = torch.zeros(len(part.model.images), dtype=torch.float64), part.images(MOST_JUDGED)
+        judged = replace(problem, index=part.model.mine(some))
+        value[judged.index] = judged.log_likelihood(position, look, part.model.images.disc)
+        return part.model.processes.total(value)[some]
 
     def _first(self, position, count):
         base = self.parts[0].model.beads.position
@@ -165,8 +165,8 @@ def find_offsets(structure: Structure, parts: list[Part], *, restraints: Restrai
 def _problem(part: Part, fine: FineBeads) -> SharedBeads:
     """The images of a part as those of shared positions."""
     model = part.model
-    return SharedBeads(model.images, model.mine(part.images), fine.beads, _placing(part, fine), total=model.processes.total,
-                       sought=model.beads)
+    index = model.mine(part.images(MOST_IMAGES))
+    return SharedBeads(model.images, index, fine.beads, _placing(part, fine), total=model.processes.total, sought=model.beads)
 
 
 def _placing(part: Part, fine: FineBeads) -> Callable[[Tensor, Tensor], Tensor]:
@@ -174,10 +174,14 @@ def _placing(part: Part, fine: FineBeads) -> Callable[[Tensor, Tensor], Tensor]:
     model, deformation, base, turns = part.model, part.model.deformation, part.model.beads.position, small_turns(part.model.beads)
 
     def inside(position, weight):
-        """Fine beads about those that they follow, in the base model's frame: offset with them and turned, A."""
+        """Fine beads about those that they follow, in the base model's frame: offset with them and turned, A.
+
+        Turns are small and taken to first order, so that all of it is linear in the positions.
+        """
         offset = position - base
-        moved, turn = (torch.einsum("pf,fbc->pbc", weight, each) for each in (offset, turns(offset)))
-        return moved[:, fine.owner] + turned(matrix_from_vector(turn)[:, fine.owner], fine.arm)
+        turn = turns(offset)[:, fine.owner]
+        field = offset[:, fine.owner] + torch.linalg.cross(turn, fine.arm.expand_as(turn))
+        return fine.arm + (weight @ field.flatten(1)).view(-1, *fine.arm.shape)
 
     def place(position, image):
         particle = model.particle[image]
