@@ -28,7 +28,7 @@ def make_hinged(folder, *, count=150, snr=0.3, largest=25.0, middle=0.0, bend=0.
     turn = matrix_from_vector(angle[:, None] * torch.tensor([1.0, 0.0, 0.0]))
     upper = torch.from_numpy(structure.chain == "B")
     foot = torch.tensor([0.0, -4.0, 15.0])
-    bent = structure.position + bend * (angle / math.radians(largest))[:, None, None] * bow(structure.position)
+    bent = structure.position + (bend * angle / max(math.radians(largest), 1e-9))[:, None, None] * bow(structure.position)
     moved = torch.einsum("pij,paj->pai", turn, bent - foot) + foot
     atoms = torch.where(upper[:, None], moved, structure.position)
     star = simulate_particles(structure, atoms, folder, grid=ImageGrid(48, 3.5), snr=snr, generator=generator)

@@ -39,7 +39,7 @@ def bending(tmp_path_factory):
 def test_a_segment_bends_as_it_turns(bending):
     structure, angle, run = bending
     said = run.summary["flexing"]
-    assert said["supported"] and said["orders"] >= 2 and said["held_out_gain"] > 0 and said["rms"] > 0.2
+    assert said["supported"] and 1 in said["orders"] and said["held_out_gain"] > 0 and said["rms"] > 0.2
     rigid = run.structure.moved(run.structure.position)
     ends = (angle.abs() > 0.7 * angle.abs().max()).numpy()
     flexed = errors_of_shape(run, structure, angle, BEND)[ends].mean()

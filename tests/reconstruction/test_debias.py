@@ -38,7 +38,9 @@ def test_the_part_that_moves_gains_beyond_the_fit(found):
     whole, still, moving = found.summary["gains"][:3]
     assert whole["part"] == "whole" and still["part"].startswith("group 1 (A") and moving["part"].startswith("group 2 (B")
     assert moving["gain"] > 2 * moving["gain_error"] > 0 and moving["gain"] > still["gain"]
-    assert found.summary["follows"] == ("following the motion gains beyond" in found.summary["verdict"][1])
+    clear = [row["gain"] > 3 * row["gain_error"] for row in (whole, moving)]
+    assert found.summary["follows"] == clear[0]
+    assert any(clear) == ("following the motion gains beyond" in found.summary["verdict"][1])
 
 
 def test_motions_fitted_to_noise_are_no_gain(run, hinged, tmp_path):

@@ -1,7 +1,6 @@
 """What beads do within their segments as these move, in all particles alike: found by half-sets of images, positions known."""
 
 from dataclasses import dataclass
-from itertools import takewhile
 
 import torch
 from jaxtyping import Float, Int
@@ -35,16 +34,15 @@ class FoundFlexing:
         For one of each of the surface's features, A; nothing where images do not support it.
     rms : float
         Of all beads of the trace in all particles, A.
-    orders : int
-        How many of the three that images support: what is the same everywhere, what grows with the places, and what with their
-        squares.
+    orders : list of int
+        Those that images support: 0 is the same everywhere, 1 grows with the places, 2 with their squares.
     gain : float
         Log-likelihood that an image gains by what the other half-set has found, on average.
     """
 
     offset: Float[Tensor, "feature bead 3"]
     rms: float
-    orders: int
+    orders: list[int]
     gain: float
 
 
@@ -110,11 +108,12 @@ def find_flexing(structure: Structure, model: FitModel, state: FitState, ensembl
     parts = [_part(half, state, ensemble.surface(place), weight) for half in half_sets(model)]
     found = find_offsets(structure, parts, restraints=_springs(model.beads), steps=STEPS, generator=generator,
                          title="bending the segments", reporter=reporter)
-    supported = list(takewhile(is_clear, found.gains([int((order <= power).sum()) for power in range(ORDERS)])))
-    offset = (found.position.mean(0) - base) * (order < len(supported))[:, None, None]
+    gains = list(found.gains([int((order <= power).sum()) for power in range(ORDERS)]))
+    supported = [power for power, gain in enumerate(gains) if is_clear(gain)]
+    offset = (found.position.mean(0) - base) * torch.isin(order, torch.tensor(supported, dtype=order.dtype))[:, None, None]
     rms = (weight.square().mean(0) @ offset[:, model.beads.trace_index].square().sum(-1)).mean().sqrt()
-    return FoundFlexing(torch.einsum("rf,fbc->rbc", field, offset), float(rms), len(supported),
-                        float(sum(gain.mean() for gain in supported)))
+    return FoundFlexing(torch.einsum("rf,fbc->rbc", field, offset), float(rms), supported,
+                        float(sum(gains[power].mean() for power in supported)))
 
 
 def _springs(beads: BeadModel) -> Springs:

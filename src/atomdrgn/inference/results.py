@@ -97,7 +97,7 @@ def _flexing(flexing):
 
 def _flexing_summary(flexing: FoundFlexing):
     """What summary.json says of them: the length in A, the gain in units of a log likelihood an image."""
-    return {"supported": flexing.orders > 0, "orders": flexing.orders, "rms": round(flexing.rms, 3),
+    return {"supported": bool(flexing.orders), "orders": flexing.orders, "rms": round(flexing.rms, 3),
             "held_out_gain": round(flexing.gain, 4)}
 
 
