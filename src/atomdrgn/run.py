@@ -127,16 +127,17 @@ class Run:
         if "surface_scale" not in self.model:
             raise FileFormatError(f"{self.folder}: this run holds its particles' conformations and none between them; the closed "
                                   "form makes them: fit again without --inference vae")
-        place, surface = torch.as_tensor(place).float(), self._surface
+        place, surface = torch.as_tensor(place).float(), self.surface
         return self._flexed(self.deformation.motion(surface(place)), place)
 
     @property
-    def _surface(self):
+    def surface(self) -> Surface:
+        """The conformations along the motions, as the closed form leaves them."""
         return Surface(*(torch.from_numpy(self.model[name]) for name in ("surface_scale", "surface_coefficient")))
 
     def _flexed(self, motion, place):
         """A motion of segments at a place, with what beads do within them where that is known."""
-        return with_feature(motion, self._surface.features(place)) if "flexing" in self.model else motion
+        return with_feature(motion, self.surface.features(place)) if "flexing" in self.model else motion
 
     @cached_property
     def _motions(self):

@@ -50,9 +50,8 @@ def decoder_of(run: Run) -> Decoder:
     """The decoder of a run. Amortised fits and those of earlier versions have none of their own."""
     model = run.model
     if "surface_scale" in model:
-        scale, coefficient, free, radius = (torch.from_numpy(model[name]) for name in
-                                            ("surface_scale", "surface_coefficient", "free", "radius"))
-        return Decoder(Surface(scale, coefficient), free, radius, fitted=True, flexes="flexing" in model)
+        free, radius = (torch.from_numpy(model[name]) for name in ("free", "radius"))
+        return Decoder(run.surface, free, radius, fitted=True, flexes="flexing" in model)
     motion = run.motion
     vector = vector_from_quaternion(motion.rotation)
     speed = torch.linalg.solve(left_jacobian(vector), motion.translation)

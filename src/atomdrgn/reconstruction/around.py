@@ -6,18 +6,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InputError
-from ..run import Run
 from ..structure.surface import Surface
 
 NARROW = 0.5               # of the distance to the nearest other centre: the kernel's standard deviation
 OF_SPREAD = 0.5            # of the latents' standard deviation where there is one centre
 ROUNDS = 30                # of k-means
 STEPS = 5                  # of Gauss-Newton from a latent of segments to its place along the motions
-
-
-def surface_of(run: Run) -> Surface:
-    """The conformations along a run's motions."""
-    return Surface(torch.from_numpy(run.model["surface_scale"]), torch.from_numpy(run.model["surface_coefficient"]))
 
 
 def places_of(surface: Surface, latent: Float[Tensor, "particle latent"]) -> Float[Tensor, "particle k"]:

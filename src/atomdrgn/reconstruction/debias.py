@@ -29,7 +29,7 @@ from ..structure.atoms import write_structure
 from ..structure.beads import BeadModel
 from ..structure.density_map import DensityMap, write_density_map
 from ..structure.motion import RigidMotion
-from .around import choose_centres, effective_number, kernel_weights, kernel_width, places_of, surface_of
+from .around import choose_centres, effective_number, kernel_weights, kernel_width, places_of
 from .backprojection import require_both_halves
 from .filtering import finite
 from .following import HalfMaps, follow_motion, make_parts, static_maps
@@ -102,7 +102,7 @@ class Material:
         """Along the run's motions, likewise."""
         if not has_halves(self.run):
             return torch.from_numpy(self.run.latent).float()
-        return places_of(surface_of(self.run), self.own_latent)
+        return places_of(self.run.surface, self.own_latent)
 
 
     @property
