@@ -177,6 +177,9 @@ class Run:
     def b_factors(self, particles: Sequence[int]) -> Float[Tensor, "particle atom"]:
         """8 pi^2/3 times the squared error of each atom, A^2: the particle's own along the motions, and the half-sets'.
 
+        The half-sets' is half their difference: of the mean, of each motion's size and of the base model's correction. What both
+        have wrong alike is not in it, nor what they differ by in how residues move within their segments.
+
         References
         ----------
         The isotropic B-factor of a mean square displacement <u^2>.

@@ -16,6 +16,7 @@ from atomdrgn import Reporter, export, read_structure
 from atomdrgn.errors import InputError, MissingPackageError, OutputExistsError
 from atomdrgn.run import Run
 from atomdrgn.structure.beads import coarse_grain
+from hinged import hinged_run
 from molecules import atom_line, helix, peptide, write_pdb
 from runs import write_bead_run
 
@@ -214,6 +215,53 @@ def test_more_samples_than_the_run_holds_are_refused(sampled, tmp_path, samples)
     with pytest.raises(InputError, match=f"{samples} samples: the run holds 5 draws"):
         export(sampled, tmp_path / "out", samples=samples)
     assert not (tmp_path / "out").exists()
+
+
+class Lines(Reporter):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+
+@pytest.mark.parametrize("held", [1, 20])
+def test_where_nothing_moves_every_draw_is_the_one_structure(hinge_structure, tmp_path, monkeypatch, held):
+    """As many as are asked for, whatever number of draws without a place the run holds; several batches."""
+    still = hinged_run(tmp_path, hinge_structure, np.zeros(5), supported=0, draws=held)
+    monkeypatch.setattr("atomdrgn.analysis.export.COORDINATES_AT_A_TIME", 2 * 3 * 30 * len(hinge_structure))
+    lines = Lines()
+    written = export(still, tmp_path / "out", particles=[1, 3, 4], samples=30, reporter=lines)
+    assert written.count == 90 and lines.said == ["no motion is supported: all draws of all particles are the same structure"]
+    frames = DCDFile.read(written.path).get_coord()
+    np.testing.assert_allclose(frames, still.atoms([1]).expand(90, -1, -1).numpy(), atol=1e-4)
+    export(still, tmp_path / "single", format="pdb", particles=[3], samples=2)
+    assert sorted(path.name for path in (tmp_path / "single").iterdir()) == ["000003_00.pdb", "000003_01.pdb"]
+    with pytest.raises(InputError, match="-1 samples: ask for 1 or more"):
+        export(still, tmp_path / "none", samples=-1)
+
+
+def test_draws_of_a_run_that_moves_are_not_said_to_be_alike(hinge_run, tmp_path):
+    lines = Lines()
+    assert export(hinge_run, tmp_path / "out", particles=[3], samples=20, reporter=lines).count == 20 and not lines.said
+    with pytest.raises(InputError, match="21 samples: the run holds 20 draws"):
+        export(hinge_run, tmp_path / "more", samples=21)
+
+
+def test_b_factors_are_the_places_error_and_the_half_sets_in_quadrature(hinge_run, still_run):
+    """Half-sets differ by 0.1 A everywhere; the first helix of two stands still, and the second turns by the place's error."""
+    still = 8 * np.pi**2 / 3 * 0.1**2
+    np.testing.assert_allclose(still_run.b_factors([0, 99]), still, rtol=1e-4)
+    found = hinge_run.b_factors([5])[0].numpy()
+    first = hinge_run.structure.residue <= 20
+    np.testing.assert_allclose(found[first], still, rtol=1e-3)
+    ends = hinge_run.motion_at(hinge_run.latent[[5, 5]] + np.array([[1], [-1]]) * hinge_run.latent_sd[5])
+    low, high = hinge_run.deformation.beads(ends)
+    error2 = (0.5 * (high - low)).square().sum(-1)[hinge_run.model["bead_of_atom"]].numpy()
+    np.testing.assert_allclose(found, still + 8 * np.pi**2 / 3 * error2, rtol=1e-3)
+    assert found[~first].mean() > 2 * still
 
 
 def test_b_factors_are_those_of_the_particle_and_trajectories_have_none(run, tmp_path):

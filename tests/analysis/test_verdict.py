@@ -38,7 +38,8 @@ def changed(folder, structure, **summary):
     ({"motions_supported": None}, "was not tested with half-sets"), ({"particles": 120}, "120 particles are few"),
     ({"motions": [{"number": 1, "variance": 0.25, "share": 1.0, "median_sd": 2.0, "half_set_agreement": 0.5,
                    "held_out_gain": [1, 1], "held_out_gain_error": [0.1, 0.1]}]}, "agree on motion 1 to 0.50 only"),
-    ({"base_correction": {"supported": True, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}}, "by 0.50 A r.m.s. a residue"),
+    ({"base_correction": {"supported": True, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}},
+     "Within its segments the base model is off in all particles alike, by 0.50 A r.m.s. a residue"),
     ({"motions": [{"number": 1, "variance": 0.25, "share": 1.0, "median_sd": 2.0}]}, "trust the population")])
 def test_what_a_reader_has_to_bear_in_mind_is_said(tmp_path, hinge_structure, summary, says):
     assert says in " ".join(cautions(examined(changed(tmp_path, hinge_structure, **summary))))

@@ -199,7 +199,7 @@ def test_a_corrected_base_model_is_told_of(fit):
     run = open_run("particles.fit")
     said = {"supported": True, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}
     lines = summary_lines(replace(run, summary=run.summary | {"base_correction": said}))
-    assert any("the base model is off in all particles alike, by 0.50 A" in line for line in lines)
+    assert any("within its segments the base model is off in all particles alike, by 0.50 A" in line for line in lines)
 
 
 def test_composition_is_said_and_kept(fit):

@@ -72,7 +72,7 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
         by default the frame is that of the poses.
     samples : int
         Write so many draws from each particle's posterior, particle after particle, in place of its mean conformation; single
-        files are then named ``out/000000_00.pdb``.
+        files are then named ``out/000000_00.pdb``. Where no motion is supported all are the same structure, as many as wanted.
     relax : bool
         Put bonds, angles and contacts right that motions have strained (:class:`~atomdrgn.structure.relaxation.Relaxation`), on
         as many threads as torch has, and measure the geometry.
@@ -86,7 +86,7 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     Raises
     ------
     InputError
-        Another format, or a particle that the run does not have.
+        Another format, a particle that the run does not have, or more draws than it has.
     OutputExistsError
         A file that would be written is there.
     MissingPackageError
@@ -109,6 +109,8 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     if overwrite:      # what is said of structures that are replaced
         for name in GEOMETRY_FILES:
             (out / name).unlink(missing_ok=True)
+    if samples and not _moves(run):
+        reporter.say("no motion is supported: all draws of all particles are the same structure")
     frames = _conformations(run, chosen, samples)
     frames = settled(zip(numbers, frames, strict=True)) if measured else (frame.numpy() for frame in frames)
     title = "relaxing and writing structures" if relax else "writing structures"
@@ -207,15 +209,21 @@ def _conformations(run, particles, samples) -> Iterator[torch.Tensor]:
             draws = run.draws[some]
             # evenly spread draws: some of them, evenly
             number = np.linspace(0, draws.shape[1] - 1, samples).round().astype(int)
-            yield from run.atoms_of(run.motion_at(draws[:, number].reshape(-1, draws.shape[2]))).cpu()
+            yield from run.atoms_of(run.motion_at(draws[:, number].reshape(len(some) * samples, draws.shape[2]))).cpu()
         else:
             yield from run.atoms(some).cpu()
 
 
 def _require_draws(run, samples):
     there = run.draws.shape[1]
-    if not 1 <= samples <= there:
+    if samples < 1 and not _moves(run):
+        raise InputError(f"{samples} samples: ask for 1 or more")
+    if _moves(run) and not 1 <= samples <= there:
         raise InputError(f"{samples} samples: the run holds {there} draws from each particle's posterior; ask for 1 to {there}")
+
+
+def _moves(run):
+    return run.draws.shape[2] > 0
 
 
 def _b_factors(run, particles) -> Iterator[np.ndarray]:

@@ -28,9 +28,9 @@ def cautions(found: Examination, *, angstrom: str = "A") -> list[str]:
         said.append(f"Not modelled: {', '.join(summary['unmodelled'])}.")
     correction = summary.get("base_correction", {"supported": False})
     if correction["supported"]:
-        said.append(f"The base model is off in all particles alike, by {correction['rms']:.2f} {angstrom} r.m.s. a residue and "
-                    f"at most {correction['largest']:.1f} {angstrom}: structures are those of a corrected one "
-                    "(base_correction in residues.csv of the run).")
+        said.append(f"Within its segments the base model is off in all particles alike, by {correction['rms']:.2f} {angstrom} "
+                    f"r.m.s. a residue and at most {correction['largest']:.1f} {angstrom}: structures are those of a corrected "
+                    "one (base_correction in residues.csv of the run).")
     if summary.get("motions_supported") is None:
         said.append("Whether the motions are real was not tested with half-sets.")
     if not found.decoder.fitted:

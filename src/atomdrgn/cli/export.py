@@ -50,7 +50,8 @@ def export(
              "so that the structures overlay that map.")] = Frame.poses,
     samples: Annotated[int, Option(
         metavar="S", show_default="the mean conformation",
-        help="Write so many draws (at most 20) from each particle's posterior, particle after particle.")] = 0,
+        help="Write so many draws (at most 20) from each particle's posterior, particle after particle; all are alike where "
+             "nothing moves.")] = 0,
     relax: Annotated[bool, Option(
         "--relax", help="Put right the bonds, angles and contacts that motions have strained (needs OpenMM); measure geometry.",
     )] = False,
@@ -76,10 +77,13 @@ def export(
         atomdrgn export particles.fit --out draws --samples 20
         atomdrgn export particles.fit --out relaxed --particles 0:100 --relax
 
-    Single files of mean conformations carry each atom's error as B-factor,
-    8 pi^2/3 times its mean square. --relax and --geometry write
-    DIR/geometry.csv, a row for the base model and one for each structure, and
-    DIR/geometry.json, their medians and extremes.
+    Draws say where a particle may be along the supported motions. Single files
+    of mean conformations carry each atom's error as B-factor, 8 pi^2/3 times
+    its mean square: that of the place, and what half-sets differ by. What both
+    half-sets have wrong alike is in neither (docs/export.md).
+
+    --relax and --geometry write DIR/geometry.csv, a row for the base model and
+    one for each structure, and DIR/geometry.json, their medians and extremes.
     """
     from ..analysis.export import export as export_run
     from ..analysis.geometry import geometry_lines

@@ -32,12 +32,12 @@ def _far_lines(far):
 def _correction_lines(correction):
     if correction is None or not correction["supported"]:
         return []
-    return [f"the base model is off in all particles alike, by {correction['rms']:.2f} A r.m.s. a residue, and was corrected: "
-            "residues.csv"]
+    return [f"within its segments the base model is off in all particles alike, by {correction['rms']:.2f} A r.m.s. a residue, "
+            "and was corrected: residues.csv"]
 
 
 def _flexing_lines(flexing):
-    if flexing is None or not flexing["supported"]:
+    if flexing is None or not any(order > 0 for order in flexing["orders"]):      # what is of order 0 is the same everywhere
         return []
     return [f"within their segments residues move by another {flexing['rms']:.2f} A r.m.s., as images of both half-sets want"]
 
@@ -60,8 +60,8 @@ def _motion_lines(motions):
         return []
     shown = [motion for motion in motions if motion["share"] >= SMALLEST_SHARE][:MOST_MOTIONS] or motions[:1]
     agree = all("half_set_agreement" in motion for motion in shown)
-    lines = ["motion   r.m.s. (A)   share of variance   median error (A)" + ("   half-sets agree" if agree else "")]
-    lines += [f"{motion['number']:6d} {motion['variance']**0.5:12.2f} {motion['share']:19.1%} {motion['median_sd']:18.2f}"
+    lines = ["motion   r.m.s. (A)   share of all variance   median error (A)" + ("   half-sets agree" if agree else "")]
+    lines += [f"{motion['number']:6d} {motion['variance']**0.5:12.2f} {motion['share']:23.1%} {motion['median_sd']:18.2f}"
               + (f" {motion['half_set_agreement']:17.2f}" if agree else "") for motion in shown]
     left = len(motions) - len(shown)
     return [*lines, f"   and {left} smaller ones"] if left else lines

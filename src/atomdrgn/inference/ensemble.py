@@ -90,7 +90,7 @@ def judge_support(halves: list[HalfSet], states: list[FitState], reporter: Repor
 
 
 def make_ensemble(model: FitModel, state: FitState, populations: list[Population], supports: list[Support], *, seed: int,
-                  reporter: Reporter) -> Ensemble:
+                  reporter: Reporter, at_base: bool = False) -> Ensemble:
     """The ensemble that a fit of all particles leads to.
 
     Parameters
@@ -104,11 +104,15 @@ def make_ensemble(model: FitModel, state: FitState, populations: list[Population
     seed : int
         Of the draws.
     reporter : Reporter
+    at_base : bool
+        Particles stand about the base model, not about their mean: nothing moves, and the mean is no better.
     """
     motions = motions_of(model, state.population) if state.mapping is None else motions_of_mapping(model, state.mapping)
     supported = count_supported(supports) if supports else None
     if supported is not None:
         motions = motions.first(supported)
+    if at_base:
+        motions = replace(motions, mean=torch.zeros_like(motions.mean))
     if state.mapping is not None and supported:
         found = place_on_mapping(model, state, reporter, seed=seed)
         surface, belief, draws, density = found.surface, found.belief, found.draws, found.density

@@ -33,7 +33,9 @@ class FoundFlexing:
     offset : (feature, bead, 3)
         For one of each of the surface's features, A; nothing where images do not support it.
     rms : float
-        Of all beads of the trace in all particles, A.
+        Of what varies over the particles, of all beads of the trace in all particles, A.
+    constant : float
+        Of what is the same in all of them, likewise.
     orders : list of int
         Those that images support: 0 is the same everywhere, 1 grows with the places, 2 with their squares.
     gain : float
@@ -42,6 +44,7 @@ class FoundFlexing:
 
     offset: Float[Tensor, "feature bead 3"]
     rms: float
+    constant: float
     orders: list[int]
     gain: float
 
@@ -111,8 +114,9 @@ def find_flexing(structure: Structure, model: FitModel, state: FitState, ensembl
     gains = list(found.gains([int((order <= power).sum()) for power in range(ORDERS)]))
     supported = [power for power, gain in enumerate(gains) if is_clear(gain)]
     offset = (found.position.mean(0) - base) * torch.isin(order, torch.tensor(supported, dtype=order.dtype))[:, None, None]
-    rms = (weight.square().mean(0) @ offset[:, model.beads.trace_index].square().sum(-1)).mean().sqrt()
-    return FoundFlexing(torch.einsum("rf,fbc->rbc", field, offset), float(rms), supported,
+    length2 = weight.square().mean(0) * offset[:, model.beads.trace_index].square().sum(-1).mean(1)
+    rms, constant = (float(length2[some].sum().sqrt()) for some in (order > 0, order == 0))
+    return FoundFlexing(torch.einsum("rf,fbc->rbc", field, offset), rms, constant, supported,
                         float(sum(gains[power].mean() for power in supported)))
 
 

@@ -92,6 +92,7 @@ def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int
     """The group of each segment: those two are merged, again and again, that one rigid motion explains best.
 
     What one motion leaves of both is measured on their own residues: the turn of a small segment says little of places far away.
+    Motions are those from the middle conformation: where the base model is wrong in all particles alike nothing moves.
 
     Parameters
     ----------
@@ -101,12 +102,12 @@ def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int
     """
     deformation, trace = model.deformation, model.beads.trace_index
     moved = deformation.conformation(latent).position[:, trace]
-    base, owner = deformation.position[trace], model.segment_of_trace
+    middle, owner = _middle(deformation, latent)[trace], model.segment_of_trace
 
     def left(segments):
         own = torch.isin(owner, torch.tensor(sorted(segments)))
-        turn, shift = superpose(base[own], moved[:, own])
-        apart = base[own] @ turn.mT + shift[:, None] - moved[:, own]
+        turn, shift = superpose(middle[own], moved[:, own])
+        apart = middle[own] @ turn.mT + shift[:, None] - moved[:, own]
         return float(apart.square().sum(-1).mean().sqrt())
 
     groups = [frozenset({segment}) for segment in owner.unique().tolist()]
@@ -128,6 +129,11 @@ def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int
             # a single segment between two groups lies across their border
             label[segment] = min(beside, key=lambda group: left({segment, *torch.nonzero(label == group)[:, 0].tolist()}))
     return torch.unique(label, return_inverse=True)[1]
+
+
+def _middle(deformation, latent) -> Float[Tensor, "bead 3"]:
+    """The conformation in the middle of some, in steps of the segments: positions would shrink where turns are wide."""
+    return deformation.conformation(latent.mean(0, keepdim=True)).position[0]
 
 
 def _neighbours(owner, label, chain, segment):
@@ -209,17 +215,18 @@ def _moved(of_trace, old, shift, chain):
 
 
 class _BorderJudge:
-    """How likely the images of some particles are when groups are rigid and bordered like this."""
+    """How likely the images of some particles are when groups move as they do, as rigid bodies of the middle conformation."""
 
     def __init__(self, model, state, disc, latent_of, of_trace):
         some = model.evenly_spread(MEASURED)
         self.part = part_of(model, some)
         self.state = self.part.state(state)
         self.disc = disc
-        position = model.deformation.conformation(latent_of(some)).position[:, model.beads.trace_index]
-        base = model.beads.position[model.beads.trace_index]
+        latent, trace = latent_of(some), model.beads.trace_index
+        self.middle = replace(model.beads, position=_middle(model.deformation, latent))
+        position, middle = model.deformation.conformation(latent).position[:, trace], self.middle.position[trace]
         # the rigid motion of each group is that of what is surely its own: not of the segments at a border
-        self.turn, self.shift = zip(*(superpose(base[own], position[:, own]) for own in _cores(model, of_trace)), strict=True)
+        self.turn, self.shift = zip(*(superpose(middle[own], position[:, own]) for own in _cores(model, of_trace)), strict=True)
 
     def __call__(self, of_trace) -> Float[Tensor, "particle"]:
         model, count = self.part.model, len(self.turn)
@@ -227,7 +234,7 @@ class _BorderJudge:
         of_bead[model.beads.trace_index] = of_trace
         weight = torch.eye(count)[of_bead[torch.from_numpy(model.beads.anchor)]]
         present = weight.sum(0) > 0
-        deformation = SegmentDeformation(model.beads, _rigid_segmentation(weight[:, present]))
+        deformation = SegmentDeformation(self.middle, _rigid_segmentation(weight[:, present]))
         latent = torch.cat([twist_of(self.turn[group], self.shift[group], deformation.centroid[place], deformation.radius[place])
                             for place, group in enumerate(torch.nonzero(present)[:, 0].tolist())], 1)
         left, _ = misfits(replace(model, deformation=deformation), self.state, self.disc, [latent])

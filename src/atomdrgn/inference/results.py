@@ -98,7 +98,7 @@ def _flexing(flexing):
 def _flexing_summary(flexing: FoundFlexing):
     """What summary.json says of them: the length in A, the gain in units of a log likelihood an image."""
     return {"supported": bool(flexing.orders), "orders": flexing.orders, "rms": round(flexing.rms, 3),
-            "held_out_gain": round(flexing.gain, 4)}
+            "constant": round(flexing.constant, 3), "held_out_gain": round(flexing.gain, 4)}
 
 
 def _correction_summary(model, correction: BaseCorrection):

@@ -188,8 +188,8 @@ def _placing(part: Part, fine: FineBeads) -> Callable[[Tensor, Tensor], Tensor]:
         latent, weight = part.latent[particle], part.weight[particle]
         # a base model is the same in all of them
         arm = inside(position, weight[:1] if weight.shape[1] == 1 else weight)
-        rotation = blended_rotation(deformation.motion(latent), deformation.weight)
-        moved = deformation.conformation(latent).position
-        return model.pose(part.state, image).apply(moved[:, fine.owner] + turned(rotation[:, fine.owner], arm))
+        rotation = blended_rotation(deformation.motion(latent), deformation.weight).index_select(1, fine.owner)
+        moved = deformation.conformation(latent).position.index_select(1, fine.owner)
+        return model.pose(part.state, image).apply(moved + turned(rotation, arm))
 
     return place

@@ -10,6 +10,7 @@ from ..physics.disc import FourierDisc
 from ..reporting import Reporter
 from .halves import HalfSet
 from .linearisation import linearise
+from .misfit import misfits
 from .model import FitModel
 from .motions import Motions, motions_of
 from .population import Population
@@ -73,6 +74,19 @@ def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: Four
     gain, error = gain.mean(0), gain.std(0) / len(gain) ** 0.5
     few = model.n_particles < ENOUGH
     return Support(gain, error, torch.ones_like(gain) if few else how_alike(model, motions, motions_of(model, state.population)))
+
+
+def mean_is_supported(halves: list[HalfSet], states: list[FitState], reporter: Reporter) -> bool:
+    """Whether the mean conformation of each half-set's population makes the images of the other likelier than the base model."""
+    gains = []
+    for half, own, other in zip(halves, states, reversed(states), strict=True):
+        model, means = half.model, torch.stack([other.population.mean, torch.zeros_like(other.population.mean)])
+        reporter.start("support of the mean conformation", len(model.my_images))
+        (mean, base), _ = misfits(model, own, model.images.disc, [each.expand(model.n_particles, -1) for each in means],
+                                  advance=reporter.advance)
+        reporter.finish()
+        gains.append(0.5 * (base - mean))
+    return is_clear(torch.cat(gains))
 
 
 def is_clear(gain: Float[Tensor, "particle"]) -> bool:

@@ -21,7 +21,8 @@ from .motions import Motions
 from .pose_errors import Play, play_of_poses
 from .state import FitState
 
-NEAR, FAR = 24, 8            # places a particle and round: about where it seems to be, and anywhere that particles are
+NEAR, FAR = 24, 8            # places a particle in the last round: about where it seems to be, and anywhere that particles are
+FEW_NEAR, FEW_FAR = 16, 8    # in the rounds before
 WIDER = 1.3                  # the first are drawn from so much more than what is believed
 ROUNDS = 4
 ENOUGH = 0.97                # of the information on the motions: what is finer is not looked at
@@ -30,6 +31,8 @@ MEASURED = 128               # images, for this
 FEWEST_DRAWN = 5000          # conformations that the surface is fitted to
 BEND_SHARE = 0.1             # of the elastic network's variances: what bends of the surface are believed to be
 KEPT_DRAWS = 20
+ENOUGH_PLACES = 4            # that share the weight, to tell how a posterior is spread
+FARTHEST_DRAWN = 6.0         # standard deviations: a second hump of 1/37 of the weight
 # Errors are wider by so much than the likelihood says: base model, surface, density and noise are fixed in it and are not known.
 # Measured: igg-hinge with base models that are 1.5 A off, SNR 0.1, with and without nuisances (docs/accuracy.md).
 ALLOWANCE = 1.1
@@ -127,7 +130,8 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions, reporter
     for number in range(ROUNDS):
         last = number + 1 == ROUNDS
         disc = finest.coarser(max(FINEST_FIRST, finest.resolution)) if number == 0 else finest
-        looked = look(model, state, surface, belief, density, disc, generator, play=play,
+        near, far = (NEAR, FAR) if last else (FEW_NEAR, FEW_FAR)
+        looked = look(model, state, surface, belief, density, disc, generator, near=near, far=far, play=play,
                       reporter=reporter, title=f"looking widely, {number + 1} of {ROUNDS}")
         density = fit_density(density, looked.place, looked.likelihood, error=belief.sd)
         weight = looked.weight(density)
@@ -140,20 +144,19 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions, reporter
 
 
 def look(model: FitModel, state: FitState, surface: Surface, belief: Belief, density: Density, disc: FourierDisc,
-         generator: torch.Generator, *, play: Play, reporter: Reporter, title: str) -> Looked:
-    """Likelihoods at places about where each particle seems to be, and anywhere that particles are."""
-    normal = _even_normals(NEAR, belief.mean.shape[1], generator)
+         generator: torch.Generator, *, near: int, far: int, play: Play, reporter: Reporter, title: str) -> Looked:
+    """Likelihoods at so many places about where each particle seems to be, and anywhere that particles are."""
+    normal = _even_normals(near, belief.mean.shape[1], generator)
     wide = WIDER * belief.root
-    near = belief.mean + torch.einsum("pkl,dl->dpk", wide, normal)
-    far = density.draw(FAR, generator)[:, None].expand(-1, len(belief.mean), -1)
-    place = torch.cat([near, far])
+    about = belief.mean + torch.einsum("pkl,dl->dpk", wide, normal)
+    anywhere = density.draw(far, generator)[:, None].expand(-1, len(belief.mean), -1)
+    place = torch.cat([about, anywhere])
     reporter.start(title, len(model.my_images))
     left, _ = misfits(model, state, disc, [play.displaced(keep_occupancy(model, state, surface.at(each))) for each in place],
                       advance=reporter.advance)
     reporter.finish()
-    total = NEAR + FAR
-    drawn_from = torch.logaddexp(log_normal(place - belief.mean, wide) + math.log(NEAR / total),
-                                 density.log(place) + math.log(FAR / total))
+    drawn_from = torch.logaddexp(log_normal(place - belief.mean, wide) + math.log(near / len(place)),
+                                 density.log(place) + math.log(far / len(place)))
     return Looked(place, -0.5 * left - drawn_from)
 
 
@@ -182,7 +185,8 @@ def draw(place: Float[Tensor, "draw particle k"], weight: Float[Tensor, "draw pa
     """Places from each particle's posterior, spread evenly over it along each motion and correlated as it is.
 
     Evenly, so that quantiles of a few draws are those of the posterior: the 5 % and 95 % quantiles of twenty draws at random
-    enclose only 81 % of it, of these 88 %; their standard deviation is 5 % too large.
+    enclose only 81 % of it, of these 88 %; their standard deviation is 5 % too large. Where one or two places hold all the weight
+    they say nothing of what is between them, and draws are those of the belief.
 
     References
     ----------
@@ -195,7 +199,12 @@ def draw(place: Float[Tensor, "draw particle k"], weight: Float[Tensor, "draw pa
     normal = math.sqrt(2) * torch.erfinv(2 * level[order] - 1)
     correlated = normal @ belief.root.mT
     rank = correlated.argsort(1).argsort(1)
-    return torch.stack([_quantiles(place[..., axis].T, weight.T, level).gather(1, rank[..., axis]) for axis in range(k)], -1)
+    spread = torch.stack([_quantiles(place[..., axis].T, weight.T, level).gather(1, rank[..., axis]) for axis in range(k)], -1)
+    # between the last place with any weight and one far away that has none lies nothing
+    reach = FARTHEST_DRAWN * belief.sd[:, None]
+    spread = belief.mean[:, None] + (spread - belief.mean[:, None]).clamp(-reach, reach)
+    trust = ((1 / weight.square().sum(0) - 1) / (ENOUGH_PLACES - 1)).clamp(0, 1)[:, None, None]
+    return trust * spread + (1 - trust) * (belief.mean[:, None] + correlated)
 
 
 def _quantiles(value: Float[Tensor, "particle draw"], weight: Float[Tensor, "particle draw"],

@@ -148,7 +148,7 @@ function motionSection() {
   const tested = DATA.motions.some(m => m.held_out_gain);
   const rows = DATA.motions.map(m => [`${m.number}`, { number: Math.sqrt(m.variance).toFixed(2) }, { number: `${(100 * m.share).toFixed(1)} %` }, { number: m.median_sd.toFixed(2) },
     ...(tested ? [{ number: m.half_set_agreement.toFixed(3) }, { number: m.held_out_gain.map((gain, half) => `${gain.toFixed(2)} ± ${m.held_out_gain_error[half].toFixed(2)}`).join("   ") }] : [])]);
-  const head = ["motion", { number: "r.m.s. (Å)" }, { number: "share of variance" }, { number: "median error (Å)" }, ...(tested ? [{ number: "half-sets agree" }, { number: "worth to unseen images, half 1 and 2" }] : [])]
+  const head = ["motion", { number: "r.m.s. (Å)" }, { number: "share of all variance" }, { number: "median error (Å)" }, ...(tested ? [{ number: "half-sets agree" }, { number: "worth to unseen images, half 1 and 2" }] : [])]
     .map(c => typeof c === "string" ? c : c.number);
   block("Motions and their support", tested ? "Each half-set's motions are tried on the images of the other: a motion counts where it makes them likelier (log-likelihood gained a particle, with its standard error). Agreement is 1 where both half-sets find the same motion."
     : "This run was not tested with half-sets.", table(head, rows));

@@ -1,0 +1,46 @@
+"""What a fit prints when it ends, of what summary.json says."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from atomdrgn.cli.summary import summary_lines
+
+MOTION = {"number": 1, "variance": 9.0, "share": 0.57, "median_sd": 0.4, "half_set_agreement": 0.99}
+FOUND = {"particles": 1000, "images": 1000, "segments": 2, "residues": 100, "resolution": 8.0, "mean_log_likelihood_gain": 20.0,
+         "motions_supported": 1, "half_set_error": 0.1, "motions": [MOTION], "unmodelled": []}
+
+
+def lines_of(**more):
+    return summary_lines(SimpleNamespace(summary=FOUND | more, folder="particles.fit"))
+
+
+@pytest.mark.parametrize("tested", [True, False])
+def test_numbers_stand_below_the_ends_of_their_names(tested):
+    motion = {name: value for name, value in MOTION.items() if tested or name != "half_set_agreement"}
+    lines = lines_of(motions=[motion])
+    head = next(number for number, line in enumerate(lines) if line.startswith("motion "))
+    names = ["motion", "r.m.s. (A)", "share of all variance", "median error (A)", *(["half-sets agree"] if tested else [])]
+    values = ["1", "3.00", "57.0%", "0.40", *(["0.99"] if tested else [])]
+    assert lines[head].split("   ") == names and lines[head + 1].split() == values
+    assert len(lines[head]) == len(lines[head + 1])
+    for name, value in zip(names, values, strict=True):
+        end = lines[head].index(name) + len(name)
+        assert lines[head + 1][:end].endswith(value), name
+
+
+@pytest.mark.parametrize("orders, moves", [([], False), ([0], False), ([1], True), ([0, 1], True), ([0, 2], True)])
+def test_residues_move_within_segments_where_that_changes_along_the_motions(orders, moves):
+    """What is of order 0 is the same in all particles, and no movement."""
+    flexing = {"supported": bool(orders), "orders": orders, "rms": 0.4, "held_out_gain": 1.0}
+    said = "within their segments residues move by another 0.40 A r.m.s., as images of both half-sets want"
+    assert (said in lines_of(flexing=flexing)) is moves
+    assert any("within their segments" in line for line in lines_of(flexing=flexing)) is moves
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_the_base_model_is_off_within_its_segments(supported):
+    correction = {"supported": supported, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}
+    said = ("within its segments the base model is off in all particles alike, by 0.50 A r.m.s. a residue, and was corrected: "
+            "residues.csv")
+    assert (said in lines_of(base_correction=correction)) is supported
