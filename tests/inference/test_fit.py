@@ -7,13 +7,14 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from atomdrgn.errors import FileFormatError, InputError, OutputExistsError
-from atomdrgn.inference.fit import fit
+from atomdrgn.inference.fit import _segments_that_fit, fit
 from atomdrgn.inference.state import load_state
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.reporting import Reporter
 from atomdrgn.run import CHECKPOINT, FIELD, FILES, HALVES, MAP, MEAN, REPORT, SUMMARY, open_run
 from atomdrgn.simulate import simulate_particles
+from atomdrgn.structure.beads import coarse_grain
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,13 @@ def test_errors_of_atoms_are_larger_where_the_molecule_moves(run, hinged):
     assert found[:, upper].mean() > 1.3 * found[:, ~upper].mean()
 
 
+@pytest.mark.parametrize(("asked", "named", "expected"), [(20, 0, 20), (40, 0, 40), (41, 0, 40), (240, 0, 40), (60, 50, 51),
+                                                          (241, 0, 241)])
+def test_segments_are_not_shorter_than_their_borders(hinged, asked, named, expected):
+    """240 residues make 40 of six at most, besides those that are named; more than residues are refused later on."""
+    assert _segments_that_fit(coarse_grain(hinged[0]), asked, named=named) == expected
+
+
 def test_nothing_moves_where_nothing_moved(hinged, tmp_path):
     """Noisy images of the base alone: no motion, one conformation, one group, no states."""
     structure = hinged[0]
@@ -141,6 +149,8 @@ def test_nothing_moves_where_nothing_moved(hinged, tmp_path):
                               grid=ImageGrid(32, 5.25), snr=0.3, generator=torch.Generator().manual_seed(1))
     still = fit(structure, read_particles(star), tmp_path / "run", segments=3, resolution=14.0)
     assert still.summary["motions_supported"] == 0 and still.summary["motions"] == [] == still.summary["states"]
+    # the base model is exact, and stays
+    torch.testing.assert_close(still.atoms([7])[0], structure.position, atol=1e-3, rtol=0)
     assert still.latent.shape == (60, 0) and still.n_particles == 60
     atoms = still.atoms(range(60))
     assert torch.equal(atoms, atoms[:1].expand(60, -1, -1))

@@ -1,4 +1,4 @@
-"""Borders between groups are judged by the images of some particles, under the noise that is theirs."""
+"""Groups are of what moves alike, whatever is wrong in all particles; borders are judged by the images of some."""
 
 from dataclasses import replace
 
@@ -11,7 +11,9 @@ from atomdrgn.inference.ensemble import make_ensemble
 from atomdrgn.inference.fit import _assemble, _start
 from atomdrgn.inference.motions import motions_of
 from atomdrgn.parallel import Processes
+from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.reporting import Reporter
+from atomdrgn.structure.motion import twist_of
 
 
 def test_borders_are_judged_under_the_noise_of_the_images_that_judge(hinged, monkeypatch):
@@ -51,3 +53,28 @@ def test_a_stretch_between_two_groups_is_parted_where_images_do_not_want_it(monk
     at_first = torch.tensor([0] * 50 + [1] * 30 + [2] * 40 + [3] * 120)
     found = groups._with_learned_borders(one_chain, state, model.images.disc, None, at_first, Reporter())
     assert found.tolist() == expected + [3] * 120
+
+
+def turned_parts(model, angles, offsets):
+    """Latents of 50 particles, in each of which the segments of the second chain turn alike; offsets are the same in all."""
+    latent = torch.zeros(len(angles), model.deformation.n_latent)
+    middle = torch.tensor([0.0, -4.0, 15.0])
+    for segment, first in enumerate(range(0, model.deformation.n_latent, 6)):
+        upper = float(model.deformation.centroid[segment, 2]) > 0
+        turn = matrix_from_vector(angles[:, None] * torch.tensor([1.0, 0.0, 0.0])) if upper else torch.eye(3).expand(50, 3, 3)
+        shift = middle - turn @ middle + offsets[segment]
+        latent[:, first:first + 6] = twist_of(turn, shift, model.deformation.centroid[segment], model.deformation.radius[segment])
+    return latent
+
+
+@pytest.mark.parametrize("wrong", [0.0, 1.5])
+def test_segments_that_the_base_model_has_in_the_wrong_place_move_with_the_others(hinged, wrong):
+    """What is the same in all particles is no motion: neither within the part that stands still nor within the one that turns."""
+    structure, particles, _ = hinged
+    model = _assemble(structure, particles, segments=6, beads=1, temperature=None, parts=None, fixed=None, resolution=20.0,
+                      memory=None, processes=Processes())
+    offsets = wrong * torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+    latent = turned_parts(model, torch.linspace(-0.2, 0.2, 50), offsets)
+    label = groups.merge_segments(model, latent)
+    upper = model.deformation.centroid[:, 2] > 0
+    assert label.tolist() == [int(above) for above in upper.tolist()]

@@ -5,9 +5,22 @@ from dataclasses import replace
 import pytest
 import torch
 
+from atomdrgn.inference.fit import _assemble, _start
+from atomdrgn.inference.halves import half_sets
 from atomdrgn.inference.motions import motions_of
 from atomdrgn.inference.population import Population
-from atomdrgn.inference.support import SIGNIFICANT, Support, _without_whole, count_supported, how_alike, whole_root
+from atomdrgn.inference.support import (
+    SIGNIFICANT,
+    Support,
+    _without_whole,
+    count_supported,
+    how_alike,
+    mean_is_supported,
+    whole_root,
+)
+from atomdrgn.parallel import Processes
+from atomdrgn.reporting import Reporter
+from hinge import make_hinged
 
 
 def support(*gain, error=1.0, alike=1.0):
@@ -97,3 +110,22 @@ def test_motions_that_change_places_are_alike(model, population):
     assert how_alike(model, found.first(1), replace(found.first(1), direction=second)) == pytest.approx([0.0], abs=1e-3)
     between = replace(found.first(1), direction=(first + second) / 2**0.5)
     assert how_alike(model, found.first(1), between) == pytest.approx([0.5**0.5], abs=1e-3)
+
+
+@pytest.mark.parametrize(("moved", "expected"), [(0.0, False), (3.0, True)])
+def test_the_mean_conformation_counts_where_images_of_both_halves_want_it(tmp_path, moved, expected):
+    """Half-sets that have found the second bundle a little off, which it is not, or where it is."""
+    structure, particles, _ = make_hinged(tmp_path, count=60, largest=0.0)
+    off = torch.from_numpy(structure.chain == "B")[:, None] * torch.tensor([moved, 0.0, 0.0])
+    model = _assemble(structure.moved(structure.position - off), particles, segments=2, beads=1, temperature=None, parts=None,
+                      fixed=None, resolution=12.0, memory=None, processes=Processes())
+    model.images.load()
+    disc = model.images.disc
+    power = model.images.coefficients(torch.arange(60), disc).square().mean((0, 1))
+    start = replace(_start(model), spectrum=2 * power.mean().expand(1, int(disc.shell.max()) + 1))
+    halves, states = half_sets(model), []
+    for half, noise in zip(halves, (0.3, -0.3), strict=True):
+        latent = torch.zeros(model.deformation.n_latent)
+        latent[6:9] = torch.tensor([moved, noise, 0.0])
+        states.append(replace(half.state(start), population=replace(start.population, mean=latent)))
+    assert mean_is_supported(halves, states, Reporter()) == expected

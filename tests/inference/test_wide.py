@@ -68,6 +68,16 @@ def test_draws_follow_places_that_are_no_gaussian():
     assert ((drawn < -4.7).sum(1) == 14).all() and ((drawn > 4.7).sum(1) == 6).all()
 
 
+@pytest.mark.parametrize("near", [[0.0], [-0.03, -0.01, 0.01, 0.03]])
+def test_draws_do_not_spread_towards_places_that_hold_no_weight(near):
+    """One place that holds all of it, or some close together, and others 5 A away."""
+    place = torch.tensor(near + [5.0, 6.0])[:, None, None].expand(-1, 3, 1)
+    weight = torch.tensor([1 / len(near)] * len(near) + [0.0, 0.0])[:, None].expand(-1, 3)
+    belief = Belief(torch.zeros(3, 1), torch.full((3, 1, 1), 0.02))
+    drawn = draw(place, weight, belief, torch.Generator().manual_seed(0))
+    assert drawn.abs().max() <= 6 * 0.02 + 1e-6 and drawn.std(1).min() > 0.01
+
+
 def test_the_same_generator_gives_the_same_draws(belief):
     places = weighted(belief.mean, belief.root)
     first, second, other = (draw(*places, belief, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))

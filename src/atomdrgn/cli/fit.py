@@ -65,7 +65,7 @@ def fit(
         help="Folder for the result.")] = None,
     segments: Annotated[int | None, Option(
         metavar="N", rich_help_panel=MODEL, show_default="20",
-        help="Parts of the structure that move as rigid bodies.")] = None,
+        help="Parts of the structure that move as rigid bodies, at most: none is shorter than 6 residues.")] = None,
     beads: Annotated[int, Option(
         metavar="1|2", rich_help_panel=MODEL, help="Beads a residue: 1, or 2 for backbone and side chain.")] = 1,
     parts: Annotated[list[str] | None, Option(
