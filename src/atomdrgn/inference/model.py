@@ -1,7 +1,7 @@
 """The parts that a fit is assembled from, and the views of them that a pass over the images needs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -105,6 +105,11 @@ class FitModel:
     def segment_of_trace(self) -> Int[Tensor, "trace"]:
         """The segment that each trace bead belongs to most."""
         return self.deformation.weight[self.beads.trace_index].argmax(1)
+
+    @property
+    def by_images(self) -> "FitModel":
+        """The fit without restraints on each particle, so that equations are those of images alone."""
+        return replace(self, restraints=None)
 
     def evenly_spread(self, count: int) -> Int[Tensor, "some"]:
         """Numbers of so many particles, or of all where there are fewer, evenly spread over the set."""

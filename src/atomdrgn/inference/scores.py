@@ -1,7 +1,7 @@
 """Scores: the slopes of the images' likelihoods, whose covariance shows motions that no single particle tells of."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -15,11 +15,6 @@ from .state import FitState
 
 TRACY_WIDOM = 3.27           # the quantile of 0.999 of their law
 LEAST_SEEN = 1e-4            # of the largest information: directions of which images tell less are left to the prior
-
-
-def by_images(model: FitModel) -> FitModel:
-    """The fit without restraints on each particle, so that equations are those of images alone."""
-    return replace(model, restraints=None)
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ def sum_scores(model: FitModel, state: FitState, disc: FourierDisc, reporter: Re
         _, score = found.of_motions(model.deformation, state.latent)
         return found.matrix.sum(0).double(), found.target.sum(0).double(), (score.T @ score).double()
 
-    for terms in linearise(by_images(model), state, disc, model.my_particles, then=summed):
+    for terms in linearise(model.by_images, state, disc, model.my_particles, then=summed):
         for so_far, term in zip(sums, terms, strict=True):
             so_far += term
     reporter.finish()

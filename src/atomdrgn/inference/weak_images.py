@@ -26,7 +26,7 @@ from .passes import history_row
 from .population import Population
 from .pose_errors import Play
 from .schedule import finer_steps
-from .scores import by_images, motion_of_scores, sum_scores
+from .scores import motion_of_scores, sum_scores
 from .state import FitState
 from .support import Support
 from .wide import ALLOWANCE, Belief, WideFit, believe, draw, refit, working_disc
@@ -71,7 +71,7 @@ def finest_if_weak(model: FitModel, state: FitState, *, seed: int) -> float | No
 def information_of_a_particle(model: FitModel, state: FitState, disc: FourierDisc) -> float:
     """Of its images on the widest motion that is likely, with that motion's variance as the unit; mean over some particles."""
     root = model.start.root
-    return float(torch.linalg.eigvalsh((root.T @ mean_information(by_images(model), state, disc) @ root).double())[-1])
+    return float(torch.linalg.eigvalsh((root.T @ mean_information(model.by_images, state, disc) @ root).double())[-1])
 
 
 def resolutions_of_rounds(finest: float) -> list[float]:
@@ -133,7 +133,7 @@ def map_round(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int,
     mapping = replace(mapping, density=density)
     weight = mapping.share(likelihood)
     evidence = float(_evidence(likelihood, mapping.log_weight()).mean())
-    surface = refit(by_images(model), state, mapping.surface, place, weight, disc, generator, reporter,
+    surface = refit(model, state, mapping.surface, place, weight, disc, generator, reporter,
                     play=_no_play(model, mapping.k), times=DRAWN)
     drawn = torch.multinomial(weight.T, 1, generator=generator)[:, 0]
     mapping = _standardised(model, Mapping(surface, density))
