@@ -6,8 +6,14 @@ import pytest
 import torch
 
 from atomdrgn.inference.density import log_normal
+from atomdrgn.inference.fit import _assemble, _start
 from atomdrgn.inference.motions import motions_of
-from atomdrgn.inference.wide import KEPT_DRAWS, Belief, _even_normals, believe, draw, working_disc
+from atomdrgn.inference.pose_errors import Play
+from atomdrgn.inference.wide import KEPT_DRAWS, Belief, _even_normals, believe, draw, refit, working_disc
+from atomdrgn.likelihood.restraint_equations import restraint_equations
+from atomdrgn.parallel import Processes
+from atomdrgn.reporting import Reporter
+from atomdrgn.structure.surface import straight_surface
 
 NORMAL_95 = 1.6449
 
@@ -146,3 +152,24 @@ def test_what_is_blurred_is_looked_at_coarsely(begin):
     sharp, blurred = (working_disc(model, replace(flat, width2=width2), motions_of(model, state.population)).resolution
                       for width2 in (0.0, 36.0))
     assert 9.0 <= sharp < blurred <= 30.0
+
+
+def test_bonds_and_clashes_have_no_part_in_the_surface(hinged):
+    """Pieces of each bundle far apart, where bonds between them are torn in every particle: images alone say where they are."""
+    model = _assemble(*hinged[:2], segments=4, beads=1, temperature=None, parts=None, fixed=None, resolution=20.0, memory=None,
+                      processes=Processes())
+    model.images.load()
+    n, state = model.n_particles, _start(model)
+    state = replace(state, spectrum=state.spectrum.expand(-1, int(model.images.disc.shell.max()) + 1))
+    motions = motions_of(model, state.population).first(1)
+    surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
+    place, weight = torch.full((1, n, 1), 30.0), torch.ones(1, n)
+    play = Play(torch.zeros(n, model.deformation.n_latent), torch.zeros(n, 1, 1))
+    strained = restraint_equations(model.restraints, model.deformation, surface.at(place[0])[torch.arange(1)])
+    assert float(strained.gradient.norm()) > 1
+
+    def fitted(model):
+        return refit(model, state, surface, place, weight, model.images.disc, torch.Generator().manual_seed(0), Reporter(),
+                     play=play, times=1).coefficient
+
+    assert torch.equal(fitted(model), fitted(model.by_images)) and not torch.equal(fitted(model), surface.coefficient)
