@@ -9,7 +9,7 @@ from atomdrgn.inference.density import log_normal
 from atomdrgn.inference.fit import _assemble, _start
 from atomdrgn.inference.motions import motions_of
 from atomdrgn.inference.pose_errors import Play
-from atomdrgn.inference.wide import KEPT_DRAWS, Belief, _even_normals, believe, draw, refit, working_disc
+from atomdrgn.inference.wide import KEPT_DRAWS, LOOSER, Belief, _even_normals, believe, draw, refit, working_disc
 from atomdrgn.likelihood.restraint_equations import restraint_equations
 from atomdrgn.parallel import Processes
 from atomdrgn.reporting import Reporter
@@ -154,8 +154,9 @@ def test_what_is_blurred_is_looked_at_coarsely(begin):
     assert 9.0 <= sharp < blurred <= 30.0
 
 
-def test_bonds_and_clashes_have_no_part_in_the_surface(hinged):
-    """Pieces of each bundle far apart, where bonds between them are torn in every particle: images alone say where they are."""
+def test_bonds_have_a_small_part_in_the_surface_and_clashes_none(hinged):
+    """Pieces of each bundle far apart, where bonds between them are torn in every particle: images say where they are, bonds less
+    than they do of single particles."""
     model = _assemble(*hinged[:2], segments=4, beads=1, temperature=None, parts=None, fixed=None, resolution=20.0, memory=None,
                       processes=Processes())
     model.images.load()
@@ -165,11 +166,17 @@ def test_bonds_and_clashes_have_no_part_in_the_surface(hinged):
     surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
     place, weight = torch.full((1, n, 1), 30.0), torch.ones(1, n)
     play = Play(torch.zeros(n, model.deformation.n_latent), torch.zeros(n, 1, 1))
-    strained = restraint_equations(model.restraints, model.deformation, surface.at(place[0])[torch.arange(1)])
+    torn = surface.at(place[0])[torch.arange(1)]
+    strained = restraint_equations(model.restraints, model.deformation, torn)
     assert float(strained.gradient.norm()) > 1
 
-    def fitted(model):
-        return refit(model, state, surface, place, weight, model.images.disc, torch.Generator().manual_seed(0), Reporter(),
-                     play=play, times=1).coefficient
+    def fitted(restraints):
+        return refit(replace(model, restraints=restraints), state, surface, place, weight, model.images.disc,
+                     torch.Generator().manual_seed(0), Reporter(), play=play, times=1).coefficient
 
-    assert torch.equal(fitted(model), fitted(model.by_images)) and not torch.equal(fitted(model), surface.coefficient)
+    def off(restraints):
+        return float((fitted(restraints) - fitted(None)).norm())
+
+    firm, own = model.restraints.of_bonds(1 / LOOSER), model.restraints
+    assert 0 < off(own) < 0.5 * off(firm)
+    assert torch.equal(fitted(own), fitted(replace(own, clash_distance=10.0)))

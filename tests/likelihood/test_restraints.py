@@ -157,3 +157,13 @@ def test_a_simulated_closing_stays_near_the_restraints(shared):
     parts = restraints.each(position[None])
     assert (position - beads.position).norm(dim=1).mean() > 3
     assert parts["bond"].item() < 0.5 * len(restraints.bonds) and parts["tether"].item() < 0.5 * len(restraints.tethers)
+
+
+def test_bonds_by_themselves_are_looser_and_let_beads_meet(beads, bent):
+    """What is left of the strain is a ninth of that of bonds and tethers, also where the loop over strained pairs finds it."""
+    restraints = make_restraints(beads)
+    parts, left = restraints.each(bent), restraints.of_bonds(3.0)
+    assert (parts["clash"] > 0).all() and (parts["elastic"] > 0).all()
+    expected = (parts["bond"] + parts["tether"]) / 9
+    torch.testing.assert_close(sum(left.each(bent).values()), expected)
+    torch.testing.assert_close(left(bent), expected)

@@ -133,7 +133,7 @@ def map_round(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int,
     mapping = replace(mapping, density=density)
     weight = mapping.share(likelihood)
     evidence = float(_evidence(likelihood, mapping.log_weight()).mean())
-    surface = refit(model, state, mapping.surface, place, weight, disc, generator, reporter,
+    surface = refit(model.by_images, state, mapping.surface, place, weight, disc, generator, reporter,
                     play=_no_play(model, mapping.k), times=DRAWN)
     drawn = torch.multinomial(weight.T, 1, generator=generator)[:, 0]
     mapping = _standardised(model, Mapping(surface, density))

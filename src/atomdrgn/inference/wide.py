@@ -29,6 +29,7 @@ ENOUGH = 0.97                # of the information on the motions: what is finer 
 FINEST_FIRST = 20.0          # A, of the first round: places that lie far apart are told apart by coarse images
 MEASURED = 128               # images, for this
 FEWEST_DRAWN = 5000          # conformations that the surface is fitted to
+LOOSER = 3.0                 # bonds of the surface, than those of single particles; docs/accuracy.md has what others do
 BEND_SHARE = 0.1             # of the elastic network's variances: what bends of the surface are believed to be
 KEPT_DRAWS = 20
 ENOUGH_PLACES = 4            # that share the weight, to tell how a posterior is spread
@@ -224,9 +225,12 @@ def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tenso
           play: Play, times: int | None = None) -> Surface:
     """The surface that makes the images likeliest when each particle is at a place drawn from its posterior.
 
-    Places are drawn so many `times`, by default until there are enough of them. Images alone determine the surface, all particles
-    together: bonds and clashes, counted once a particle, would take a quarter of a weak motion away.
+    Places are drawn so many `times`, by default until there are enough of them. Of restraints bonds alone have a part in it, a
+    small one (LOOSER): where rigid segments cannot keep a bond they strain it in all particles alike, and strain that is counted
+    once a particle takes a quarter of a weak motion away.
     """
+    if model.restraints is not None:
+        model = replace(model, restraints=model.restraints.of_bonds(LOOSER))
     number = model.deformation.motion_numbers
     n_features, n_latent = len(surface.coefficient), len(number)
     matrix = torch.zeros(n_features**2, n_latent**2, dtype=torch.float64)
@@ -249,7 +253,7 @@ def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tenso
             target = gradient + (matrix @ latent[found.block.particle][:, number, None])[..., 0]
             return (both.T @ matrix.flatten(1)).double(), (own.T @ target).double()
 
-        for of_matrix, of_right in linearise(model.by_images, replace(state, latent=seen), disc, model.my_particles, then=summed):
+        for of_matrix, of_right in linearise(model, replace(state, latent=seen), disc, model.my_particles, then=summed):
             matrix += of_matrix / times
             right += of_right / times
         reporter.finish()

@@ -131,7 +131,7 @@ class Restraints:
     bond_sigma, tether_sigma, elastic_sigma, clash_sigma : float
         Standard deviations, A.
     clash_distance : float
-        Beads nearer than this clash, unless they are as near in the base model, A.
+        Beads nearer than this clash, unless they are as near in the base model, A; 0: none do.
     """
 
     beads: BeadModel
@@ -177,6 +177,11 @@ class Restraints:
         return StrainedPairs(*strained_pairs(position.detach().contiguous().numpy(), *self._springs, clash.numpy(),
                                              clashing.numpy(), self.beads.position.numpy(), self.clash_distance,
                                              self.clash_sigma**-2))
+
+    def of_bonds(self, looser: float) -> "Restraints":
+        """Bonds and tethers alone, with standard deviations so many times as large; nothing clashes."""
+        return replace(self, elastic=self.elastic[:0], bond_sigma=looser * self.bond_sigma,
+                       tether_sigma=looser * self.tether_sigma, clash_distance=0.0)
 
     @cached_property
     def _springs(self):
