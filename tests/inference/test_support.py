@@ -17,6 +17,7 @@ from atomdrgn.inference.support import (
     how_alike,
     mean_is_supported,
     whole_root,
+    with_tails_drawn_in,
 )
 from atomdrgn.parallel import Processes
 from atomdrgn.reporting import Reporter
@@ -55,6 +56,18 @@ def test_a_further_motion_that_the_other_half_set_has_not_found_counts_for_nothi
     """However much likelier it makes images: what mends an error of the model's differs from half to half."""
     assert count_supported([support(CLEAR, CLEAR), support(CLEAR, CLEAR, alike=0.6)]) == 1
     assert count_supported([support(CLEAR, CLEAR, alike=0.8)] * 2) == 2
+
+
+def test_gains_of_a_few_particles_decide_nothing():
+    """Three of 400 gain very much; what all gain a little stays, and half of them that gain much."""
+    noise = torch.randn(400, 3, generator=torch.Generator().manual_seed(0))
+    noise[:3, 0] += 400
+    noise[:, 1] += 0.5
+    noise[::2, 2] += 40
+    drawn_in = with_tails_drawn_in(noise)
+    assert noise[:, 0].mean() > 2 and drawn_in[:, 0].mean().abs() < 0.1
+    torch.testing.assert_close(drawn_in[:, 1:].mean(0), noise[:, 1:].mean(0), rtol=0.02, atol=0.02)
+    assert torch.equal(with_tails_drawn_in(noise[:99]), noise[:99])
 
 
 @pytest.fixture(scope="module")
