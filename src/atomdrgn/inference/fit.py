@@ -207,9 +207,10 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) 
     if model.deformation.composition:
         state, composition = find_composition(model, state, reporter)
     # where nothing moves, the base model stays unless images clearly want the mean conformation
-    at_base = halves and finest is None and not count_supported(supports) and not mean_is_supported(halves, states, reporter)
+    at_base = (bool(halves) and finest is None and not count_supported(supports)
+               and not mean_is_supported(halves, states, reporter))
     ensemble = make_ensemble(model, state, [each.population for each in states], supports, seed=seed, reporter=reporter,
-                             at_base=bool(at_base))
+                             at_base=at_base)
     if correction is not None:
         ensemble = ensemble.with_base_error(correction.error[model.beads.trace_index])
         if ensemble.supported:
