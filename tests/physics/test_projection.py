@@ -6,9 +6,8 @@ import torch
 from scipy.special import wofz
 from torch.testing import assert_close
 
-from atomdrgn.physics import projection
 from atomdrgn.physics.grid import ImageGrid
-from atomdrgn.physics.projection import project_beads, project_beads_dense
+from atomdrgn.physics.projection import project_beads
 
 PIXEL = 1.7
 GRID = ImageGrid(32, PIXEL)
@@ -142,17 +141,6 @@ def test_mixed_widths_are_the_sum_of_their_parts():
     sigma = torch.cat([width(0.7, 5), width(2.2, 7)])
     parts = [project_beads(position[:, part], amplitude[part], sigma[part], GRID) for part in (slice(5), slice(5, 12))]
     assert_close(project_beads(position, amplitude, sigma, GRID), parts[0] + parts[1])
-
-
-def test_chunks_of_beads_change_nothing(monkeypatch):
-    position, amplitude = beads()
-    position.requires_grad_()
-    whole = project_beads_dense(position, amplitude, width(0.8), GRID)
-    whole_gradient, = torch.autograd.grad(whole.square().sum(), position)
-    monkeypatch.setattr(projection, "CHUNK_VALUES", 5 * 2 * 32)
-    chunked = project_beads_dense(position, amplitude, width(0.8), GRID)
-    assert_close(chunked, whole)
-    assert_close(torch.autograd.grad(chunked.square().sum(), position)[0], whole_gradient)
 
 
 @pytest.mark.parametrize("pixels", [0.5, 2.0])

@@ -6,7 +6,8 @@ from torch.testing import assert_close
 
 from atomdrgn.physics import projection_splat
 from atomdrgn.physics.grid import ImageGrid
-from atomdrgn.physics.projection import project_beads, project_beads_dense
+from atomdrgn.physics.projection import project_beads
+from atomdrgn.physics.projection_dense import project_beads_dense
 
 PIXEL = 1.75      # sigma / PIXEL is exact at the threshold
 WIDTHS = {"point": 0.0, "0.4": 0.4, "1.0": 1.0, "1.3": 1.3, "threshold": 1.5, "2.0": 2.0, "5.0": 5.0, "narrow": (0.2, 1.4),

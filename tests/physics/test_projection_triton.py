@@ -10,7 +10,8 @@ import torch
 from torch.testing import assert_close
 
 from atomdrgn.physics.grid import ImageGrid
-from atomdrgn.physics.projection import project_beads, project_beads_dense
+from atomdrgn.physics.projection import project_beads
+from atomdrgn.physics.projection_dense import project_beads_dense
 
 pytest.importorskip("triton", reason="triton cannot be imported: it is made for Linux")
 

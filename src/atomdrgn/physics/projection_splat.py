@@ -28,7 +28,7 @@ import torch
 from scipy.special import roots_legendre
 from torch.autograd.function import once_differentiable
 
-from .projection import BAND_LIMITED_BELOW
+from .projection_dense import BAND_LIMITED_BELOW
 from .splat import draw_images, gradients_of_beads
 
 

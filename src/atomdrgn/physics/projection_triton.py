@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch.autograd.function import once_differentiable
 
-from .projection import BAND_LIMITED_BELOW
+from .projection_dense import BAND_LIMITED_BELOW
 from .projection_splat import ACCURACY, images_and_beads, levels_of
 
 # Samples of a block: rows (x), columns (y); beads taken at a time. Products on a GPU's tensor units need 16 of each.
