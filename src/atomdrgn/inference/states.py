@@ -52,6 +52,7 @@ def find_states(density: Density | None, draws: Float[Tensor, "particle draw k"]
     # of the population's likelihood, each particle's slope: their squares add up to the information
     slope = (member - population) / (population * (1 - population))
     error = slope.square().sum(0).rsqrt()
+    population = member.mean(0)      # a step of EM: the density is fitted to some of the particles, and these are all of them
     order = population.argsort(descending=True)
     rows = [{"number": rank + 1, "population": round(float(population[state]), 4), "error": round(float(error[state]), 4),
              "place": [round(value, 3) for value in _mean_place(density, number == state)]}
