@@ -48,9 +48,9 @@ def find_states(density: Density | None, draws: Float[Tensor, "particle draw k"]
         return States([], one)
     part = density.log_parts(draws[..., :density.mean.shape[1]]).softmax(-1)
     member = torch.zeros(len(draws), n_states).index_add_(1, number, part.mean(1))
-    population = torch.zeros(n_states).index_add_(0, number, density.weight)
+    expected = torch.zeros(n_states).index_add_(0, number, density.weight)
     # of the population's likelihood, each particle's slope: their squares add up to the information
-    slope = (member - population) / (population * (1 - population))
+    slope = (member - expected) / (expected * (1 - expected))
     error = slope.square().sum(0).rsqrt()
     population = member.mean(0)      # a step of EM: the density is fitted to some of the particles, and these are all of them
     order = population.argsort(descending=True)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from .grid import ImageGrid
 from .projection_dense import project_beads_dense
-from .projection_splat import project_beads_splat
 
 
 def project_beads(
@@ -45,6 +44,7 @@ def project_beads(
     """
     kinds = {(tensor.device.type, tensor.dtype) for tensor in (position, amplitude, sigma)}
     if kinds in ({("cpu", torch.float32)}, {("cpu", torch.float64)}):
+        from .projection_splat import project_beads_splat
         return project_beads_splat(position, amplitude, sigma, grid)
     if kinds == {("cuda", torch.float32)} and find_spec("triton"):
         from .projection_triton import project_beads_triton
