@@ -12,7 +12,8 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m ruff check .
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m slow
 
 # anew only where the dependencies have changed: the package itself is installed in place
 $(VENV)/installed: pyproject.toml constraints.txt

@@ -1,18 +1,28 @@
 """What all tests share: shapes are checked as annotated, and real data is found where it is kept beside the repository."""
 
+import os
 from importlib import import_module
 from pathlib import Path
+
+if "PYTEST_XDIST_WORKER" in os.environ:      # as many workers as cores: threads of theirs would wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from jaxtyping import install_import_hook
 
-# modules of compiled loops come first: the compiler does not take functions that are wrapped in checks of their shapes.
-# They hold nothing but loops over arrays, so that the rest is still checked
 SOURCE = Path(__file__).parents[1] / "src"
-for file in sorted(SOURCE.rglob("*.py")):
-    if "from numba import" in file.read_text():
-        import_module(".".join(file.relative_to(SOURCE).with_suffix("").parts))
-install_import_hook("atomdrgn", "beartype.beartype")
+
+
+def pytest_configure(config):
+    """Shapes are checked but where only slow tests run: there checks are a third of the time."""
+    if config.option.markexpr == "slow":
+        return
+    # modules of compiled loops come first: the compiler does not take functions that are wrapped in checks of their shapes.
+    # They hold nothing but loops over arrays, so that the rest is still checked
+    for file in sorted(SOURCE.rglob("*.py")):
+        if "from numba import" in file.read_text():
+            import_module(".".join(file.relative_to(SOURCE).with_suffix("").parts))
+    install_import_hook("atomdrgn", "beartype.beartype")
 
 
 @pytest.fixture(scope="session")

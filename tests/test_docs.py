@@ -70,6 +70,7 @@ def wording(line):
     return " ".join(re.sub(r"[-+]?\d[\d.,]*", "#", line).split())
 
 
+@pytest.mark.slow
 def test_the_commands_of_a_whole_analysis(atomdrgn, tmp_path, monkeypatch):      # noqa: F811
     """Page after page on one set, and every file that a page's table names is there."""
     monkeypatch.chdir(tmp_path)

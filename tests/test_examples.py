@@ -9,6 +9,8 @@ import pytest
 
 from atomdrgn import read_structure, write_structure
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -19,7 +21,6 @@ def load(path):
     return module
 
 
-@pytest.mark.slow
 def test_the_demo_finds_the_motion(tmp_path, capfd):
     load(EXAMPLES / "demo.py").main(tmp_path / "demo", particles=200)
     said = capfd.readouterr().out

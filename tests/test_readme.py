@@ -35,6 +35,7 @@ def particles(tmp_path, monkeypatch):
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_the_python_of_the_readme_runs(particles, capsys):
     assert len(blocks("python")) == 1
     exec(compile(blocks("python")[0], "README.md", "exec"), {})

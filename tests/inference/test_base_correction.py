@@ -23,6 +23,8 @@ from atomdrgn.structure.deformation import centres
 from atomdrgn.structure.motion import screw_motion, twists
 from hinge import bow, make_hinged
 
+pytestmark = pytest.mark.slow
+
 
 def bent(structure):
     """The structure with each bundle bent by up to 3 A."""
@@ -71,7 +73,10 @@ def test_a_bent_base_model_is_made_straight(particles):
     before, after = (off(model.beads, x, truth) for x in (model.beads.position, model.beads.position + found.shift))
     assert found.supported and found.gain > 0
     assert before > 0.9 and after < 0.7 * before
-    assert 0 < found.error.mean() < 0.5 * torch.linalg.vector_norm(found.shift, dim=1).mean()
+    # half-sets agree on shapes; where whole bundles stand is shared out among correction and motions, in each as it comes
+    first, second = model.beads.position + found.shifts
+    assert 0 < off(model.beads, first, second) < 0.7 * before
+    torch.testing.assert_close(found.error, 0.5 * torch.linalg.vector_norm(second - first, dim=1))
 
 
 def test_noise_corrects_nothing(particles, tmp_path):

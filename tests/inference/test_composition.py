@@ -18,6 +18,8 @@ from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.simulate import simulate_particles
 from atomdrgn.structure.deformation import OCCUPANCY_UNIT
 
+pytestmark = pytest.mark.slow
+
 AWAY = torch.tensor([2.0e4, 1.0e4, 3.0e4])      # A: out of every image
 
 

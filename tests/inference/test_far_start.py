@@ -7,6 +7,8 @@ from atomdrgn.parallel import Processes
 from atomdrgn.reporting import Reporter
 from hinge import make_hinged
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def far(tmp_path_factory):

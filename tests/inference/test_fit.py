@@ -16,6 +16,8 @@ from atomdrgn.run import CHECKPOINT, FIELD, FILES, HALVES, MAP, MEAN, REPORT, SU
 from atomdrgn.simulate import simulate_particles
 from atomdrgn.structure.beads import coarse_grain
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(hinged, tmp_path_factory):

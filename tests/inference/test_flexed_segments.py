@@ -12,6 +12,8 @@ from atomdrgn.inference.flexed_segments import Springs, _fields
 from atomdrgn.structure.surface import Surface
 from hinge import bow, make_hinged
 
+pytestmark = pytest.mark.slow
+
 BEND = 3.0
 
 

@@ -33,6 +33,8 @@ from atomdrgn.structure.motion import twist_of
 from atomdrgn.structure.surface import straight_surface
 from hinge import make_hinged
 
+pytestmark = pytest.mark.slow
+
 COUNT, SNR, RESOLUTION = 800, 0.012, 24.0
 
 

@@ -14,6 +14,8 @@ from atomdrgn.reconstruction.run_particles import half_latents, half_of_particle
 from atomdrgn.run import HALVES, open_run
 from atomdrgn.structure.atoms import read_structure
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(hinged, tmp_path_factory):
