@@ -44,3 +44,12 @@ def test_the_base_model_is_off_within_its_segments(supported):
     said = ("within its segments the base model is off in all particles alike, by 0.50 A r.m.s. a residue, and was corrected: "
             "residues.csv")
     assert (said in lines_of(base_correction=correction)) is supported
+
+
+def test_poses_are_off_where_they_are_and_not_corrected():
+    said = "poses are off by 1.20 degrees and 0.90 A r.m.s. an axis; errors allow for it (--refine-poses corrects poses)"
+    assert said in lines_of(pose_errors={"shift": 0.9, "turn": 1.2})
+    assert not any("poses" in line for line in lines_of(pose_errors={"shift": 0.0, "turn": 0.0}))
+    corrected = lines_of(pose_errors={"shift": 0.2, "turn": 0.1}, pose_correction={"shift": 0.9, "turn": 1.2})
+    assert [line for line in corrected if "poses" in line] == [
+        "poses corrected by 1.20 degrees and 0.90 A r.m.s. an axis: poses.csv"]

@@ -8,7 +8,7 @@ import torch
 from atomdrgn.inference.density import log_normal
 from atomdrgn.inference.fit import _assemble, _start
 from atomdrgn.inference.motions import motions_of
-from atomdrgn.inference.pose_errors import Play
+from atomdrgn.inference.pose_errors import no_play
 from atomdrgn.inference.wide import KEPT_DRAWS, LOOSER, Belief, _even_normals, believe, draw, refit, working_disc
 from atomdrgn.likelihood.restraint_equations import restraint_equations
 from atomdrgn.parallel import Processes
@@ -44,6 +44,18 @@ def test_draws_are_spread_like_the_weighted_places(belief):
     assert (low + NORMAL_95).abs().max() < 0.06 * NORMAL_95 and (high - NORMAL_95).abs().max() < 0.06 * NORMAL_95
     assert standard.mean((0, 1)).abs().max() < 0.03
     assert (standard.std(1, correction=0).mean(0) - 1).abs().max() < 0.08
+
+
+def test_draws_of_few_places_are_spread_as_these_are(belief):
+    """Of two dozen places about each particle and eight anywhere, which have next to no weight: their tails reach no farther."""
+    generator = torch.Generator().manual_seed(4)
+    one = Belief(belief.mean[:, :1], belief.root[:, :1, :1])
+    near = one.mean + 1.3 * _even_normals(24, 1, generator)[:, None] * one.root[..., 0]
+    weight = (log_normal(near - one.mean, one.root) - log_normal(near - one.mean, 1.3 * one.root)).softmax(0)
+    far = one.mean + 20 * torch.randn(8, 300, 1, generator=generator) * one.sd
+    drawn = draw(torch.cat([near, far]), torch.cat([weight, torch.zeros(8, 300)]), one, generator)
+    ratio = drawn.std(1, correction=0) / one.sd
+    assert 1.0 < ratio.mean() < 1.1 and ratio.max() < 1.2
 
 
 def test_draws_enclose_the_truth_as_often_as_they_say(belief):
@@ -155,8 +167,8 @@ def test_what_is_blurred_is_looked_at_coarsely(begin):
 
 
 def test_bonds_have_a_small_part_in_the_surface_and_clashes_none(hinged):
-    """Pieces of each bundle far apart, where bonds between them are torn in every particle: images say where they are, bonds less
-    than they do of single particles."""
+    """Pieces of each bundle apart, so that bonds between them are strained in every particle: images say where they are, bonds a
+    ninth of what they do of single particles."""
     model = _assemble(*hinged[:2], segments=4, beads=1, temperature=None, parts=None, fixed=None, resolution=20.0, memory=None,
                       processes=Processes())
     model.images.load()
@@ -164,11 +176,11 @@ def test_bonds_have_a_small_part_in_the_surface_and_clashes_none(hinged):
     state = replace(state, spectrum=state.spectrum.expand(-1, int(model.images.disc.shell.max()) + 1))
     motions = motions_of(model, state.population).first(1)
     surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
-    place, weight = torch.full((1, n, 1), 30.0), torch.ones(1, n)
-    play = Play(torch.zeros(n, model.deformation.n_latent), torch.zeros(n, 1, 1))
-    torn = surface.at(place[0])[torch.arange(1)]
-    strained = restraint_equations(model.restraints, model.deformation, torn)
-    assert float(strained.gradient.norm()) > 1
+    place, weight = torch.full((1, n, 1), 3.0), torch.ones(1, n)
+    play = no_play(place[0], state.latent)
+    apart = surface.at(place[0])[torch.arange(1)]
+    strained = restraint_equations(model.restraints, model.deformation, apart)
+    assert float(strained.gradient.norm()) > 0.1
 
     def fitted(restraints):
         return refit(replace(model, restraints=restraints), state, surface, place, weight, model.images.disc,
@@ -178,5 +190,5 @@ def test_bonds_have_a_small_part_in_the_surface_and_clashes_none(hinged):
         return float((fitted(restraints) - fitted(None)).norm())
 
     firm, own = model.restraints.of_bonds(1 / LOOSER), model.restraints
-    assert 0 < off(own) < 0.5 * off(firm)
+    assert 0 < off(own) < 0.3 * off(firm)
     assert torch.equal(fitted(own), fitted(replace(own, clash_distance=10.0)))

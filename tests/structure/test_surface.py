@@ -46,6 +46,15 @@ def test_further_motions_change_nothing_at_their_zero_and_are_straight(k, more):
     torch.testing.assert_close(wider(torch.cat([place, further], 1)), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_the_slope_is_what_a_step_adds(k):
+    surface, place = bent(k), torch.randn(20, k, generator=torch.Generator().manual_seed(3))
+    slope = surface.slope(place)
+    assert slope.shape == (20, k, 5)
+    for motion, step in enumerate(0.01 * torch.eye(k)):
+        torch.testing.assert_close(slope[:, motion], (surface(place + step) - surface(place - step)) / 0.02, rtol=1e-2, atol=1e-3)
+
+
 def test_no_further_motions_are_the_same_surface():
     surface = bent(2)
     same = surface.with_straight(torch.zeros(5, 0), torch.zeros(0))

@@ -14,6 +14,7 @@ from .halves import HalfSet
 from .model import FitModel
 from .motions import Motions, motions_of
 from .population import Population
+from .pose_errors import Play
 from .state import FitState
 from .support import Support, count_supported, held_out_support
 from .weak_images import mapped_support, motions_of_mapping, place_on_mapping
@@ -54,6 +55,8 @@ class Ensemble:
     trace_step2 : (trace, k)
         Squared distance that each bead of the trace goes with a particle that goes by 1 A along each motion, in the frame of the
         poses.
+    play : Play, optional
+        Errors of the poses; none where they were not looked for.
     """
 
     motions: Motions
@@ -68,6 +71,7 @@ class Ensemble:
     agreement: Float[Tensor, "k"]
     half_error: Float[Tensor, "trace"]
     trace_step2: Float[Tensor, "trace k"]
+    play: Play | None = None
 
     def with_base_error(self, error: Float[Tensor, "trace"]) -> "Ensemble":
         """With what half-sets differ by where they correct the base model, A, in what they differ by."""
@@ -115,32 +119,33 @@ def make_ensemble(model: FitModel, state: FitState, populations: list[Population
         motions = replace(motions, mean=torch.zeros_like(motions.mean))
     if state.mapping is not None and supported:
         found = place_on_mapping(model, state, reporter, seed=seed)
-        surface, belief, draws, density = found.surface, found.belief, found.draws, found.density
+        surface, belief, draws, density, play = found.surface, found.belief, found.draws, found.density, found.play
     else:
-        surface, belief, draws, density = _placed(model, state, motions, wide=bool(supports), seed=seed, reporter=reporter)
+        surface, belief, draws, density, play = _placed(model, state, motions, wide=bool(supports), seed=seed,
+                                                        reporter=reporter)
     latent = keep_occupancy(model, state, surface.at(belief.mean))[torch.arange(model.n_particles)]
     jacobian = model.deformation.bead_jacobian(motions.mean, model.beads.trace_index)
     return Ensemble(motions, surface, latent, belief.mean, belief.sd, draws, density, supported, supports,
                     _agreement(model, motions, populations), _half_error(jacobian, motions, populations),
-                    (jacobian @ motions.direction).square().sum(1))
+                    (jacobian @ motions.direction).square().sum(1), play)
 
 
 def _placed(model, state, motions, *, wide, seed, reporter):
-    """Surface, what is believed of each particle, draws from it, and the density of all."""
+    """Surface, what is believed of each particle, draws from it, the density of all, and errors of the poses."""
     k, n = len(motions.variance), model.n_particles
     generator = torch.Generator().manual_seed(seed)
     place, sd = motions.place(state.latent), state.latent_sd[:, :k].clamp_min(1e-4)
     belief = Belief(place, torch.diag_embed(sd))
     surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
     if not k:
-        return surface, belief, torch.zeros(n, 1, 0), None
+        return surface, belief, torch.zeros(n, 1, 0), None, None
     if not wide:
-        return surface, belief, draw(*_of_gaussian(belief, generator), belief, generator), None
+        return surface, belief, draw(*_of_gaussian(belief, generator), belief, generator), None, None
     sd = motions.variance.sqrt()
     count = min(MOST_WIDE, int((sd > NARROW * sd[0]).sum()))
     looked = look_and_refine(model, state, motions.first(count), reporter, seed=seed)
     if k == count:
-        return looked.surface, looked.belief, looked.draws, looked.density
+        return looked.surface, looked.belief, looked.draws, looked.density, looked.play
     first = slice(0, count)
     # along the others, from where the surface has each particle: it bends, and what it explains already does not count twice
     bent = keep_occupancy(model, state, looked.surface.at(looked.belief.mean))[torch.arange(n)]
@@ -151,7 +156,7 @@ def _placed(model, state, motions, *, wide, seed, reporter):
     root = belief.root.clone()
     root[:, first, first] = looked.belief.root
     return looked.surface.with_straight(motions.direction[:, count:], sd[count:]), \
-        Belief(place, root), draws, looked.density
+        Belief(place, root), draws, looked.density, looked.play
 
 
 def _of_gaussian(belief, generator, count=64):

@@ -1,5 +1,6 @@
 """What a fit writes when it is done: the files that others read."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from .flexed_segments import FoundFlexing
 from .groups import find_groups
 from .misfit import misfits
 from .model import FitModel
+from .pose_errors import Play
 from .state import FitState
 from .states import find_states
 
@@ -59,7 +61,8 @@ def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ense
     begun = {} if far is None else {"far_start": {"selection": far.selection, "turn": round(far.turn, 1)}}
     moved = {} if correction is None else {"base_correction": _correction_summary(model, correction)}
     flexes = {} if flexing is None else {"flexing": _flexing_summary(flexing)}
-    write_json(folder / SUMMARY, found | begun | moved | flexes | parts | corrected)
+    astray = {} if ensemble.play is None else {"pose_errors": _pose_errors(ensemble.play)}
+    write_json(folder / SUMMARY, found | begun | moved | flexes | parts | corrected | astray)
 
 
 def write_poses(folder: Path, model: FitModel, state: FitState) -> None:
@@ -83,6 +86,11 @@ def _pose_summary(poses):
     """What summary.json says of the corrections: r.m.s. about an axis, A and degrees."""
     shift, turn = (part.square().mean().sqrt() for part in poses.value.split([2, 3], 1))
     return {"shift": round(float(shift), 3), "turn": round(float(torch.rad2deg(turn)), 3)}
+
+
+def _pose_errors(play: Play):
+    """What summary.json says of errors that are left in the poses: standard deviations for an axis, A and degrees."""
+    return {"shift": round(play.shift, 3), "turn": round(math.degrees(play.turn), 3)}
 
 
 def _base_shift(correction):

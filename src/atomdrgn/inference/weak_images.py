@@ -24,7 +24,7 @@ from .model import FitModel
 from .motions import Motions, motions_of
 from .passes import history_row
 from .population import Population
-from .pose_errors import Play
+from .pose_errors import no_play
 from .schedule import finer_steps
 from .scores import motion_of_scores, sum_scores
 from .state import FitState
@@ -134,7 +134,7 @@ def map_round(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int,
     weight = mapping.share(likelihood)
     evidence = float(_evidence(likelihood, mapping.log_weight()).mean())
     surface = refit(model.by_images, state, mapping.surface, place, weight, disc, generator, reporter,
-                    play=_no_play(model, mapping.k), times=DRAWN)
+                    play=no_play(place[0], state.latent), times=DRAWN)
     drawn = torch.multinomial(weight.T, 1, generator=generator)[:, 0]
     mapping = _standardised(model, Mapping(surface, density))
     state = replace(with_mapping(model, state, mapping), latent=surface(place[drawn, 0]))
@@ -199,10 +199,6 @@ def finest_disc(model: FitModel, state: FitState) -> FourierDisc:
 def motions_of_mapping(model: FitModel, mapping: Mapping) -> Motions:
     """Its principal motions, largest first."""
     return _motions(model, mapping.surface.coefficient[0], mapping.surface.coefficient[1:1 + mapping.k].T)
-
-
-def _no_play(model, k):
-    return Play(torch.zeros(model.n_particles, model.deformation.n_latent), torch.zeros(model.n_particles, k, k))
 
 
 def _evidence(likelihood, log_weight) -> Float[Tensor, "particle"]:

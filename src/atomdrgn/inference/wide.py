@@ -28,12 +28,12 @@ ROUNDS = 4
 ENOUGH = 0.97                # of the information on the motions: what is finer is not looked at
 FINEST_FIRST = 20.0          # A, of the first round: places that lie far apart are told apart by coarse images
 MEASURED = 128               # images, for this
-FEWEST_DRAWN = 5000          # conformations that the surface is fitted to
+FEWEST_DRAWN = 5000          # conformations that the surface is fitted to,
+MOST_DRAWN = 8               # but no more than this of a particle: their scatter adds an eighth to what noise does
 LOOSER = 3.0                 # bonds of the surface, than those of single particles; docs/accuracy.md has what others do
 BEND_SHARE = 0.1             # of the elastic network's variances: what bends of the surface are believed to be
 KEPT_DRAWS = 20
 ENOUGH_PLACES = 4            # that share the weight, to tell how a posterior is spread
-FARTHEST_DRAWN = 6.0         # standard deviations: a second hump of 1/37 of the weight
 # Errors are wider by so much than the likelihood says: base model, surface, density and noise are fixed in it and are not known.
 # Measured: igg-hinge with base models that are 1.5 A off, SNR 0.1, with and without nuisances (docs/accuracy.md).
 ALLOWANCE = 1.1
@@ -92,12 +92,15 @@ class WideFit:
         Mean and spread of each particle's posterior.
     draws : (particle, draw, k)
         Places from it.
+    play : Play, optional
+        Errors of the poses; none where they were not looked for.
     """
 
     surface: Surface
     density: Density
     belief: Belief
     draws: Float[Tensor, "particle draw k"]
+    play: Play | None = None
 
 
 def look_and_refine(model: FitModel, state: FitState, motions: Motions, reporter: Reporter, *, seed: int) -> WideFit:
@@ -124,8 +127,8 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions, reporter
     generator = torch.Generator().manual_seed(seed)
     finest = working_disc(model, state, motions)
     surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
-    play = play_of_poses(model, state, motions, finest, reporter)
     place, k = motions.place(state.latent), len(motions.variance)
+    play = play_of_poses(model, state, surface, place, state.latent - surface(place), finest, reporter)
     sd = state.latent_sd[:, :k].maximum(0.02 * motions.variance.sqrt())
     belief, density = Belief(place, torch.diag_embed(sd)), spread_out(place)
     for number in range(ROUNDS):
@@ -139,9 +142,11 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions, reporter
         belief = believe(looked.place, weight, belief)
         if not last:
             surface = refit(model, state, surface, looked.place, weight, disc, generator, reporter, play=play)
+        if number + 2 == ROUNDS:
+            play = play_of_poses(model, state, surface, belief.mean, play.offset, disc, reporter)
     draws, root = draw(looked.place, weight, belief, generator), ALLOWANCE * play.widened(belief.root)
     mean, stretch = belief.mean[:, None], root @ torch.linalg.inv(belief.root)
-    return WideFit(surface, density, Belief(belief.mean, root), mean + (draws - mean) @ stretch.mT)
+    return WideFit(surface, density, Belief(belief.mean, root), mean + (draws - mean) @ stretch.mT, play)
 
 
 def look(model: FitModel, state: FitState, surface: Surface, belief: Belief, density: Density, disc: FourierDisc,
@@ -201,23 +206,26 @@ def draw(place: Float[Tensor, "draw particle k"], weight: Float[Tensor, "draw pa
     correlated = normal @ belief.root.mT
     rank = correlated.argsort(1).argsort(1)
     spread = torch.stack([_quantiles(place[..., axis].T, weight.T, level).gather(1, rank[..., axis]) for axis in range(k)], -1)
-    # between the last place with any weight and one far away that has none lies nothing
-    reach = FARTHEST_DRAWN * belief.sd[:, None]
-    spread = belief.mean[:, None] + (spread - belief.mean[:, None]).clamp(-reach, reach)
     trust = ((1 / weight.square().sum(0) - 1) / (ENOUGH_PLACES - 1)).clamp(0, 1)[:, None, None]
     return trust * spread + (1 - trust) * (belief.mean[:, None] + correlated)
 
 
 def _quantiles(value: Float[Tensor, "particle draw"], weight: Float[Tensor, "particle draw"],
                level: Float[Tensor, "kept"]) -> Float[Tensor, "particle kept"]:
-    """Of weighted values, between the values on a straight line."""
+    """Of weighted values, the weight of each spread evenly about it, half-way to the nearest other at most.
+
+    What lies between two values stays empty where it is wide: shared out over all of it, the last weight of a tail reached to
+    wherever a place without any was.
+    """
     value, order = value.sort(1)
     weight = weight.gather(1, order).clamp_min(1e-9)
-    below = weight.cumsum(1) - 0.5 * weight
-    after = torch.searchsorted(below.contiguous(), level.expand(len(value), -1).contiguous()).clamp(1, value.shape[1] - 1)
-    first, second = below.gather(1, after - 1), below.gather(1, after)
-    part = ((level - first) / (second - first).clamp_min(1e-9)).clamp(0, 1)
-    return value.gather(1, after - 1) * (1 - part) + value.gather(1, after) * part
+    weight = weight / weight.sum(1, keepdim=True)
+    gap = torch.nn.functional.pad(value.diff(dim=1), (1, 1), value=math.inf)
+    reach = 0.5 * torch.minimum(gap[:, 1:], gap[:, :-1])
+    below = weight.cumsum(1)
+    here = torch.searchsorted(below, level.expand(len(value), -1).contiguous()).clamp_max(value.shape[1] - 1)
+    part = (1 - (below.gather(1, here) - level) / weight.gather(1, here)).clamp(0, 1)
+    return value.gather(1, here) + (2 * part - 1) * reach.gather(1, here)
 
 
 def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tensor, "draw particle k"],
@@ -235,7 +243,7 @@ def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tenso
     n_features, n_latent = len(surface.coefficient), len(number)
     matrix = torch.zeros(n_features**2, n_latent**2, dtype=torch.float64)
     right = torch.zeros(n_features, n_latent, dtype=torch.float64)
-    times = times or -(-FEWEST_DRAWN // model.n_particles)
+    times = times or min(MOST_DRAWN, -(-FEWEST_DRAWN // model.n_particles))
     for _ in range(times):
         chosen = torch.multinomial(weight.T, 1, generator=generator)[:, 0]
         at = place[chosen, torch.arange(model.n_particles)]

@@ -38,6 +38,14 @@ class Surface(Record):
         """The conformations' latents at some places."""
         return self.features(place) @ self.coefficient
 
+    def slope(self, place: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch k latent"]:
+        """What a step along each motion adds to the latents, from some places."""
+        k = len(self.scale)
+        i, j = torch.triu_indices(k, k)
+        eye, place = torch.eye(k), (place / self.scale)[..., None, :]
+        bent = eye[:, i] * place[..., j] + eye[:, j] * place[..., i]
+        return (self.coefficient[1:1 + k] + bent @ self.coefficient[1 + k:]) / self.scale[:, None]
+
     def with_straight(self, direction: Float[Tensor, "latent more"], scale: Float[Tensor, "more"]) -> "Surface":
         """The same with further motions, along which it is straight."""
         old, k = len(self.scale), len(self.scale) + len(scale)
