@@ -31,6 +31,10 @@ def cautions(found: Examination, *, angstrom: str = "A") -> list[str]:
         said.append(f"Within its segments the base model is off in all particles alike, by {correction['rms']:.2f} {angstrom} "
                     f"r.m.s. a residue and at most {correction['largest']:.1f} {angstrom}: structures are those of a corrected "
                     "one (base_correction in residues.csv of the run).")
+    poses = summary.get("pose_errors", {})
+    if any(poses.values()):
+        said.append(f"Poses are off by {poses['turn']:.1f} degrees and {poses['shift']:.1f} {angstrom} r.m.s. an axis: errors of "
+                    "single structures allow for it.")
     if summary.get("motions_supported") is None:
         said.append("Whether the motions are real was not tested with half-sets.")
     if not found.decoder.fitted:
