@@ -1,5 +1,7 @@
 """What a fit prints when it ends."""
 
+from ..analysis.verdict import poses_are_off
+
 SMALLEST_SHARE, MOST_MOTIONS = 0.01, 6
 
 
@@ -12,7 +14,7 @@ def summary_lines(run) -> list[str]:
              *_far_lines(found.get("far_start")), *_correction_lines(found.get("base_correction")), *_support_lines(found),
              *_flexing_lines(found.get("flexing")), *_motion_lines(found["motions"]), *_group_lines(found.get("groups", [])),
              *_state_lines(found.get("states", [])), *_composition_lines(found.get("composition")),
-             *_pose_lines(found.get("pose_correction"), found.get("pose_errors"))]
+             *_pose_lines(found)]
     if found["unmodelled"]:
         lines.append(f"not modelled: {', '.join(found['unmodelled'])}")
     return [*lines, f"the run is in {run.folder}; its structures: atomdrgn export {run.folder} --out DIR --format dcd"]
@@ -78,11 +80,12 @@ def _state_lines(states):
     return [f"state {state['number']}: {state['population']:.1%} +- {state['error']:.1%} of the particles" for state in states]
 
 
-def _pose_lines(correction, errors):
-    if correction is not None:
-        return [f"poses corrected by {correction['turn']:.2f} degrees and {correction['shift']:.2f} A r.m.s. an axis: poses.csv"]
-    if errors is not None and any(errors.values()):
-        return [f"poses are off by {errors['turn']:.2f} degrees and {errors['shift']:.2f} A r.m.s. an axis; errors allow for it "
+def _pose_lines(found):
+    corrected, off = found.get("pose_correction"), found.get("pose_errors")
+    if corrected is not None:
+        return [f"poses corrected by {corrected['turn']:.2f} degrees and {corrected['shift']:.2f} A r.m.s. an axis: poses.csv"]
+    if poses_are_off(found):
+        return [f"poses are off by {off['turn']:.2f} degrees and {off['shift']:.2f} A r.m.s. an axis; errors allow for it "
                 "(--refine-poses corrects poses)"]
     return []
 
