@@ -40,7 +40,7 @@ def changed(folder, structure, **summary):
                    "held_out_gain": [1, 1], "held_out_gain_error": [0.1, 0.1]}]}, "agree on motion 1 to 0.50 only"),
     ({"base_correction": {"supported": True, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}},
      "Within its segments the base model is off in all particles alike, by 0.50 A r.m.s. a residue"),
-    ({"pose_errors": {"shift": 0.9, "turn": 1.2}}, "Poses are off by 1.2 degrees and 0.9 A r.m.s. an axis"),
+    ({"pose_errors": {"shift": 0.9, "turn": 1.2}}, "Molecules stand off their poses by 1.2 degrees and 0.9 A r.m.s. an axis"),
     ({"motions": [{"number": 1, "variance": 0.25, "share": 1.0, "median_sd": 2.0}]}, "trust the population")])
 def test_what_a_reader_has_to_bear_in_mind_is_said(tmp_path, hinge_structure, summary, says):
     assert says in " ".join(cautions(examined(changed(tmp_path, hinge_structure, **summary))))
@@ -48,7 +48,7 @@ def test_what_a_reader_has_to_bear_in_mind_is_said(tmp_path, hinge_structure, su
 
 def test_poses_that_are_right_are_not_spoken_of(tmp_path, hinge_structure):
     right = changed(tmp_path, hinge_structure, pose_errors={"shift": 0.1, "turn": 0.4})
-    assert not any("Poses" in said for said in cautions(examined(right)))
+    assert not any("poses" in said for said in cautions(examined(right)))
 
 
 def test_there_is_nothing_to_bear_in_mind_where_all_is_well(tmp_path, hinge_structure):

@@ -47,7 +47,8 @@ def test_the_base_model_is_off_within_its_segments(supported):
 
 
 def test_poses_are_off_where_they_are_and_not_corrected():
-    said = "poses are off by 1.20 degrees and 0.90 A r.m.s. an axis; errors allow for it (--refine-poses corrects poses)"
+    said = ("molecules stand off their poses by 1.20 degrees and 0.90 A r.m.s. an axis, by what poses or model have wrong; "
+            "errors allow for it (--refine-poses corrects poses)")
     assert said in lines_of(pose_errors={"shift": 0.9, "turn": 1.2})
     assert not any("poses" in line for line in lines_of(pose_errors={"shift": 0.1, "turn": 0.4}))
     corrected = lines_of(pose_errors={"shift": 0.2, "turn": 0.1}, pose_correction={"shift": 0.9, "turn": 1.2})

@@ -85,8 +85,8 @@ def _pose_lines(found):
     if corrected is not None:
         return [f"poses corrected by {corrected['turn']:.2f} degrees and {corrected['shift']:.2f} A r.m.s. an axis: poses.csv"]
     if poses_are_off(found):
-        return [f"poses are off by {off['turn']:.2f} degrees and {off['shift']:.2f} A r.m.s. an axis; errors allow for it "
-                "(--refine-poses corrects poses)"]
+        return [f"molecules stand off their poses by {off['turn']:.2f} degrees and {off['shift']:.2f} A r.m.s. an axis, by what "
+                "poses or model have wrong; errors allow for it (--refine-poses corrects poses)"]
     return []
 
 
