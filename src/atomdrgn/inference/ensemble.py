@@ -18,7 +18,7 @@ from .pose_errors import Play
 from .state import FitState
 from .support import Support, count_supported, held_out_support
 from .weak_images import mapped_support, motions_of_mapping, place_on_mapping
-from .wide import Belief, draw, look_and_refine
+from .wide import Belief, WideFit, draw, look_and_refine
 
 # Likelihoods are looked at widely along so many motions, and none whose s.d. is less of the first one's: a third motion of 0.4 A
 # beside two of 3.4 A, of which images told a fifth, took the correlations of these two from 0.991 and 0.994 to 0.985 and 0.990.
@@ -119,33 +119,32 @@ def make_ensemble(model: FitModel, state: FitState, populations: list[Population
         motions = replace(motions, mean=torch.zeros_like(motions.mean))
     if state.mapping is not None and supported:
         found = place_on_mapping(model, state, reporter, seed=seed)
-        surface, belief, draws, density, play = found.surface, found.belief, found.draws, found.density, found.play
     else:
-        surface, belief, draws, density, play = _placed(model, state, motions, wide=bool(supports), seed=seed,
-                                                        reporter=reporter)
+        found = _placed(model, state, motions, wide=bool(supports), seed=seed, reporter=reporter)
+    surface, belief = found.surface, found.belief
     latent = keep_occupancy(model, state, surface.at(belief.mean))[torch.arange(model.n_particles)]
     jacobian = model.deformation.bead_jacobian(motions.mean, model.beads.trace_index)
-    return Ensemble(motions, surface, latent, belief.mean, belief.sd, draws, density, supported, supports,
+    return Ensemble(motions, surface, latent, belief.mean, belief.sd, found.draws, found.density, supported, supports,
                     _agreement(model, motions, populations), _half_error(jacobian, motions, populations),
-                    (jacobian @ motions.direction).square().sum(1), play)
+                    (jacobian @ motions.direction).square().sum(1), found.play)
 
 
-def _placed(model, state, motions, *, wide, seed, reporter):
-    """Surface, what is believed of each particle, draws from it, the density of all, and errors of the poses."""
+def _placed(model, state, motions, *, wide, seed, reporter) -> WideFit:
+    """Where particles are along the motions, looked at widely along the first of them if there are half-sets."""
     k, n = len(motions.variance), model.n_particles
     generator = torch.Generator().manual_seed(seed)
     place, sd = motions.place(state.latent), state.latent_sd[:, :k].clamp_min(1e-4)
     belief = Belief(place, torch.diag_embed(sd))
     surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
     if not k:
-        return surface, belief, torch.zeros(n, 1, 0), None, None
+        return WideFit(surface, None, belief, torch.zeros(n, 1, 0))
     if not wide:
-        return surface, belief, draw(*_of_gaussian(belief, generator), belief, generator), None, None
+        return WideFit(surface, None, belief, draw(*_of_gaussian(belief, generator), belief, generator))
     sd = motions.variance.sqrt()
     count = min(MOST_WIDE, int((sd > NARROW * sd[0]).sum()))
     looked = look_and_refine(model, state, motions.first(count), reporter, seed=seed)
     if k == count:
-        return looked.surface, looked.belief, looked.draws, looked.density, looked.play
+        return looked
     first = slice(0, count)
     # along the others, from where the surface has each particle: it bends, and what it explains already does not count twice
     bent = keep_occupancy(model, state, looked.surface.at(looked.belief.mean))[torch.arange(n)]
@@ -155,8 +154,8 @@ def _placed(model, state, motions, *, wide, seed, reporter):
     place[:, first], draws[..., first] = looked.belief.mean, looked.draws
     root = belief.root.clone()
     root[:, first, first] = looked.belief.root
-    return looked.surface.with_straight(motions.direction[:, count:], sd[count:]), \
-        Belief(place, root), draws, looked.density, looked.play
+    return replace(looked, surface=looked.surface.with_straight(motions.direction[:, count:], sd[count:]),
+                   belief=Belief(place, root), draws=draws)
 
 
 def _of_gaussian(belief, generator, count=64):

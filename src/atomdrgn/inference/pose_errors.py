@@ -13,13 +13,13 @@ from ..reporting import Reporter
 from ..structure.surface import Surface
 from .composition import keep_occupancy
 from .linearisation import linearise
-from .model import FitModel
+from .model import FitModel, evenly_spread
 from .state import FitState
 from .support import is_clear
 
 MOST_LOST = 0.9      # of the information on a place
-PARTICLES_ASKED = 5000
-START = 0.3          # A, from where the spread of steps is looked for
+PARTICLES_ASKED = 5000      # how far poses are off
+START = 0.3          # A, for turns at the molecule's own radius: where the search begins
 ENOUGH = 1e-7        # of a log-likelihood, a particle: no step of the search gains less
 
 
@@ -32,7 +32,7 @@ class Play(Record):
     shift, turn : float
         Standard deviation of the poses' errors along (A) and about (rad) each axis; 0 where none are seen.
     offset : (particle, latent)
-        Step of each particle as a whole, as the fit by linear steps has found it.
+        Step of each particle as a whole, as far as such errors make it likely.
     loss : (particle, k, k)
         What of the information on its place along the motions is lost because that step is not known exactly, 1/A^2.
     """
@@ -129,7 +129,7 @@ def _likeliest_errors(matrix: Float[Tensor, "particle both both"], target: Float
     astray look as if there were some.
     """
     k = len(sd)
-    some = torch.linspace(0, len(matrix) - 1, min(len(matrix), PARTICLES_ASKED)).long()
+    some = evenly_spread(len(matrix), PARTICLES_ASKED)
     matrix, target, sd = matrix[some].double(), target[some].double(), sd.double()
     arm = (matrix.diagonal(dim1=1, dim2=2)[:, k + 3:].sum() / matrix.diagonal(dim1=1, dim2=2)[:, k:k + 3].sum()).sqrt()
 

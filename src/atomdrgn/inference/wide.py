@@ -16,7 +16,7 @@ from .composition import keep_occupancy
 from .density import Density, fit_density, log_normal, spread_out
 from .linearisation import linearise
 from .misfit import misfits
-from .model import FitModel
+from .model import FitModel, evenly_spread
 from .motions import Motions
 from .pose_errors import Play, play_of_poses
 from .state import FitState
@@ -86,8 +86,8 @@ class WideFit:
     ----------
     surface : Surface
         From places to conformations.
-    density : Density
-        Of the particles over places.
+    density : Density or None
+        Of the particles over places, their errors taken out; none where it was not looked for.
     belief : Belief
         Mean and spread of each particle's posterior.
     draws : (particle, draw, k)
@@ -97,7 +97,7 @@ class WideFit:
     """
 
     surface: Surface
-    density: Density
+    density: Density | None
     belief: Belief
     draws: Float[Tensor, "particle draw k"]
     play: Play | None = None
@@ -279,9 +279,9 @@ def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tenso
 
 def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierDisc:
     """The frequencies that nearly all that the images tell of the motions is in."""
-    disc, n = model.images.disc, len(model.images)
+    disc = model.images.disc
     beads, noise = model.bright_beads(state), model.noise(state.spectrum)
-    some = torch.linspace(0, n - 1, min(MEASURED, n)).long()
+    some = evenly_spread(len(model.images), MEASURED)
     power = torch.zeros(len(disc))
     for index in some.split(model.images_at_once(disc)):
         transfer, _ = model.whitened(index, disc, noise)
