@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from atomdrgn.errors import FileFormatError, InputError, MissingFileError
-from atomdrgn.io.structures import read_gemmi, structure_format, write_gemmi
+from atomdrgn.io.structure_writing import write_gemmi
+from atomdrgn.io.structures import read_gemmi, structure_format
 from atomdrgn.structure.atoms import read_structure, write_structure
 from molecules import atom_line, helix, write_pdb
 

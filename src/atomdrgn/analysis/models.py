@@ -6,7 +6,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Float
 
-from ..io.structures import write_gemmi
+from ..io.structure_writing import write_gemmi
 from ..structure.atoms import Structure
 
 

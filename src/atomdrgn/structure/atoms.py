@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InputError, UnmodelledWarning
-from ..io.structures import read_gemmi, write_gemmi
+from ..io.structure_writing import write_gemmi
+from ..io.structures import read_gemmi
 
 
 @dataclass(frozen=True, eq=False)
