@@ -7,6 +7,7 @@ import gemmi
 import numpy as np
 
 from ..errors import FileFormatError, MissingFileError
+from .declared_bonds import keep_declared_bonds
 
 FORMATS = {".pdb": "pdb", ".ent": "pdb", ".cif": "mmcif", ".mmcif": "mmcif", ".bcif": "bcif"}
 
@@ -52,14 +53,15 @@ def read_gemmi(path) -> gemmi.Structure:
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file; give the path of a PDB, mmCIF or BinaryCIF file")
-    kind = structure_format(path)
+    kind, document = structure_format(path), gemmi.cif.Document()
     try:
         # chains stay in parts as the file has them (polymer, ligands, water), so that the atoms stay in file order
         if kind == "bcif":
-            structure = gemmi.make_structure_from_block(_block_of_binary(path))
+            document = _document_of_binary(path)
+            structure = gemmi.make_structure_from_block(document[0])
         else:
             expected = gemmi.CoorFormat.Pdb if kind == "pdb" else gemmi.CoorFormat.Mmcif
-            structure = gemmi.read_structure(str(path), merge_chain_parts=False, format=expected)
+            structure = gemmi.read_structure(str(path), merge_chain_parts=False, format=expected, save_doc=document)
     except Exception as error:      # gemmi, biotite and zlib raise many kinds; to the user they are one
         raise FileFormatError(f"{path}: cannot be read as {kind}: {error}") from error
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
@@ -67,6 +69,7 @@ def read_gemmi(path) -> gemmi.Structure:
         raise FileFormatError(f"{path}: holds no atom; a {kind} file with {wanted} was expected")
     _mend_elements(structure, stated=_element_column(path) if kind == "pdb" else None)
     structure.setup_entities()
+    keep_declared_bonds(structure, path=path if kind == "pdb" else None, block=document[0] if len(document) else None)
     return structure
 
 
@@ -113,7 +116,7 @@ def _element_from_names(residue, atom):
 # ---- BinaryCIF --------------------------------------------------------------------------------------------------------------
 
 
-def _block_of_binary(path):
+def _document_of_binary(path):
     from biotite.structure.io.pdbx import BinaryCIFFile
 
     with _open(path) as file:
@@ -124,7 +127,7 @@ def _block_of_binary(path):
     for name, category in source.items():
         columns = {tag: _tokens(column) for tag, column in category.items()}
         block.set_mmcif_category(f"_{name}.", columns, raw=True)
-    return block
+    return document
 
 
 def _tokens(column):
