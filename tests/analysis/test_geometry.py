@@ -10,10 +10,11 @@ from atomdrgn import read_structure
 from atomdrgn.analysis.geometry import COLUMNS, Geometry, GeometryReport, geometry_lines, write_geometry
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.structure.internal import off_plane, torsion
+from linked import Linked, component, structure_of, thioester
 from molecules import peptide, write_pdb
 
 NOTHING = {"bond_rms", "bond_max", "angle_rms_deg", "angle_max_deg", "new_gaps", "new_clashes", "omega_flipped", "inverted",
-           "phi_psi_rms_deg", "phi_psi_shifted"}
+           "open_declared_bonds", "phi_psi_rms_deg", "phi_psi_shifted"}
 
 
 @pytest.fixture
@@ -114,3 +115,23 @@ def test_the_report_is_written_and_said(structure, geometry, tmp_path):
     text = "\n".join(geometry_lines(report))
     assert "3 structures" in text and "new ones at most 1" in text and "1.00 A r.m.s., at most 2.00" in text
     assert [row["bond_max"] > 0.2 for row in rows] == [False, False, True] and "1 of them keep a bond" in text
+
+
+def test_a_declared_bond_that_is_open_is_counted_and_said(tmp_path):
+    made = structure_of(thioester(), tmp_path / "model.pdb")
+    geometry, second = Geometry(made), made.chain == "B"
+    away = torch.tensor(second)[:, None] * torch.nn.functional.normalize(made.position[second].mean(0) - made.position[0], dim=0)
+    rows = [geometry((made.position + far * away).numpy()) for far in (0.0, 0.05, 1.0)]
+    assert [row["open_declared_bonds"] for row in rows] == [0, 0, 1] and geometry.base["open_declared_bonds"] == 0
+    assert geometry((made.position + away).numpy(), ~second)["open_declared_bonds"] == 0
+    said = "\n".join(geometry_lines(GeometryReport(geometry.base, ["a", "b", "c"], rows)))
+    assert "bonds that the file declares are open (more than 0.1 A too long) in 1 of them: at most 1 (base 0)" in said
+    assert "declares" not in "\n".join(geometry_lines(GeometryReport(geometry.base, ["a"], rows[:1])))
+
+
+@pytest.mark.filterwarnings("ignore:.*open in the base model")
+def test_a_bond_that_the_base_model_leaves_open_is_open_there(tmp_path):
+    made = Linked().join(component("A", 1, "CYS")).join(component("B", 1, "CYS"), "A:1:SG", "B:1:SG", 3.0)
+    made.link("A:1:SG", "B:1:SG")
+    base = Geometry(structure_of(made, tmp_path / "model.pdb")).base
+    assert base["open_declared_bonds"] == 1 and base["bond_max"] == pytest.approx(3.0 - 2.04, abs=1e-3)

@@ -1,9 +1,11 @@
 """Bonds by template, along chains and by distance; what is broken, another location or a clash is not bonded."""
 
 import numpy as np
+import pytest
 
 from atomdrgn import read_structure
 from atomdrgn.structure.bonding import find_bonds
+from linked import MOLECULES, Linked, chain_of, chromophore, component, drug, structure_of, thioester
 from molecules import atom_line, helix, write_pdb
 
 PYRROLE = {"NX": (0.0, 1.18), "C1": (1.12, 0.36), "C2": (0.70, -0.95), "C3": (-0.70, -0.95), "C4": (-1.12, 0.36)}
@@ -94,3 +96,64 @@ def test_trace_atoms_alone_are_joined_by_steps(tmp_path):
     structure, bonding = found(tmp_path, lines[:3] + lines[4:], helix("B", 2, start=(15, 0, 0)))
     assert names(structure, bonding.steps) == {("1.CA", "2.CA"), ("2.CA", "3.CA"), ("5.CA", "6.CA")}
     assert (structure.chain[bonding.bonds] == "B").all()
+
+
+def between(structure, bonding):
+    """Names of bonds from one residue to another, but along a peptide."""
+    residue = structure.residue_index[bonding.bonds]
+    outer = bonding.bonds[residue[:, 0] != residue[:, 1]]
+    return {row for row in unordered(structure, outer) if {name.partition(".")[2] for name in row} != {"C", "N"}}
+
+
+@pytest.mark.parametrize("name", MOLECULES)
+@pytest.mark.parametrize("ending", ["pdb", "cif"])
+def test_what_a_file_declares_is_a_bond(tmp_path, name, ending):
+    made = MOLECULES[name]()
+    structure = structure_of(made, tmp_path / f"model.{ending}")
+    bonding = find_bonds(structure)
+    assert between(structure, bonding) == {frozenset(end.partition(":")[2].replace(":", ".") for end in link[:2])
+                                           for link in made.links}
+    if made.links:
+        assert bonding.declared.sum() == len(made.links)
+        np.testing.assert_allclose(sorted(bonding.lengths[bonding.declared]), sorted(link[2] for link in made.links), atol=0.005)
+
+
+def test_atoms_of_two_chains_that_nothing_declares_are_a_clash(tmp_path):
+    made = thioester()
+    made.links = []
+    structure = structure_of(made, tmp_path / "model.pdb")
+    bonding = find_bonds(structure)
+    assert not between(structure, bonding) and not bonding.declared.any()
+
+
+def test_a_chain_goes_on_through_a_residue_with_names_of_its_own(tmp_path):
+    made = chromophore()
+    made.links = []
+    structure = structure_of(made, tmp_path / "model.pdb")
+    assert between(structure, find_bonds(structure)) == {frozenset(("65.C", "66.N1")), frozenset(("66.C3", "68.N"))}
+
+
+def ligand_bonds(structure):
+    bonding = find_bonds(structure)
+    return unordered(structure, bonding.bonds[(structure.chain[bonding.bonds] == "L").all(1)])
+
+
+@pytest.mark.parametrize("conect", [True, False])
+def test_a_name_that_is_another_molecule_in_the_dictionary_says_nothing(tmp_path, conect):
+    right = ligand_bonds(structure_of(drug("STI"), tmp_path / "right.pdb"))
+    assert len(right) == 41
+    for name in ("LIG", "UNL", "DRG", "ATP"):
+        made = drug(name)
+        made.conect = made.conect if conect else []
+        assert ligand_bonds(structure_of(made, tmp_path / "model.pdb")) == right, name
+
+
+def test_a_template_is_believed_where_atoms_are_missing_and_bonds_are_off(tmp_path):
+    """As in a model at low resolution: by distance alone the long bond would not be one, and the near pair would."""
+    made = Linked().join(chain_of("A", ["ALA", "ALA"])).join(component("L", 1, "ATP"), "A:1:CB", "L:1:N6", 4.0)
+    made.rows = [row for row in made.rows if (row[0], row[3]) not in {("L", "O2G"), ("L", "O3'")}]
+    whole = ligand_bonds(structure_of(made, tmp_path / "model.pdb"))
+    gamma, beta = (made.rows[made.at(f"L:1:{name}")][5] for name in ("PG", "O3B"))
+    gamma += 0.6 * (gamma - beta) / np.linalg.norm(gamma - beta)
+    structure = structure_of(made, tmp_path / "model.pdb")
+    assert frozenset(("1.PG", "1.O3B")) in whole and ligand_bonds(structure) == whole and len(whole) == 33 - 2

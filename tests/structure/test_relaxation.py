@@ -3,6 +3,7 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import gemmi
 import numpy as np
 import pytest
 import torch
@@ -10,9 +11,11 @@ from scipy.spatial import cKDTree
 
 from atomdrgn import AtomdrgnError, read_structure
 from atomdrgn.physics.rotations import matrix_from_vector
+from atomdrgn.structure.atoms import write_structure
 from atomdrgn.structure.bonding import find_bonds
 from atomdrgn.structure.internal import angle, distance, off_plane, torsion
 from atomdrgn.structure.relaxation import Relaxation
+from linked import MOLECULES, Linked, component, structure_of
 from molecules import atom_line, peptide, write_pdb
 
 pytest.importorskip("openmm")
@@ -122,6 +125,57 @@ def test_any_chemistry_is_taken(tmp_path):
     np.testing.assert_allclose(length, 1.4, atol=0.02)
     steps = find_bonds(structure).steps
     np.testing.assert_allclose(*(distance(x.double().numpy(), steps) for x in (relaxed, structure.position)), atol=0.1)
+
+
+def pulled(structure, seed):
+    """What hangs on the first chain turned and moved away, as segments of a fit are."""
+    generator = np.random.default_rng(seed)
+    moves = (structure.chain != "A") | (structure.residue > 66)      # the chromophore is in one chain with what holds it
+    axis, aside = generator.normal(size=(2, 3))
+    away = (structure.position[moves].mean(0) - structure.position[~moves].mean(0)).numpy()
+    shift = away / np.linalg.norm(away) + 0.5 * aside / np.linalg.norm(aside)
+    turn = matrix_from_vector(torch.tensor(np.radians(10) * axis / np.linalg.norm(axis), dtype=torch.float32))
+    pivot = structure.position[moves][0]
+    moved = (structure.position - pivot) @ turn.T + pivot + torch.tensor(2 * shift, dtype=torch.float32)
+    return torch.where(torch.from_numpy(moves)[:, None], moved, structure.position)
+
+
+@pytest.mark.parametrize("name", MOLECULES)
+def test_bonds_that_a_file_declares_are_closed_again(tmp_path, name):
+    made = MOLECULES[name]()
+    structure = structure_of(made, tmp_path / "base.pdb")
+    bonding = find_bonds(structure)
+    relaxation = Relaxation(structure, bonding)
+    hand = torsion(structure.position.double().numpy(), bonding.impropers)
+    for seed in range(2):
+        torn = pulled(structure, seed)
+        write_structure(structure, tmp_path / "relaxed.cif", position=relaxation(torn))
+        read = gemmi.read_structure(str(tmp_path / "relaxed.cif"))
+        position = np.array([atom.atom.pos.tolist() for atom in read[0].all()])
+        assert [atom.atom.name for atom in read[0].all()] == structure.atom_name.tolist()
+        pairs = bonding.bonds[bonding.declared]
+        if made.links:
+            assert np.abs(distance(torn.double().numpy(), pairs) - bonding.lengths[bonding.declared]).max() > 0.5
+        np.testing.assert_allclose(distance(position, pairs), bonding.lengths[bonding.declared], atol=0.03)
+        assert len(pairs) == len(made.links) + len(made.conect)
+        for connection, (_, _, length) in zip(read.connections, made.links, strict=True):
+            ends = [read[0].find_cra(end).atom.pos for end in (connection.partner1, connection.partner2)]
+            assert ends[0].dist(ends[1]) == pytest.approx(length, abs=0.03)
+        assert np.abs(off_plane(torsion(position, bonding.impropers) - hand)).max() < np.radians(20)
+
+
+def test_a_bond_that_is_open_in_the_base_model_is_closed(tmp_path):
+    for apart in (2.3, 2.65, 4.0):
+        made = Linked().join(component("A", 1, "CYS", without=("OXT",)))
+        made.join(component("B", 1, "GLY", without=("OXT",)), "A:1:SG", "B:1:C", apart).link("A:1:SG", "B:1:C")
+        structure = structure_of(made, tmp_path / "model.pdb")
+        with pytest.warns(UserWarning, match="relaxation closes them"):
+            bonding = find_bonds(structure)
+        relaxed = Relaxation(structure, bonding)(structure.position).double().numpy()
+        assert distance(relaxed, bonding.bonds[bonding.declared]) == pytest.approx([1.77], abs=0.03)
+        np.testing.assert_allclose(distance(relaxed, bonding.bonds), bonding.lengths, atol=0.03)
+        across = np.degrees(angle(relaxed, bonding.angles[np.isin(bonding.angles, bonding.bonds[bonding.declared]).sum(1) == 2]))
+        assert ((across > 95) & (across < 135)).all()
 
 
 def test_without_openmm_the_error_says_how_to_install_it(tmp_path, monkeypatch):

@@ -13,12 +13,14 @@ from ..structure.internal import angle, distance, off_plane, torsion, turn
 
 LONGEST_STEP = 4.3             # A between CA atoms of residues that follow each other
 CLASH = 2.5                    # A between atoms other than hydrogen, more than two bonds apart
+OPEN = 0.1                     # A longer than it should be: a declared bond that is open
 TETRAHEDRAL = np.radians(20)   # an improper that is further off its plane has a hand
 LARGE_SHIFT = np.radians(30)   # of phi or psi
 
 COLUMNS = {
-    "bond_rms": "difference of bond lengths from the base model's, r.m.s., A",
+    "bond_rms": "difference of bond lengths from the base model's (from usual ones of declared bonds open there), r.m.s., A",
     "bond_max": "the largest of them, A",
+    "open_declared_bonds": f"bonds that the file declares and that are more than {OPEN} A longer than that",
     "angle_rms_deg": "difference of bond angles from the base model's, r.m.s., degrees",
     "angle_max_deg": "the largest of them, degrees",
     "gaps": f"residues that follow each other with their CA atoms more than {LONGEST_STEP} A apart",
@@ -78,7 +80,7 @@ class Geometry:
     def __init__(self, structure: Structure, bonding: Bonding | None = None):
         self.bonding = find_bonds(structure) if bonding is None else bonding
         bonding, position = self.bonding, structure.position.double().numpy()
-        self._bond, self._angle = distance(position, bonding.bonds), angle(position, bonding.angles)
+        self._angle = angle(position, bonding.angles)
         steps = np.concatenate([bonding.omega[:, [0, 3]], bonding.steps])
         self._step = steps[(structure.atom_name[steps] == "CA").all(1)]
         self._long = distance(position, self._step) > LONGEST_STEP
@@ -108,7 +110,8 @@ class Geometry:
         def there(rows):
             return np.ones(len(rows), dtype=bool) if present is None else present[rows].all(1)
 
-        bond = np.abs(distance(position, bonding.bonds) - self._bond)[there(bonding.bonds)]
+        stretch = (distance(position, bonding.bonds) - bonding.lengths)[there(bonding.bonds)]
+        bond, opened = np.abs(stretch), (stretch > OPEN) & bonding.declared[there(bonding.bonds)]
         bend = np.abs(angle(position, bonding.angles) - self._angle)[there(bonding.angles)]
         long = (distance(position, self._step) > LONGEST_STEP) & there(self._step)
         clashes = self._clashes(position, present)
@@ -120,7 +123,7 @@ class Geometry:
                   for rows, before in ((bonding.phi, self._phi), (bonding.psi, self._psi))]
         residue = [rows[there(rows), column] for rows, column in ((bonding.phi, 2), (bonding.psi, 1))]      # its CA
         shift, owner = np.concatenate(shifts), np.concatenate(residue)
-        values = (_rms(bond), bond.max(initial=0), np.degrees(_rms(bend)), np.degrees(bend.max(initial=0)),
+        values = (_rms(bond), bond.max(initial=0), opened.sum(), np.degrees(_rms(bend)), np.degrees(bend.max(initial=0)),
                   long.sum(), (long & ~self._long).sum(), len(clashes), len(np.setdiff1d(clashes, self._clashing)),
                   np.degrees(_rms(flat)), np.degrees(flat.max(initial=0)), flipped.sum(),
                   len(np.unique(self._handed[inverted, 0])), np.degrees(_rms(shift)), len(np.unique(owner[shift > LARGE_SHIFT])))
@@ -169,6 +172,10 @@ def geometry_lines(report: GeometryReport) -> list[str]:
         f"  peptides flipped: at most {largest('omega_flipped'):.0f}; centres inverted: at most {largest('inverted'):.0f}",
         f"  phi and psi shifted by {report.median('phi_psi_rms_deg'):.1f} degrees r.m.s., by more than 30 degrees in "
         f"{report.median('phi_psi_shifted'):.0f} residues, at most {largest('phi_psi_shifted'):.0f}"]
+    if largest("open_declared_bonds"):
+        left = sum(row["open_declared_bonds"] > 0 for row in report.rows)
+        lines.append(f"  bonds that the file declares are open (more than {OPEN} A too long) in {left:,} of them: "
+                     f"at most {largest('open_declared_bonds'):.0f} (base {base['open_declared_bonds']:.0f})")
     if "moved" in report.rows[0]:
         lines.append(f"  relaxation moved the atoms by {report.median('moved'):.2f} A r.m.s., at most {largest('moved'):.2f}")
         left = sum(row["bond_max"] > STRAINED for row in report.rows)

@@ -9,17 +9,18 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from .atoms import Structure
-from .beads import residue_kinds
+from .beads import POLYMER_KINDS, residue_kinds
+from .declared_pairs import declared_bonds, declared_links
+from .internal import distance
+from .open_bonds import NONMETALS, SHORTEST, SLACK, believed, covalent_length, rest_lengths
 
 LONGEST_LISTED = 2.6      # A: a bond that the residue's template lists, or that joins a polymer, in a model that is badly off
-SHORTEST = 0.7            # A: nearer atoms are one site twice
-SLACK = 0.3               # A over the sum of covalent radii: where no template says what is bonded
+# Of the bonds that a template lists, this part may be absent or be others where it is believed.
+MISFIT, MISFIT_IN_CHAIN = 0.1, 0.5
 LONGEST_CA_STEP = 4.5     # A between CA atoms that follow each other, where C or N is missing
 LONGEST_P_STEP = 8.0      # A, likewise between P atoms
 LARGEST_RING = 7
-HYDROGEN = 1
-# what has bond angles of its own; about a metal they are many and may be straight
-NONMETALS = [gemmi.Element(symbol).atomic_number for symbol in "H B C N O F Si P S Cl Se Br I".split()]
+HYDROGEN, CARBON, NITROGEN, SULFUR = (gemmi.Element(symbol).atomic_number for symbol in "HCNS")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,10 @@ class Bonding:
     ----------
     bonds : (bond, 2) int
         Covalent bonds and those of metals.
+    lengths : (bond,)
+        Of each in the base model, A; of a declared bond that is open there, the length that it should have.
+    declared : (bond,) bool
+        The file declares it.
     steps : (step, 2) int
         Trace atoms that follow each other where the atoms of the bond between them are missing.
     angles : (angle, 3) int
@@ -43,6 +48,8 @@ class Bonding:
     """
 
     bonds: np.ndarray
+    lengths: np.ndarray
+    declared: np.ndarray
     steps: np.ndarray
     angles: np.ndarray
     impropers: np.ndarray
@@ -60,26 +67,35 @@ class Bonding:
 def find_bonds(structure: Structure) -> Bonding:
     """The bonds of a structure as it stands, and what follows from them.
 
-    Atoms are bonded where the chemical component dictionary says so of their residue and names, where a polymer goes on (C to N,
-    O3' to P), and, for all that it does not know (ligands of other names, hydrogens of other names, disulfides, glycans,
-    metals), where they are nearer to each other than their covalent radii and a slack. Water has no bonds. A chain is broken
-    where two residues that follow each other are too far apart.
+    Atoms are bonded where the file declares it (:func:`~atomdrgn.structure.declared_pairs.declared_bonds`), where the chemical
+    component dictionary says so of their residue and names, where a polymer goes on (C to N, O3' to P), and, for all that it does
+    not know (ligands of other names, hydrogens of other names, disulfides, glycans, metals), where they are nearer to each other
+    than their covalent radii and a slack. The dictionary is believed of a residue whose elements and bonds are those of its
+    entry; a name alone, such as LIG, says nothing. Water has no bonds but declared ones. A chain is broken where two residues
+    that follow each other are too far apart.
 
     Parameters
     ----------
     structure : Structure
         Any chemistry, atoms missing or not.
+
+    Warns
+    -----
+    UserWarning
+        Declared bonds are open in the model, or so long that they are not taken.
     """
-    polymer = np.isin(residue_kinds(structure), ("amino acid", "nucleotide", "other polymer"))
-    pairs = _pairs_that_may_bond(structure)
-    bonds = np.sort(pairs[_are_bonded(structure, pairs, polymer=polymer)], axis=1)
-    bonds = bonds[np.lexsort(bonds.T[::-1])]
+    kind = residue_kinds(structure)
+    polymer = np.isin(kind, POLYMER_KINDS)
+    pairs = _pairs_that_may_bond(structure, kind)
+    bonds, declared = _with_declared(structure, np.sort(pairs[_are_bonded(structure, pairs, kind=kind)], axis=1))
     together = _altlocs_agree(structure.altloc)
     neighbours = _neighbours(bonds, len(structure))
     omega, phi, psi = _peptides(structure, bonds, neighbours=neighbours, together=together)
     centres = np.isin(structure.element, NONMETALS)
     return Bonding(
         bonds=bonds,
+        lengths=rest_lengths(structure, bonds, declared=declared, links=declared_links(structure)),
+        declared=declared,
         steps=_steps(structure, bonds, polymer=polymer),
         angles=_tuples(_angles(neighbours, centres=centres, together=together), 3),
         impropers=_tuples(_impropers(structure, neighbours, centres=centres, together=together), 4),
@@ -99,9 +115,8 @@ def _altlocs_agree(altloc):
     return lambda *atoms: len({names[atom] for atom in atoms} - {""}) < 2
 
 
-def _pairs_that_may_bond(structure):
+def _pairs_that_may_bond(structure, kind):
     """(pair, 2): within the longest bond, able to be there at once, no water."""
-    kind = residue_kinds(structure)
     atoms = np.flatnonzero((kind != "water")[structure.residue_index])
     position = structure.position.double().numpy()
     pairs = atoms[cKDTree(position[atoms]).query_pairs(LONGEST_LISTED, output_type="ndarray").reshape(-1, 2)]
@@ -110,16 +125,35 @@ def _pairs_that_may_bond(structure):
     return pairs[same_site(structure.altloc, i, j) & (apart > SHORTEST)]
 
 
-def _are_bonded(structure, pairs, *, polymer):
+def _with_declared(structure, bonds):
+    """Sorted bonds, those among them that the file declares and that are believed, and which these are."""
+    listed = declared_bonds(structure)
+
+    def keys(pairs):
+        return pairs[:, 0] * len(structure) + pairs[:, 1]
+
+    new = listed[~np.isin(keys(listed), keys(bonds))]
+    far = distance(structure.position.double().numpy(), new) >= covalent_length(structure, new) + SLACK
+    bonds = np.concatenate([bonds, new[~far]])
+    bonds = np.concatenate([bonds, new[far][believed(structure, new[far], bonds=bonds)]])
+    bonds = bonds[np.lexsort(bonds.T[::-1])]
+    return bonds, np.isin(keys(bonds), keys(listed))
+
+
+def _are_bonded(structure, pairs, *, kind):
     i, j = pairs.T
+    polymer = np.isin(kind, POLYMER_KINDS)
     position, residue = structure.position.double().numpy(), structure.residue_index
     apart = np.linalg.norm(position[i] - position[j], axis=1)
-    radius = np.array([gemmi.Element(int(number)).covalent_r for number in range(max(structure.element.max(), 1) + 1)])
-    near = apart < radius[structure.element[i]] + radius[structure.element[j]] + SLACK
+    near = apart < covalent_length(structure, pairs) + SLACK
     hydrogens = (structure.element[i] == HYDROGEN).astype(int) + (structure.element[j] == HYDROGEN)
     inside = residue[i] == residue[j]
     listed, unlisted = _in_templates(structure, i, j)
-    ends = _continues(structure, i, j, polymer=polymer) | _continues(structure, j, i, polymer=polymer)
+    heavy = inside & (hydrogens == 0)
+    fits = _templates_fit(structure, pairs[heavy], listed=(listed & near)[heavy], others=(near & ~listed & ~unlisted)[heavy],
+                          polymer=polymer)[residue[i]]
+    listed, unlisted = listed & fits, unlisted | ~fits
+    ends = _continues(structure, i, j, near=near, kind=kind) | _continues(structure, j, i, near=near, kind=kind)
     across = (hydrogens == 0) & (~(polymer[residue[i]] & polymer[residue[j]]) | _crosslinks(structure, i, j))
     by_distance = near & (hydrogens < 2) & np.where(inside, unlisted, across)
     return inside & listed | by_distance | ~inside & ends
@@ -139,33 +173,89 @@ def _in_templates(structure, i, j):
     return listed[back], unlisted[back]
 
 
+def _templates_fit(structure, pairs, *, listed, others, polymer):
+    """(residue,) bool: the atoms and bonds of a residue are those of its template, as far as they are there.
+
+    Of `pairs` inside residues, without hydrogens, `listed` are bonds of the template as long as bonds are, `others` are as near
+    and no bonds of it. A residue of a chain is known by its backbone besides its name, so that a bad model does not make it
+    another one; of a ligand, every atom has to be one of the template.
+    """
+    expected, known, strange = _compositions(structure)
+    names = np.sort(structure.atom_name[pairs], axis=1)
+    residue = structure.residue_index[pairs[:, 0]]
+
+    def count(chosen):      # two locations of an atom count once
+        name = np.unique(names[chosen], axis=0, return_inverse=True)[1]
+        return np.bincount(np.unique(np.stack([residue[chosen], name]), axis=1)[0], minlength=len(expected))
+
+    misfit = expected - count(listed) + count(others)
+    in_chain = (misfit <= MISFIT_IN_CHAIN * expected) & (strange <= MISFIT_IN_CHAIN * known)
+    return np.where(polymer, in_chain, (misfit <= MISFIT * expected) & (strange == 0))
+
+
+def _compositions(structure):
+    """Of each residue: bonds that its template has between the heavy atoms that are there, atoms of it, and strange atoms.
+
+    Strange is what the template does not name, or names as another element.
+    """
+    first = np.flatnonzero(np.diff(structure.residue_index, prepend=-1))
+    names, elements, residues = (x.tolist() for x in (structure.atom_name, structure.element, structure.residue_name[first]))
+    ends = [*first[1:].tolist(), len(structure)]
+    keys = [(residue, tuple(names[start:end]), tuple(elements[start:end]))
+            for residue, start, end in zip(residues, first.tolist(), ends, strict=True)]
+    counts = {key: _composition(*key) for key in set(keys)}
+    return np.array([counts[key] for key in keys]).T
+
+
+def _composition(residue_name, names, elements):
+    bonds, template = _template(residue_name)
+    heavy = {name: element for name, element in zip(names, elements, strict=True) if element != HYDROGEN}
+    known = {name for name, element in heavy.items() if name in template and element in (0, template[name])}
+    return sum(pair <= known for pair in bonds), len(known), len(heavy) - len(known)
+
+
 @cache
 def _template(residue_name):
-    """Bonds and atom names of a residue in the chemical component dictionary; empty where it is not there."""
-    from biotite.structure.info import bonds_in_residue
+    """Bonds of a residue in the chemical component dictionary, and {atom name: atomic number}; empty where it is not there."""
+    from biotite.structure.info import bonds_in_residue, get_from_ccd
 
     bonds = {frozenset(pair) for pair in bonds_in_residue(residue_name)}
-    return bonds, {name for pair in bonds for name in pair}
+    if not bonds:
+        return bonds, {}
+    atoms = get_from_ccd("chem_comp_atom", residue_name)
+    number = {name: gemmi.Element(symbol).atomic_number for name, symbol in
+              zip(*(atoms[column].as_array(str).tolist() for column in ("atom_id", "type_symbol")), strict=True)}
+    return bonds, {name: number[name] for pair in bonds for name in pair}
 
 
-def _continues(structure, i, j, *, polymer):
+def _continues(structure, i, j, *, near, kind):
     """Bool: atom i ends a residue of a polymer, and atom j starts the next one."""
-    residue, name = structure.residue_index, structure.atom_name
+    residue, name, element = structure.residue_index, structure.atom_name, structure.element
     chain = structure.chain[i] == structure.chain[j]
     # conformers of one place are residues of their own: the next place may be one or two further on
     after = (residue[j] - residue[i] >= 1) & (residue[j] - residue[i] <= 3)
+    polymer = np.isin(kind, POLYMER_KINDS)
     inside = polymer[residue[i]] & polymer[residue[j]]
     peptide = (name[i] == "C") & (name[j] == "N")
     phosphate = np.isin(name[i], ("O3'", "O3*")) & (name[j] == "P")
-    return chain & after & inside & (peptide | phosphate)
+
+    def without(*names):
+        return ~np.isin(np.arange(len(kind)), residue[np.isin(name, names)])
+
+    # a chromophore has C3 and N1, a phosphoramidate N3': names that are the residue's own, where the usual one is not there
+    carbon = (element[i] == CARBON) & ((name[i] == "C") | without("C")[residue[i]])
+    nitrogen = (element[j] == NITROGEN) & ((name[j] == "N") | without("N")[residue[j]])
+    protein = (kind != "nucleotide")[residue[i]] & (kind != "nucleotide")[residue[j]]
+    amide = near & carbon & nitrogen & protein
+    amidate = near & np.isin(element[i], (NITROGEN, SULFUR)) & (name[j] == "P") & without("O3'", "O3*")[residue[i]]
+    return chain & after & inside & (peptide | phosphate | amide | amidate)
 
 
 def _crosslinks(structure, i, j):
     """Bool: what joins polymers elsewhere: sulfurs, and an amine with a carboxyl. Other atoms as near as a bond are a clash."""
-    sulfur = gemmi.Element("S").atomic_number
     name = structure.atom_name
     amide = [np.isin(name[a], ("N", "NZ")) & np.isin(name[b], ("C", "CG", "CD")) for a, b in ((i, j), (j, i))]
-    return (structure.element[i] == sulfur) & (structure.element[j] == sulfur) | amide[0] | amide[1]
+    return (structure.element[i] == SULFUR) & (structure.element[j] == SULFUR) | amide[0] | amide[1]
 
 
 def _steps(structure, bonds, *, polymer):

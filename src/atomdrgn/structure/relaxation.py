@@ -35,6 +35,10 @@ OTHER_RADIUS = 1.4        # ions stand near to what holds them
 NO_CONTACT = -10.0        # A: the radius of an atom that is absent
 STRAIGHT = 0.05           # sine of an angle below which a torsion over it says nothing
 MOST_STEPS = 500
+OPEN = 0.02               # A: a declared bond that is off by more is pulled again, from where it has come to
+LESS = 0.8                # of what it was off before: as long as pulling helps so much
+# degrees: where a bond is open in the base model its angles say little; those of any atom are within these
+SMALLEST_ANGLE, LARGEST_ANGLE = 100.0, 130.0
 TOLERANCE = 10.0          # kJ/mol/nm, r.m.s. force
 KT = 2.494                # kJ/mol
 NM = 0.1                  # nm in an A
@@ -47,8 +51,9 @@ class Relaxation:
     atoms, alternative locations, hydrogens or none. Bonds, angles, impropers, rings and peptides keep the base model's values;
     phi, psi and the torsions of side chains are free; atoms that are not bonded stay as far apart as their radii want, or as
     they are in the base model where that is nearer; each atom is tethered to where it was put. All of it is set up once: only
-    tethers and positions change from one conformation to the next. The same positions give the same bits, whatever was
-    relaxed before and on however many threads; each thread that calls has a context of its own.
+    tethers and positions change from one conformation to the next. Where tethers keep a bond open that the file declares, they
+    are moved to where the atoms have come to, until it is closed. The same positions give the same bits, whatever was relaxed
+    before and on however many threads; each thread that calls has a context of its own.
 
     Parameters
     ----------
@@ -80,6 +85,7 @@ class Relaxation:
         self._tether = _tether(self._openmm, position)
         for force in (*_local_forces(self._openmm, bonding, position), self._contacts, close, self._tether):
             self._system.addForce(force)
+        self._declared, self._length = bonding.bonds[bonding.declared], bonding.lengths[bonding.declared]
         self._elsewhere = position * NM + 10.0
         self._lock, self._waiting = Lock(), []
 
@@ -109,18 +115,37 @@ class Relaxation:
             context.setPositions(self._elsewhere)
             context.getState(getEnergy=True)
             context.setPositions(target)
-            self._openmm.LocalEnergyMinimizer.minimize(context, TOLERANCE, MOST_STEPS)
-            found = context.getState(getPositions=True).getPositions(asNumpy=True)._value / NM
+            found, before = self._minimised(context), np.inf
+            while OPEN < (off := self._farthest_off(found, present)) < LESS * before:
+                before = off
+                self._move_tethers(context, found * NM)
+                found = self._minimised(context)
         except self._openmm.OpenMMException as error:
             raise InputError(f"{self._name}: a conformation cannot be relaxed ({str(error).partition('.')[0]}); look for atoms "
                              "that lie on each other in the base model, or leave relaxation out") from error
         self._waiting.append((context, present))
         return torch.from_numpy(found).to(position.dtype)
 
-    def _tell(self, context, target, *, known, present):
+    def _minimised(self, context):
+        self._openmm.LocalEnergyMinimizer.minimize(context, TOLERANCE, MOST_STEPS)
+        return context.getState(getPositions=True).getPositions(asNumpy=True)._value / NM
+
+    def _farthest_off(self, position, present):
+        """By how much a declared bond is off its length at most, A."""
+        off = np.abs(distance(position, self._declared) - self._length)
+        return off[present[self._declared].all(1)].max(initial=0.0)
+
+    def _move_tethers(self, context, target):
+        with self._lock:
+            self._tell_tethers(context, target)
+
+    def _tell_tethers(self, context, target):
         for atom, place in enumerate(target.tolist()):
             self._tether.setParticleParameters(atom, atom, place)
         self._tether.updateParametersInContext(context)
+
+    def _tell(self, context, target, *, known, present):
+        self._tell_tethers(context, target)
         if not np.array_equal(known, present):
             for atom, (radius, *others) in enumerate(self._contact_parameters):
                 self._contacts.setParticleParameters(atom, [radius if present[atom] else NO_CONTACT * NM, *others])
@@ -147,12 +172,13 @@ def _import_openmm():
 
 def _local_forces(openmm, bonding, position):
     bonds = openmm.HarmonicBondForce()
-    for pairs, sigma in ((bonding.bonds, BOND_SIGMA), (bonding.steps, STEP_SIGMA)):
+    for pairs, lengths, sigma in ((bonding.bonds, bonding.lengths, BOND_SIGMA),
+                                  (bonding.steps, distance(position, bonding.steps), STEP_SIGMA)):
         stiffness = KT / (sigma * NM) ** 2
-        for pair, length in zip(pairs.tolist(), (distance(position, pairs) * NM).tolist(), strict=True):
+        for pair, length in zip(pairs.tolist(), (lengths * NM).tolist(), strict=True):
             bonds.addBond(*pair, length, stiffness)
     angles, stiffness = openmm.HarmonicAngleForce(), KT / np.radians(ANGLE_SIGMA) ** 2
-    for triple, size in zip(bonding.angles.tolist(), angle(position, bonding.angles).tolist(), strict=True):
+    for triple, size in zip(bonding.angles.tolist(), _rest_angles(bonding, position).tolist(), strict=True):
         angles.addAngle(*triple, size, stiffness)
     torsions = openmm.PeriodicTorsionForce()
     shape = np.concatenate([bonding.impropers, bonding.rings])
@@ -163,6 +189,18 @@ def _local_forces(openmm, bonding, position):
         for row, size in zip(rows[bent].tolist(), rest[bent].tolist(), strict=True):
             torsions.addTorsion(*row, 1, size + np.pi, stiffness)      # stiffness (1 - cos): near the rest a spring
     return bonds, angles, torsions
+
+
+def _rest_angles(bonding, position):
+    """The base model's; but where a bond is open there, those that are nearest to them and that atoms have."""
+    size = angle(position, bonding.angles)
+    opened = np.abs(distance(position, bonding.bonds) - bonding.lengths) > OPEN
+    if not opened.any():
+        return size
+    opened = {tuple(pair) for pair in bonding.bonds[opened].tolist()}
+    across = np.array([tuple(sorted((i, j))) in opened or tuple(sorted((j, k))) in opened for i, j, k in bonding.angles.tolist()])
+    usual = np.clip(size, np.radians(SMALLEST_ANGLE), np.radians(LARGEST_ANGLE))
+    return np.where(across, usual, size)
 
 
 def _bent(position, rows):
