@@ -98,6 +98,15 @@ def test_trace_atoms_alone_are_joined_by_steps(tmp_path):
     assert (structure.chain[bonding.bonds] == "B").all()
 
 
+def test_records_that_draw_a_trace_are_no_bonds(tmp_path):
+    lines = [line for line in helix("A", 4) if line[12:16].strip() == "CA"]
+    path = tmp_path / "model.pdb"
+    path.write_text("\n".join([*lines, "CONECT    2    7", "CONECT    7   12"]) + "\n")
+    structure = read_structure(path)
+    bonding = find_bonds(structure)
+    assert len(structure.source.conect_map) == 3 and not len(bonding.bonds) and len(bonding.steps) == 3
+
+
 def between(structure, bonding):
     """Names of bonds from one residue to another, but along a peptide."""
     residue = structure.residue_index[bonding.bonds]

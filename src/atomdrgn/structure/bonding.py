@@ -19,6 +19,7 @@ LONGEST_LISTED = 2.6      # A: a bond that the residue's template lists, or that
 MISFIT, MISFIT_IN_CHAIN = 0.1, 0.5
 LONGEST_CA_STEP = 4.5     # A between CA atoms that follow each other, where C or N is missing
 LONGEST_P_STEP = 8.0      # A, likewise between P atoms
+TRACE_ATOMS = ("CA", "P")
 LARGEST_RING = 7
 HYDROGEN, CARBON, NITROGEN, SULFUR = (gemmi.Element(symbol).atomic_number for symbol in "HCNS")
 
@@ -133,6 +134,9 @@ def _with_declared(structure, bonds):
         return pairs[:, 0] * len(structure) + pairs[:, 1]
 
     new = listed[~np.isin(keys(listed), keys(bonds))]
+    # records that draw a trace join CA to CA, P to P: these are steps
+    names = structure.atom_name[new]
+    new = new[(names[:, 0] != names[:, 1]) | ~np.isin(names[:, 0], TRACE_ATOMS)]
     far = distance(structure.position.double().numpy(), new) >= covalent_length(structure, new) + SLACK
     bonds = np.concatenate([bonds, new[~far]])
     bonds = np.concatenate([bonds, new[far][believed(structure, new[far], bonds=bonds)]])
@@ -264,7 +268,7 @@ def _steps(structure, bonds, *, polymer):
     joined = {tuple(pair) for pair in np.sort(residue[bonds], axis=1).tolist()}
     steps = []
     position = structure.position.double().numpy()
-    for name, longest in (("CA", LONGEST_CA_STEP), ("P", LONGEST_P_STEP)):
+    for name, longest in zip(TRACE_ATOMS, (LONGEST_CA_STEP, LONGEST_P_STEP), strict=True):
         trace = np.flatnonzero((structure.atom_name == name) & polymer[residue])
         trace = trace[np.unique(residue[trace], return_index=True)[1]]
         for i, j in zip(trace[:-1], trace[1:], strict=True):
