@@ -63,6 +63,7 @@ def test_numbers_with_spaces_between_them_are_read_wherever_they_stand(tmp_path)
     ((1, 2, 3, 4, 5, 6), "CONECT100000100001"),                      # columns that are too narrow: 10000 and 1000, 1
     ((1, 2, 186, 4, "186a0", "186a1"), "CONECT186a0186a1"),          # hexadecimal
     ((1, 2, 186, 4, "186a0", "186a1"), "CONECT  186    2"),
+    ((1, 2, 3, 4, 5, 6), "CONECT         1    2"),
 ])
 def test_a_record_that_may_mean_other_atoms_is_left_out_and_named(tmp_path, serials, record):
     path = ligand(tmp_path / "model.pdb", "CONECT    3    4", record, atoms=with_serials(*serials))
@@ -124,5 +125,5 @@ def test_covalent_links_of_every_name_are_covalent(tmp_path):
 
 def test_without_a_file_atoms_are_numbered(tmp_path):
     structure = gemmi.read_pdb_string("\n".join(with_serials(9, 9, 3, 2, 1, 0)))
-    keep_declared_bonds(structure)
+    keep_declared_bonds(structure, path="model.pdb")
     assert [atom.atom.serial for atom in structure[0].all()] == [1, 2, 3, 4, 5, 6] and structure.conect_map == {}

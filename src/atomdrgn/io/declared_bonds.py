@@ -5,9 +5,9 @@ CONECT records, and what ``_chem_comp_bond`` says of ligands and modified residu
 are made unique here: 1, 2, ... in file order.
 """
 
-import gzip
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 
@@ -22,15 +22,18 @@ CONNECTION_TYPES = {"covale": gemmi.ConnectionType.Covale, "disulf": gemmi.Conne
                     "metalc": gemmi.ConnectionType.MetalC}
 
 
-def keep_declared_bonds(structure: gemmi.Structure, *, path=None, block: gemmi.cif.Block | None = None) -> None:
+def keep_declared_bonds(structure: gemmi.Structure, *, path, lines: Iterable[str] = (),
+                        block: gemmi.cif.Block | None = None) -> None:
     """Number the atoms of each model 1, 2, ... in file order, and say in ``conect_map`` which of the first model are bonded.
 
     Parameters
     ----------
     structure : gemmi.Structure
         As read; it is changed in place. Its serial numbers are still those of the file.
-    path : path, optional
-        The PDB file (also .gz) that it was read from.
+    path : path
+        For messages.
+    lines : iterable of str
+        Of the PDB file that it was read from; looked at only where gemmi has found CONECT records.
     block : gemmi.cif.Block, optional
         The block of an mmCIF or BinaryCIF file that it was read from.
 
@@ -40,8 +43,8 @@ def keep_declared_bonds(structure: gemmi.Structure, *, path=None, block: gemmi.c
         CONECT records cannot be read, or name a serial number that several atoms have. They are left out.
     """
     orders = {}
-    if path is not None and structure.conect_map:
-        orders = _orders_of_conect(structure, path)
+    if structure.conect_map:
+        orders = _orders_of_conect(structure, lines, path=path)
     elif block is not None:
         _name_connection_types(structure, block)
         orders = _orders_of_components(structure, block)
@@ -54,13 +57,15 @@ def keep_declared_bonds(structure: gemmi.Structure, *, path=None, block: gemmi.c
 # ---- PDB ------------------------------------------------------------------------------------------------------------------
 
 
-def _orders_of_conect(structure, path):
+def _orders_of_conect(structure, lines, *, path):
     """{(i, j): order}: places of bonded atoms in the first model, from 1. A partner that is named twice has a double bond."""
     serials = [atom.atom.serial for atom in structure[0].all()]
     repeated = {serial for serial, count in Counter(serials).items() if count > 1}
     place = {serial: number for number, serial in enumerate(serials, 1)}
     orders, unread, ambiguous = defaultdict(int), [], []
-    for row, line in _conect_lines(path):
+    for row, line in enumerate(lines, 1):
+        if line[:6].upper() != "CONECT":
+            continue
         read = _serials(line)
         if read is None:
             unread.append((row, line.rstrip()))
@@ -77,16 +82,10 @@ def _orders_of_conect(structure, path):
     return orders
 
 
-def _conect_lines(path):
-    opened = gzip.open if str(path).lower().endswith(".gz") else open
-    with opened(path, "rt", encoding="latin-1") as file:
-        for row, line in enumerate(file, 1):
-            if line[:6].upper() == "CONECT":
-                yield row, line
-
-
 def _serials(line):
     """The serial numbers of a CONECT record, None where it cannot be read. What stands behind column 31 are no bonds."""
+    if not line[CONECT_FIELDS[0]].strip():      # partners of nothing
+        return None
     fields = [field for field in (line.rstrip()[part] for part in CONECT_FIELDS) if field.strip()]
     if all(len(field) == 5 and field == field.strip().rjust(5) for field in fields):
         words = [field.strip() for field in fields]

@@ -69,12 +69,17 @@ def read_gemmi(path) -> gemmi.Structure:
         raise FileFormatError(f"{path}: holds no atom; a {kind} file with {wanted} was expected")
     _mend_elements(structure, stated=_element_column(path) if kind == "pdb" else None)
     structure.setup_entities()
-    keep_declared_bonds(structure, path=path if kind == "pdb" else None, block=document[0] if len(document) else None)
+    keep_declared_bonds(structure, path=path, lines=_lines(path), block=document[0] if len(document) else None)
     return structure
 
 
 def _open(path, mode="rb"):
     return gzip.open(path, mode) if path.name.lower().endswith(".gz") else open(path, mode)
+
+
+def _lines(path):
+    with _open(path, "rt") as file:
+        yield from file
 
 
 # ---- elements -------------------------------------------------------------------------------------------------------------
