@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from .atoms import Structure
-from .beads import residue_kinds
+from .residue_kinds import residue_kinds
 
 LONGEST_LISTED = 2.6      # A: a bond that the residue's template lists, or that joins a polymer, in a model that is badly off
 SHORTEST = 0.7            # A: nearer atoms are one site twice
