@@ -87,7 +87,7 @@ def parse_pdb(text: str, *, path) -> PdbText:
 
 
 def make_structure(pdb: PdbText, *, name: str, path) -> tuple[gemmi.Structure, ToldApart]:
-    """The structure of a PDB file, its atoms in the order of the returned :class:`ToldApart`.
+    """The structure of a PDB file, its atoms in the order of the returned :class:`ToldApart`, and `pdb` with the new names.
 
     Raises
     ------
@@ -95,11 +95,11 @@ def make_structure(pdb: PdbText, *, name: str, path) -> tuple[gemmi.Structure, T
         There are more copies of chains than names for them.
     """
     apart = tell_apart(pdb.names, path=path, longest=2)
-    lines = _renamed(pdb, apart)
+    pdb.lines = _renamed(pdb, apart)
     if apart.order:
-        lines = _reordered(pdb, lines, apart.order)
+        pdb.lines = _reordered(pdb, apart.order)
         pdb.elements = [pdb.elements[atom] for atom in apart.order]
-    structure = gemmi.read_pdb_string("\n".join(lines) + "\n")
+    structure = gemmi.read_pdb_string("\n".join(pdb.lines) + "\n")
     structure.name = name
     _give_long_names(structure, pdb.names, apart.order)
     return structure, apart
@@ -232,9 +232,9 @@ def _renamed(pdb, apart):
     return lines
 
 
-def _reordered(pdb, lines, order):
+def _reordered(pdb, order):
     """The lines with the atoms in another order; all that is no atom stays behind the atom that it is behind."""
-    blocks, lowest, behind = [], len(order), {}
+    lines, blocks, lowest, behind = pdb.lines, [], len(order), {}
     for line in pdb.atoms:
         end = line + 1
         while end < len(lines) and lines[end][:6].upper() in BELONGS_TO_ATOM:

@@ -3,7 +3,9 @@
 import codecs
 import gzip
 import io
+import os
 import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gemmi
@@ -12,7 +14,7 @@ import numpy as np
 from ..errors import AtomdrgnError, FileFormatError, MissingFileError, UnmodelledWarning
 from .atom_site import atom_block, tidy_atom_site
 from .pdb_text import make_structure, parse_pdb
-from .repeated_chains import keep_links
+from .repeated_chains import ToldApart, keep_links
 
 FORMATS = {".pdb": "pdb", ".ent": "pdb", ".cif": "mmcif", ".mmcif": "mmcif", ".bcif": "bcif"}
 
@@ -74,16 +76,18 @@ def read_gemmi(path) -> gemmi.Structure:
     kind = structure_format(path)
     try:
         content = _content(path)
-        structure, elements, told = _of_pdb(content, path) if kind == "pdb" else _of_cif(content, path, binary=kind == "bcif")
+        read = _of_pdb(content, path) if kind == "pdb" else _of_cif(content, path, binary=kind == "bcif")
     except AtomdrgnError:
         raise
     except Exception as error:      # gemmi, biotite and zlib raise many kinds; to the user they are one
         raise FileFormatError(f"{path}: cannot be read as {kind}: {error}") from error
+    structure = read.structure
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
         wanted = "ATOM records" if kind == "pdb" else "an _atom_site category"
         raise FileFormatError(f"{path}: holds no atom; a {kind} file with {wanted} was expected")
-    _mend_elements(structure, stated=elements)
-    keep_links(structure, told.copies)
+    _tell(read, path)
+    _mend_elements(structure, stated=read.elements)
+    keep_links(structure, read.told.copies)
     structure.setup_entities()
     return structure
 
@@ -117,22 +121,33 @@ def _text(content):
         return content.decode("latin-1")
 
 
+@dataclass
+class _Read:
+    """What stands in a file: `lines` of a PDB file or the `block` of an mmCIF file, with the names that the structure has.
+
+    `elements` is the column of a PDB file, None for other formats, where gemmi knows what it was told.
+    """
+
+    structure: gemmi.Structure
+    told: ToldApart
+    said: list[str]
+    left_out: list[str]
+    elements: list[str] | None = None
+    lines: list[str] = field(default_factory=list)
+    block: gemmi.cif.Block | None = None
+
+
 def _of_pdb(content, path):
-    """The structure of a PDB file, its column of elements, and how its residues were told apart."""
     pdb = parse_pdb(_text(content), path=path)
     structure, told = make_structure(pdb, name=_entry(path), path=path)
-    _tell(structure, [*pdb.said, *told.said], pdb.left_out, told, path)
-    return structure, pdb.elements, told
+    return _Read(structure, told, [*pdb.said, *told.said], pdb.left_out, elements=pdb.elements, lines=pdb.lines)
 
 
 def _of_cif(content, path, *, binary):
-    """The same of an mmCIF or BinaryCIF file, of which gemmi knows the elements."""
     block = _block_of_binary(content) if binary else atom_block(_document(_text(content)), path=path)
     told, said, dummies = tidy_atom_site(block, path=path)
     # chains stay in parts as the file has them (polymer, ligands, water), so that the atoms stay in file order
-    structure = gemmi.make_structure_from_block(block)
-    _tell(structure, [*said, *told.said], dummies, told, path)
-    return structure, None, told
+    return _Read(gemmi.make_structure_from_block(block), told, [*said, *told.said], dummies, block=block)
 
 
 def _document(text):
@@ -145,20 +160,21 @@ def _document(text):
     return gemmi.cif.read_string(text)
 
 
-def _tell(structure, said, dummies, told, path):
+def _tell(read, path):
     """Say what was done on reading, and keep with the structure what its atoms do not say."""
-    for sentence in said:
-        warnings.warn(sentence, stacklevel=5)
-    if dummies:
-        warnings.warn(f"{path}: {'; '.join(dummies)}", UnmodelledWarning, stacklevel=5)
-        structure.info[LEFT_OUT] = "\n".join(dummies)
-    if told.order:
-        structure.info[REORDERED] = "yes"
+    for sentence in read.said:
+        warnings.warn(sentence, stacklevel=4)
+    if read.left_out:
+        warnings.warn(f"{path}: {'; '.join(read.left_out)}", UnmodelledWarning, stacklevel=4)
+        read.structure.info[LEFT_OUT] = "\n".join(read.left_out)
+    if read.told.order:
+        read.structure.info[REORDERED] = "yes"
 
 
 def _entry(path):
     """What gemmi calls the entry of a PDB file."""
-    name = path.name.removesuffix(".gz")
+    # under an ASCII locale other letters are surrogates, which no file can hold
+    name = os.fsencode(path.name).decode("utf-8", "replace").removesuffix(".gz")
     return name.rpartition(".")[0] or name
 
 
