@@ -1,7 +1,11 @@
 import pytest
 
-from atomdrgn.errors import FileFormatError, MissingFileError
-from atomdrgn.run import FORMAT, open_run, write_json, write_table
+from atomdrgn.errors import FileFormatError, InputError, MissingFileError
+from atomdrgn.inference.folder import begin_run
+from atomdrgn.reporting import Reporter
+from atomdrgn.run import FORMAT, open_run, require_base_survives, write_json, write_table
+from atomdrgn.structure.atoms import read_structure, structure_from_gemmi
+from molecules import helix, write_pdb
 
 
 def test_what_is_no_run_is_refused(tmp_path):
@@ -44,3 +48,21 @@ def test_json_holds_no_nan_and_tables_are_whole(tmp_path):
     with pytest.raises(ValueError):
         write_table(tmp_path / "u.csv", {"a": [1, 2], "b": ["x"]})
     assert not (tmp_path / "u.csv").exists()
+
+
+def test_a_base_whose_residues_share_a_name_is_refused_before_anything_is_written(tmp_path):
+    structure = read_structure(write_pdb(tmp_path / "two.pdb", helix("A", 4), helix("B", 4, start=(20, 0, 0))))
+    require_base_survives(structure)
+    source = structure.source.clone()
+    source[0]["B"].name = "A"
+    doubled = structure_from_gemmi(source, name="two.pdb")
+    with pytest.raises(InputError, match=r"two.pdb: residue A:1 ALA \(atom 1\) and residue A:1 ALA \(atom 21\) cannot be told"):
+        begin_run(tmp_path / "run", {}, doubled, resume=False, overwrite=False, reporter=Reporter())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_base_that_would_be_read_as_another_is_refused(tmp_path):
+    structure = read_structure(write_pdb(tmp_path / "one.pdb", helix("A", 4)))
+    structure.chain[5:10] = "Q"      # the record and the file behind it say different things
+    with pytest.raises(InputError, match="residue Q:2 ALA is read as residue A:2 ALA once written as mmCIF"):
+        require_base_survives(structure)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from .structure.flexing import make_flexing, with_feature
 from .structure.lifting import lift_residues
 from .structure.mobile import Deformation, MobileBeads, MobileSegments
 from .structure.motion import BeadMotion, RigidMotion
+from .structure.residue_kinds import residue_kinds
 from .structure.surface import Surface
 
 FORMAT = 1                 # of the folder; a number that this version does not know is refused
@@ -294,6 +296,49 @@ def create_run_folder(folder: Path, *, overwrite: bool) -> None:
 def write_base(folder: Path, structure: Structure) -> None:
     """The base structure of a run."""
     write_structure(structure, folder / BASE, format="mmcif")
+
+
+def require_base_survives(structure: Structure) -> None:
+    """Refuse a base structure whose atoms would be others once its run is opened.
+
+    Every command after the fit reads the run's own base file, so that each residue has to be found there once.
+
+    Raises
+    ------
+    InputError
+        Two residues bear one name, or a residue is read back as another; both are named.
+    """
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        write_base(Path(folder), structure)
+        back = read_structure(Path(folder) / BASE)
+    said = _difference(structure, back)
+    if said:
+        raise InputError(f"{structure.name}: {said}; give each residue a chain, a number and an insertion code that no other has")
+
+
+def _difference(structure, back):
+    """What tells two structures apart that are meant to be one, in words; None where nothing does."""
+    named = {}
+    for atom in np.unique(structure.residue_index, return_index=True)[1].tolist():
+        other = named.setdefault(_residue_label(structure, atom), atom)
+        if other != atom:
+            one, another = _residue_label(structure, other), _residue_label(structure, atom)
+            return (f"residue {one} (atom {other + 1}) and residue {another} "
+                    f"(atom {atom + 1}) cannot be told apart")
+    if len(structure) != len(back):
+        return f"its {len(structure)} atoms are {len(back)} once written as mmCIF and read again"
+    columns = ("element", "atom_name", "residue", "insertion_code", "residue_name", "chain", "altloc", "residue_index")
+    same = np.all([getattr(structure, name) == getattr(back, name) for name in columns], axis=0)
+    same &= (residue_kinds(structure)[structure.residue_index] == residue_kinds(back)[back.residue_index])
+    if same.all():
+        return None
+    atom = int(np.argmin(same))
+    return f"residue {_residue_label(structure, atom)} is read as residue {_residue_label(back, atom)} once written as mmCIF"
+
+
+def _residue_label(structure, atom):
+    return f"{structure.chain[atom]}:{structure.residue[atom]}{structure.insertion_code[atom]} {structure.residue_name[atom]}"
 
 
 def write_json(path: Path, content: dict) -> None:

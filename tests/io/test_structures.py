@@ -1,4 +1,7 @@
 import gzip
+import os
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -204,6 +207,23 @@ def test_the_same_bytes_come_out_twice(awkward, tmp_path):
     for name in ("one.cif.gz", "two.cif.gz"):
         write_gemmi(read_gemmi(awkward), tmp_path / name)
     assert gzip.decompress((tmp_path / "one.cif.gz").read_bytes()) == gzip.decompress((tmp_path / "two.cif.gz").read_bytes())
+
+
+@pytest.mark.parametrize("environment", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONUTF8": "1"}])
+def test_paths_and_texts_need_not_be_ascii_whatever_the_locale(awkward, tmp_path, environment):
+    folder = tmp_path / "Zürich"
+    folder.mkdir()
+    structure = read_structure(awkward)
+    for ending in ("pdb", "cif", "bcif", "pdb.gz", "cif.gz", "bcif.gz"):
+        write_structure(structure, folder / f"Å.{ending}")
+    path = folder / "Å.pdb"
+    path.write_text("REMARK   1 MÜLLER\n" + path.read_text(), encoding="utf-8")
+    code = ("import sys; from pathlib import Path; from atomdrgn import read_structure\n"
+            "for path in sorted(Path(sys.argv[1]).iterdir()):\n"
+            "    if path.is_dir(): print(*{len(read_structure(file)) for file in path.iterdir()})")
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, check=True)
+    assert done.stdout.decode().split() == [str(len(structure))]
 
 
 def test_formats_are_known_by_name():

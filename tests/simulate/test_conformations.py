@@ -120,3 +120,11 @@ def test_who_has_which_conformation():
             choose(3, 4, generator, populations=populations)
     with pytest.raises(InputError, match="leave the order out"):
         choose(3, 4, generator, in_order=True, populations=[1.0, 1.0, 1.0])
+
+
+def test_frames_of_a_file_whose_atoms_were_put_in_another_order_are_refused(tmp_path):
+    path = tmp_path / "late.pdb"
+    path.write_text("\n".join([*LINES[1:], LINES[0]]) + "\nEND\n")
+    write_trajectory(tmp_path / "path.dcd", [np.zeros((len(LINES), 3), dtype=np.float32)] * 2)
+    with pytest.warns(UserWarning, match="put together"), pytest.raises(InputError, match="not in the order of the frames"):
+        read_molecule([tmp_path / "late.pdb", tmp_path / "path.dcd"])

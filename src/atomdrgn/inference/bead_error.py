@@ -12,7 +12,8 @@ from ..physics.disc import FourierDisc
 from ..physics.grid import ImageGrid
 from ..physics.rotations import matrix_from_quaternion
 from ..structure.atoms import Structure
-from ..structure.beads import ATOMIC_BLUR, BeadModel, residue_kinds
+from ..structure.beads import ATOMIC_BLUR, BeadModel
+from ..structure.residue_kinds import residue_kinds
 
 DIRECTIONS = 24      # over which it is averaged
 

@@ -8,7 +8,7 @@ from ..errors import InputError
 from ..parallel import Processes
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
-from ..run import FORMAT, SETTINGS, SUMMARY, create_run_folder, read_settings, write_base, write_json
+from ..run import FORMAT, SETTINGS, SUMMARY, create_run_folder, read_settings, require_base_survives, write_base, write_json
 from ..structure.atoms import Structure
 
 CLOSED_FORM, VAE = "closed-form", "vae"
@@ -89,7 +89,7 @@ def begin_run(folder: Path, settings: dict, structure: Structure | None, *, resu
     Raises
     ------
     InputError
-        The run to go on with has other settings or input.
+        The run to go on with has other settings or input, or the base model's residues cannot be told apart.
     OutputExistsError
         A new run would mix with what is there, or replace it.
     """
@@ -102,6 +102,8 @@ def begin_run(folder: Path, settings: dict, structure: Structure | None, *, resu
     processes = processes or Processes()
     processes.wait()      # until each has seen what was there
     if processes.first:
+        if structure is not None:
+            require_base_survives(structure)
         create_run_folder(folder, overwrite=overwrite)
         write_json(folder / SETTINGS, settings)
         if structure is not None:

@@ -1,13 +1,21 @@
 """PDB, mmCIF and BinaryCIF files (each also .gz) to one ``gemmi.Structure``; :mod:`.structure_writing` is the way back."""
 
+import codecs
 import gzip
+import io
+import os
+import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gemmi
 import numpy as np
 
-from ..errors import FileFormatError, MissingFileError
+from ..errors import AtomdrgnError, FileFormatError, MissingFileError, UnmodelledWarning
+from .atom_site import atom_block, tidy_atom_site
 from .declared_bonds import keep_declared_bonds
+from .pdb_text import make_structure, parse_pdb
+from .repeated_chains import ToldApart, keep_links
 
 FORMATS = {".pdb": "pdb", ".ent": "pdb", ".cif": "mmcif", ".mmcif": "mmcif", ".bcif": "bcif"}
 
@@ -19,6 +27,10 @@ ION_NAMES = {"SOD": "Na", "POT": "K", "CLA": "Cl", "CAL": "Ca", "CES": "Cs", "ZN
 LIGAND_ELEMENTS = {"Cl", "Br", "Fe", "Zn", "Mg", "Mn", "Ni", "Cu", "Co", "Na", "Se", "Si", "Li", "Al", "Be", "Mo"}
 
 ORGANIC_ELEMENTS = tuple("HCNOPSFDBIK")
+
+# Names under which a gemmi.Structure, and every copy of it, keeps what happened on reading; they are in no file.
+LEFT_OUT, REORDERED = "_atomdrgn.left_out", "_atomdrgn.reordered"
+
 
 def structure_format(path) -> str:
     """The format that a file's name promises: "pdb", "mmcif" or "bcif".
@@ -48,38 +60,124 @@ def read_gemmi(path) -> gemmi.Structure:
     MissingFileError
         There is no such file.
     FileFormatError
-        It cannot be read as its name promises, or holds no atom.
+        It cannot be read as its name promises, holds no atom, or says a number that is none.
+    InputError
+        More chains share one name than there are names for.
+
+    Warns
+    -----
+    UserWarning
+        Chains of one name were given names of their own, atoms of one residue were put together, occupancies are above 1.
+    UnmodelledWarning
+        Pseudo-atoms are left out.
     """
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file; give the path of a PDB, mmCIF or BinaryCIF file")
-    kind, document = structure_format(path), gemmi.cif.Document()
+    kind = structure_format(path)
     try:
-        # chains stay in parts as the file has them (polymer, ligands, water), so that the atoms stay in file order
-        if kind == "bcif":
-            document = _document_of_binary(path)
-            structure = gemmi.make_structure_from_block(document[0])
-        else:
-            expected = gemmi.CoorFormat.Pdb if kind == "pdb" else gemmi.CoorFormat.Mmcif
-            structure = gemmi.read_structure(str(path), merge_chain_parts=False, format=expected, save_doc=document)
+        content = _content(path)
+        read = _of_pdb(content, path) if kind == "pdb" else _of_cif(content, path, binary=kind == "bcif")
+    except AtomdrgnError:
+        raise
     except Exception as error:      # gemmi, biotite and zlib raise many kinds; to the user they are one
         raise FileFormatError(f"{path}: cannot be read as {kind}: {error}") from error
+    structure = read.structure
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
-        wanted = "ATOM records" if kind == "pdb" else "an _atom_site category (with type_symbol)"
+        wanted = "ATOM records" if kind == "pdb" else "an _atom_site category"
         raise FileFormatError(f"{path}: holds no atom; a {kind} file with {wanted} was expected")
-    _mend_elements(structure, stated=_element_column(path) if kind == "pdb" else None)
+    _tell(read, path)
+    _mend_elements(structure, stated=read.elements)
+    keep_links(structure, read.told.copies)
     structure.setup_entities()
-    keep_declared_bonds(structure, path=path, lines=_lines(path), block=document[0] if len(document) else None)
+    keep_declared_bonds(structure, path=path, lines=read.lines, block=read.block)
     return structure
 
 
-def _open(path, mode="rb"):
-    return gzip.open(path, mode) if path.name.lower().endswith(".gz") else open(path, mode)
+def left_out(structure: gemmi.Structure) -> list[str]:
+    """What :func:`read_gemmi` has left out of a file, in words and with counts."""
+    said = dict(structure.info).get(LEFT_OUT)
+    return said.split("\n") if said else []
 
 
-def _lines(path):
-    with _open(path, "rt") as file:
-        yield from file
+def is_in_file_order(structure: gemmi.Structure) -> bool:
+    """Whether the atoms are in the order of their file: those of a residue in pieces are put together."""
+    return REORDERED not in dict(structure.info)
+
+
+# ---- from bytes to atoms -----------------------------------------------------------------------------------------------------
+
+
+def _content(path):
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.name.lower().endswith(".gz") else content
+
+
+def _text(content):
+    """Text in UTF-8 or UTF-16, with or without a byte order mark, or else in Latin-1, whatever the locale."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+@dataclass
+class _Read:
+    """What stands in a file: `lines` of a PDB file or the `block` of an mmCIF file, with the names that the structure has.
+
+    `elements` is the column of a PDB file, None for other formats, where gemmi knows what it was told.
+    """
+
+    structure: gemmi.Structure
+    told: ToldApart
+    said: list[str]
+    left_out: list[str]
+    elements: list[str] | None = None
+    lines: list[str] = field(default_factory=list)
+    block: gemmi.cif.Block | None = None
+
+
+def _of_pdb(content, path):
+    pdb = parse_pdb(_text(content), path=path)
+    structure, told = make_structure(pdb, name=_entry(path), path=path)
+    return _Read(structure, told, [*pdb.said, *told.said], pdb.left_out, elements=pdb.elements, lines=pdb.lines)
+
+
+def _of_cif(content, path, *, binary):
+    block = _block_of_binary(content) if binary else atom_block(_document(_text(content)), path=path)
+    told, said, dummies = tidy_atom_site(block, path=path)
+    # chains stay in parts as the file has them (polymer, ligands, water), so that the atoms stay in file order
+    return _Read(gemmi.make_structure_from_block(block), told, [*said, *told.said], dummies, block=block)
+
+
+def _document(text):
+    if not text.isascii():
+        # outside of quotes the format allows ASCII only, and files do not keep to it
+        try:
+            return gemmi.cif.read_string(text)
+        except ValueError:
+            text = text.encode("ascii", "replace").decode()
+    return gemmi.cif.read_string(text)
+
+
+def _tell(read, path):
+    """Say what was done on reading, and keep with the structure what its atoms do not say."""
+    for sentence in read.said:
+        warnings.warn(sentence, stacklevel=4)
+    if read.left_out:
+        warnings.warn(f"{path}: {'; '.join(read.left_out)}", UnmodelledWarning, stacklevel=4)
+        read.structure.info[LEFT_OUT] = "\n".join(read.left_out)
+    if read.told.order:
+        read.structure.info[REORDERED] = "yes"
+
+
+def _entry(path):
+    """What gemmi calls the entry of a PDB file."""
+    # under an ASCII locale other letters are surrogates, which no file can hold
+    name = os.fsencode(path.name).decode("utf-8", "replace").removesuffix(".gz")
+    return name.rpartition(".")[0] or name
 
 
 # ---- elements -------------------------------------------------------------------------------------------------------------
@@ -91,17 +189,11 @@ def _mend_elements(structure, *, stated):
     `stated` is the element column of a PDB file, None for other formats, where gemmi knows what it was told.
     """
     atoms = [(residue, atom) for model in structure for chain in model for residue in chain for atom in residue]
-    if stated is None or len(stated) != len(atoms):
-        # where gemmi skipped records the lines cannot be told apart; but a file has the column or has it not
-        stated = [""] * len(atoms) if stated and not any(stated) else [atom.element.name for _, atom in atoms]
+    if stated is None:
+        stated = [atom.element.name for _, atom in atoms]
     for (residue, atom), symbol in zip(atoms, stated, strict=True):
         if gemmi.Element(symbol).atomic_number == 0:
             atom.element = gemmi.Element(_element_from_names(residue, atom))
-
-
-def _element_column(path):
-    with _open(path, "rt") as file:
-        return [line[76:78].strip() for line in file if line.startswith(("ATOM  ", "HETATM"))]
 
 
 def _element_from_names(residue, atom):
@@ -121,18 +213,17 @@ def _element_from_names(residue, atom):
 # ---- BinaryCIF --------------------------------------------------------------------------------------------------------------
 
 
-def _document_of_binary(path):
+def _block_of_binary(content):
     from biotite.structure.io.pdbx import BinaryCIFFile
 
-    with _open(path) as file:
-        binary = BinaryCIFFile.read(file)
+    binary = BinaryCIFFile.read(io.BytesIO(content))
     source = binary.block
     document = gemmi.cif.Document()
     block = document.add_new_block(next(iter(binary.keys())))
     for name, category in source.items():
         columns = {tag: _tokens(column) for tag, column in category.items()}
         block.set_mmcif_category(f"_{name}.", columns, raw=True)
-    return document
+    return block
 
 
 def _tokens(column):

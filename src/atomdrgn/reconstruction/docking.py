@@ -13,9 +13,9 @@ from ..io.structures import structure_format
 from ..io.whole_file import whole_file
 from ..reporting import Reporter
 from ..structure.atoms import Structure, write_structure
-from ..structure.beads import residue_kinds
 from ..structure.density_map import DensityMap
 from ..structure.placement import moved_rigidly
+from ..structure.residue_kinds import residue_kinds
 from .band import SAMPLING, band_of_map, band_of_points, shell_correlation
 from .placement_comparison import CLEAR, Alternative, compared
 from .rigid_search import Placement, Points, refined, search

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import InputError
-from ..io.structures import read_gemmi
+from ..io.structures import is_in_file_order, read_gemmi
 from ..io.trajectories import FORMATS, read_trajectory
 from ..run import Run, open_run
 from ..structure.atoms import Structure, structure_from_gemmi
@@ -156,6 +156,9 @@ def _models(path):
 
 
 def _frames(path, structure):
+    if not is_in_file_order(structure.source):
+        raise InputError(f"{structure.name}: the atoms of a residue stand apart in it and were put together, so that they are "
+                         f"not in the order of the frames of {path}: write both with the atoms of each residue side by side")
     frames = read_trajectory(path)
     if frames.shape[1] != len(structure):
         raise InputError(f"{path}: frames of {frames.shape[1]:,} atoms, but {structure.name} has {len(structure):,}: give the "

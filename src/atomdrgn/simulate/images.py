@@ -14,7 +14,8 @@ from ..physics.grid import ImageGrid
 from ..physics.pose import Pose
 from ..physics.projection import project_beads
 from ..structure.atoms import Structure
-from ..structure.beads import ATOMIC_BLUR, coarse_grain, residue_kinds
+from ..structure.beads import ATOMIC_BLUR, coarse_grain
+from ..structure.residue_kinds import residue_kinds
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ..errors import InputError, UnmodelledWarning
+from ..io.structures import left_out
 from ..physics.record import Record
 from .atoms import Structure
+from .residue_kinds import POLYMER_KINDS, residue_kinds
 
 # Width of an atom, A: its thermal motion, B = 50 A^2 (usual at 3-4 A resolution), and the electron scattering factor of
 # carbon, which falls at small angles like exp(-B s^2) with B = sum(a b) / sum(a) = 17 A^2 (Peng et al. 1996, table 1).
@@ -28,8 +30,6 @@ AMINO_ACID_SPREAD, NUCLEOTIDE_SPREAD = 1.2, 2.0      # A on each axis, medians o
 COVALENT_DISTANCE = 2.0      # A: longer than any bond within and between residues, shorter than the bonds of metals
 
 TORN_SPREAD = 6.0      # A on each axis: no residue is so wide
-POLYMER_KINDS = ("amino acid", "nucleotide", "other polymer")
-WATER_NAMES = {"HOH", "DOD", "WAT", "H2O", "TIP", "TIP3", "TIP4", "SOL", "SPC"}
 AMINO_ACID_BACKBONE = {"N", "CA", "C", "O", "OXT", "OT1", "OT2", "H", "HN", "H1", "H2", "H3", "HT1", "HT2", "HT3",
                        "HA", "HA1", "HA2", "HA3", "D", "D1", "D2", "D3", "DA"}
 PHOSPHATE = {"P", "OP1", "OP2", "OP3", "O1P", "O2P", "O3P", "HOP2", "HOP3", "H5T", "H3T"}
@@ -180,37 +180,11 @@ def coarse_grain(structure: Structure, *, beads: int = 1, atomic_blur: float = A
     )
 
 
-def residue_kinds(structure: Structure) -> np.ndarray:
-    """(residue,) str: "amino acid", "nucleotide", "other polymer" (a cap, say), "sugar", "ligand" or "water", in file order."""
-    return np.array([_kind(residue) for chain in structure.source[0] for residue in chain])
-
-
-def _kind(residue):
-    info = gemmi.find_tabulated_residue(residue.name)
-    entity = residue.entity_type
-    if info.is_water() or residue.name in WATER_NAMES or entity == gemmi.EntityType.Water:
-        return "water"
-    names = {atom.name for atom in residue if atom.element.name != "Ca"}
-    # some programs write a chain as many ligands; a free amino acid or nucleotide would be a HETATM
-    mislabelled = residue.het_flag == "A" and (info.is_amino_acid() or info.is_nucleic_acid())
-    if entity in (gemmi.EntityType.Polymer, gemmi.EntityType.Unknown) or mislabelled:
-        if "CA" in names and (info.is_amino_acid() or {"N", "C"} <= names or len(names) == 1):
-            return "amino acid"
-        unlisted_nucleotide = not info.found() and names & {"C1'", "C1*"} and names & {"P", "O3'", "O3*"}
-        if info.is_nucleic_acid() or unlisted_nucleotide:      # ADP and ATP are listed, as ligands
-            return "nucleotide"
-        # caps of chains have plain names; atoms of ligands, which some files put before a TER, are numbered
-        if entity == gemmi.EntityType.Polymer and (info.is_amino_acid() or names & {"C", "N", "P"}):
-            return "amino acid" if info.is_amino_acid() else "other polymer"
-    sugar = entity == gemmi.EntityType.Branched or info.kind in (gemmi.ResidueKind.PYR, gemmi.ResidueKind.KET)
-    return "sugar" if sugar else "ligand"
-
-
 def unmodelled(structure: Structure) -> list[str]:
     """What the beads leave out or simplify, in words and with counts; an empty list if nothing."""
     kind = residue_kinds(structure)
     count, atoms = (kind == "water").sum(), (kind[structure.residue_index] == "water").sum()
-    said = []
+    said = left_out(structure.source)
     if count:
         said.append(f"{count} waters ({atoms} atoms): they have no beads; in written files they follow the nearest bead")
     others = ~_conformers(structure, _sites(structure))[0]
@@ -227,32 +201,39 @@ def unmodelled(structure: Structure) -> list[str]:
 
 
 def _sites(structure):
-    """(atom,) int: place in a chain. Residues of one number and chain, side by side, are conformers of one place."""
+    """(atom,) int: place in a chain. Residues of one number and chain, side by side and of other letters, are conformers."""
     start = np.concatenate([[True], np.diff(structure.residue_index) != 0])
     same = np.ones(len(structure), dtype=bool)
     same[0] = False
     for array in (structure.chain, structure.residue, structure.insertion_code):
         same[1:] &= array[1:] == array[:-1]
-    # waters and ligands without numbers of their own stay apart: conformers carry an altloc
-    same &= structure.altloc != ""
-    same[1:] &= structure.altloc[:-1] != ""
+    # waters and ligands without numbers of their own stay apart: conformers carry a letter each
+    same[1:] &= structure.altloc[1:] != structure.altloc[:-1]
     return np.cumsum(start & ~same) - 1
 
 
 def _conformers(structure, site):
-    """(atom,) bool, of the likeliest conformer; (atom,) occupancy of all conformers of an atom together."""
+    """(atom,) bool, of the likeliest conformer; (atom,) occupancy of all conformers of an atom together.
+
+    Conformers bear different letters; atoms of one name and one letter, or none, are so many atoms.
+    """
     occupancy = structure.occupancy.astype(float)
     if not occupancy.any():
         occupancy = np.ones_like(occupancy)
-    _, name = np.unique(structure.atom_name, return_inverse=True)
+    (_, name), (_, letter) = (np.unique(names, return_inverse=True)
+                                         for names in (structure.atom_name, structure.altloc))
     _, same = np.unique(structure.residue_index.astype(np.int64) * (name.max() + 1) + name, return_inverse=True)
-    likeliest = _first_of_largest(same, occupancy)
+    chosen_letter = np.zeros(same.max() + 1, dtype=np.int64)
+    first = _first_of_largest(same, occupancy)
+    chosen_letter[same[first]] = letter[first]
+    likeliest = letter == chosen_letter[same]
+    of_others = np.bincount(same, np.where(likeliest, 0, occupancy)) / np.bincount(same, likeliest)
     residue, first = structure.residue_index, np.unique(structure.residue_index, return_index=True)[1]
     mean = np.bincount(residue, occupancy * likeliest) / np.bincount(residue, likeliest)
     chosen = _first_of_largest(site[first], mean)
     # where two residues share a place (a mutation in some copies), the likelier one stands for both
     shared = np.bincount(site[first], mean)[site] / np.maximum(mean[residue], 1e-6)
-    return likeliest & chosen[residue], np.bincount(same, occupancy)[same] * np.where(mean[residue] > 0, shared, 1)
+    return likeliest & chosen[residue], (occupancy + of_others[same]) * np.where(mean[residue] > 0, shared, 1)
 
 
 def _first_of_largest(group, value):

@@ -9,10 +9,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from .atoms import Structure
-from .beads import POLYMER_KINDS, residue_kinds
 from .declared_pairs import declared_bonds, declared_links
 from .internal import distance
 from .open_bonds import NONMETALS, SHORTEST, SLACK, believed, covalent_length, rest_lengths
+from .residue_kinds import POLYMER_KINDS, residue_kinds
 
 LONGEST_LISTED = 2.6      # A: a bond that the residue's template lists, or that joins a polymer, in a model that is badly off
 # Of the bonds that a template lists, this part may be absent or be others where it is believed.
