@@ -16,7 +16,7 @@ from ..run import ANALYSIS, REPORT, Run, require_segments
 from ..structure.placement import place as placed
 from .chimerax import write_script
 from .examination import Examination, examine
-from .export import ENDINGS, TRAJECTORIES, write_reference
+from .export import ENDINGS, TRAJECTORIES, held_format, write_reference
 from .models import write_models
 from .report import GEOMETRY, SUPPORT, report_page
 from .tables import write_tables
@@ -138,6 +138,7 @@ def require_no_analysis(out: Path, *, overwrite: bool) -> None:
 def _write_structures(found: Examination, folder, formats, origin, reporter):
     run = found.run
     structure = placed(run.structure, -origin)
+    formats = list(dict.fromkeys(held_format(format, structure, reporter=reporter) for format in formats))
     reference = write_reference(structure, folder, reporter=reporter) if set(formats) & set(TRAJECTORIES) else None
     reporter.start("writing structures", len(found.traversals))
     written = {}
@@ -155,7 +156,7 @@ def _write_structures(found: Examination, folder, formats, origin, reporter):
     shown = next((format for format in ("mmcif", "pdb", "dcd", "xtc") if format in written), None)
     if shown:
         write_script(folder / "show.cxc", files=written[shown], groups=run.summary.get("groups", []),
-                     topology=reference.name if shown in TRAJECTORIES else None)
+                     topology=reference.name if shown in TRAJECTORIES else None, chains=np.unique(structure.chain).tolist())
 
 
 def motion_along(found: Examination, way: Traversal):

@@ -16,7 +16,7 @@ from ..io.whole_file import whole_file
 from ..parallel import in_order
 from ..reporting import Reporter
 from ..run import Run
-from ..structure.atoms import Structure, write_structure
+from ..structure.atoms import Structure, why_no_pdb, write_pdb_or_mmcif, write_structure
 from ..structure.bonding import find_bonds
 from ..structure.placement import place
 from ..structure.relaxation import Relaxation
@@ -25,6 +25,7 @@ from .geometry import Geometry, GeometryReport, write_geometry
 
 ENDINGS = {"pdb": "pdb", "mmcif": "cif", "bcif": "bcif"}
 TRAJECTORIES = ("dcd", "xtc")
+REFERENCES = ("reference.pdb", "reference.cif")
 MOST_SERIES = 32
 COORDINATES_AT_A_TIME = 2**22      # 16 MiB in single precision
 
@@ -64,7 +65,8 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     format : {"dcd", "xtc", "pdb", "mmcif", "bcif"}
         A trajectory, ``out/ensemble.dcd``, whose frames are the particles in the order of their numbers, with
         ``out/reference.pdb`` (reference.cif where a PDB file cannot hold the structure); or one file a particle, named by its
-        number: ``out/000000.pdb``, in which atoms that are absent from the particle have an occupancy of 0.
+        number: ``out/000000.pdb``, in which atoms that are absent from the particle have an occupancy of 0. Where programs
+        would not agree on what a PDB file of the structure holds, mmCIF files are written and the reporter is told why.
     particles : iterable of int, optional
         Numbers of particles; all by default.
     origin : (3,), optional
@@ -97,17 +99,18 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     if format not in (*ENDINGS, *TRAJECTORIES):
         raise InputError(f"format {format!r}: choose one of {', '.join([*ENDINGS, *TRAJECTORIES])}")
     origin = np.zeros(3, dtype=np.float32) if origin is None else np.asarray(origin, dtype=np.float32)
+    format = held_format(format, place(run.structure, -origin), reporter=reporter)
     if samples:
         _require_draws(run, samples)
     numbers, names = _structures(chosen, samples)
     trajectory = out / f"ensemble.{format}" if format in TRAJECTORIES else None
-    files = [trajectory.name, "reference.pdb", "reference.cif"] if trajectory else [f"{name}.{ENDINGS[format]}" for name in names]
+    files = [trajectory.name, *REFERENCES] if trajectory else [f"{name}.{ENDINGS[format]}" for name in names]
     measured = relax or geometry
     refuse_what_is_there(out, [*files, *(GEOMETRY_FILES if measured else ())], overwrite=overwrite)
     settled = _Settled(run, relax=relax) if measured else None
     out.mkdir(parents=True, exist_ok=True)
-    if overwrite:      # what is said of structures that are replaced
-        for name in GEOMETRY_FILES:
+    if overwrite:      # what belongs to structures that are replaced
+        for name in (*GEOMETRY_FILES, *(REFERENCES if trajectory else ())):
             (out / name).unlink(missing_ok=True)
     if samples and not _moves(run):
         reporter.say("no motion is supported: all draws of all particles are the same structure")
@@ -155,13 +158,15 @@ class _Settled:
 
 def write_reference(structure: Structure, out: Path, *, reporter: Reporter) -> Path:
     """Path of the structure that names the atoms of a trajectory: out/reference.pdb, or .cif where PDB cannot hold it."""
-    try:
-        write_structure(structure, out / "reference.pdb")
-        return out / "reference.pdb"
-    except InputError as error:
-        reporter.say(f"{error}: reference.cif is written")
-    write_structure(structure, out / "reference.cif")
-    return out / "reference.cif"
+    return write_pdb_or_mmcif(structure, out / "reference", say=reporter.say)
+
+
+def held_format(format: str, structure: Structure, *, reporter: Reporter) -> str:
+    """The format itself, or mmCIF in place of PDB where programs would not agree on what a PDB file of the structure holds."""
+    reason = why_no_pdb(structure) if format == "pdb" else None
+    if reason:
+        reporter.say(f"{reason}: mmCIF files are written")
+    return "mmcif" if reason else format
 
 
 def refuse_what_is_there(out: Path, names: Iterable[str], *, overwrite: bool) -> None:
