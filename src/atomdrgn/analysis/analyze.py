@@ -16,7 +16,7 @@ from ..run import ANALYSIS, REPORT, Run, require_segments
 from ..structure.placement import place as placed
 from .chimerax import write_script
 from .examination import Examination, examine
-from .export import ENDINGS, TRAJECTORIES, held_format, write_reference
+from .export import ENDINGS, TRAJECTORIES, require_held, write_reference
 from .models import write_models
 from .report import GEOMETRY, SUPPORT, report_page
 from .tables import write_tables
@@ -82,7 +82,8 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
     MissingFileError
         A folder of `also` holds neither file.
     InputError
-        A run without segments, another format, a selection that names nothing, or settings that make no sense.
+        A run without segments, a format that is another or cannot hold the structure, a selection that names nothing, or settings
+        that make no sense.
     OutputExistsError
         An analysis is there.
     """
@@ -93,12 +94,14 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
         raise InputError(f"format {unknown[0] if unknown else ''!r}: choose from {', '.join([*ENDINGS, *TRAJECTORIES])}")
     _require_something(also := [Path(folder) for folder in also])
     require_no_analysis(out, overwrite=overwrite)
+    origin = np.zeros(3) if origin is None else np.asarray(origin, float)
+    require_held(placed(run.structure, -origin), formats)
     found = examine(run, clusters=clusters, frames=frames, distances=distances, angles=angles, umap=umap, seed=seed,
                     reporter=reporter)
     folder, report = out / ANALYSIS, out / REPORT
     with whole_folder(folder) as temporary:
         write_tables(found, temporary)
-        _write_structures(found, temporary, formats, np.zeros(3) if origin is None else np.asarray(origin, float), reporter)
+        _write_structures(found, temporary, formats, origin, reporter)
         settings = {"clusters": clusters, "frames": frames, "distances": list(distances), "angles": list(angles),
                     "formats": list(formats), "umap": umap, "seed": seed, "version": run.settings.get("version")}
         (temporary / MARK).write_text(json.dumps(settings, indent=2) + "\n")
@@ -138,7 +141,6 @@ def require_no_analysis(out: Path, *, overwrite: bool) -> None:
 def _write_structures(found: Examination, folder, formats, origin, reporter):
     run = found.run
     structure = placed(run.structure, -origin)
-    formats = list(dict.fromkeys(held_format(format, structure, reporter=reporter) for format in formats))
     reference = write_reference(structure, folder, reporter=reporter) if set(formats) & set(TRAJECTORIES) else None
     reporter.start("writing structures", len(found.traversals))
     written = {}

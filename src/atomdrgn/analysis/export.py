@@ -65,8 +65,7 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     format : {"dcd", "xtc", "pdb", "mmcif", "bcif"}
         A trajectory, ``out/ensemble.dcd``, whose frames are the particles in the order of their numbers, with
         ``out/reference.pdb`` (reference.cif where a PDB file cannot hold the structure); or one file a particle, named by its
-        number: ``out/000000.pdb``, in which atoms that are absent from the particle have an occupancy of 0. Where programs
-        would not agree on what a PDB file of the structure holds, mmCIF files are written and the reporter is told why.
+        number: ``out/000000.pdb``, in which atoms that are absent from the particle have an occupancy of 0.
     particles : iterable of int, optional
         Numbers of particles; all by default.
     origin : (3,), optional
@@ -88,7 +87,7 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     Raises
     ------
     InputError
-        Another format, a particle that the run does not have, or more draws than it has.
+        Another format, one that cannot hold the structure, a particle that the run does not have, or more draws than it has.
     OutputExistsError
         A file that would be written is there.
     MissingPackageError
@@ -99,7 +98,7 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     if format not in (*ENDINGS, *TRAJECTORIES):
         raise InputError(f"format {format!r}: choose one of {', '.join([*ENDINGS, *TRAJECTORIES])}")
     origin = np.zeros(3, dtype=np.float32) if origin is None else np.asarray(origin, dtype=np.float32)
-    format = held_format(format, place(run.structure, -origin), reporter=reporter)
+    require_held(place(run.structure, -origin), [format])
     if samples:
         _require_draws(run, samples)
     numbers, names = _structures(chosen, samples)
@@ -161,12 +160,17 @@ def write_reference(structure: Structure, out: Path, *, reporter: Reporter) -> P
     return write_pdb_or_mmcif(structure, out / "reference", say=reporter.say)
 
 
-def held_format(format: str, structure: Structure, *, reporter: Reporter) -> str:
-    """The format itself, or mmCIF in place of PDB where programs would not agree on what a PDB file of the structure holds."""
-    reason = why_no_pdb(structure) if format == "pdb" else None
+def require_held(structure: Structure, formats: Iterable[str]) -> None:
+    """Refuse PDB files of a structure where programs would not agree on what they hold.
+
+    Raises
+    ------
+    InputError
+        "pdb" is among the formats, and they would not.
+    """
+    reason = why_no_pdb(structure) if "pdb" in formats else None
     if reason:
-        reporter.say(f"{reason}: mmCIF files are written")
-    return "mmcif" if reason else format
+        raise InputError(f"{structure.name}: {reason}: choose --format mmcif, which all programs read alike")
 
 
 def refuse_what_is_there(out: Path, names: Iterable[str], *, overwrite: bool) -> None:

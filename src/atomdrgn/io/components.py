@@ -85,9 +85,17 @@ def _type_of(residue):
         if alike and _links(named):
             return named
         return by_atoms or _of_lone_atom(residue) or NON_POLYMER      # caps of chains are no links
+    if not _is_of_dictionary(residue):
+        named = None
     if residue.entity_type == gemmi.EntityType.Branched:
         return named if named and "saccharide" in named.lower() else SACCHARIDE
     return NON_POLYMER if named is None or _links(named) and by_atoms is None else named
+
+
+def _is_of_dictionary(residue):
+    """Whether the dictionary has all atoms of a residue, hydrogens apart, under its name."""
+    names = {name for names in bonds_by_name(residue.name) for name in names}
+    return all(atom.name in names for atom in residue if not atom.is_hydrogen())
 
 
 def _links(named):
@@ -194,6 +202,19 @@ def _bonds_of_dictionary(residues):
             return {}
         if ends:
             found[names] = kind
+    return found | _bonds_of_hydrogens(residues, {name for names in found for name in names})
+
+
+def _bonds_of_hydrogens(residues, bonded):
+    """Bonds of hydrogens that the dictionary names otherwise, or not at all as those of a chain's first residue."""
+    found = {}
+    for residue in residues:
+        for atom in residue:
+            if atom.is_hydrogen() and atom.name not in bonded:
+                heavy = min((other for other in residue if not other.is_hydrogen()), default=None,
+                            key=lambda other, place=atom.pos: other.pos.dist(place))
+                if heavy is not None and not _are_apart(atom, heavy):
+                    found[heavy.name, atom.name] = ORDERS[1], "N"
     return found
 
 

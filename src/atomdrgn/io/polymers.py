@@ -163,9 +163,10 @@ def _number(structure):
     for entity in list(structure.entities):
         if entity.entity_type != gemmi.EntityType.Polymer:
             continue
-        fitting = [name for name in entity.subchains if name not in chains or _fits(chains[name], entity.full_sequence)]
+        subchains = list(dict.fromkeys(entity.subchains))
+        fitting = [name for name in subchains if name not in chains or _fits(chains[name], entity.full_sequence)]
         others = {}      # names of chains by what they hold
-        for name in entity.subchains:
+        for name in subchains:
             if name not in fitting:
                 others.setdefault(tuple(_number_along(chains[name])), []).append(name)
         for number, (sequence, names) in enumerate(others.items()):
@@ -183,6 +184,7 @@ def _number(structure):
     for entity in structure.entities:
         if entity.polymer_type == gemmi.PolymerType.Unknown and entity.entity_type == gemmi.EntityType.Polymer:
             entity.polymer_type = _polymer_type(chains, entity.subchains)
+    structure.add_microhetero_to_sequences(False)
     if changed:
         structure.deduplicate_entities()
     for residues in chains.values():

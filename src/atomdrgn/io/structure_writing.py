@@ -143,6 +143,7 @@ def _document(structure):
     types = component_types(structure)
     for row in block.find("_chem_comp.", ["id", "type"]):
         row[1] = gemmi.cif.quote(types.get(row.str(0), "."))
+    _say_once(block, structure)
     _add_category(block, "chem_comp_bond", _bond_columns(templates))
     _add_category(block, "pdbx_poly_seq_scheme", _sequence_columns(structure))
     return document
@@ -180,6 +181,29 @@ def _bond_columns(templates):
     rows = [(name, *atoms, *kind) for name, template in sorted(templates.items()) for atoms, kind in sorted(template.items())]
     columns = ("comp_id", "atom_id_1", "atom_id_2", "value_order", "pdbx_aromatic_flag")
     return dict(zip(columns, zip(*rows, strict=True), strict=True)) if rows else {}
+
+
+def _say_once(block, structure):
+    """Name a chain once in _struct_asym and _entity_poly: gemmi repeats one that a ligand interrupts."""
+    asym = block.find("_struct_asym.", ["id", "entity_id"])
+    rows = [tuple(row) for row in asym]
+    if len(set(rows)) < len(rows):
+        columns = zip(*dict.fromkeys(rows), strict=True)
+        block.find_loop("_struct_asym.id").get_loop().set_all_values([list(column) for column in columns])
+    strands = _strands(structure)
+    for row in block.find("_entity_poly.", ["entity_id", "pdbx_strand_id"]):
+        row[1] = gemmi.cif.quote(",".join(strands.get(row.str(0), [""])))
+
+
+def _strands(structure):
+    """The author's names of the chains of each entity."""
+    entities = {subchain: entity.name for entity in structure.entities for subchain in entity.subchains}
+    strands = {}
+    for chain in structure[0]:
+        for span in chain.subchains():
+            names = strands.setdefault(entities.get(span.subchain_id()), [])
+            names += [chain.name] if chain.name not in names else []
+    return strands
 
 
 def _sequence_columns(structure):
