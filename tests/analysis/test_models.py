@@ -42,10 +42,11 @@ def test_every_model_is_numbered_alike_and_bonds_are_said_once(structure, tmp_pa
     structure.source.assign_serial_numbers()
     structure.source.add_conect(1, 31, 1)      # of A and of B; the end of A has a number, too
     write_models(structure, structure.position.numpy() + np.arange(3)[:, None, None], tmp_path / f"models.{ending}")
-    read = read_gemmi(tmp_path / f"models.{ending}")
     if ending == "pdb":
-        assert {one: others for one, others in read.conect_map.items()} == {1: [32], 32: [1]}
+        records = [line.split() for line in (tmp_path / "models.pdb").read_text().splitlines() if line.startswith("CONECT")]
+        assert records == [["CONECT", "1", "32"], ["CONECT", "32", "1"]]
         return
+    read = read_gemmi(tmp_path / f"models.{ending}")
     assert len(read.connections) == 1
     numbers = [[residue.label_seq for chain in model for residue in chain] for model in read]
     assert numbers == [[1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, None]] * 3
