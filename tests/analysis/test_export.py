@@ -93,10 +93,29 @@ def test_a_structure_that_pdb_cannot_hold_has_an_mmcif_reference(tmp_path):
             said.append(text)
 
     written = export(run_of(structure, 2), tmp_path / "out", reporter=Listening())
-    assert written.reference.name == "reference.cif" and "at most 2 characters" in said[0]
+    assert written.reference.name == "reference.cif" and "chain names of one character" in said[0]
     assert set(read_structure(written.reference).chain) == {"chain"}
-    with pytest.raises(InputError, match="at most 2 characters"):
+    with pytest.raises(InputError, match="chain names of one character.*--format mmcif"):
         export(run_of(structure, 2), tmp_path / "single", format="pdb")
+
+
+def test_a_reference_of_another_format_does_not_stay_behind(run, tmp_path):
+    export(run, tmp_path / "out", particles=[0])
+    run.structure.source[0][0].name = "AA"
+    export(run, tmp_path / "out", particles=[0], overwrite=True)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["ensemble.dcd", "reference.cif"]
+
+
+def test_links_of_files_have_the_distance_of_each_particle(tmp_path):
+    path = write_pdb(tmp_path / "a.pdb", helix("A", 6), helix("B", 5, start=(9, 0, 0), serial=90))
+    path.write_text("LINK         CB  ALA A   2                 CB  ALA B   2     1555   1555  1.50  \n" + path.read_text())
+    run = run_of(read_structure(path), 3)
+    run.atoms = lambda particles: torch.stack([run.structure.position * (1 + number) for number in particles])
+    export(run, tmp_path / "out", format="pdb")
+    apart = float((run.structure.position[9] - run.structure.position[39]).norm())
+    links = [(tmp_path / "out" / f"{number:06d}.pdb").read_text().splitlines() for number in range(3)]
+    distances = [float(line[73:78]) for lines in links for line in lines if line.startswith("LINK")]
+    assert distances == pytest.approx([apart, 2 * apart, 3 * apart], abs=0.006)
 
 
 @pytest.mark.parametrize("format", ["dcd", "pdb"])

@@ -37,6 +37,21 @@ def test_the_structure_itself_is_left_as_it_was(structure, tmp_path):
     assert structure.source.make_pdb_string() == before and len(gemmi.read_structure(str(tmp_path / "models.pdb"))) == 1
 
 
+@pytest.mark.parametrize("ending", ["pdb", "cif", "bcif"])
+def test_every_model_is_numbered_alike_and_bonds_are_said_once(structure, tmp_path, ending):
+    structure.source.assign_serial_numbers()
+    structure.source.add_conect(1, 31, 1)      # of A and of B; the end of A has a number, too
+    write_models(structure, structure.position.numpy() + np.arange(3)[:, None, None], tmp_path / f"models.{ending}")
+    if ending == "pdb":
+        records = [line.split() for line in (tmp_path / "models.pdb").read_text().splitlines() if line.startswith("CONECT")]
+        assert records == [["CONECT", "1", "32"], ["CONECT", "32", "1"]]
+        return
+    read = read_gemmi(tmp_path / f"models.{ending}")
+    assert len(read.connections) == 1
+    numbers = [[residue.label_seq for chain in model for residue in chain] for model in read]
+    assert numbers == [[1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, None]] * 3
+
+
 def test_what_a_pdb_file_cannot_hold_is_said_and_not_written(structure, tmp_path):
     structure.source[0][0].name = "chain"
     with pytest.raises(InputError, match="mmCIF instead"):

@@ -30,6 +30,15 @@ def refused(ended, says):
     return True
 
 
+def test_a_model_that_no_pdb_file_holds_is_placed_as_mmcif(atomdrgn, folder):
+    """Hybrid-36 numbers, which gemmi reads."""
+    text = (folder / "base.pdb").read_text()
+    (folder / "base.pdb").write_text(text.replace("ALA A  20 ", "ALA AA000 "))
+    ended = atomdrgn("dock", "base.pdb", "consensus.mrc", "--local")
+    assert ended.code == 0 and "wrote base.docked.cif and base.docked.json" in ended.out
+    assert "residue numbers from -999 to 9999, not 10000: mmCIF is written" in ended.out + ended.err
+
+
 def test_a_model_is_placed_and_kept(atomdrgn, folder):
     ended = atomdrgn("dock", "base.pdb", "consensus.mrc", "--local")
     assert ended.code == 0 and "wrote base.docked.pdb and base.docked.json" in ended.out

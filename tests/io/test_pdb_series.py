@@ -64,3 +64,43 @@ def test_anisotropic_b_factors_are_left_out():
     text = b"ATOM      1  CA  ALA A   1       1.000   2.000   3.000\nANISOU    1  CA  ALA A   1     1     2     3\nEND\n"
     assert PdbSeries(text).with_coordinates(np.array([[4.0, 5.0, -6.0]])) \
         == b"ATOM      1  CA  ALA A   1       4.000   5.000  -6.000\nEND\n"
+
+
+LINKS = [
+    "SSBOND   1 CYS A    1    CYS A    4                          1555   1555  2.05  ",
+    "LINK         CB  ALA A   2                 CA BSER A   9B    1555   1555  9.99  ",
+    "LINK         CB  ALA A   2                 CB  ALA A   3     1555   2655  1.50  "]
+
+
+def test_links_have_the_distance_of_each_particle(tmp_path):
+    """As the careful writer has them; none between an atom and an image of another by symmetry."""
+    lines = helix("A", 6, names=("CYS", "ALA", "ALA"))
+    lines += [atom_line(80 + i, "SG", "CYS", "A", 1 + 3 * i, (4.5 + 2.05 * i, 0, 2)) for i in (0, 1)]
+    lines.sort(key=lambda line: int(line[22:26]))
+    lines += [atom_line(90 + i, "CA", "SER", "A", 9, (8.0 + i, 1, 1), icode="B", altloc=letter) for i, letter in enumerate("AB")]
+    path = write_pdb(tmp_path / "a.pdb", lines)
+    path.write_text("\n".join(LINKS[:2]) + "\n" + path.read_text())
+    structure = read_structure(path)
+    write_structure(structure, tmp_path / "base.pdb")
+    moved = (structure.position.double() * 1.7 + 3).round(decimals=3)
+    write_structure(structure, tmp_path / "moved.pdb", position=moved)
+    series = PdbSeries((tmp_path / "base.pdb").read_bytes())
+    written = series.with_coordinates(moved.numpy())
+    assert written == (tmp_path / "moved.pdb").read_bytes()
+    sulfur = np.flatnonzero(structure.atom_name == "SG")
+    apart = float((moved[sulfur[0]] - moved[sulfur[1]]).norm())
+    assert b"1555   1555 %5.2f" % apart in written and b"  2.05" not in written
+    symmetric = PdbSeries("\n".join([LINKS[2], *lines]).encode()).with_coordinates(moved.numpy())
+    assert symmetric.startswith(LINKS[2].replace("1.50", "    ").encode())
+
+
+def test_a_link_of_an_atom_that_is_not_there_has_no_distance():
+    lines = [LINKS[2].replace("2655", "1555"), *helix("A", 2)]
+    text = PdbSeries("\n".join(lines).encode()).with_coordinates(np.zeros((10, 3)))
+    assert text.startswith(LINKS[2].replace("2655", "1555").replace("1.50", "    ").encode())
+
+
+def test_links_that_are_stretched_out_of_the_columns_have_the_largest_distance():
+    lines = [LINKS[2].replace("2655", "1555"), *helix("A", 3)]
+    text = PdbSeries("\n".join(lines).encode()).with_coordinates(np.arange(45).reshape(15, 3) * 50.0)
+    assert b"1555   1555 99.99" in text

@@ -4,7 +4,7 @@ from biotite.structure.io.dcd import DCDFile
 from biotite.structure.io.xtc import XTCFile
 
 from atomdrgn.errors import FileFormatError, InputError
-from atomdrgn.io.trajectories import write_trajectory
+from atomdrgn.io.trajectories import read_trajectory, write_trajectory
 
 
 @pytest.mark.parametrize("ending, reader, precision", [(".dcd", DCDFile, 0), (".xtc", XTCFile, 0.0051)])
@@ -45,3 +45,17 @@ def test_what_is_no_trajectory_leaves_no_file(tmp_path, ending, frames, message)
 def test_other_endings_are_refused(tmp_path):
     with pytest.raises(FileFormatError, match="dcd"):
         write_trajectory(tmp_path / "path.trr", [np.zeros((3, 3))])
+
+
+@pytest.mark.parametrize("ending", [".dcd", ".xtc"])
+def test_paths_need_not_be_ascii(tmp_path, ending):
+    """The libraries of trajectories take no other paths."""
+    folder = tmp_path / "é 粒子"
+    folder.mkdir()
+    frames = np.random.default_rng(0).normal(0, 30, (7, 5, 3))
+    assert write_trajectory(folder / f"ü{ending}", iter(frames)) == 7
+    assert [path.name for path in folder.iterdir()] == [f"ü{ending}"] and not (folder / f"ü{ending}").is_symlink()
+    np.testing.assert_allclose(read_trajectory(folder / f"ü{ending}"), frames, atol=0.0051)
+    with pytest.raises(InputError, match="no frame"):
+        write_trajectory(folder / f"none{ending}", iter([]))
+    assert len(list(folder.iterdir())) == 1

@@ -167,6 +167,13 @@ class TestRefused:
         with pytest.raises(error):
             dock(molecule, map_of(molecule, centre=CENTRE), tmp_path / name)
 
+    def test_a_model_that_no_pdb_file_holds(self, tmp_path):
+        """Before it is docked, which takes minutes."""
+        large = read_structure(write_pdb(tmp_path / "base.pdb", helix("A", 20)))
+        large.source[0][0].name = "AA"
+        with pytest.raises(InputError, match=r"a.pdb: a PDB file holds chain names of one character.* ends in .cif with --out"):
+            dock(large, map_of(large, centre=CENTRE), tmp_path / "a.pdb")
+
     def test_a_model_that_is_mostly_elsewhere(self, molecule):
         away = place(molecule, np.array(CENTRE) + [0.0, 0.0, 37.0])
         with pytest.raises(InputError, match="of the model outside of the map"):

@@ -19,6 +19,7 @@ from atomdrgn import (
 )
 from atomdrgn.errors import InputError, OutputExistsError
 from atomdrgn.physics.fourier import inverse_transform, transform
+from atomdrgn.reporting import Reporter
 from atomdrgn.simulate.images import atoms_of, clean_images
 from atomdrgn.simulate.particles import Errors
 from atomdrgn.structure.beads import ATOMIC_BLUR
@@ -85,6 +86,20 @@ def test_particles_are_not_overwritten(structure, tmp_path):
         simulate_particles(structure, conformations(structure, 2), tmp_path, grid=GRID, snr=1.0)
     simulate_particles(structure, conformations(structure, 3), tmp_path, grid=GRID, snr=1.0, overwrite=True)
     assert len(read_particles(tmp_path / "particles.star")) == 3
+
+
+def test_a_base_that_no_pdb_file_holds_is_mmcif_and_said(structure, tmp_path):
+    structure.source[0][0].name = "AA"
+    said = []
+
+    class Listening(Reporter):
+        def say(self, text):
+            said.append(text)
+
+    simulate_particles(structure, conformations(structure, 2), tmp_path / "set", grid=GRID, snr=1.0, reporter=Listening())
+    assert said == ["a PDB file holds chain names of one character, not 'AA': base.cif is written"]
+    assert set(read_structure(tmp_path / "set" / "base.cif").chain) == {"AA"}
+    assert not (tmp_path / "set" / "base.pdb").exists()
 
 
 def test_what_does_not_fit_is_refused(structure, tmp_path):

@@ -16,7 +16,7 @@ from ..run import ANALYSIS, REPORT, Run, require_segments
 from ..structure.placement import place as placed
 from .chimerax import write_script
 from .examination import Examination, examine
-from .export import ENDINGS, TRAJECTORIES, write_reference
+from .export import ENDINGS, TRAJECTORIES, require_held, write_reference
 from .models import write_models
 from .report import GEOMETRY, SUPPORT, report_page
 from .tables import write_tables
@@ -82,7 +82,8 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
     MissingFileError
         A folder of `also` holds neither file.
     InputError
-        A run without segments, another format, a selection that names nothing, or settings that make no sense.
+        A run without segments, a format that is another or cannot hold the structure, a selection that names nothing, or settings
+        that make no sense.
     OutputExistsError
         An analysis is there.
     """
@@ -93,12 +94,14 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
         raise InputError(f"format {unknown[0] if unknown else ''!r}: choose from {', '.join([*ENDINGS, *TRAJECTORIES])}")
     _require_something(also := [Path(folder) for folder in also])
     require_no_analysis(out, overwrite=overwrite)
+    origin = np.zeros(3) if origin is None else np.asarray(origin, float)
+    require_held(placed(run.structure, -origin), formats)
     found = examine(run, clusters=clusters, frames=frames, distances=distances, angles=angles, umap=umap, seed=seed,
                     reporter=reporter)
     folder, report = out / ANALYSIS, out / REPORT
     with whole_folder(folder) as temporary:
         write_tables(found, temporary)
-        _write_structures(found, temporary, formats, np.zeros(3) if origin is None else np.asarray(origin, float), reporter)
+        _write_structures(found, temporary, formats, origin, reporter)
         settings = {"clusters": clusters, "frames": frames, "distances": list(distances), "angles": list(angles),
                     "formats": list(formats), "umap": umap, "seed": seed, "version": run.settings.get("version")}
         (temporary / MARK).write_text(json.dumps(settings, indent=2) + "\n")
@@ -155,7 +158,7 @@ def _write_structures(found: Examination, folder, formats, origin, reporter):
     shown = next((format for format in ("mmcif", "pdb", "dcd", "xtc") if format in written), None)
     if shown:
         write_script(folder / "show.cxc", files=written[shown], groups=run.summary.get("groups", []),
-                     topology=reference.name if shown in TRAJECTORIES else None)
+                     topology=reference.name if shown in TRAJECTORIES else None, chains=np.unique(structure.chain).tolist())
 
 
 def motion_along(found: Examination, way: Traversal):

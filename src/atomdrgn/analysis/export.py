@@ -16,7 +16,7 @@ from ..io.whole_file import whole_file
 from ..parallel import in_order
 from ..reporting import Reporter
 from ..run import Run
-from ..structure.atoms import Structure, write_structure
+from ..structure.atoms import Structure, why_no_pdb, write_pdb_or_mmcif, write_structure
 from ..structure.bonding import find_bonds
 from ..structure.placement import place
 from ..structure.relaxation import Relaxation
@@ -25,6 +25,7 @@ from .geometry import Geometry, GeometryReport, write_geometry
 
 ENDINGS = {"pdb": "pdb", "mmcif": "cif", "bcif": "bcif"}
 TRAJECTORIES = ("dcd", "xtc")
+REFERENCES = ("reference.pdb", "reference.cif")
 MOST_SERIES = 32
 COORDINATES_AT_A_TIME = 2**22      # 16 MiB in single precision
 
@@ -86,7 +87,7 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     Raises
     ------
     InputError
-        Another format, a particle that the run does not have, or more draws than it has.
+        Another format, one that cannot hold the structure, a particle that the run does not have, or more draws than it has.
     OutputExistsError
         A file that would be written is there.
     MissingPackageError
@@ -97,17 +98,18 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     if format not in (*ENDINGS, *TRAJECTORIES):
         raise InputError(f"format {format!r}: choose one of {', '.join([*ENDINGS, *TRAJECTORIES])}")
     origin = np.zeros(3, dtype=np.float32) if origin is None else np.asarray(origin, dtype=np.float32)
+    require_held(place(run.structure, -origin), [format])
     if samples:
         _require_draws(run, samples)
     numbers, names = _structures(chosen, samples)
     trajectory = out / f"ensemble.{format}" if format in TRAJECTORIES else None
-    files = [trajectory.name, "reference.pdb", "reference.cif"] if trajectory else [f"{name}.{ENDINGS[format]}" for name in names]
+    files = [trajectory.name, *REFERENCES] if trajectory else [f"{name}.{ENDINGS[format]}" for name in names]
     measured = relax or geometry
     refuse_what_is_there(out, [*files, *(GEOMETRY_FILES if measured else ())], overwrite=overwrite)
     settled = _Settled(run, relax=relax) if measured else None
     out.mkdir(parents=True, exist_ok=True)
-    if overwrite:      # what is said of structures that are replaced
-        for name in GEOMETRY_FILES:
+    if overwrite:      # what belongs to structures that are replaced
+        for name in (*GEOMETRY_FILES, *(REFERENCES if trajectory else ())):
             (out / name).unlink(missing_ok=True)
     if samples and not _moves(run):
         reporter.say("no motion is supported: all draws of all particles are the same structure")
@@ -155,13 +157,20 @@ class _Settled:
 
 def write_reference(structure: Structure, out: Path, *, reporter: Reporter) -> Path:
     """Path of the structure that names the atoms of a trajectory: out/reference.pdb, or .cif where PDB cannot hold it."""
-    try:
-        write_structure(structure, out / "reference.pdb")
-        return out / "reference.pdb"
-    except InputError as error:
-        reporter.say(f"{error}: reference.cif is written")
-    write_structure(structure, out / "reference.cif")
-    return out / "reference.cif"
+    return write_pdb_or_mmcif(structure, out / "reference", say=reporter.say)
+
+
+def require_held(structure: Structure, formats: Iterable[str]) -> None:
+    """Refuse PDB files of a structure where programs would not agree on what they hold.
+
+    Raises
+    ------
+    InputError
+        "pdb" is among the formats, and they would not.
+    """
+    reason = why_no_pdb(structure) if "pdb" in formats else None
+    if reason:
+        raise InputError(f"{structure.name}: {reason}: choose --format mmcif, which all programs read alike")
 
 
 def refuse_what_is_there(out: Path, names: Iterable[str], *, overwrite: bool) -> None:

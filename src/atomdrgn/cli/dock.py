@@ -73,16 +73,24 @@ def dock(
         raise InputError(f"--voxel-size {voxel_size:g}: expected the edge of a voxel in A, a positive number")
     structure, density_map = read_structure(base), read_density_map(map_file, voxel_size=voxel_size)
     with progress(quiet=quiet, compiles=True) as reporter:
-        docked = dock_structure(structure, density_map, out or Path(_docked(base.name)), frame=frame.value, resolution=resolution,
-                                local=local, overwrite=overwrite, reporter=reporter)
+        docked = dock_structure(structure, density_map, out or Path(_docked(structure, reporter)), frame=frame.value,
+                                resolution=resolution, local=local, overwrite=overwrite, reporter=reporter)
     if not quiet:
         print("\n".join([*docked.lines(), f"wrote {docked.path} and {docked.summary_path}", _next_step(docked, map_file)]))
 
 
-def _docked(name):
-    """The name of a structure file with .docked before its ending."""
-    stem, dot, ending = name.removesuffix(".gz").rpartition(".")
-    return f"{stem}.docked{dot}{ending}{'.gz' if name.endswith('.gz') else ''}"
+def _docked(structure, reporter):
+    """The name of a structure's file with .docked before its ending, which is .cif where a PDB file will not do."""
+    from ..io.structures import structure_format
+    from ..structure.atoms import why_no_pdb
+
+    name = structure.name
+    stem, _, ending = name.removesuffix(".gz").rpartition(".")
+    reason = why_no_pdb(structure) if structure_format(name) == "pdb" else None
+    if reason:
+        ending = "cif"
+        reporter.say(f"{reason}: mmCIF is written")
+    return f"{stem}.docked.{ending}{'.gz' if name.endswith('.gz') else ''}"
 
 
 def _next_step(docked, map_file):

@@ -111,6 +111,7 @@ def simulate(
     from ..simulate.conformations import centred, choose, read_molecule
     from ..simulate.imaging import Microscope, image_like, image_once, image_tilts
     from ..simulate.particles import Errors, require_free, simulate_particles
+    from ..structure.atoms import why_no_pdb
     from .setup import box_centre, use_threads
 
     reading = {"data_folder": data_folder, "invert_contrast": invert_contrast, "tilt_series": tilt_series, "tomograms": tomograms,
@@ -148,7 +149,8 @@ def simulate(
     if not quiet:
         print(f"wrote {len(imaging):,} images of {imaging.n_particles:,} particles to {written}; conformations: "
               f"{len(molecule.conformations):,}")
-        print(f"a structure for each of them: atomdrgn fit {out / 'base.pdb'} {written}"
+        base = out / ("base.cif" if why_no_pdb(molecule.structure) else "base.pdb")
+        print(f"a structure for each of them: atomdrgn fit {base} {written}"
               + (f" --tomograms {tomograms}" if tomograms else "") + (" --tilt-series" if tilt_series else "")
               + (" --allow-missing-ctf" if allow_missing_ctf else ""))
 

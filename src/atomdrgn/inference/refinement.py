@@ -17,7 +17,7 @@ from ..parallel import whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
 from ..run import RESIDUES, SUMMARY, write_json, write_table
-from ..structure.atoms import Structure, write_structure
+from ..structure.atoms import Structure, why_no_pdb, write_structure
 from ..structure.beads import coarse_grain, unmodelled
 from ..structure.lifting import lift_residues
 from ..structure.placement import place, require_inside
@@ -262,10 +262,11 @@ def _trial_rows(trials):
 
 def _write(folder, base, refined, problem, found, *, trials, summary, reporter):
     write_structure(base, folder / MODEL_CIF, position=refined.position)
-    try:
+    reason = why_no_pdb(base, refined.position)
+    if reason is None:
         write_structure(base, folder / MODEL_PDB, position=refined.position)
-    except InputError as error:
-        reporter.say(f"{error}: {MODEL_CIF} alone is written")
+    else:
+        reporter.say(f"{reason}: {MODEL_CIF} alone is written")
     write_table(folder / RESIDUES, _residue_columns(problem, found))
     if trials:
         rows = _trial_rows(trials)

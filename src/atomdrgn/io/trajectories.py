@@ -1,7 +1,9 @@
 """Trajectories of atoms, DCD and XTC: written frame after frame, read whole."""
 
 import errno
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +41,9 @@ def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
         raise FileFormatError(f"{path}: the name of a trajectory has to end in {' or '.join(FORMATS)}")
     written = _Counted(frames, path)
     kind = DCDFile if path.suffix.lower() == ".dcd" else XTCFile
-    with whole_file(path) as temporary:
+    with whole_file(path) as temporary, _ascii_path(temporary) as named:
         try:
-            kind.write_iter(temporary, iter(written))
+            kind.write_iter(named, iter(written))
         except (RuntimeError, TypeError) as error:      # the writers' ways to say it: one stumbles over its own message
             if not written.taken:
                 raise
@@ -70,12 +72,25 @@ def read_trajectory(path) -> np.ndarray:
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file; give the path of a trajectory")
     try:
-        frames = (DCDFile if path.suffix.lower() == ".dcd" else XTCFile).read(path).get_coord()
+        with _ascii_path(path) as named:
+            frames = (DCDFile if path.suffix.lower() == ".dcd" else XTCFile).read(named).get_coord()
     except Exception as error:      # the readers raise many kinds; to the user they are one
         raise FileFormatError(f"{path}: cannot be read as a {path.suffix} trajectory: {error}") from error
     if frames is None or len(frames) == 0:
         raise FileFormatError(f"{path}: holds no frame")
     return np.ascontiguousarray(frames, dtype=np.float32)
+
+
+@contextmanager
+def _ascii_path(path) -> Iterator[Path]:
+    """A path of the same file in ASCII, which the libraries of trajectories want: a link, where its own has other letters."""
+    if str(path).isascii():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="atomdrgn") as folder:
+        link = Path(folder) / f"frames{path.suffix if path.suffix.isascii() else ''}"
+        link.symlink_to(Path(path).absolute())
+        yield link
 
 
 class _Counted:

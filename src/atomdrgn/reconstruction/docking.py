@@ -12,7 +12,7 @@ from ..errors import InputError, MissingFileError, OutputExistsError, Unmodelled
 from ..io.structures import structure_format
 from ..io.whole_file import whole_file
 from ..reporting import Reporter
-from ..structure.atoms import Structure, write_structure
+from ..structure.atoms import Structure, why_no_pdb, write_structure
 from ..structure.density_map import DensityMap
 from ..structure.placement import moved_rigidly
 from ..structure.residue_kinds import residue_kinds
@@ -186,7 +186,7 @@ def dock(structure: Structure, density_map: DensityMap, out=None, *, frame: str 
     """
     if frame not in FRAMES:
         raise InputError(f"frame {frame!r}: choose one of {', '.join(FRAMES)}")
-    path, summary_path = _free_files(out, overwrite=overwrite)
+    path, summary_path = _free_files(out, structure, overwrite=overwrite)
     points, centroid = density_points(structure)
     _require_room(points, structure, density_map)
     coarse, fine = _resolutions(points, density_map, resolution)
@@ -238,12 +238,14 @@ def density_points(structure: Structure) -> tuple[Points, np.ndarray]:
     return Points(position - centroid, amplitude), centroid
 
 
-def _free_files(out, *, overwrite):
+def _free_files(out, structure, *, overwrite):
     """Paths of the placed model and of its summary, neither of which is there unless it may be replaced."""
     if out is None:
         return None, None
     path = Path(out)
-    structure_format(path)
+    reason = why_no_pdb(structure) if structure_format(path) == "pdb" else None
+    if reason:
+        raise InputError(f"{path}: {reason}: choose a name that ends in .cif with --out")
     name = path.name.removesuffix(".gz")
     files = path, path.with_name(f"{name[:name.rindex('.')]}.json")
     for file in files:

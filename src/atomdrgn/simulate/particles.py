@@ -21,7 +21,7 @@ from ..physics.grid import ImageGrid
 from ..physics.pose import Pose
 from ..physics.rotations import euler_from_matrix, matrix_from_vector
 from ..reporting import Reporter
-from ..structure.atoms import Structure, write_structure
+from ..structure.atoms import Structure, write_pdb_or_mmcif
 from .conformations import RunConformations
 from .images import atoms_of, clean_images, premultiply, residues_of
 from .imaging import Imaging, image_once
@@ -71,7 +71,8 @@ def simulate_particles(structure: Structure, conformations: Float[Tensor, "confo
     conformations : (conformation, atom, 3)
         Where the atoms stand, A, about the origin that the poses turn about.
     out : path
-        A folder, made where it is missing: particles.star (or .cs), particles.mrcs, base.pdb, and truth.npz with `rotation`,
+        A folder, made where it is missing: particles.star (or .cs), particles.mrcs, base.pdb (base.cif where programs would not
+        agree on what the PDB file holds, :func:`~atomdrgn.structure.atoms.why_no_pdb`), and truth.npz with `rotation`,
         `shift`, `defocus` (u and v) and `contrast` of each image, `particle` (whose image it is), `which` (the conformation of
         each particle), `conformation` (not of a run, which holds them) and what `truth` adds.
     snr : float
@@ -115,9 +116,10 @@ def simulate_particles(structure: Structure, conformations: Float[Tensor, "confo
     contrast = (1 + errors.contrast * torch.randn(len(imaging), generator=generator)).clamp_min(0.1)
     turn, shift = _pose_errors(imaging.n_particles, errors, generator)
     out.mkdir(parents=True, exist_ok=True)
-    _write_base(structure, out)
+    reporter = reporter or Reporter()
+    write_pdb_or_mmcif(structure, out / "base", say=reporter.say)
     signal = _signals(structure, conformations, which, imaging, contrast, detail=detail)
-    _write_stacks(out, imaging, signal, snr=snr, generator=generator, reporter=reporter or Reporter())
+    _write_stacks(out, imaging, signal, snr=snr, generator=generator, reporter=reporter)
     known = {"conformation": conformations.numpy()} if isinstance(conformations, Tensor) else {}
     with whole_file(out / "truth.npz") as path, open(path, "wb") as file:
         np.savez(file, **known, which=which.numpy(), particle=imaging.particle.numpy(), rotation=imaging.pose.rotation.numpy(),
@@ -214,13 +216,6 @@ def _batches(imaging) -> Iterator[list[Tensor]]:
     """Of each stack, numbers of its images, some at a time."""
     for number in range(len(imaging.stacks)):
         yield list(torch.nonzero(imaging.stack == number)[:, 0].split(IMAGES_AT_A_TIME))
-
-
-def _write_base(structure, out):
-    try:
-        write_structure(structure, out / "base.pdb")
-    except InputError:      # more than a PDB file can hold
-        write_structure(structure, out / "base.cif")
 
 
 def _write_particle_file(out, imaging, turn, shift):

@@ -1,6 +1,7 @@
 """The atoms of a structure file, and the way back to a file."""
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InputError, UnmodelledWarning
-from ..io.structure_writing import write_gemmi
+from ..io.structure_writing import why_no_coordinates, write_gemmi
+from ..io.structure_writing import why_no_pdb as why_no_pdb_of_source
 from ..io.structures import read_gemmi
 
 
@@ -153,6 +155,38 @@ def write_structure(structure: Structure, path, *, position=None, b_factor=None,
         for atom in source[0].all():
             atom.atom.aniso = gemmi.SMat33f(0, 0, 0, 0, 0, 0)
     write_gemmi(source, path, format=format)
+
+
+def why_no_pdb(structure: Structure, position=None) -> str | None:
+    """Why common programs would not agree on what a PDB file of a structure holds, in words; None where they would.
+
+    Parameters
+    ----------
+    structure : Structure
+    position : (atom, 3), optional
+        Coordinates in place of the structure's own, A.
+    """
+    position = structure.position if position is None else torch.as_tensor(position)
+    return why_no_pdb_of_source(structure.source) or why_no_coordinates(position.detach().cpu().numpy())
+
+
+def write_pdb_or_mmcif(structure: Structure, stem: Path, *, say: Callable[[str], None]) -> Path:
+    """Path of the written structure: `stem`.pdb, or .cif where programs would not agree on what the PDB file holds.
+
+    Parameters
+    ----------
+    structure : Structure
+    stem : Path
+        Of the file, without an ending.
+    say : callable
+        Is told in one line why the file is mmCIF.
+    """
+    reason = why_no_pdb(structure)
+    path = stem.with_name(f"{stem.name}.{'cif' if reason else 'pdb'}")
+    if reason:
+        say(f"{reason}: {path.name} is written")
+    write_structure(structure, path)
+    return path
 
 
 def _one_an_atom(structure, values, shape, what):
