@@ -66,6 +66,30 @@ def test_more_tables_are_joined_by_particle(run, tmp_path):
         select_particles(run, tmp_path / "no.star", where="other > 1", tables=[tmp_path / "empty.csv"])
 
 
+@pytest.mark.parametrize("content", [
+    b"\xef\xbb\xbfparticle,cluster\r\n4,7\r\n\r\n2,8\r\n0,9\r\n", "particle,cluster\n4,7\n2,8\n0,9".encode("utf-16"),
+    b"# from a spreadsheet\n# of ours\nparticle, cluster\n 4, 7\n2,8\n0.0,9\n", 
+    b'"particle","cluster"\r"4","7"\r"2","8"\r"0","9"\r', b"name,particle,cluster\n#1,4,7\n#2,2,8\n#3,0,9\n"])
+def test_tables_of_other_systems_read_the_same(run, tmp_path, content):
+    (tmp_path / "clusters.csv").write_bytes(content)
+    select_particles(run, tmp_path / "out.star", where="cluster in (7, 9)", tables=[tmp_path / "clusters.csv"])
+    assert notes(tmp_path / "out.star") == ["0", "4"]
+
+
+@pytest.mark.parametrize("content, says", [
+    ("\N{BYTE ORDER MARK}particle;cluster\n4;7\n", "parted by semicolons: save it with commas"),
+    ("particle\tcluster\n4\t7\n", "parted by tabs"), ("number,cluster\n4,7\n", "first line is 'number,cluster'"),
+    ("particle,cluster\n4,7\n2,8,5\n", "row 2 has 3 cells, but there are 2 columns; a number with a decimal comma"),
+    ("particle,cluster\n4,7\nfour,8\n", "row 2 of particle is 'four'; expected a whole number"),
+    ("particle,cluster\n4,7\n,8\n", "row 2 of particle is ''"),
+    ("particle,cluster\n4,7\n1e30,8\n", "row 2 of particle is '1e30'"),
+    ("particle,cluster\n-1,7\n", "row 1 of particle is '-1'"), ("PK\x03\x04\0", "zip archive")])
+def test_what_is_wrong_with_a_table_is_said(run, tmp_path, content, says):
+    (tmp_path / "clusters.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(FileFormatError, match=f"clusters.csv: .*{says}"):
+        select_particles(run, tmp_path / "no.star", where="cluster > 1", tables=[tmp_path / "clusters.csv"])
+
+
 def test_half_sets_are_those_of_the_fit(run, tmp_path):
     """Not by turns among the chosen ones: a particle stays in the half-set that it was fitted in."""
     select_particles(run, tmp_path / "out.star", particles=[0, 2, 3], half_sets=True)

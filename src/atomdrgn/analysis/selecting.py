@@ -4,13 +4,16 @@ import csv
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
+from itertools import dropwhile
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from ..errors import FileFormatError, InputError, MissingFileError, OutputExistsError
-from ..io.numbers import read_numbers
+from ..io.numbers import WHOLE, read_numbers
+from ..io.text import read_text
 from ..particles.stack import ParticleStack
 from ..particles.subsets import CryosparcFile, ParticleFile, StarFile, open_particle_file, read_optimisation_set
 from ..run import Run
@@ -19,6 +22,7 @@ from .follow import motion_of_part
 from .where import where as rows_where
 
 STATE = "state"      # the column of a run's table that classes come from, if no other is named
+SEPARATORS = {"semicolons": ";", "tabs": "\t"}      # of tables that are not parted by commas, as spreadsheets write them
 
 
 @dataclass(frozen=True)
@@ -269,15 +273,25 @@ def _columns(run, tables) -> dict[str, np.ndarray]:
 
 
 def _read_table(path):
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file; expected a CSV file with a column particle")
-    with open(path, newline="") as file:
-        header, *rows = [*csv.reader(file)] or [[]]
-    if "particle" not in header or any(len(row) != len(header) for row in rows):
-        raise FileFormatError(f"{path}: expected a CSV file of whole rows with a column particle (its first line is "
-                              f"{','.join(header)[:80]!r})")
-    values = {name: [row[i] for row in rows] for i, name in enumerate(header)}
-    return {name: _numbers(column) for name, column in values.items() if name == "particle" or _is_of_numbers(column)}
+    text = read_text(path, expected="a CSV file with a column particle")
+    # comments before the names are left out, as they are in lists of particles
+    lines = dropwhile(lambda row: row[0].lstrip().startswith("#"), filter(None, csv.reader(StringIO(text))))
+    header, *rows = [*lines] or [[]]
+    header = [name.strip() for name in header]
+    if "particle" not in header:
+        other = next((f"; its columns seem to be parted by {name}: save it with commas" for name, mark in SEPARATORS.items()
+                      if len(header) == 1 and "particle" in [cell.strip(' "') for cell in header[0].split(mark)]), "")
+        raise FileFormatError(f"{path}: expected a CSV file with a column particle, and its first line is "
+                              f"{','.join(header)[:80]!r}{other}")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise FileFormatError(f"{path}: row {number} has {len(row)} cells, but there are {len(header)} columns; a number "
+                                  "with a decimal comma is two cells: write a point")
+    values = {name: [row[i].strip() for row in rows] for i, name in enumerate(header)}
+    for number, cell in enumerate(values["particle"], 1):
+        if not WHOLE.fullmatch(cell.removesuffix(".0")):
+            raise FileFormatError(f"{path}: row {number} of particle is {cell!r}; expected a whole number from 0")
+    return {name: _numbers(column) for name, column in values.items() if _is_of_numbers(column)}
 
 
 def _numbers(column):

@@ -7,15 +7,18 @@ from ..errors import FileFormatError, MissingFileError
 
 SHOWN = 23      # characters of a foreign file's beginning in a message: what a pointer of Git LFS is known by
 
-# What files begin with that stand in the place of others: failed downloads, archives, and images of other formats.
-BEGINNINGS = ((b"version https://git-lfs", "a pointer of Git LFS: the file itself was not downloaded"),
-              (b"\x1f\x8b", "compressed by gzip: gunzip it first"), (b"BZh", "compressed by bzip2: bunzip2 it first"),
-              (b"\xfd7zXZ", "compressed by xz: unxz it first"), (b"\x28\xb5\x2f\xfd", "compressed by zstd: unzstd it first"),
-              (b"PK", "a zip archive, such as .npz: unpack it first"),
-              (b"\x89HDF", "an HDF5 file"), (b"II*\0", "a TIFF or EER file"), (b"MM\0*", "a TIFF file"),
-              (b"II+\0", "a BigTIFF or EER file"), (b"\x94CSDAT", "cryoSPARC's streamed format: save it in its NumPy format"),
-              (b"\x93NUMPY", "a NumPy array"), (b"\x80\x02", "a pickle"), (b"\x80\x03", "a pickle"), (b"\x80\x04", "a pickle"),
-              (b"\x80\x05", "a pickle"), (b"\x89PNG", "a PNG image"))
+# What files begin with that stand in the place of others: failed downloads, archives, and images of other formats. None of these
+# begins an MRC file: they would be more than 65,000 columns.
+BEGINNINGS = (
+    (b"version https://git-lfs", "a pointer of Git LFS: the file itself was not downloaded"),
+    (b"\x1f\x8b", "compressed by gzip: gunzip it first"), (b"BZh", "compressed by bzip2: bunzip2 it first"),
+    (b"\xfd7zXZ", "compressed by xz: unxz it first"), (b"\x28\xb5\x2f\xfd", "compressed by zstd: unzstd it first"),
+    (b"PK\x03\x04", "a zip archive, such as .npz: unpack it first"), (b"\x89HDF", "an HDF5 file"),
+    (b"II*\0", "a TIFF or EER file"), (b"MM\0*", "a TIFF file"), (b"II+\0", "a BigTIFF or EER file"), (b"\x89PNG", "a PNG image"),
+    (b"\x93NUMPY", "a NumPy array"), (b"\x94CSDAT", "cryoSPARC's streamed format: save it in its NumPy format"),
+    *((b"\x80" + bytes([version]) + following, "a pickle") for version, after in ((2, b"}](cX"), (3, b"}](cX"), (4, b"\x95"),
+                                                                                  (5, b"\x95"))
+      for following in (after[i:i + 1] for i in range(len(after)))))
 WEB_PAGES = (b"<!doctype", b"<html", b"<?xml")
 
 
@@ -58,14 +61,14 @@ def describe_beginning(raw: bytes) -> str:
     """What the first bytes of a foreign file are, for a message: ``it begins with 'PK' (a zip archive ...)``."""
     if not raw:
         return "it is empty"
-    kind = next((kind for start, kind in BEGINNINGS if raw.startswith(start)), None)
-    if kind is None and raw.lstrip().lower().startswith(WEB_PAGES):
-        kind = "a web page"
+    kind = foreign_kind(raw)
     return f"it begins with {_shown(raw)}" + (f" ({kind})" if kind else "")
 
 
-def compression_of(raw: bytes) -> str | None:
-    """What a compressed or foreign file is that begins with these bytes, or None where no known one does."""
+def foreign_kind(raw: bytes) -> str | None:
+    """What kind of file begins with these bytes, of those that are met in the place of others; None for all other files."""
+    if raw.lstrip().lower().startswith(WEB_PAGES):
+        return "a web page"
     return next((kind for start, kind in BEGINNINGS if raw.startswith(start)), None)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import FileFormatError, MissingFileError
-from ..io.mrc import MrcHeader, read_header, read_sections
+from ..io.mrc import MrcHeader, read_header, read_sections, require_plain
 from ..physics.record import Record
 
 
@@ -91,11 +91,13 @@ def find_stacks(names: Iterable[str], *, beside: Path, data_folder=None) -> tupl
     Raises
     ------
     MissingFileError, FileFormatError
-        If a stack is missing or no MRC file.
+        If a stack is missing, no MRC file, or compressed.
     """
     numbers: dict[str, int] = {}
     file = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
     headers = tuple(read_header(find_file(name, beside=beside, data_folder=data_folder)) for name in numbers)
+    for header in headers:
+        require_plain(header)
     return file, headers
 
 
