@@ -114,6 +114,7 @@ def select_particles(source: Run | VolumeRun | str | Path, out, *, where: str | 
         listed = open_particle_file(source, tilt_series=tilt_series, passthrough=passthrough)
         columns, count = {}, listed.n_particles
     else:
+        passthrough = passthrough or _passthrough_of_run(run)
         listed = particle_file_of_run(run, particle_file, passthrough=passthrough)
         columns, count = _columns(run, tables), len(run.table["particle"])
     out = _checked_out(Path(out), listed, sources=(listed.path, passthrough), overwrite=overwrite)
@@ -190,7 +191,7 @@ def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthroug
     particle_file : path, optional
         Where it is, if it is not found.
     passthrough : path, optional
-        The passthrough file of a .cs file.
+        The passthrough file of a .cs file; left out, the one that the run was fitted with.
 
     Raises
     ------
@@ -203,7 +204,8 @@ def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthroug
     path = Path(particle_file or find_file_of_run(run, said.get("particles"), what="particle file", option="--particles-file"))
     first_row = _first_row(run)
     reading = run.settings.get("reading", {})
-    listed = open_particle_file(path, tilt_series=bool(reading.get("tilt_series")), passthrough=passthrough,
+    listed = open_particle_file(path, tilt_series=bool(reading.get("tilt_series")),
+                                passthrough=passthrough or _passthrough_of_run(run),
                                 first_row=None if path.suffix == ".cs" else first_row)
     if isinstance(listed, StarFile) and not listed.optimisation_set:
         listed = replace(listed, optimisation_set=read_optimisation_set(reading.get("particles") or path))
@@ -212,6 +214,12 @@ def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthroug
         raise InputError(f"{listed.path}: {listed.n_particles:,} particles, but the run has {len(run.table['particle']):,}: it "
                          "is not the file that was fitted; name that file with --particles-file")
     return listed
+
+
+def _passthrough_of_run(run):
+    """The passthrough file that a run was fitted with, or None."""
+    name = run.settings.get("reading", {}).get("passthrough")
+    return None if name is None else find_file_of_run(run, name, what="passthrough file", option="--passthrough")
 
 
 def _require_fitted_file(run, path, *, say):

@@ -22,12 +22,17 @@ def read_cs(path) -> dict[str, np.ndarray]:
     MissingFileError, FileFormatError
         As for :func:`read_cs_rows`.
     """
-    return fields_of(read_cs_rows(path))
+    return with_text(fields_of(read_cs_rows(path)))
 
 
 def fields_of(rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The fields of rows by name, bytes as text; those that are no UTF-8 stay as lone surrogates (see :mod:`.text`)."""
-    return {name: _plain(rows[name]) for name in rows.dtype.names}
+    """The fields of rows by name, as they are."""
+    return {name: rows[name] for name in rows.dtype.names}
+
+
+def with_text(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The same fields with bytes as text; bytes that are no UTF-8 stay as lone surrogates (see :mod:`.text`)."""
+    return {name: _plain(column) for name, column in fields.items()}
 
 
 def read_cs_rows(path) -> np.ndarray:

@@ -94,7 +94,7 @@ def read_header(path) -> MrcHeader:
         raise FileFormatError(f"{path}: not an MRC file: {describe_beginning(raw.tobytes())}")
     if len(raw) < HEADER_BYTES:
         raise FileFormatError(f"{path}: {len(raw)} bytes, where an MRC header alone has {HEADER_BYTES}; the file is cut short or "
-                              "no MRC")
+                              f"no MRC: {describe_beginning(raw.tobytes())}")
     return _header(path, raw, size)
 
 
