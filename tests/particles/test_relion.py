@@ -184,6 +184,9 @@ def test_a_file_without_particles(tiny):
     tiny.columns.pop("rlnImageName")
     with pytest.raises(FileFormatError, match="no table with rlnImageName"):
         read_particles(tiny.star)
+    tiny.columns = {"cisTEMPositionInStack": [1, 2]}
+    with pytest.raises(FileFormatError, match="no table with rlnImageName.*columns of cisTEM; export them to RELION"):
+        read_particles(tiny.star)
 
 
 def test_a_real_file_reads_as_another_program_reads_it(shared):

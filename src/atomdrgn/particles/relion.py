@@ -66,8 +66,10 @@ def particle_table(tables: list[StarTable]) -> StarTable:
     listing = [table for table in tables if table.block != "optics" and "rlnImageName" in table]
     if not listing:
         found = ", ".join(f"data_{table.block}" for table in tables)
+        cistem = any(name.startswith("cisTEM") for table in tables for name in table.columns)
+        advice = ": these are columns of cisTEM; export them to RELION there" if cistem else ""
         raise FileFormatError(f"{tables[0].path if tables else 'the file'}: no table with rlnImageName, so it is no particle "
-                              f"file (found {found})")
+                              f"file (found {found}){advice}")
     if len(listing) > 1:
         found = " and ".join(f"data_{table.block} with {len(table):,} rows (line {table.line})" for table in listing)
         raise FileFormatError(f"{listing[0].path}: {len(listing)} tables list images: {found}; which is meant cannot be told: "
