@@ -206,6 +206,34 @@ def test_lists_of_particles(tmp_path):
         read_particle_list(tmp_path / "nowhere.txt")
 
 
+def test_the_passthrough_file_of_the_fit_is_that_of_the_subset(run, tmp_path):
+    rows = np.zeros(COUNT, dtype=[("uid", "<u8"), ("alignments3D/split", "<u4")])
+    through = np.zeros(COUNT, dtype=[("uid", "<u8"), ("x", "<f4")])
+    rows["uid"], through["uid"], through["x"] = range(COUNT), range(COUNT)[::-1], range(COUNT)
+    for name, array in (("p.cs", rows), ("through.cs", through)):
+        with open(tmp_path / name, "wb") as file:
+            np.save(file, array)
+    write_json(run.folder / "run.json", run.settings | {"input": {"particles": str(tmp_path / "p.cs")},
+                                                        "reading": {"passthrough": str(tmp_path / "through.cs")}})
+    of_cs = open_run(run.folder)
+    written = select_particles(of_cs, tmp_path / "s.cs", where="motion1 > 3")
+    assert written.beside == tmp_path / "s_passthrough.cs" and np.load(written.beside)["x"].tolist() == [1, 0]
+    (tmp_path / "through.cs").rename(tmp_path / "s_passthrough.cs")
+    with pytest.raises(MissingFileError, match="the passthrough file that was fitted, .*say where it is with --passthrough"):
+        select_particles(of_cs, tmp_path / "s.cs", where="motion1 > 3", overwrite=True)
+    with pytest.raises(OutputExistsError, match="s_passthrough.cs is the file that particles are chosen from"):
+        select_particles(of_cs, tmp_path / "s.cs", where="motion1 > 3", passthrough=tmp_path / "s_passthrough.cs", overwrite=True)
+
+
+def test_a_column_of_one_half_set_is_written_anew(tmp_path):
+    path = tmp_path / "p.star"
+    path.write_text("data_particles\nloop_\n_rlnImageName\n_rlnRandomSubset\n" + "".join(f"{i}@s.mrcs 1\n" for i in (1, 1, 2, 3)))
+    select_particles(path, tmp_path / "out.star", half_sets=True)
+    assert read_star(tmp_path / "out.star")[0].columns["rlnRandomSubset"] == ["1", "1", "2", "1"]
+    select_particles(path, tmp_path / "same.star", particles=[0, 3])
+    assert read_star(tmp_path / "same.star")[0].columns["rlnRandomSubset"] == ["1", "1"]
+
+
 def test_particles_of_cryosparc_and_what_belongs_to_them(run, tmp_path):
     rows = np.zeros(4, dtype=[("uid", "<u8"), ("alignments3D/class", "<u4")])
     rows["uid"] = [4, 3, 2, 1]

@@ -5,11 +5,16 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from atomdrgn import open_run, read_structure
 from atomdrgn.errors import FileFormatError, InputError, UnmodelledWarning
 from atomdrgn.io.cryosparc import read_cs
 from atomdrgn.particles.cryosparc import read_alignment, read_ctf
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.subsets import open_particle_file
+from atomdrgn.reconstruction.run_particles import particles_of_run
+from atomdrgn.run import write_json
+from molecules import helix, write_pdb
+from runs import write_run
 
 
 @pytest.fixture
@@ -151,6 +156,23 @@ def test_copies_are_known_by_images_that_stand_in_the_passthrough_file(tiny, fie
     own = {name: values for name, values in fields.items() if not name.startswith(("blob/", "alignments3D/split"))}
     file = open_particle_file(write_cs(tiny.folder / "x.cs", own), passthrough=write_cs(tiny.folder / "through.cs", through))
     assert file.n_images == 3 and file.half.tolist() == [1, 1, 2, 2, 1, 1]
+
+
+def test_a_run_reads_its_passthrough_file_again(tiny, fields):
+    through = {name: values for name, values in fields.items() if name == "uid" or name.startswith("blob/")}
+    own = {name: values for name, values in fields.items() if not name.startswith("blob/")}
+    path, beside = write_cs(tiny.folder / "x.cs", own), write_cs(tiny.folder / "through.cs", through)
+    structure = read_structure(write_pdb(tiny.folder / "base.pdb", helix("A", 24)))
+    run = write_run(tiny.folder / "x.fit", structure, path, part=structure.residue > 12, rotation=np.tile([1.0, 0, 0, 0], (6, 1)),
+                    translation=np.zeros((6, 3)))
+    write_json(run.folder / "run.json", run.settings | {"reading": {"passthrough": str(beside), "box": None}})
+    assert len(particles_of_run(open_run(run.folder))) == 6
+    moved = tiny.folder / "moved"
+    moved.mkdir()
+    for name in ("x.cs", "through.cs"):
+        (tiny.folder / name).rename(moved / name)
+    (tiny.folder / "stack.mrcs").rename(moved / "stack.mrcs")
+    assert len(particles_of_run(open_run(run.folder), moved / "x.cs")) == 6
 
 
 def test_the_particles_own_fields_go_before_those_of_the_passthrough_file(tiny, fields):

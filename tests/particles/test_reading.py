@@ -1,5 +1,8 @@
 import gzip
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -54,6 +57,19 @@ def test_stacks_of_any_name_are_found(tiny, name):
     path = tiny.folder / "particles.star"
     path.write_text(tiny.star.read_text(), encoding="utf-8")
     assert read_particles(path).read().shape == (6, 32, 32)
+
+
+def test_names_of_files_are_those_of_the_file_whatever_the_locale(tiny):
+    name = "stra\N{LATIN SMALL LETTER SHARP S}e.mrcs"
+    shutil.copy(tiny.folder / "stack.mrcs", tiny.folder / name)
+    tiny.columns["rlnImageName"] = [f"{i + 1}@{name}" for i in range(6)]
+    text = tiny.star.read_text(encoding="utf-8")
+    paths = {encoding: tiny.folder / f"{encoding}.star" for encoding in ("utf-8", "latin-1")}
+    for encoding, path in paths.items():
+        path.write_text(text, encoding=encoding)
+    code = "import sys; from atomdrgn.particles.reading import read_particles; [read_particles(path) for path in sys.argv[1:]]"
+    for locale in ({"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}):
+        subprocess.run([sys.executable, "-c", code, *paths.values()], env=os.environ | locale, check=True)
 
 
 def test_a_group_file_of_cryosparc_is_named(tiny):

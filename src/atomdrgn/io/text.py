@@ -1,6 +1,7 @@
 """Text files of other programs in the encodings that they come in, and what a file that is something else begins with."""
 
 import codecs
+import os
 from pathlib import Path
 
 from ..errors import FileFormatError, MissingFileError
@@ -74,11 +75,16 @@ def foreign_kind(raw: bytes) -> str | None:
 
 def readable(text: str) -> str:
     """The text with bytes that were no UTF-8 as the Latin-1 that they most often are, for names that are shown."""
+    raw = text.encode("utf-8", errors="surrogateescape")
     try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-8", errors="surrogateescape").decode("latin-1")
-    return text
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def file_name(text: str) -> str:
+    """The name of a file as Python has it, of the bytes that stand in another file, whatever the locale's encoding of names."""
+    return os.fsdecode(text.encode("utf-8", errors="surrogateescape"))
 
 
 def _shown(raw):

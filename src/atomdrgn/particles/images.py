@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import FileFormatError, MissingFileError
 from ..io.mrc import MrcHeader, read_header, read_sections, require_plain
-from ..io.text import readable
+from ..io.text import file_name, readable
 from ..physics.record import Record
 
 
@@ -83,7 +83,7 @@ def find_file(name, *, beside: Path, data_folder=None) -> Path:
         With all places that were tried.
     """
     # a name that is no UTF-8 is that of a file of the same bytes, or one that was written anew in UTF-8
-    names = dict.fromkeys((name, readable(str(name))))
+    names = dict.fromkeys((file_name(str(name)), file_name(readable(str(name)))))
     places = [place for name in names for place in (Path(name), beside.parent / name)]
     if data_folder is not None:
         places += [place for name in names for place in (Path(data_folder) / name, Path(data_folder) / Path(name).name)]
