@@ -125,6 +125,16 @@ def test_one_half_set_is_no_split(tiny, fields, split):
     assert open_particle_file(tiny.folder / "x.cs").stated_half is None
 
 
+@pytest.mark.parametrize("name, values", [
+    ("alignments3D/pose", np.zeros(6, np.float32)), ("alignments3D/shift", np.zeros((6, 3), np.float32)),
+    ("blob/path", np.zeros(6, np.float32)), ("blob/idx", np.array([b"0"] * 6)), ("blob/shape", np.full(6, 32, np.uint32)),
+    ("ctf/df1_A", np.array([b"x"] * 6)), ("ctf/cs_mm", np.zeros((6, 2), np.float32))])
+def test_fields_of_another_kind_are_named(tiny, fields, name, values):
+    fields[name] = values
+    with pytest.raises(FileFormatError, match=f"x.cs: {name} holds .*expected"):
+        read_particles(write_cs(tiny.folder / "x.cs", fields))
+
+
 def test_no_rows_are_said(tiny, fields):
     fields = {name: values[:0] for name, values in fields.items()}
     with pytest.raises(InputError, match="x.cs: no particles"):

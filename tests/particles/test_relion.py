@@ -177,6 +177,23 @@ def test_tables_that_stand_twice_are_refused(tiny):
         read_particles(path)
 
 
+def test_an_optics_group_that_stands_twice_is_refused_where_it_differs(tiny):
+    tiny.optics = {name: values * 2 for name, values in tiny.optics.items()}
+    assert len(read_particles(tiny.star)) == 6
+    tiny.optics["rlnVoltage"] = [300.0, 200.0]
+    with pytest.raises(FileFormatError, match="rows 1 and 2 of data_optics are both optics group 1 and differ"):
+        read_particles(tiny.star)
+
+
+def test_pixels_of_two_sizes_in_a_group_are_refused(tiny):
+    tiny.optics.pop("rlnImagePixelSize")
+    tiny.columns["rlnPixelSize"] = [2.0] * 6
+    assert read_particles(tiny.star).grid.pixel_size == 2
+    tiny.columns["rlnPixelSize"][3] = 2.1
+    with pytest.raises(FileFormatError, match="row 4 has pixels of 2.1 A, and other rows of its optics group of 2 A"):
+        read_particles(tiny.star)
+
+
 def test_a_file_without_particles(tiny):
     tiny.columns = {name: [] for name in tiny.columns}
     with pytest.raises(InputError, match="no particles"):

@@ -17,6 +17,7 @@ BLOB = ("blob/path", "blob/idx", "blob/shape", "blob/psize_A")
 CTF_FIELDS = {"defocus_u": "ctf/df1_A", "defocus_v": "ctf/df2_A", "defocus_angle": "ctf/df_angle_rad",
               "voltage_kv": "ctf/accel_kv", "spherical_aberration_mm": "ctf/cs_mm", "amplitude_contrast": "ctf/amp_contrast"}
 OPTIONAL_CTF_FIELDS = {"phase_shift": ("ctf/phase_shift_rad", 0.0), "scale": ("ctf/scale", 1.0), "b_factor": ("ctf/bfactor", 0.0)}
+WIDTHS = {"pose": (3,), "shift": (2,), "shape": (2,)}      # values of fields that have more than one a row
 ALIGNMENT = ("pose", "shift", "psize_A")
 ABERRATIONS = ("ctf/shift_A", "ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf/anisomag")
 
@@ -46,7 +47,7 @@ def read_cryosparc(path, *, data_folder=None, invert_contrast: bool | None = Non
     if len(next(iter(table.values()))) == 0:
         raise InputError(f"{path}: no particles: it has fields and no rows")
     _require(table, BLOB, path=path, what="find the images")
-    _require(table, CTF_FIELDS.values(), path=path, what="compute the CTF")
+    _require(table, tuple(CTF_FIELDS.values()), path=path, what="compute the CTF")
     require_in_range(table["blob/psize_A"], "blob/psize_A", path=path)
     pose, shift = read_alignment(table, path=path)
     groups, group = _optics_groups(table)
@@ -122,6 +123,7 @@ def read_ctf(table: dict[str, np.ndarray], *, path: Path) -> dict[str, np.ndarra
         raise InputError(f"{path}: the defocus of {list_rows(zero)} is 0: the CTF was not estimated; estimate it, or leave these "
                          "rows out")
     refuse_micrometres(ctf["defocus_u"], ctf["defocus_v"], "ctf/df1_A and ctf/df2_A", path=path)
+    _refuse_other_kinds(table, [name for name, _ in OPTIONAL_CTF_FIELDS.values() if name in table], path=path)
     for ours, (theirs, otherwise) in OPTIONAL_CTF_FIELDS.items():
         ctf[ours] = table[theirs].astype(np.float64) if theirs in table else np.full(len(ctf["defocus_u"]), otherwise)
         require_in_range(ctf[ours], theirs, path=path)
@@ -133,6 +135,17 @@ def _require(table, names, *, path, what):
     if missing:
         raise InputError(f"{path}: no {', '.join(missing)}, without which there is no way to {what}: cryoSPARC keeps fields that "
                          f"a job did not change in a passthrough file; {_where_passthrough(path)}")
+    _refuse_other_kinds(table, names, path=path)
+
+
+def _refuse_other_kinds(table, names, *, path):
+    """Refuse fields that have other kinds of values, or another number of them a row, than cryoSPARC writes."""
+    for name in names:
+        expected, column = WIDTHS.get(name.rpartition("/")[2], ()), table[name]
+        kinds = "US" if name == "blob/path" else "iuf"
+        if column.shape[1:] != expected or column.dtype.kind not in kinds:
+            raise FileFormatError(f"{path}: {name} holds {column.dtype} of shape {column.shape[1:]} in each row, expected "
+                                  f"{'text' if kinds == 'US' else 'numbers'} of shape {expected}")
 
 
 def _where_passthrough(path):

@@ -59,6 +59,7 @@ def read_optics(particles: StarTable, optics: StarTable | None) -> Optics:
     pixel_size = _pixel_size(optics)
     if pixel_size is None:
         by_row = _needed_pixel_size(particles)
+        _refuse_different_pixels(by_row, group, path=particles.path)
         pixel_size = np.array([by_row[group == g][0] if (group == g).any() else np.nan for g in range(len(optics))])
     names = optics.texts("rlnOpticsGroupName") if "rlnOpticsGroupName" in optics else [str(i + 1) for i in range(len(optics))]
     boxes = numbers_in_range(optics, "rlnImageSize").astype(int).tolist() if "rlnImageSize" in optics else [None] * len(optics)
@@ -93,11 +94,32 @@ def _from_columns(particles):
     return Optics(groups, group.reshape(-1), values, dict.fromkeys(values, particles))
 
 
+def _refuse_different_pixels(pixel_size, group, *, path):
+    """Refuse pixels of several sizes in one optics group: its images are read on one grid."""
+    order = np.lexsort((pixel_size, group))
+    change = np.flatnonzero((np.diff(group[order]) == 0) & (np.diff(pixel_size[order]) > 1e-4 * pixel_size[order][1:]))
+    if len(change):
+        row = order[change[0] + 1]
+        raise FileFormatError(f"{path}: row {row + 1} has pixels of {pixel_size[row]:g} A, and other rows of its optics group of "
+                              f"{pixel_size[order[change[0]]]:g} A; part the group")
+
+
+def _refuse_listed_twice(optics, listed):
+    """Refuse groups that stand twice in the optics table with different values: whose a row's are cannot be told."""
+    rows = list(zip(*optics.columns.values(), strict=True))
+    first = {}
+    for row, number in enumerate(listed.tolist()):
+        if rows[first.setdefault(number, row)] != rows[row]:
+            raise FileFormatError(f"{optics.path}: rows {first[number] + 1} and {row + 1} of data_optics are both optics group "
+                                  f"{number:g} and differ; number the groups apart, here and in the particles")
+
+
 def _group_of_rows(particles, optics):
     if "rlnOpticsGroup" not in particles and len(optics) == 1:
         return np.zeros(len(particles), np.int64)
     listed = optics.numbers("rlnOpticsGroup")
     wanted = particles.numbers("rlnOpticsGroup")
+    _refuse_listed_twice(optics, listed)
     unknown = np.flatnonzero(~np.isin(wanted, listed))
     if len(unknown):
         raise FileFormatError(f"{particles.path}: row {unknown[0] + 1} is of optics group {wanted[unknown[0]]:g}, but "
