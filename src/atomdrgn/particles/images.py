@@ -55,6 +55,12 @@ class ImageFiles(Record):
         return f"image {int(self.section[i]) + 1} of {self.headers[int(self.file[i])].path}"
 
 
+def image_place(name: str) -> tuple[int | None, str]:
+    """Number and stack of an image name: digits before the first @ are a number, from 1; any other @ is part of the name."""
+    number, at, stack = name.partition("@")
+    return (int(number), stack) if at and number.isdecimal() else (None, name)
+
+
 def find_file(name, *, beside: Path, data_folder=None) -> Path:
     """The file that another file names.
 

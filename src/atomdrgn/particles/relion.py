@@ -1,5 +1,6 @@
 """Single particles and tilt images of RELION and Warp, one row an image: STAR files of RELION 3.0 to 5."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from ..errors import FileFormatError, InputError
 from ..io.star import StarTable, find_table
 from ..physics.rotations import matrix_from_euler
 from .assembly import ImageRows
-from .images import find_stacks, list_rows
-from .optics import Optics, read_optics, unmodelled_aberrations
-from .tilt_series import are_tilt_series, as_tilt_series
+from .images import find_stacks, image_place, list_rows
+from .optics import THESE_ARE_VOLUMES, Optics, read_optics, unmodelled_aberrations
+from .tilt_series import as_tilt_series, read_tilt_rows, tilts_without_dose
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
@@ -46,7 +47,10 @@ def read_relion(tables: list[StarTable], *, data_folder=None, invert_contrast: b
         rotation=read_rotation(particles), shift=read_shift(particles, optics.pixel_size),
         ctf=read_ctf(particles, optics, allow_missing_ctf=allow_missing_ctf), groups=optics.groups, optics_group=optics.group,
         sign=sign, half=read_half(particles), warnings=unmodelled_aberrations(particles, optics_table))
-    return as_tilt_series(rows, particles) if tilt_series or are_tilt_series(particles) else rows
+    tilts = read_tilt_rows(particles, tilt_series=tilt_series)
+    if tilts is None:
+        return replace(rows, warnings=(*rows.warnings, *tilts_without_dose(particles)))
+    return as_tilt_series(rows, particles, tilts)
 
 
 def particle_table(tables: list[StarTable]) -> StarTable:
@@ -77,19 +81,16 @@ def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
     InputError
         If the images are volumes.
     FileFormatError
-        If a number is none.
+        If some rows have a number and another has none before its @.
     """
     if "rlnCtfImage" in particles:
-        raise InputError(f"{particles.path}: rlnCtfImage is there, so these are subtomogram volumes, and 2D images are needed; "
-                         "extract the particles again as 2D stacks or tilt images")
-    numbers, names = [], []
-    for row, name in enumerate(particles.texts("rlnImageName")):
-        number, at, stack = name.partition("@")
-        if at and not number.isdecimal():
-            raise FileFormatError(f"{particles.path}: row {row + 1} of rlnImageName is {name!r}, expected NUMBER@STACK")
-        numbers.append(int(number) - 1 if at else 0)
-        names.append(stack if at else name)
-    return names, np.array(numbers, dtype=np.int64)
+        raise InputError(f"{particles.path}: rlnCtfImage is there, so {THESE_ARE_VOLUMES}")
+    places = [image_place(name) for name in particles.texts("rlnImageName")]
+    wrong = [row for row, (number, stack) in enumerate(places) if number is None and "@" in stack]
+    if wrong and any(number is not None for number, _ in places):
+        raise FileFormatError(f"{particles.path}: row {wrong[0] + 1} of rlnImageName is {places[wrong[0]][1]!r}, expected "
+                              "NUMBER@STACK as in other rows")
+    return [stack for _, stack in places], np.array([0 if number is None else number - 1 for number, _ in places], dtype=np.int64)
 
 
 def read_rotation(particles: StarTable) -> np.ndarray:

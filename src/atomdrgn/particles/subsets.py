@@ -12,11 +12,11 @@ from ..errors import FileFormatError, InputError
 from ..io.cryosparc import read_cs_rows, write_cs
 from ..io.star import StarTable, find_table, read_star, write_star
 from .assembly import copies_in_both, half_sets, number_by_first_row
-from .images import list_rows
+from .images import image_place, list_rows
 from .new_poses import new_poses_of_cs, new_poses_of_star
 from .reading import SET_PARTICLES, follow_optimisation_set, optimisation_entry
 from .relion import particle_table
-from .tilt_series import COLUMNS, are_tilt_series
+from .tilt_series import COLUMNS, read_tilt_rows
 from .tilt_stacks import are_tilt_stacks
 from .tomograms import lists_of_numbers
 
@@ -343,11 +343,8 @@ def _rows_of_uid(uid, wanted):
 
 def _labels(table, *, tilt_series):
     """A label for each row, equal where rows are tilts of one particle."""
-    if are_tilt_stacks(table) or not (tilt_series or are_tilt_series(table)):
-        return np.arange(len(table))
-    if COLUMNS[0] not in table:
-        raise InputError(f"{table.path}: no {COLUMNS[0]}, which says whose tilt each row is")
-    return number_by_first_row(table.texts(COLUMNS[0]))
+    tilts = None if are_tilt_stacks(table) else read_tilt_rows(table, tilt_series=tilt_series)
+    return np.arange(len(table)) if tilts is None else tilts.particle
 
 
 def _numbers(table, label):
@@ -381,11 +378,7 @@ def _numbered(label, number, of_label):
 
 
 def _image_labels(table):
-    names = []
-    for name in table.texts("rlnImageName"):
-        number, at, stack = name.partition("@")
-        names.append(f"{int(number)}@{stack}" if at and number.isdecimal() else name)
-    return number_by_first_row(names)
+    return number_by_first_row(["{}@{}".format(*image_place(name)) for name in table.texts("rlnImageName")])
 
 
 def _image_labels_of_cs(rows):
