@@ -241,16 +241,16 @@ def _refuse_equal_doses(particles, particle, dose, kept, *, scale, tilt_series):
     rows = _rows_of_equal_dose(particle, dose, kept)
     if len(rows):
         raise InputError(f"{particles.path}: {list_rows(rows)} are of one group ({names[rows[0]]}, rlnGroupName) and have one "
-                         f"dose ({abs(dose[rows[0]]):g} e/A^2): the group holds more than one particle, or doses are wrong; give each "
-                         "particle a group of its own, or each tilt the dose before it (-4 times that as rlnCtfBfactor)")
+                         f"dose ({abs(dose[rows[0]]):g} e/A^2): the group holds more than one particle, or doses are wrong; give "
+                         "each particle a group of its own, or each tilt the dose before it (-4 times that as rlnCtfBfactor)")
     constant = kept & _dose_is_constant(particle, dose, kept)[particle]
     if not constant.any():
         return
     row = int(np.flatnonzero(constant)[0])
     if not tilt_series:
         raise InputError(f"{particles.path}: groups repeat (rlnGroupName) and rlnCtfScalefactor looks like the cosine of a tilt, "
-                         f"but all rows of group {names[row]} have one dose (rlnCtfBfactor {-4 * abs(dose[row]) or 0:g}); if rows of a "
-                         f"group are tilts of one particle, pass tilt_series (--tilt-series); {SINGLE}")
+                         f"but all rows of group {names[row]} have one dose ({abs(dose[row]):g} e/A^2 by rlnCtfBfactor); if rows "
+                         f"of a group are tilts of one particle, pass tilt_series (--tilt-series); {SINGLE}")
     several = _more_than_both_sides(particle, scale, constant)
     if len(several):
         raise InputError(f"{particles.path}: {list_rows(several)} are of one group ({names[several[0]]}, rlnGroupName) and have "

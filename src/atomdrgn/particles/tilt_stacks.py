@@ -53,8 +53,8 @@ def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
     """
     particles, optics_table = particle_table(tables), find_table(tables, "optics")
     optics = read_optics(particles, optics_table)
-    names, _ = image_names(particles)
     _refuse_other_images(tables, particles)
+    names, _ = image_names(particles)
     if tomograms is None:
         raise InputError(f"{particles.path}: its rows are particles with a stack of tilts each (rlnTomoName), and the tilts "
                          "stand in tomograms.star; pass it as tomograms (--tomograms)")
