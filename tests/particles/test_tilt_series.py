@@ -6,6 +6,7 @@ from atomdrgn.errors import FileFormatError, InputError
 from atomdrgn.io.star import read_star
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.relion import particle_table
+from atomdrgn.particles.subsets import open_particle_file
 from atomdrgn.particles.tilt_series import read_tilt_rows
 
 from .conftest import write_stack
@@ -138,12 +139,18 @@ def test_tilts_of_one_dose_are_no_single_particles_in_silence(series, dose):
         tilts_of(series, tilt_series=True)
 
 
-def test_tilts_without_a_column_of_doses_are_warned_of(series):
+def test_tilts_without_a_column_of_doses_are_refused(series):
+    """Unless they are images without a CTF, which are simulated: that is warned of."""
     series, particle, _ = many(series)
     write_stack(series.folder / "stack.mrcs", np.arange(20 * 32 * 32, dtype=np.float32).reshape(20, 32, 32))
     del series.columns["rlnCtfBfactor"]
-    with pytest.warns(UserWarning, match="looks like the cosine of a tilt, but there is no rlnCtfBfactor"):
-        assert read_particles(series.star).n_particles == len(particle)
+    for read in (read_particles, open_particle_file):
+        with pytest.raises(InputError, match="looks like the cosine of a tilt, but there is no rlnCtfBfactor.*--tilt-series"):
+            read(series.star)
+    for name in ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle"):
+        del series.columns[name]
+    with pytest.warns(UserWarning, match="no rlnCtfBfactor .*they are read as single particles"):
+        assert read_particles(series.star, allow_missing_ctf=True).n_particles == len(particle)
 
 
 @pytest.mark.parametrize("column, value, message", [
@@ -166,6 +173,26 @@ def test_b_factors_fitted_to_micrographs_are_no_tilts(series):
     for b_factors in ([-10 - p for p in particle], [20 - 9 * p for p in particle], [0] * len(particle)):
         series.columns["rlnCtfBfactor"] = b_factors
         assert tilts_of(series) is None
+
+
+@pytest.mark.parametrize("copies", [1, 6])
+def test_b_factors_fitted_to_particles_are_no_tilts(series, copies):
+    """A scale and a B factor of each particle's own, be it with the copies of an expanded symmetry."""
+    rng = np.random.default_rng(4)
+    series, particle, _ = many(series, n_particles=30)
+    count = len(particle) // copies
+    series.columns["rlnMicrographName"] = [f"{p}.mrc" for p in particle]
+    series.columns["rlnCtfScalefactor"] = np.repeat(rng.uniform(0.6, 1, count).round(6), copies).tolist()
+    series.columns["rlnCtfBfactor"] = np.repeat(rng.uniform(10, 80, count), copies).tolist()
+    assert tilts_of(series) is None
+
+
+def test_doses_that_are_all_negative_are_named(series):
+    """An offset that was subtracted twice."""
+    series, *_ = many(series)
+    series.columns["rlnCtfBfactor"] = [b + 400 for b in series.columns["rlnCtfBfactor"]]
+    with pytest.raises(InputError, match=r"row 1 has a positive rlnCtfBfactor \(256\)"):
+        tilts_of(series)
 
 
 def test_halves_may_not_split_a_particle(series):

@@ -54,6 +54,9 @@ def read_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> TiltRo
         dose: molecules would be mixed, or the tilts of one be in both half-sets.
     """
     if not tilt_series and not _look_like_tilts(particles):
+        found = _lack_of_dose(particles)
+        if found and "rlnDefocusU" in particles:      # images without a CTF are simulated, for them a warning will do
+            raise InputError(f"{found}; {SINGLE}")
         return None
     missing = [name for name in COLUMNS if name not in particles]
     if missing:
@@ -77,15 +80,8 @@ def read_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> TiltRo
 
 def tilts_without_dose(particles: StarTable) -> tuple[Warning, ...]:
     """A warning where rows that are read as single particles look like tilts, but there is no column of their dose; or none."""
-    if COLUMNS[2] in particles or any(name not in particles for name in COLUMNS[:2]):
-        return ()
-    unknown = particles.with_column(COLUMNS[2], ["0"] * len(particles))
-    if not _look_like_tilts(unknown):
-        return ()
-    return (UserWarning(f"{particles.path}: groups repeat (rlnGroupName) and rlnCtfScalefactor looks like the cosine of a tilt, "
-                        "but there is no rlnCtfBfactor (-4 times the dose), so that rows are read as single particles; if those "
-                        "of a group are tilts of one particle, add it (0 for an unknown dose) and pass tilt_series "
-                        "(--tilt-series)"),)
+    found = _lack_of_dose(particles)
+    return (UserWarning(f"{found}: they are read as single particles"),) if found else ()
 
 
 def as_tilt_series(rows: ImageRows, particles: StarTable, tilts: TiltRows) -> ImageRows:
@@ -123,6 +119,15 @@ def _scale_and_dose(particles):
     return particles.numbers(COLUMNS[1]), -particles.numbers(COLUMNS[2]) / 4
 
 
+def _lack_of_dose(particles):
+    """What to say where only the column of the dose is missing from what looks like tilts; or None."""
+    if COLUMNS[2] in particles or not _look_like_tilts(particles.with_column(COLUMNS[2], ["0"] * len(particles))):
+        return None
+    return (f"{particles.path}: groups repeat (rlnGroupName) and rlnCtfScalefactor looks like the cosine of a tilt, but there is "
+            "no rlnCtfBfactor (-4 times the dose); if rows of a group are tilts of one particle, add it (0 for an unknown dose) "
+            "and pass tilt_series (--tilt-series)")
+
+
 def _look_like_tilts(particles):
     """Whether rows of a group look like tilts of one particle, be it with faults that are named later.
 
@@ -140,12 +145,19 @@ def _look_like_tilts(particles):
     if distinct and within.all() and (dose >= 0).all() and dose.max() > 0:
         return True
     group, by_micrograph, scale, dose = group[kept], _with_column(particles, group, MICROGRAPH)[kept], scale[kept], dose[kept]
-    if len(scale) < 1.5 * len(np.unique(scale.round(3))) or ((dose < 0).all() and np.ptp(dose) == 0):
-        return False      # scales of no scheme; one positive B factor for all, which single particles may have
+    if len(scale) < 1.5 * len(np.unique(scale)):
+        return False      # of no scheme, but fitted to each particle
+    if (dose >= 0).mean() < 0.5 and not (np.ptp(dose) > 0 and _are_pairs(by_micrograph, scale)):
+        return False      # B factors of single particles are positive, be it one for all or of each with its copies
     if (_spread(by_micrograph, scale) > 1e-3).mean() > 0.5:
         return True
     # one scale for each micrograph: fitted for single particles, or the micrographs are tilts that several particles share
     return bool((dose >= 0).all() and dose.max() > 0 and (_spread(group, scale) > 0.2).mean() > 0.5)
+
+
+def _are_pairs(label, scale):
+    """Whether each scale comes once or twice for a label, as a tilt and its opposite do."""
+    return bool((np.unique(np.stack([label, scale], 1), axis=0, return_counts=True)[1] <= 2).all())
 
 
 def _ranges(label, values, n):
