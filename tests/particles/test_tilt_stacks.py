@@ -327,7 +327,8 @@ def test_a_dose_that_all_tilts_share_is_said(tilted):
 @pytest.mark.parametrize("break_it", [
     lambda tilted: tilted.optics.update(rlnImageDimensionality=[3]),
     lambda tilted: tilted.particles.update(rlnCtfImage=["ctf.mrc"] * 3),
-    lambda tilted: tilted.general.update(rlnTomoSubTomosAre2DStacks=[0])])
+    lambda tilted: tilted.general.update(rlnTomoSubTomosAre2DStacks=[0]),
+    lambda tilted: [write_stack(tilted.folder / f"p{i}.mrcs", np.ones((16, 16, 16), np.float32)) for i in range(3)]])
 def test_pseudo_subtomograms_are_refused_with_the_commands_that_make_stacks(tilted, break_it):
     break_it(tilted)
     with pytest.raises(InputError, match="subtomogram volumes, and 2D images are needed.*relion_tomo_subtomo .*--stack2d"

@@ -61,8 +61,11 @@ def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
     by_name = read_tomograms(tomograms, particles.texts("rlnTomoName"), data_folder=data_folder)
     of_row = [by_name[name] for name in particles.texts("rlnTomoName")]
     file, headers = find_stacks(names, beside=particles.path, data_folder=data_folder)
-    row, tilt, section = visible_images(particles, n_tilts=[len(tomogram.projection) for tomogram in of_row],
-                                        n_images=[headers[number].shape[0] for number in file])
+    n_tilts = [len(tomogram.projection) for tomogram in of_row]
+    if all(len(set(header.shape)) == 1 for header in headers) and headers[0].shape[0] not in n_tilts:
+        raise InputError(f"{particles.path}: {headers[0].path} is a cube of {headers[0].shape[0]} voxels, and so are all: "
+                         f"{THESE_ARE_VOLUMES}")
+    row, tilt, section = visible_images(particles, n_tilts=n_tilts, n_images=[headers[number].shape[0] for number in file])
     projection, tilt_ctf = _of_images(by_name, particles, row, tilt)
     offset = particle_offset(particles, optics.pixel_size)
     position, odd = particle_position(particles, optics_table, optics, of_row)
