@@ -153,6 +153,17 @@ def test_tilts_without_a_column_of_doses_are_refused(series):
         assert read_particles(series.star, allow_missing_ctf=True).n_particles == len(particle)
 
 
+def test_tilts_without_groups_are_warned_of(series):
+    """Be there no column, or a name for each row."""
+    series, particle, _ = many(series)
+    write_stack(series.folder / "stack.mrcs", np.arange(20 * 32 * 32, dtype=np.float32).reshape(20, 32, 32))
+    series.columns["rlnGroupName"] = list(range(len(particle)))
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="look like those of tilts, but no two rows share an rlnGroupName.*single particles"):
+            assert read_particles(series.star).n_particles == len(particle)
+        series.columns.pop("rlnGroupName", None)
+
+
 @pytest.mark.parametrize("column, value, message", [
     ("rlnCtfBfactor", 20, r"row 4 has a positive rlnCtfBfactor \(20\)"),
     ("rlnCtfScalefactor", 1.4, "row 4 has an rlnCtfScalefactor of 1.4, but the others look like cosines"),

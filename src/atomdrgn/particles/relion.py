@@ -12,7 +12,7 @@ from ..physics.rotations import matrix_from_euler
 from .assembly import ImageRows
 from .images import find_stacks, image_place, list_rows
 from .optics import THESE_ARE_VOLUMES, Optics, read_optics, unmodelled_aberrations
-from .tilt_series import as_tilt_series, read_tilt_rows, tilts_without_dose
+from .tilt_series import as_tilt_series, read_tilt_rows, tilts_in_doubt
 
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
@@ -49,7 +49,7 @@ def read_relion(tables: list[StarTable], *, data_folder=None, invert_contrast: b
         sign=sign, half=read_half(particles), warnings=unmodelled_aberrations(particles, optics_table))
     tilts = read_tilt_rows(particles, tilt_series=tilt_series)
     if tilts is None:
-        return replace(rows, warnings=(*rows.warnings, *tilts_without_dose(particles)))
+        return replace(rows, warnings=(*rows.warnings, *tilts_in_doubt(particles)))
     return as_tilt_series(rows, particles, tilts)
 
 

@@ -78,9 +78,9 @@ def read_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> TiltRo
     return TiltRows(particle, dose, warnings)
 
 
-def tilts_without_dose(particles: StarTable) -> tuple[Warning, ...]:
-    """A warning where rows that are read as single particles look like tilts, but there is no column of their dose; or none."""
-    found = _lack_of_dose(particles)
+def tilts_in_doubt(particles: StarTable) -> tuple[Warning, ...]:
+    """A warning where rows that are read as single particles look like tilts, but lack doses or groups; or none."""
+    found = _lack_of_dose(particles) or _lack_of_groups(particles)
     return (UserWarning(f"{found}: they are read as single particles"),) if found else ()
 
 
@@ -126,6 +126,21 @@ def _lack_of_dose(particles):
     return (f"{particles.path}: groups repeat (rlnGroupName) and rlnCtfScalefactor looks like the cosine of a tilt, but there is "
             "no rlnCtfBfactor (-4 times the dose); if rows of a group are tilts of one particle, add it (0 for an unknown dose) "
             "and pass tilt_series (--tilt-series)")
+
+
+def _lack_of_groups(particles):
+    """What to say where rows share scales and doses as tilts do, but no group says whose they are; or None."""
+    if any(name not in particles for name in COLUMNS[1:]) or len(particles) == 0:
+        return None
+    scale, dose = _scale_and_dose(particles)
+    if len(set(particles.columns.get(COLUMNS[0], range(len(particles))))) < len(particles):
+        return None
+    pairs, doses = len(np.unique(np.stack([scale, dose], 1), axis=0)), len(np.unique(dose))
+    like_cosines = ((scale >= 0) & (scale <= 1 + 1e-3)).all() and np.ptp(scale) > 0.2 and scale.max() > 0.99
+    if not like_cosines or (dose < 0).any() or doses < 3 or len(particles) < 1.5 * pairs:
+        return None
+    return (f"{particles.path}: rlnCtfScalefactor and rlnCtfBfactor look like those of tilts, but no two rows share an "
+            "rlnGroupName; if they are tilts, give those of one particle one group, or they may be in both half-sets")
 
 
 def _look_like_tilts(particles):
