@@ -111,6 +111,11 @@ def test_angles_of_relion_5_and_matrices_of_relion_4_say_the_same(tilted):
         tilted.tilts.pop(f"rlnTomoProj{axis}")
     tilted.tilts |= {"rlnTomoXTilt": [0.0] * 4, "rlnTomoYTilt": TILTS, "rlnTomoZRot": [85.0] * 4}
     torch.testing.assert_close(tilted.read().pose.rotation, matrices.pose.rotation, atol=1e-6, rtol=0)
+    del tilted.tilts["rlnTomoXTilt"]      # RELION takes 0
+    torch.testing.assert_close(tilted.read().pose.rotation, matrices.pose.rotation, atol=1e-6, rtol=0)
+    del tilted.tilts["rlnTomoYTilt"]
+    with pytest.raises(InputError, match="no rlnTomoYTilt in data_ts.tomostar"):
+        tilted.read()
 
 
 def test_stretched_matrices_give_rotations(tilted):

@@ -167,8 +167,8 @@ def projection_rotations(tilts: StarTable, *, used=None) -> np.ndarray:
     used = np.ones(len(tilts), bool) if used is None else used
     if all(name in tilts for name in PROJECTION):
         return _rotations_of_matrices(tilts, used)
-    _require(tilts, TILT_ANGLES)
-    angles = np.radians(np.stack([tilts.numbers(name) for name in TILT_ANGLES]))
+    _require(tilts, TILT_ANGLES[1:])      # without the first, RELION turns about y and z alone
+    angles = np.radians(np.stack([tilts.numbers(name) if name in tilts else np.zeros(len(tilts)) for name in TILT_ANGLES]))
     _refuse_tilts(tilts, used & ~np.isfinite(angles).all(0), f"no number in {', '.join(TILT_ANGLES)}")
     about_x, about_y, about_z = (_rotations_about(axis, angle) for axis, angle in enumerate(angles))
     return about_z @ about_y @ about_x
