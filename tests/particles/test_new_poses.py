@@ -81,6 +81,19 @@ def test_tilt_stacks(tilted, tmp_path, sub):      # noqa: F811
     require_following(star, tmp_path / "new.star", particles=3, tomograms=tilted.tomograms)
 
 
+@pytest.mark.parametrize("there, written", [
+    (["rlnOriginX", "rlnOriginY", "rlnOriginZ"], ["rlnOriginX", "rlnOriginY", "rlnOriginZ"]),
+    (["rlnOriginX", "rlnOriginY"], ["rlnOriginX", "rlnOriginY", "rlnOriginZ"]),
+    (["rlnOriginXAngst", "rlnOriginYAngst"], ["rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst"]),
+    (["rlnOriginXAngst", "rlnOriginY"], ["rlnOriginXAngst", "rlnOriginY", "rlnOriginZAngst"]),
+    ([], ["rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZAngst"])])
+def test_origins_of_tilt_stacks_stay_in_their_columns(tilted, tmp_path, there, written):      # noqa: F811
+    tilted.particles |= {name: [0.2 + i, -0.3, 0.5] for i, name in enumerate(there)}
+    require_following(tilted.star, tmp_path / "new.star", particles=3, tomograms=tilted.tomograms)
+    names = open_particle_file(tmp_path / "new.star").table.columns
+    assert sorted(name for name in names if "Origin" in name) == written
+
+
 def test_cryosparc(tiny, tmp_path):
     stack = read_particles(tiny.star)
     rows = np.zeros(6, dtype=[("uid", "<u8"), ("blob/path", "S20"), ("blob/idx", "<u4"), ("blob/shape", "<u4", (2,)),

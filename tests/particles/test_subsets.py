@@ -90,6 +90,21 @@ def test_tilt_images_go_by_particle_as_the_reader_counts_them(tiny, tmp_path):
     assert read_star(tmp_path / "subset.star")[1].columns["rlnImageName"] == ["000003@stack.mrcs", "000005@stack.mrcs"]
 
 
+@pytest.mark.parametrize("forced", [False, True])
+def test_groups_that_are_parted_are_parted_as_by_the_reader(tiny, forced):
+    """Groups of two micrographs are numbered alike; what cannot be parted is refused here too."""
+    tiny.columns |= {"rlnGroupName": ["a"] * 6, "rlnMicrographName": ["1", "2", "1", "2", "1", "2"],
+                     "rlnCtfScalefactor": [1, 1, 0.9, 0.9, 0.7, 0.7], "rlnCtfBfactor": [0, 0, -8, -8, -16, -16]}
+    with pytest.warns(UserWarning, match="parted"):
+        stack = read_particles(tiny.star, tilt_series=forced)
+    assert open_particle_file(tiny.star, tilt_series=forced).particle.tolist() == stack.particle.tolist() == [0, 1, 0, 1, 0, 1]
+    assert stack.half.tolist() == [1, 2, 1, 2, 1, 2]
+    del tiny.columns["rlnMicrographName"]
+    for read in (read_particles, open_particle_file):
+        with pytest.raises(InputError, match="rows 1 and 2 are of one group .a, rlnGroupName. and have one dose"):
+            read(tiny.star, tilt_series=forced)
+
+
 def test_stacks_without_a_visible_tilt_have_no_number(tmp_path):
     columns = {"rlnTomoName": ["a", "a", "a"], "rlnImageName": ["0.mrcs", "1.mrcs", "2.mrcs"],
                "rlnTomoVisibleFrames": ["[1,1]", "[0,0]", "[0,1]"]}

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from atomdrgn.errors import FileFormatError, InputError, MissingFileError
 from atomdrgn.io.star import read_star
+from atomdrgn.particles.places import read_places
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.relion import particle_table
 
@@ -33,7 +34,8 @@ class TiltSet:
     @property
     def star(self):
         path = self.folder / "particles.star"
-        path.write_text(star_text("optics", self.optics) + star_text("particles", self.particles))
+        tables = {"general": self.general, "optics": self.optics, "particles": self.particles}
+        path.write_text("".join(star_text(block, columns) for block, columns in tables.items()))
         return path
 
     @property
@@ -109,13 +111,19 @@ def test_angles_of_relion_5_and_matrices_of_relion_4_say_the_same(tilted):
         tilted.tilts.pop(f"rlnTomoProj{axis}")
     tilted.tilts |= {"rlnTomoXTilt": [0.0] * 4, "rlnTomoYTilt": TILTS, "rlnTomoZRot": [85.0] * 4}
     torch.testing.assert_close(tilted.read().pose.rotation, matrices.pose.rotation, atol=1e-6, rtol=0)
+    del tilted.tilts["rlnTomoXTilt"]      # RELION takes 0
+    torch.testing.assert_close(tilted.read().pose.rotation, matrices.pose.rotation, atol=1e-6, rtol=0)
+    del tilted.tilts["rlnTomoYTilt"]
+    with pytest.raises(InputError, match="no rlnTomoYTilt in data_ts.tomostar"):
+        tilted.read()
 
 
 def test_stretched_matrices_give_rotations(tilted):
     exact = tilted.read().pose.rotation
     projection = Rotation.from_euler("yz", [[tilt, 85] for tilt in TILTS], degrees=True).as_matrix()
     tilted.tilts |= matrix_columns((1.02 * projection).round(4))
-    rotation = tilted.read().pose.rotation
+    with pytest.warns(UserWarning, match="projection matrices stretch or shorten by up to 2.0 % .tomogram ts.tomostar."):
+        rotation = tilted.read().pose.rotation
     torch.testing.assert_close(rotation @ rotation.mT, torch.eye(3).expand(12, 3, 3), atol=1e-6, rtol=0)
     torch.testing.assert_close(rotation, exact, atol=2e-4, rtol=0)
 
@@ -231,6 +239,27 @@ def test_an_optimisation_set_leads_to_both_files(tilted):
     assert len(stack) == 12 and stack.source == tilted.star
 
 
+def test_names_of_an_optimisation_set_may_start_at_the_project(tilted, tmp_path):
+    """RELION's names do, at every step: of particles, tomograms, files of tilts, and stacks; those with blanks are quoted."""
+    whole = tilted.read()
+    project, job = tmp_path / "my project", "Extract/job 071"
+    for folder in (job, f"{job}/Subtomograms/ts", "Tomograms/job006/tilt_series"):
+        (project / folder).mkdir(parents=True)
+    for number in range(3):
+        (tilted.folder / f"p{number}.mrcs").rename(project / job / f"Subtomograms/ts/{number}_stack2d.mrcs")
+    tilted.particles["rlnImageName"] = [f"'{job}/Subtomograms/ts/{number}_stack2d.mrcs'" for number in range(3)]
+    tilted.tomogram["rlnTomoTiltSeriesStarFile"] = ["Tomograms/job006/tilt_series/ts.star"]
+    (project / "Tomograms/job006/tilt_series/ts.star").write_text(star_text("ts.tomostar", tilted.tilts))
+    (project / "Tomograms/job006/tomograms.star").write_text(star_text("global", tilted.tomogram))
+    tilted.star.rename(project / job / "particles.star")
+    path = project / job / "optimisation_set.star"
+    path.write_text(f'data_\n\n_rlnTomoParticlesFile "{job}/particles.star"\n'
+                    '_rlnTomoTomogramsFile Tomograms/job006/tomograms.star\n_rlnTomoTrajectoriesFile motion.star\n')
+    stack = read_particles(path, data_folder=project)
+    assert (stack.pose.rotation == whole.pose.rotation).all() and (stack.ctf.defocus_u == whole.ctf.defocus_u).all()
+    assert identity(stack.read()) == (whole.particle.tolist(), [0, 1, 2, 3] * 3)
+
+
 def test_what_the_particles_lack_of_the_microscope_is_the_tomograms(tilted):
     tilted.optics.pop("rlnAmplitudeContrast")              # RELION 4 leaves it out
     np.testing.assert_allclose(tilted.read().ctf.amplitude_contrast, 0.07)
@@ -293,10 +322,66 @@ def test_missing_dose_is_named_and_no_dose_is_said(tilted):
         tilted.read()
 
 
-def test_pseudo_subtomograms_are_refused(tilted):
-    tilted.optics["rlnImageDimensionality"] = [3]
-    with pytest.raises(InputError, match="subtomogram volumes, and 2D images are needed"):
+def test_a_dose_that_all_tilts_share_is_said(tilted):
+    """No two exposures have one dose: with one row an image the same is said."""
+    tilted.tilts["rlnMicrographPreExposure"] = [3] * 4
+    with pytest.warns(UserWarning, match="in 3 of 3 particles all tilts have one dose.*weighted alike"):
         tilted.read()
+
+
+@pytest.mark.parametrize("break_it", [
+    lambda tilted: tilted.optics.update(rlnImageDimensionality=[3]),
+    lambda tilted: tilted.particles.update(rlnCtfImage=["ctf.mrc"] * 3),
+    lambda tilted: tilted.general.update(rlnTomoSubTomosAre2DStacks=[0]),
+    lambda tilted: [write_stack(tilted.folder / f"p{i}.mrcs", np.ones((16, 16, 16), np.float32)) for i in range(3)]])
+def test_pseudo_subtomograms_are_refused_with_the_commands_that_make_stacks(tilted, break_it):
+    break_it(tilted)
+    with pytest.raises(InputError, match="subtomogram volumes, and 2D images are needed.*relion_tomo_subtomo .*--stack2d"
+                                         ".*ts_export_particles .*--2d"):
+        tilted.read()
+
+
+def test_an_at_sign_may_be_part_of_a_name(tilted):
+    """NUMBER@STACK is digits before the first @; folders of tomograms may have one too, and blanks."""
+    whole = tilted.read()
+    (tilted.folder / "TS@01 a").mkdir()
+    for number in range(3):
+        (tilted.folder / f"p{number}.mrcs").rename(tilted.folder / f"TS@01 a/{number}_stack2d.mrcs")
+    tilted.particles["rlnImageName"] = [f'"TS@01 a/{number}_stack2d.mrcs"' for number in range(3)]
+    assert identity(tilted.read().read()) == (whole.particle.tolist(), [0, 1, 2, 3] * 3)
+    tilted.particles["rlnImageName"][2] = "000002@other.mrcs"
+    with pytest.raises(FileFormatError, match="row 3 of rlnImageName names one image .* but row 1 a whole stack"):
+        tilted.read()
+
+
+ORIGIN = np.array([[4.0, -2.0, 7.0], [-1.0, 0.5, 3.0], [0.0, 6.0, -5.0]])      # A
+
+
+@pytest.mark.parametrize("names, unit", [
+    (["rlnOriginX", "rlnOriginY", "rlnOriginZ"], 10.0), (["rlnOriginXAngst", "rlnOriginYAngst", None], 1.0),
+    (["rlnOriginX", "rlnOriginY", None], 10.0), ([None, "rlnOriginYAngst", None], 1.0),
+    (["rlnOriginXAngst", "rlnOriginYAngst", "rlnOriginZ"], [1.0, 1.0, 10.0])])
+def test_an_origin_is_used_in_whatever_columns_it_stands(tilted, names, unit):
+    """In pixels of the images, or without one axis, which is then 0: as all three columns in A say it."""
+    there = np.array([name is not None for name in names])
+    tilted.particles |= {f"rlnOrigin{axis}Angst": ORIGIN[:, i] * there[i] for i, axis in enumerate("XYZ")}
+    expected, place = tilted.read(), read_places(read_star(tilted.star), tomograms=tilted.tomograms).position
+    assert expected.pose.shift.abs().max() > 1
+    for axis in "XYZ":
+        del tilted.particles[f"rlnOrigin{axis}Angst"]
+    units = np.broadcast_to(unit, 3)
+    tilted.particles |= {name: ORIGIN[:, i] / units[i] for i, name in enumerate(names) if name}
+    stack = tilted.read()
+    torch.testing.assert_close(stack.pose.shift, expected.pose.shift, atol=1e-5, rtol=0)
+    torch.testing.assert_close(stack.ctf.defocus_u, expected.ctf.defocus_u)
+    np.testing.assert_allclose(read_places(read_star(tilted.star), tomograms=tilted.tomograms).position, place)
+
+
+def test_an_origin_in_angstrom_goes_before_one_in_pixels(tilted):
+    tilted.particles |= {f"rlnOrigin{axis}Angst": ORIGIN[:, i] for i, axis in enumerate("XYZ")}
+    expected = tilted.read()
+    tilted.particles |= {f"rlnOrigin{axis}": [99.0] * 3 for axis in "XYZ"}
+    assert (tilted.read().pose.shift == expected.pose.shift).all()
 
 
 @pytest.mark.filterwarnings("ignore")

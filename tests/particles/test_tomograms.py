@@ -1,7 +1,25 @@
-import numpy as np
+import warnings
 
+import numpy as np
+import pytest
+
+from atomdrgn.errors import FileFormatError, InputError
 from atomdrgn.io.star import read_star
-from atomdrgn.particles.tomograms import projection_rotations, read_tomograms
+from atomdrgn.particles.places import read_places
+from atomdrgn.particles.tomograms import lists_of_numbers, projection_rotations, read_tomograms
+
+from .conftest import star_text
+from .test_tilt_stacks import matrix_columns, tilted  # noqa: F401 - a fixture
+
+
+def matrices(tilted):      # noqa: F811
+    return np.stack([[[float(n) for n in text.strip("[]").split(",")[:3]] for text in tilted.tilts[f"rlnTomoProj{axis}"]]
+                     for axis in "XYZ"], 1)
+
+
+def readers(tilted):      # noqa: F811
+    """What a fit and what `place` read of it: both have to refuse the same."""
+    return tilted.read, lambda: read_places(read_star(tilted.star), tomograms=tilted.tomograms)
 
 
 def test_real_angles_of_relion_5_show_the_tilt(shared):
@@ -22,3 +40,122 @@ def test_real_matrices_of_warptools(shared):
     kept = tomogram.ctf["scale"] > 0
     np.testing.assert_allclose(tomogram.projection[kept, 2, 2], tomogram.ctf["scale"][kept], atol=1e-3)
     assert tomogram.ctf["dose"].min() == 0
+
+
+@pytest.mark.parametrize("mirror", [np.diag([1.0, 1, -1]), np.array([[1.0, 0, 0], [0, 0, 1], [0, 1, 0]])])
+@pytest.mark.parametrize("tilts", [[0, 1, 2, 3], [2]])
+def test_projections_that_mirror_are_refused(tilted, mirror, tilts):      # noqa: F811
+    """As an import writes them that swaps y and z and does not turn z over; be it in one tilt alone."""
+    wrong = matrices(tilted)
+    wrong[tilts] = wrong[tilts] @ mirror
+    tilted.tilts |= matrix_columns(wrong)
+    for read in readers(tilted):
+        with pytest.raises(InputError, match=f"ts.tomostar: the projection matrices .* of {len(tilts)} of 4 tilts mirror "
+                                             r"\(determinant -1\), .*--flipYZ and --flipZ"):
+            read()
+
+
+def test_an_excluded_tilt_need_not_be_sound(tilted):      # noqa: F811
+    """WarpTools' excluded tilts are left out whatever stands there."""
+    kept = tilted.read().pose.rotation.reshape(3, 4, 3, 3)[:, 1:]
+    wrong = matrices(tilted)
+    wrong[0] = 0
+    tilted.tilts |= matrix_columns(wrong)
+    tilted.tilts["rlnCtfScalefactor"][0] = 0
+    tilted.tilts["rlnMicrographPreExposure"][0] = -1
+    tilted.tilts["rlnDefocusU"][0] = tilted.tilts["rlnDefocusV"][0] = 0
+    for value in ("0.0", "nan"):
+        tilted.tilts["rlnTomoProjX"][0] = f"[{value},0,0,5]"
+        with pytest.warns(UserWarning, match="3 of 12 tilt images"):
+            assert (tilted.read().pose.rotation.reshape(3, 3, 3, 3) == kept).all()
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda m: m * [1, 1, 0], r"1 of 4 tilts \(rows 2\) have matrices .* far from rotations: their axes are 1 and 1 and .* long"),
+    (lambda m: m * 2, r"1 of 4 tilts \(rows 2\) have matrices .* far from rotations: their axes are 2 and 2 and 2 long"),
+    (lambda m: m * np.nan, r"1 of 4 tilts \(rows 2\) have no number in rlnTomoProjX"),
+    (lambda m: m * [1.1, 1, 1], None), (lambda m: m * 1.005, "")])
+def test_matrices_far_from_rotations_are_refused_and_stretched_ones_said(tilted, change, message):      # noqa: F811
+    wrong = matrices(tilted)
+    wrong[1] = change(wrong[1])
+    tilted.tilts |= matrix_columns(wrong)
+    if message:
+        with pytest.raises(FileFormatError, match=message):
+            tilted.read()
+    elif message is None:
+        with pytest.warns(UserWarning, match="stretch or shorten by up to 10.0 %"):
+            tilted.read()
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            tilted.read()
+
+
+def test_angles_that_are_no_numbers_are_named(tilted):      # noqa: F811
+    for axis in "XYZ":
+        tilted.tilts.pop(f"rlnTomoProj{axis}")
+    tilted.tilts |= {"rlnTomoXTilt": [0.0] * 4, "rlnTomoYTilt": [-40.0, 0, "nan", 40], "rlnTomoZRot": [85.0] * 4}
+    with pytest.raises(FileFormatError, match=r"1 of 4 tilts \(rows 3\) have no number in rlnTomoXTilt"):
+        tilted.read()
+
+
+@pytest.mark.parametrize("doses, listed", [([9, 0, -3, 6], "rows 3.*PreExposure -3"), ([-40, -37, -34, -31], "rows 1, 2, 3, 4"),
+                                           ([9, "nan", 3, 6], "rows 2")])
+def test_negative_doses_are_refused(tilted, doses, listed):      # noqa: F811
+    tilted.tilts["rlnMicrographPreExposure"] = doses
+    with pytest.raises(FileFormatError, match=rf"ts.tomostar: . of 4 tilts \({listed}.*no dose before a tilt is negative"):
+        tilted.read()
+
+
+def test_tilts_without_a_defocus_are_refused(tilted):      # noqa: F811
+    tilted.tilts["rlnDefocusU"][2] = tilted.tilts["rlnDefocusV"][2] = 0
+    with pytest.raises(FileFormatError, match=r"1 of 4 tilts \(rows 3\) have a defocus of 0"):
+        tilted.read()
+
+
+@pytest.mark.parametrize("name, value, message", [
+    ("rlnTomoHand", 0, "rlnTomoHand 0, expected 1 or -1"), ("rlnTomoHand", "nan", "rlnTomoHand nan"),
+    ("rlnTomoSizeZ", 0, "rlnTomoSizeX, Y and Z 4000, 4400, 0"), ("rlnTomoTiltSeriesPixelSize", -1.5, "PixelSize -1.5")])
+def test_numbers_of_a_tomogram_that_cannot_be_are_named(tilted, name, value, message):      # noqa: F811
+    tilted.tomogram[name] = [value]
+    for read in readers(tilted):
+        with pytest.raises(FileFormatError, match=f"tomogram ts.tomostar has .*{message}"):
+            read()
+    del tilted.tomogram[name]
+    with pytest.raises(InputError, match=f"no {name} in data_global"):
+        tilted.read()
+
+
+def test_a_tomogram_listed_twice_is_refused(tilted):      # noqa: F811
+    """In the overview, or as a block of tilts; what no particle is of may stand there as it likes."""
+    path = tilted.tomograms
+    overview, tilts = star_text("global", tilted.tomogram), star_text("ts.tomostar", tilted.tilts)
+    two = {name: values * 2 for name, values in tilted.tomogram.items()}
+    for text, what in ((star_text("global", two) + tilts, "2 rows of data_global"), (overview + tilts * 2, "2 blocks of tilts")):
+        path.write_text(text)
+        with pytest.raises(FileFormatError, match=f"tomogram ts.tomostar has {what}, and these may differ"):
+            read_tomograms(path, ["ts.tomostar"])
+    other = {**two, "rlnTomoName": ["other", "other"]}
+    joined = {name: tilted.tomogram[name] + other[name] for name in other}
+    path.write_text(star_text("global", joined) + tilts)
+    assert list(read_tomograms(path, ["ts.tomostar"])) == ["ts.tomostar"]
+
+
+def test_tilts_in_a_file_are_found_by_their_block(tilted):      # noqa: F811
+    whole = tilted.read()
+    tilted.tomogram["rlnTomoTiltSeriesStarFile"] = ["ts.star"]
+    path, file = tilted.folder / "tomograms.star", tilted.folder / "ts.star"
+    path.write_text(star_text("global", tilted.tomogram))
+    another = {**tilted.tilts, "rlnDefocusU": [1.0] * 4}
+    file.write_text(star_text("another", another) + star_text("ts.tomostar", tilted.tilts))
+    found = read_tomograms(path, ["ts.tomostar"])["ts.tomostar"]
+    assert found.ctf["defocus_u"].tolist() == tilted.tilts["rlnDefocusU"] and len(whole) == 12
+    file.write_text(star_text("another", another) + star_text("third", another))
+    with pytest.raises(FileFormatError, match="no block data_ts.tomostar .it has data_another, data_third"):
+        read_tomograms(path, ["ts.tomostar"])
+
+
+def test_lists_may_have_blanks(tilted):      # noqa: F811
+    tilted.particles["rlnTomoVisibleFrames"] = ['"[ 1, 0,1, 1 ]"'] * 3
+    (table,) = [table for table in read_star(tilted.star) if table.block == "particles"]
+    assert lists_of_numbers(table, "rlnTomoVisibleFrames")[0].tolist() == [1, 0, 1, 1]

@@ -289,6 +289,18 @@ def _tilt_warnings(rows):
     elif not rows.ctf["dose"].any():
         yield UserWarning(f"{rows.source}: no tilt has a dose, so that all are weighted as undamaged; the dose before each tilt "
                           "is rlnMicrographPreExposure, or -rlnCtfBfactor / 4 with one row an image")
+    elif n_same := _count_with_one_dose(rows):
+        yield UserWarning(f"{rows.source}: in {n_same} of {len(np.unique(rows.particle))} particles all tilts have one dose, so "
+                          "that they are weighted alike, whichever came first; the dose before each tilt is "
+                          "rlnMicrographPreExposure, or -rlnCtfBfactor / 4 with one row an image")
+
+
+def _count_with_one_dose(rows):
+    """How many particles have several tilts, all with the same dose, which no two exposures have."""
+    _, particle, count = np.unique(rows.particle, return_inverse=True, return_counts=True)
+    start = np.concatenate([[0], np.cumsum(count)[:-1]])
+    dose = rows.ctf["dose"][np.argsort(particle.reshape(-1), kind="stable")]
+    return int(np.count_nonzero((np.minimum.reduceat(dose, start) == np.maximum.reduceat(dose, start)) & (count > 1)))
 
 
 def _integer(values):

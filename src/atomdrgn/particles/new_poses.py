@@ -15,7 +15,7 @@ from ..physics.rotations import euler_from_matrix, vector_from_matrix
 from .cryosparc import read_alignment
 from .optics import read_optics
 from .relion import ANGLES, read_rotation, read_shift
-from .tilt_stacks import MIRROR, are_tilt_stacks
+from .tilt_stacks import MIRROR, are_tilt_stacks, origin_columns, read_origin
 
 DIGITS = 6      # of angles (degrees) and origins, as RELION writes them
 
@@ -31,7 +31,7 @@ def new_poses_of_star(table: StarTable, optics: StarTable | None, rotation, shif
         G and d of each row's particle; A.
     """
     if are_tilt_stacks(table):
-        return _of_tilt_stacks(table, rotation, shift)
+        return _of_tilt_stacks(table, optics, rotation, shift)
     old = read_rotation(table)
     table = _with_angles(table, old @ rotation)
     moved = np.einsum("nij,nj->ni", old, shift)[:, :2]
@@ -59,16 +59,21 @@ def new_poses_of_cs(rows: np.ndarray, rotation, shift, *, path: Path) -> dict[st
     return {"alignments3D/pose": vector, "alignments3D/shift": -moved / rows["alignments3D/psize_A"][:, None]}
 
 
-def _of_tilt_stacks(table, rotation, shift):
+def _of_tilt_stacks(table, optics, rotation, shift):
     """The angles mean Sub Rot in the mirrored tomogram (see :mod:`.tilt_stacks`): with A = Sub Rot, A becomes A M G M.
 
-    The origin, from which the molecule stands at Sub times minus it, changes by minus Rot M d.
+    The origin, from which the molecule stands at Sub times minus it, changes by minus Rot M d. It is written in the unit that the
+    file has; an axis that has no column gets one in the unit of the others.
     """
-    old = read_rotation(table)
-    names = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
-    origin = np.stack([table.numbers(name) if name in table else np.zeros(len(table)) for name in names], 1)
-    origin = origin - np.einsum("nij,nj->ni", old @ MIRROR, shift)
-    return _with_numbers(_with_angles(table, old @ MIRROR @ rotation @ MIRROR), dict(zip(names, origin.T, strict=True)))
+    old, there = read_rotation(table), origin_columns(table)
+    in_pixels = any(there) and not any(name.endswith("Angst") for name in there if name)
+    pixels_there = any(name and not name.endswith("Angst") for name in there)
+    pixel_size = read_optics(table, optics).pixel_size if pixels_there else np.ones(len(table))
+    origin = read_origin(table, pixel_size) - np.einsum("nij,nj->ni", old @ MIRROR, shift)
+    names = [name or f"rlnOrigin{axis}{'' if in_pixels else 'Angst'}" for name, axis in zip(there, "XYZ", strict=True)]
+    numbers = {name: values if name.endswith("Angst") else values / pixel_size
+               for name, values in zip(names, origin.T, strict=True)}
+    return _with_numbers(_with_angles(table, old @ MIRROR @ rotation @ MIRROR), numbers)
 
 
 def _with_angles(table, matrix):

@@ -13,6 +13,11 @@ from .ranges import numbers_in_range, require_in_range
 
 MICROSCOPE = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 ABERRATIONS = ("rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike", "rlnEvenZernike")
+THESE_ARE_VOLUMES = (
+    "these are subtomogram volumes, and 2D images are needed; extract the particles again as 2D stacks of tilts: in RELION 5 "
+    "(which opens projects of RELION 4, which makes no 2D stacks) with `relion_tomo_subtomo --i optimisation_set.star --b BOX "
+    "--bin BINNING --stack2d --o FOLDER/`, in WarpTools with `WarpTools ts_export_particles --settings SETTINGS "
+    "--input_star STAR --coords_angpix A --output_star STAR --output_angpix A --box BOX --diameter A --2d`")
 MAGNIFICATION = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
 
 
@@ -153,8 +158,7 @@ def _pixel_size(table):
 
 def _refuse_unusable(table):
     if "rlnImageDimensionality" in table and (table.numbers("rlnImageDimensionality") == 3).any():
-        raise InputError(f"{table.path}: rlnImageDimensionality is 3: these are subtomogram volumes, and 2D images are needed; "
-                         "extract the particles again as 2D stacks")
+        raise InputError(f"{table.path}: rlnImageDimensionality is 3: {THESE_ARE_VOLUMES}")
     if "rlnCtfDataArePhaseFlipped" in table and (table.numbers("rlnCtfDataArePhaseFlipped") != 0).any():
         raise InputError(f"{table.path}: the images are phase-flipped (rlnCtfDataArePhaseFlipped), which is not supported; "
                          "extract them again without flipping")

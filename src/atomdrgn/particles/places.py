@@ -5,15 +5,17 @@ is the mirror image of the one that the molecules stand in. Here z is counted fr
 M = diag(1, 1, -1) the file's rotation A becomes M A M: a rotation again, and what the poses of the tilts show.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import InputError
 from ..io.star import StarTable, find_table
+from .coordinates import particle_position
 from .optics import read_optics
 from .relion import particle_table
-from .tilt_stacks import MIRROR, are_tilt_stacks, particle_matrix, particle_offset, particle_position
+from .tilt_stacks import MIRROR, are_tilt_stacks, particle_matrix, particle_offset
 from .tomograms import read_tomograms
 
 
@@ -74,9 +76,13 @@ def read_places(tables: list[StarTable], *, tomograms, tomogram: str | None = No
     row = np.flatnonzero(np.array(names) == name)
     mine = particles.rows(row.tolist())
     found = read_tomograms(tomograms, [name], data_folder=data_folder)[name]
-    position, _ = particle_position(mine, read_optics(mine, find_table(tables, "optics")), [found] * len(row))
+    optics_table = find_table(tables, "optics")
+    optics = read_optics(mine, optics_table)
+    position, odd = particle_position(mine, optics_table, optics, [found] * len(row))
+    for warning in odd:
+        warnings.warn(warning, stacklevel=2)
     return Places(name, found.size, row, rotation=MIRROR @ particle_matrix(mine) @ MIRROR,
-                  position=(position - particle_offset(mine)) @ MIRROR + found.size / 2)
+                  position=(position - particle_offset(mine, optics.pixel_size)) @ MIRROR + found.size / 2)
 
 
 def _one_of(names, wanted, path):

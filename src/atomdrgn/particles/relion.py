@@ -1,5 +1,6 @@
 """Single particles and tilt images of RELION and Warp, one row an image: STAR files of RELION 3.0 to 5."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from ..io.star import StarTable, find_table
 from ..physics.rotations import matrix_from_euler
 from .assembly import ImageRows
 from .images import find_stacks, image_place, list_rows
-from .optics import Optics, read_optics, unmodelled_aberrations
+from .optics import THESE_ARE_VOLUMES, Optics, read_optics, unmodelled_aberrations
 from .ranges import numbers_in_range, refuse_micrometres
-from .tilt_series import are_tilt_series, as_tilt_series
+from .tilt_series import as_tilt_series, read_tilt_rows, tilts_in_doubt
 
 FEW = 20      # fewer images may be seen from about one side
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
@@ -50,7 +51,10 @@ def read_relion(tables: list[StarTable], *, data_folder=None, invert_contrast: b
         ctf=read_ctf(particles, optics, allow_missing_ctf=allow_missing_ctf), groups=optics.groups, optics_group=optics.group,
         sign=sign, half=read_half(particles), origin_columns=_origin_columns(particles),
         warnings=(*unmodelled_aberrations(particles, optics_table), *_radians_warning(particles)))
-    return as_tilt_series(rows, particles) if tilt_series or are_tilt_series(particles) else rows
+    tilts = read_tilt_rows(particles, tilt_series=tilt_series)
+    if tilts is None:
+        return replace(rows, warnings=(*rows.warnings, *tilts_in_doubt(particles)))
+    return as_tilt_series(rows, particles, tilts)
 
 
 def particle_table(tables: list[StarTable]) -> StarTable:
@@ -90,12 +94,12 @@ def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
         If a number is none, or 0.
     """
     if "rlnCtfImage" in particles:
-        raise InputError(f"{particles.path}: rlnCtfImage is there, so these are subtomogram volumes, and 2D images are needed; "
-                         "extract the particles again as 2D stacks or tilt images")
+        raise InputError(f"{particles.path}: rlnCtfImage is there, so {THESE_ARE_VOLUMES}")
     names = particles.texts("rlnImageName")
     places = [image_place(name) for name in names]
     wrong = [row for row, (number, stack) in enumerate(places) if number is None and "@" in stack]
-    if wrong:
+    # stacks of whole particles bear no number, and the name of a tomogram may hold an @
+    if wrong and ("rlnTomoName" not in particles or any(number is not None for number, _ in places)):
         raise FileFormatError(f"{particles.path}: row {wrong[0] + 1} of rlnImageName is {names[wrong[0]][:80]!r}, expected "
                               "NUMBER@STACK")
     zero = next((row for row, (number, _) in enumerate(places) if number == 0), None)

@@ -19,7 +19,7 @@ from .new_poses import new_poses_of_cs, new_poses_of_star
 from .reading import SET_PARTICLES, follow_optimisation_set, optimisation_entry
 from .relion import HALF_SET, particle_table
 from .relion import read_half as read_half_of_star
-from .tilt_series import COLUMNS, are_tilt_series
+from .tilt_series import COLUMNS, read_tilt_rows
 from .tilt_stacks import are_tilt_stacks
 from .tomograms import lists_of_numbers
 
@@ -343,11 +343,8 @@ def _fields(rows, through, *, path, passthrough="its passthrough file"):
 
 def _labels(table, *, tilt_series):
     """A label for each row, equal where rows are tilts of one particle."""
-    if are_tilt_stacks(table) or not (tilt_series or are_tilt_series(table)):
-        return np.arange(len(table))
-    if COLUMNS[0] not in table:
-        raise InputError(f"{table.path}: no {COLUMNS[0]}, which says whose tilt each row is")
-    return number_by_first_row(table.texts(COLUMNS[0]))
+    tilts = None if are_tilt_stacks(table) else read_tilt_rows(table, tilt_series=tilt_series)
+    return np.arange(len(table)) if tilts is None else tilts.particle
 
 
 def _numbers(table, label):

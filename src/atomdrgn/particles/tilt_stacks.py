@@ -11,19 +11,21 @@ import numpy as np
 from ..errors import FileFormatError, InputError
 from ..io.star import StarTable, find_table
 from .assembly import ImageRows
-from .images import find_stacks
-from .optics import MICROSCOPE, Optics, read_optics, unmodelled_aberrations
+from .coordinates import finite_numbers, particle_position
+from .images import find_stacks, image_place
+from .optics import MICROSCOPE, THESE_ARE_VOLUMES, Optics, read_optics, unmodelled_aberrations
 from .relion import euler_matrices, image_names, microscope_fields, particle_table, read_half, read_rotation
 from .tilt_series import without_excluded
-from .tomograms import Tomogram, lists_of_numbers, read_tomograms
+from .tomograms import lists_of_numbers, read_tomograms
 
 MIRROR = np.diag([1.0, 1.0, -1.0])
+STRETCHED = 0.01
 SUBTOMOGRAM_ANGLES = ("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi")
 
 
 def are_tilt_stacks(particles: StarTable) -> bool:
     """Whether the rows of a particle table are particles with a stack of tilts each."""
-    return "rlnTomoName" in particles and not any("@" in name for name in particles.columns["rlnImageName"][:1])
+    return "rlnTomoName" in particles and all(image_place(name)[0] is None for name in particles.texts("rlnImageName")[:1])
 
 
 def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
@@ -51,6 +53,7 @@ def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
     """
     particles, optics_table = particle_table(tables), find_table(tables, "optics")
     optics = read_optics(particles, optics_table)
+    _refuse_other_images(tables, particles)
     names, _ = image_names(particles)
     if tomograms is None:
         raise InputError(f"{particles.path}: its rows are particles with a stack of tilts each (rlnTomoName), and the tilts "
@@ -58,11 +61,14 @@ def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
     by_name = read_tomograms(tomograms, particles.texts("rlnTomoName"), data_folder=data_folder)
     of_row = [by_name[name] for name in particles.texts("rlnTomoName")]
     file, headers = find_stacks(names, beside=particles.path, data_folder=data_folder)
-    row, tilt, section = visible_images(particles, n_tilts=[len(tomogram.projection) for tomogram in of_row],
-                                        n_images=[headers[number].shape[0] for number in file])
+    n_tilts = [len(tomogram.projection) for tomogram in of_row]
+    if all(len(set(header.shape)) == 1 for header in headers) and headers[0].shape[0] not in n_tilts:
+        raise InputError(f"{particles.path}: {headers[0].path} is a cube of {headers[0].shape[0]} voxels, and so are all: "
+                         f"{THESE_ARE_VOLUMES}")
+    row, tilt, section = visible_images(particles, n_tilts=n_tilts, n_images=[headers[number].shape[0] for number in file])
     projection, tilt_ctf = _of_images(by_name, particles, row, tilt)
-    offset = particle_offset(particles)
-    position, outside = particle_position(particles, optics, of_row)
+    offset = particle_offset(particles, optics.pixel_size)
+    position, odd = particle_position(particles, optics_table, optics, of_row)
     depth = np.einsum("nj,nj->n", projection[:, 2], (position - offset)[row])
     hand = np.array([tomogram.hand for tomogram in of_row])
     half = read_half(particles)
@@ -73,7 +79,8 @@ def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
         shift=-np.einsum("nij,nj->ni", projection[:, :2], offset[row]),
         ctf=_ctf(tilt_ctf, _microscope(optics, of_row, particles), row=row, depth=hand[row] * depth),
         groups=optics.groups, optics_group=optics.group[row], sign=np.full(len(row), -1.0 if invert_contrast else 1.0),
-        half=None if half is None else half[row], warnings=(*unmodelled_aberrations(particles, optics_table), *outside))))
+        half=None if half is None else half[row], warnings=(*unmodelled_aberrations(particles, optics_table), *odd,
+                                                                 *_stretch_warning(tomograms, by_name)))))
 
 
 def visible_images(particles: StarTable, *, n_tilts, n_images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,48 +117,59 @@ def particle_matrix(particles: StarTable) -> np.ndarray:
     return _subtomogram_matrix(particles) @ read_rotation(particles)
 
 
-def particle_offset(particles: StarTable) -> np.ndarray:
-    """RELION's origin of each particle, turned from the subtomogram's frame to the tomogram's, A (row, 3).
-
-    The molecule stands at minus it from the coordinate, where the stack was extracted.
-    """
-    names = [f"rlnOrigin{axis}Angst" for axis in "XYZ"]
-    if not all(name in particles for name in names):
-        return np.zeros((len(particles), 3))
-    origin = np.stack([particles.numbers(name) for name in names], 1)
-    return np.einsum("nij,nj->ni", _subtomogram_matrix(particles), origin)
+def origin_columns(particles: StarTable) -> list[str | None]:
+    """The columns of RELION's origin along x, y and z: in A or, without that, in pixels; None where neither is there."""
+    return [next((name for name in (f"rlnOrigin{axis}Angst", f"rlnOrigin{axis}") if name in particles), None) for axis in "XYZ"]
 
 
-def particle_position(particles: StarTable, optics: Optics,
-                      tomograms: list[Tomogram]) -> tuple[np.ndarray, tuple[Warning, ...]]:
-    """Where each particle stands from the centre of its tomogram, A (row, 3), and a warning if that is outside.
+def read_origin(particles: StarTable, pixel_size: np.ndarray) -> np.ndarray:
+    """RELION's origin of each particle in its subtomogram's frame, A (row, 3); along an axis without a column it is 0.
 
-    RELION 5 writes angstrom from the centre (rlnCenteredCoordinateXAngst). rlnCoordinateX counts from the corner: in pixels of
-    the extracted images where WarpTools wrote the file, which is known by its tomogram names that end in ``.tomostar``, and in
-    unbinned pixels of the tilt series in RELION 4.
+    RELION 4 and 5 write rlnOriginXAngst in A; rlnOriginX, of RELION 3 and converters, is in pixels of the extracted image.
 
     Raises
     ------
-    InputError
-        If there are no coordinates: the defocus of a particle depends on its depth.
+    FileFormatError
+        If one is not finite.
     """
-    size = np.array([tomogram.size for tomogram in tomograms])
-    if "rlnCenteredCoordinateXAngst" in particles:
-        position = np.stack([particles.numbers(f"rlnCenteredCoordinate{axis}Angst") for axis in "XYZ"], 1)
-    elif "rlnCoordinateX" in particles:
-        from_warp = np.array([name.endswith(".tomostar") for name in particles.texts("rlnTomoName")])
-        pixel_size = np.where(from_warp, optics.pixel_size, [tomogram.pixel_size for tomogram in tomograms])
-        corner = np.stack([particles.numbers(f"rlnCoordinate{axis}") for axis in "XYZ"], 1)
-        position = corner * pixel_size[:, None] - size / 2
-    else:
-        raise InputError(f"{particles.path}: no rlnCenteredCoordinateXAngst and no rlnCoordinateX: the depth of a particle in "
-                         "its tomogram changes its defocus, so coordinates are needed")
-    outside = (np.abs(position) > 0.55 * size).any(1)
-    if not outside.any():
-        return position, ()
-    return position, (UserWarning(f"{particles.path}: {np.count_nonzero(outside)} of {len(outside)} particles stand outside "
-                                  "their tomogram; the unit of the coordinates may not be what the format says, and with it the "
-                                  "defocus is off"),)
+    origin = np.zeros((len(particles), 3))
+    for axis, name in enumerate(origin_columns(particles)):
+        if name is not None:
+            origin[:, axis] = finite_numbers(particles, name) * (1 if name.endswith("Angst") else pixel_size)
+    return origin
+
+
+def particle_offset(particles: StarTable, pixel_size: np.ndarray) -> np.ndarray:
+    """RELION's origin of each particle, turned from the subtomogram's frame to the tomogram's, A (row, 3).
+
+    The molecule stands at minus it from the coordinate, where the stack was extracted.
+
+    Parameters
+    ----------
+    particles : StarTable
+    pixel_size : (row,)
+        Of the extracted images, A.
+    """
+    return np.einsum("nij,nj->ni", _subtomogram_matrix(particles), read_origin(particles, pixel_size))
+
+
+def _stretch_warning(path, by_name):
+    name = max(by_name, key=lambda name: by_name[name].stretch)
+    if by_name[name].stretch <= STRETCHED:
+        return ()
+    return (UserWarning(f"{path}: the projection matrices stretch or shorten by up to {100 * by_name[name].stretch:.1f} % "
+                        f"(tomogram {name}), which is not modelled: their rotations are used"),)
+
+
+def _refuse_other_images(tables, particles):
+    general = find_table(tables, "general")
+    flag = "rlnTomoSubTomosAre2DStacks"
+    if general is not None and flag in general and general.texts(flag)[0] == "0":
+        raise InputError(f"{particles.path}: {flag} is 0: {THESE_ARE_VOLUMES}")
+    numbered = [row for row, name in enumerate(particles.texts("rlnImageName")) if image_place(name)[0] is not None]
+    if numbered:
+        raise FileFormatError(f"{particles.path}: row {numbered[0] + 1} of rlnImageName names one image of a stack "
+                              "(NUMBER@STACK), but row 1 a whole stack of tilts; expected the same of all rows")
 
 
 def _with_warning_of_lost(count, rows):
