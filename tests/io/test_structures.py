@@ -180,11 +180,21 @@ def test_the_first_of_several_models_is_used_and_said(tmp_path):
     ("broken.bcif", b"\x00\x01", "cannot be read as bcif"),
     ("broken.pdb.gz", b"not compressed", "broken.pdb.gz"),
     ("structure.xyz", b"1\n", "has to end in"),
+    ("a.pdb", b"\ndata_x\nloop_\n_atom_site.id\n1\n", "begins with data_, as mmCIF files do: .* ends in .cif"),
+    ("a.cif", b"REMARK\nATOM\n", "begins as PDB files do: .* ends in .pdb"),
 ])
 def test_unreadable_files_are_said(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FileFormatError, match=message):
         read_gemmi(tmp_path / name)
+
+
+def test_compressed_files_are_known_by_what_they_hold(awkward, tmp_path):
+    structure = read_structure(awkward)
+    (tmp_path / "packed.pdb").write_bytes(gzip.compress(awkward.read_bytes()))
+    (tmp_path / "unpacked.pdb.gz").write_bytes(awkward.read_bytes())
+    for name in ("packed.pdb", "unpacked.pdb.gz"):
+        assert_same_atoms(structure, read_structure(tmp_path / name))
 
 
 def test_missing_files_and_folders_are_said(awkward, tmp_path):
