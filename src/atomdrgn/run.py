@@ -65,7 +65,9 @@ class Run:
     @cached_property
     def structure(self) -> Structure:
         """The base structure in the fit's frame: the origin is what the poses turn about."""
-        return read_structure(self.folder / BASE)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)      # the fit has given them
+            return read_structure(self.folder / BASE)
 
     @cached_property
     def model(self) -> dict[str, np.ndarray]:

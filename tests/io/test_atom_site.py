@@ -98,6 +98,12 @@ def test_occupancies_above_one_are_said(tmp_path, columns):
         read_structure(write(tmp_path / "a.cif", columns))
 
 
+def test_a_residue_of_two_label_chains_is_one(tmp_path, columns):
+    columns["label_asym_id"][4] = "Z"      # the CB of the first residue
+    structure = read_structure(write(tmp_path / "a.cif", columns))
+    assert structure.residue_index.tolist() == read_structure(tmp_path / "whole.pdb").residue_index.tolist()
+
+
 def test_dummy_atoms_are_left_out(tmp_path, columns):
     columns["label_comp_id"][-1] = columns["label_comp_id"][-2] = "DUM"
     with pytest.warns(UnmodelledWarning, match=r"2 dummy atoms \(DUM\): left out"):

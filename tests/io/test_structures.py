@@ -1,9 +1,11 @@
+import gzip
 import os
 import subprocess
 import sys
 import warnings
 
 import pytest
+import torch
 
 from atomdrgn.errors import FileFormatError, MissingFileError
 from atomdrgn.io.structures import read_gemmi, structure_format
@@ -76,11 +78,21 @@ def test_the_first_of_several_models_is_used_and_said(tmp_path):
     ("broken.bcif", b"\x00\x01", "cannot be read as bcif"),
     ("broken.pdb.gz", b"not compressed", "broken.pdb.gz"),
     ("structure.xyz", b"1\n", "has to end in"),
+    ("a.pdb", b"\ndata_x\nloop_\n_atom_site.id\n1\n", "begins with data_, as mmCIF files do: .* ends in .cif"),
+    ("a.cif", b"REMARK\nATOM\n", "begins as PDB files do: .* ends in .pdb"),
 ])
 def test_unreadable_files_are_said(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FileFormatError, match=message):
         read_gemmi(tmp_path / name)
+
+
+def test_compressed_files_are_known_by_what_they_hold(tmp_path):
+    plain = write_pdb(tmp_path / "base.pdb", helix("A", 3))
+    (tmp_path / "packed.pdb").write_bytes(gzip.compress(plain.read_bytes()))
+    (tmp_path / "unpacked.pdb.gz").write_bytes(plain.read_bytes())
+    for name in ("packed.pdb", "unpacked.pdb.gz"):
+        assert torch.equal(read_structure(tmp_path / name).position, read_structure(plain).position)
 
 
 @pytest.mark.parametrize("environment", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONUTF8": "1"}])

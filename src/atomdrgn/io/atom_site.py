@@ -55,8 +55,9 @@ def tidy_atom_site(block: gemmi.cif.Block, *, path) -> tuple[ToldApart, list[str
     apart = tell_apart(names, path=path, segment_word="label_asym_id")
     if apart.copies:
         columns["auth_asym_id"] = [gemmi.cif.quote(name) for name in apart.chain]
-    if apart.order:
+    if apart.segment != names.segment:
         columns["label_asym_id"] = [gemmi.cif.quote(name) for name in apart.segment]
+    if apart.order:
         columns = {tag: [column[atom] for atom in apart.order] for tag, column in columns.items()}
     if columns != before:
         block.set_mmcif_category(CATEGORY, columns, raw=True)

@@ -28,6 +28,9 @@ LIGAND_ELEMENTS = {"Cl", "Br", "Fe", "Zn", "Mg", "Mn", "Ni", "Cu", "Co", "Na", "
 
 ORGANIC_ELEMENTS = tuple("HCNOPSFDBIK")
 
+PDB_RECORDS = {"HEADER", "TITLE", "REMARK", "CRYST1", "MODEL", "ATOM", "HETATM"}
+GZIP = b"\x1f\x8b"      # how a compressed file begins
+
 # Names under which a gemmi.Structure, and every copy of it, keeps what happened on reading; they are in no file.
 LEFT_OUT, REORDERED = "_atomdrgn.left_out", "_atomdrgn.reordered"
 
@@ -110,7 +113,8 @@ def is_in_file_order(structure: gemmi.Structure) -> bool:
 
 def _content(path):
     content = path.read_bytes()
-    return gzip.decompress(content) if path.name.lower().endswith(".gz") else content
+    # browsers and programs unpack files, or pack them, and leave their names
+    return gzip.decompress(content) if content.startswith(GZIP) else content
 
 
 def _text(content):
@@ -140,19 +144,24 @@ class _Read:
 
 
 def _of_pdb(content, path):
-    pdb = parse_pdb(_text(content), path=path)
+    text = _text(content)
+    if text.lstrip().startswith("data_"):
+        raise FileFormatError(f"{path}: begins with data_, as mmCIF files do: give it a name that ends in .cif")
+    pdb = parse_pdb(text, path=path)
     structure, told = make_structure(pdb, name=_entry(path), path=path)
     return _Read(structure, told, [*pdb.said, *told.said], pdb.left_out, elements=pdb.elements, lines=pdb.lines)
 
 
 def _of_cif(content, path, *, binary):
-    block = _block_of_binary(content) if binary else atom_block(_document(_text(content)), path=path)
+    block = _block_of_binary(content) if binary else atom_block(_document(_text(content), path), path=path)
     told, said, dummies = tidy_atom_site(block, path=path)
     # chains stay in parts as the file has them (polymer, ligands, water), so that the atoms stay in file order
     return _Read(gemmi.make_structure_from_block(block), told, [*said, *told.said], dummies, block=block)
 
 
-def _document(text):
+def _document(text, path):
+    if text.lstrip()[:6].rstrip() in PDB_RECORDS:
+        raise FileFormatError(f"{path}: begins as PDB files do: give it a name that ends in .pdb")
     if not text.isascii():
         # outside of quotes the format allows ASCII only, and files do not keep to it
         try:

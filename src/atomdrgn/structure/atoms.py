@@ -19,7 +19,9 @@ from ..io.structures import read_gemmi
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """Every atom of the first model of a file, in file order. Chains and residue numbers are the author's.
+    """Every atom of the first model of a file. Chains and residue numbers are the author's; copies of a chain have new names.
+
+    Atoms are in file order, but for residues that stand in pieces in the file. Pseudo-atoms are left out.
 
     Parameters
     ----------
@@ -66,17 +68,21 @@ class Structure:
 
 
 def read_structure(path) -> Structure:
-    """The first model of a PDB, mmCIF or BinaryCIF file (each also .gz), every atom in file order.
+    """The first model of a PDB, mmCIF or BinaryCIF file (each also .gz), every residue under a name that no other has.
 
     Raises
     ------
     MissingFileError, FileFormatError
-        The file is not there, cannot be read, or holds no atom.
+        The file is not there, cannot be read, holds no atom, or a coordinate, an occupancy or a residue's number that is none.
+    InputError
+        More chains share one name than there are names for.
 
     Warns
     -----
+    UserWarning
+        What the file says is not what is read: chains of one name, residues in pieces, occupancies above 1.
     UnmodelledWarning
-        The file holds several models.
+        The file holds several models, or pseudo-atoms.
     """
     source = read_gemmi(path)
     if len(source) > 1:
