@@ -3,7 +3,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
-from atomdrgn.analysis.chimerax import chimerax_selection, write_script
+from atomdrgn.analysis.chimerax import chimerax_selection, write_placed_script, write_script
 
 
 @pytest.mark.parametrize("ours, theirs", [
@@ -76,3 +76,13 @@ def test_the_script_opens_what_is_there_and_colours_the_groups(tmp_path):
     write_script(tmp_path / "show.cxc", files={"motion1.dcd": "along motion 1"}, topology="reference.pdb", groups=groups)
     text = (tmp_path / "show.cxc").read_text()
     assert 'open "reference.pdb"\nopen "motion1.dcd" structureModel #1' in text
+
+
+@pytest.mark.parametrize("name, opened", [
+    ("tomo 1.mrc", True), ('tomo"; runscript evil.py; "1.mrc', False), ("to\nmo.mrc", False)])
+def test_a_tomogram_whose_path_could_be_a_command_is_not_opened(tmp_path, name, opened):
+    write_placed_script(tmp_path / "place.cxc", files=["particles.cif"], colours=["#123456"], tomogram="t\nrunscript evil.py",
+                        ends=None, tomogram_map=tmp_path / name)
+    lines = (tmp_path / "place.cxc").read_text().splitlines()
+    assert (f'open "{tmp_path / name}"' in lines) == opened
+    assert not [line for line in lines if "runscript" in line and not line.startswith("#")]

@@ -502,6 +502,17 @@ def test_label_numbers_count_along_each_polymer_and_are_of_nothing_else(tmp_path
     assert category(tmp_path / "a.cif", "entity_poly_seq")["num"] == ["1", "2", "3", "1", "2"]
 
 
+def test_labels_of_long_chain_names_are_short(tmp_path):
+    drug, _ = ligand("LIG", "A", 101, serial=500)
+    source = read_gemmi(write_pdb(tmp_path / "a.pdb", helix("A", 3), drug))
+    for chain in source[0]:
+        chain.name = "ABCDEF"
+    source.assign_subchains(force=True)
+    write_gemmi(source, tmp_path / "a.cif")
+    assert {row[0] for row in label_numbers(tmp_path / "a.cif")} == {"ABCDEF", "x1"}
+    assert reading_of_mdanalysis(tmp_path / "a.cif").counts == (21, 4, 1)
+
+
 def seqres(chain, *names):
     return f"SEQRES   1 {chain}{len(names):5d}  {' '.join(names)}"
 

@@ -16,6 +16,7 @@ SECONDS = 10      # frames that each conformation stays
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+")
 WILDCARDS = "*?["
 NEVER_WRITTEN = ";#\\$`"
+NEVER_IN_PATHS = '"\\\n\r'
 
 
 def write_script(path: Path, *, files: dict[str, str], topology: str | None, groups: list[dict],
@@ -86,8 +87,10 @@ def write_placed_script(path: Path, *, files: list[str], colours: list[str], tom
     lines += [f"color {model} {colour}" for model, colour in zip(models, colours, strict=True)]
     if tomogram_map is not None:
         last = len(files) + 1
-        lines += ["# the structures have the hand of the model: the tomogram is turned over in z to match",
-                  f'open "{tomogram_map}"', f"volume flip #{last} axis z", f"hide #{last} models"]
+        lines += ["# the structures have the hand of the model: the tomogram is turned over in z to match"]
+        lines += ([f'open "{tomogram_map}"', f"volume flip #{last} axis z", f"hide #{last} models"]
+                  if not set(str(tomogram_map)) & set(NEVER_IN_PATHS) else
+                  ["# its path cannot stand in a script: open it by hand, then volume flip"])
     with whole_file(path) as temporary:
         temporary.write_text("\n".join([*lines, "view"]) + "\n", encoding="utf-8")
 

@@ -195,22 +195,22 @@ def _holds_for(residues, one, other):
 
 def _bonds_of_dictionary(residues):
     """Bonds of the dictionary between atoms that are there; none where residues of the name are of another molecule."""
-    found, standard = {}, standard_bonds(residues[0].name)
-    for names, kind in bonds_by_name(residues[0].name).items():
-        ends = [ends for residue in residues if all(ends := _ends(residue, *names))]
-        if not standard and any(_are_apart(*pair) for pair in ends):
-            return {}
-        if ends:
-            found[names] = kind
-    return found | _bonds_of_hydrogens(residues, {name for names in found for name in names})
+    name = residues[0].name
+    there = {atom.name for residue in residues for atom in residue}
+    found = {names: kind for names, kind in bonds_by_name(name).items() if there.issuperset(names)}
+    ends = (_ends(residue, *names) for residue in residues for names in found)
+    if not standard_bonds(name) and any(all(pair) and _are_apart(*pair) for pair in ends):
+        return {}
+    left = there - {name for names in found for name in names}
+    return found | (_bonds_of_hydrogens(residues, left) if left else {})
 
 
-def _bonds_of_hydrogens(residues, bonded):
+def _bonds_of_hydrogens(residues, left):
     """Bonds of hydrogens that the dictionary names otherwise, or not at all as those of a chain's first residue."""
     found = {}
     for residue in residues:
         for atom in residue:
-            if atom.is_hydrogen() and atom.name not in bonded:
+            if atom.name in left and atom.is_hydrogen():
                 heavy = min((other for other in residue if not other.is_hydrogen()), default=None,
                             key=lambda other, place=atom.pos: other.pos.dist(place))
                 if heavy is not None and not _are_apart(atom, heavy):

@@ -6,6 +6,7 @@ import gemmi
 
 from .components import is_known_link, linking_type
 
+LONGEST_LABEL = 7      # bytes of a label_asym_id: gemmi's tables, which MDAnalysis reads, hold no more
 BOND = 2.0      # A: longer than any bond between the residues of a polymer, shorter than any contact
 TRACE_STEP = {"CA": 4.2, "P": 7.5}      # A: between the trace atoms of residues that follow each other
 
@@ -135,9 +136,13 @@ def _name_after_chains(structure):
             chain_of.setdefault(residue.subchain, chain.name)
     used, named, new = set(chain_of), set(), {}
     for subchain, chain in chain_of.items():
-        if chain not in named and chain and chain not in used and subchain.startswith(f"{chain}x"):
-            new[subchain] = chain
-            used.add(chain)
+        if subchain.startswith(f"{chain}x"):
+            name = chain if chain and chain not in named | used else subchain
+            if len(name.encode()) > LONGEST_LABEL:
+                name = next(short for i in range(1, len(chain_of) + 1) if (short := f"x{i}") not in used)
+            if name != subchain:
+                new[subchain] = name
+                used.add(name)
         named.add(chain)
     if not new:
         return

@@ -46,7 +46,7 @@ def write_gemmi(structure: gemmi.Structure, path, *, format: str | None = None) 
     kind = format or structure_format(path)
     if kind == "pdb":
         reason = why_no_pdb(structure) or why_no_coordinates(
-            [place.atom.pos.tolist() for model in structure for place in model.all()])
+            [atom.pos.tolist() for model in structure for chain in model for residue in chain for atom in residue])
         if reason:
             raise InputError(f"{path}: {reason}: write mmCIF instead (a name that ends in .cif)")
         content = _pdb_text(structure).encode()

@@ -147,19 +147,21 @@ def write_structure(structure: Structure, path, *, position=None, b_factor=None,
     # the format's own precision; it also takes the float32 tail off the numbers
     position = np.round(position, 3)
     anisotropic = b_factor is not None or not np.array_equal(position, np.round(structure.position.double().numpy(), 3))
-    for atom, xyz in zip(source[0].all(), position.tolist(), strict=True):
-        atom.atom.pos = gemmi.Position(*xyz)
+    atoms = [atom for chain in source[0] for residue in chain for atom in residue]
+    for atom, xyz in zip(atoms, position.tolist(), strict=True):
+        atom.pos = gemmi.Position(*xyz)
     if b_factor is not None:
         b_factor = np.round(_one_an_atom(structure, b_factor, (len(structure),), "B-factors"), 2)
-        for atom, value in zip(source[0].all(), b_factor.tolist(), strict=True):
-            atom.atom.b_iso = value
+        for atom, value in zip(atoms, b_factor.tolist(), strict=True):
+            atom.b_iso = value
     if occupancy is not None:
         occupancy = np.round(_one_an_atom(structure, occupancy, (len(structure),), "occupancies"), 2)
-        for atom, value in zip(source[0].all(), occupancy.tolist(), strict=True):
-            atom.atom.occ = value
+        for atom, value in zip(atoms, occupancy.tolist(), strict=True):
+            atom.occ = value
     if anisotropic:
-        for atom in source[0].all():
-            atom.atom.aniso = gemmi.SMat33f(0, 0, 0, 0, 0, 0)
+        none = gemmi.SMat33f(0, 0, 0, 0, 0, 0)
+        for atom in atoms:
+            atom.aniso = none
     write_gemmi(source, path, format=format)
 
 
