@@ -30,7 +30,8 @@ def test_lists_of_other_systems_read_the_same(tmp_path, content):
 
 @pytest.mark.parametrize(("content", "says"), [
     (b"1" * 30, "line 1 is '1111"), (b"1\n-2", "line 2 is '-2'"), (b"1_000", "'1_000'"), (b"3,7", "'3,7'"),
-    ("\N{ARABIC-INDIC DIGIT ONE}".encode(), "line 1"), (b"\x1f\x8b\0\0", "gzip"), (b"1\0", "a.txt: not a text file")])
+    ("\N{ARABIC-INDIC DIGIT ONE}".encode(), "line 1"), (b"\x1f\x8b\0\0", "gzip"),
+    (b"1\0", "no text file; expected one number")])
 def test_what_is_no_whole_number_is_named(tmp_path, content, says):
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(FileFormatError, match=says):

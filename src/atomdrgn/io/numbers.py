@@ -32,7 +32,9 @@ def read_numbers(path, *, whole: bool = False) -> np.ndarray:
         A line is no number; it is named. Or the file holds none.
     """
     path, values = Path(path), []
-    for number, line in enumerate(read_text(path, expected="a text file with a number on each line").split("\n"), 1):
+    lines = read_text(path, expected="a text file with a number on each line",
+                      fault="no text file; expected one number on each line").split("\n")
+    for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue

@@ -23,7 +23,7 @@ BEGINNINGS = (
 WEB_PAGES = (b"<!doctype", b"<html", b"<?xml")
 
 
-def read_text(path, *, expected: str) -> str:
+def read_text(path, *, expected: str, fault: str | None = None) -> str:
     """The text of a file, lines ended by a line feed, without a byte order mark.
 
     UTF-8 is read, or UTF-16 where a mark says so, whatever the locale. Bytes that are neither, such as Latin-1, stay in the text
@@ -34,6 +34,8 @@ def read_text(path, *, expected: str) -> str:
     path : path
     expected : str
         What the file has to be, for messages, such as "a STAR file".
+    fault : str, optional
+        What the message says of a file that is no text; left out, that it is not what is expected.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def read_text(path, *, expected: str) -> str:
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = raw.decode("utf-16", errors="replace")
     elif b"\0" in raw:
-        raise FileFormatError(f"{path}: not {expected}: {describe_beginning(raw)}")
+        raise FileFormatError(f"{path}: {fault or f'not {expected}'}: {describe_beginning(raw)}")
     else:
         text = raw.removeprefix(codecs.BOM_UTF8).decode("utf-8", errors="surrogateescape")
     return text.replace("\r\n", "\n").replace("\r", "\n")
