@@ -1,15 +1,24 @@
 """Every usual fault is named from images that have it, and nothing is named where nothing can be told."""
 
+import math
 import re
-from dataclasses import replace
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import mrcfile
 import pytest
 import torch
 
 from atomdrgn import ImageGrid, coarse_grain, inspect, place, read_particles, read_structure, simulate_particles
 from atomdrgn.errors import InputError
-from atomdrgn.likelihood.agreement import AS_READ, FAULTS, MIRRORS, OTHERS, measure_agreement
-from atomdrgn.physics.rotations import euler_from_matrix
+from atomdrgn.inspection import warn_of_faults
+from atomdrgn.likelihood.agreement import AS_READ, FAULTS, MIRRORS, OTHERS, TILT_FAULTS, measure_agreement
+from atomdrgn.likelihood.tilt_agreement import Fit
+from atomdrgn.likelihood.tilt_geometry import BY_ANGLE
+from atomdrgn.physics.pose import Pose
+from atomdrgn.physics.rotations import euler_from_matrix, matrix_from_vector
+from atomdrgn.simulate.imaging import image_tilts
 from molecules import helix, write_pdb
 
 GRID = ImageGrid(32, 4.0)
@@ -208,6 +217,206 @@ def test_pose_and_hand_of_ribosomes_in_cells(shared):
     agreement = inspect(stack, structure).agreement
     assert agreement.verdict == "poses, contrast and hand agree with the model"
     assert min(agreement.in_errors(AS_READ, name) for name in (OTHERS, *MIRRORS)) > 3
-    assert min(agreement.in_errors(AS_READ, name) for name in agreement.correlation if not name.startswith("shifts")
-               and name != AS_READ) > 3
+    # its stacks are in the order of the tilt angles but for a few pairs, which differ by no more than tilts were refined by
+    alike = {AS_READ, BY_ANGLE, *(name for name in FAULTS if name.startswith("shifts"))}
+    assert min(agreement.in_errors(AS_READ, name) for name in agreement.correlation if name not in alike) > 3
+    assert agreement.tilts_are_told and {*agreement.tilts.in_groups().fits} == {Fit.YES, Fit.LITTLE, Fit.UNKNOWN}
     assert agreement.mean(AS_READ)[0] == pytest.approx(0.0185, abs=0.004)
+
+
+TILTS, PARTICLES = 7, 24
+GENERAL = """data_global
+
+loop_
+_rlnTomoName
+_rlnTomoHand
+_rlnTomoTiltSeriesPixelSize
+_rlnTomoSizeX
+_rlnTomoSizeY
+_rlnTomoSizeZ
+a 1 4.0 1000 1000 400
+
+
+data_a
+
+loop_
+_rlnTomoProjX
+_rlnTomoProjY
+_rlnTomoProjZ
+_rlnDefocusU
+_rlnDefocusV
+_rlnDefocusAngle
+_rlnCtfScalefactor
+_rlnMicrographPreExposure
+"""
+OPTICS = """data_optics
+
+loop_
+_rlnOpticsGroup
+_rlnVoltage
+_rlnSphericalAberration
+_rlnAmplitudeContrast
+_rlnImagePixelSize
+_rlnImageSize
+1 300 2.7 0.1 4.0 32
+
+
+data_particles
+
+loop_
+_rlnTomoName
+_rlnImageName
+_rlnAngleRot
+_rlnAngleTilt
+_rlnAnglePsi
+_rlnOriginXAngst
+_rlnOriginYAngst
+_rlnOriginZAngst
+_rlnCenteredCoordinateXAngst
+_rlnCenteredCoordinateYAngst
+_rlnCenteredCoordinateZAngst
+_rlnOpticsGroup
+"""
+
+
+@dataclass(frozen=True)
+class Tomogram:
+    """Particles as 2D stacks, in a folder, and what tomograms.star has to say of each tilt, in the order of dose."""
+
+    folder: Path
+    images: torch.Tensor
+    angle: list[float]
+    dose: list[float]
+
+    def read(self, *, sign=1, tilts=None, images=None):
+        """With angles of this sign, tilts listed in this order and stacks written in that one; both by dose if not said."""
+        every = range(TILTS)
+        rows = []
+        for tilt in tilts or every:
+            turn = math.radians(sign * self.angle[tilt])
+            matrix = [[math.cos(turn), 0, math.sin(turn)], [0, 1, 0], [-math.sin(turn), 0, math.cos(turn)]]
+            lists = " ".join("[" + ",".join(f"{x:.8f}" for x in [*row, 0]) + "]" for row in matrix)
+            rows.append(f"{lists} 15000 15000 0 {math.cos(turn):.4f} {self.dose[tilt]:.3f}")
+        (self.folder / "tomograms.star").write_text(GENERAL + "\n".join(rows) + "\n")
+        for particle, stack in enumerate(self.images[:, list(images or every)]):
+            with mrcfile.new(self.folder / f"{particle}.mrcs", overwrite=True) as file:
+                file.set_data(stack.numpy())
+        return read_particles(self.folder / "particles.star", tomograms=self.folder / "tomograms.star")
+
+
+@pytest.fixture(scope="module")
+def tomogram(structure, tmp_path_factory):
+    """Simulated as single rows, where poses are explicit, and written again as a program of tomography does: stacks by dose."""
+    folder = tmp_path_factory.mktemp("tomogram")
+    generator = torch.Generator().manual_seed(3)
+    imaging = image_tilts(PARTICLES, GRID, generator, tilts=TILTS, dose=20.0)
+    angle = [0.0, 17, -17, 34, -34, 51, -51]
+    stage = matrix_from_vector(torch.deg2rad(torch.tensor(angle))[:, None] * torch.tensor([0.0, 1, 0]))
+    molecule = imaging.pose.rotation[::TILTS]
+    origin = 4 * torch.randn(PARTICLES, 3, generator=generator)
+    mirror = torch.diag(torch.tensor([1.0, 1, -1]))
+    rotation = (mirror @ stage @ molecule[:, None] @ mirror).flatten(0, 1)
+    shift = -(stage @ origin[:, None, :, None]).flatten(0, 1)[:, :2, 0]
+    flat = torch.full_like(imaging.ctf.defocus_u, 15000.0)
+    scale = torch.deg2rad(torch.tensor(angle)).cos().repeat(PARTICLES)
+    imaging = replace(imaging, pose=Pose(rotation, shift), ctf=replace(imaging.ctf, defocus_u=flat, defocus_v=flat, scale=scale))
+    made = read_particles(simulate_particles(structure, structure.position.expand(PARTICLES, -1, -1), folder / "rows",
+                                             imaging=imaging, snr=0.3))
+    rows = []
+    angles = torch.rad2deg(euler_from_matrix(molecule.double())).tolist()
+    for particle, (three, xyz) in enumerate(zip(angles, origin.tolist(), strict=True)):
+        rows.append(f"a {particle}.mrcs {' '.join(f'{x:.6f}' for x in [*three, *xyz])} 0 0 0 1")
+    (folder / "particles.star").write_text(OPTICS + "\n".join(rows) + "\n")
+    images = made.read().unflatten(0, (PARTICLES, TILTS))
+    return Tomogram(folder, images, angle, [20 / TILTS * step for step in range(TILTS)])
+
+
+def test_tilts_as_they_were_made(tomogram, structure):
+    inspection = inspect(tomogram.read(), structure)
+    agreement = inspection.agreement
+    assert agreement.verdict == "poses, contrast and hand agree with the model"
+    assert agreement.tilts.fits == [Fit.YES] * TILTS and agreement.tilts_are_told
+    assert all(agreement.in_errors(AS_READ, name) > 3 for name in TILT_FAULTS if name in agreement.possible)
+    text = "\n".join(inspection.lines())
+    assert "tilts with the other sign" in text and re.search(r"51 deg +24 +17 +\d\.\d\d \+- \d\.\d\d +fits", text)
+
+
+def test_tilts_of_the_other_sign(tomogram, structure):
+    agreement = inspect(tomogram.read(sign=-1), structure).agreement
+    assert agreement.verdict.startswith("the tilt angles have the other sign") and "agree" not in agreement.verdict
+    least = agreement.tilts.least.abs()
+    share, _ = agreement.tilts.share
+    assert share[least < 1] == 1 and (share[least > 30] < 0.4).all()
+    right, _ = inspect(tomogram.read(), structure).agreement.mean(AS_READ)
+    assert agreement.mean("tilts with the other sign")[0] == pytest.approx(right, rel=0.01)      # shifts in depth turn with it
+
+
+BY_FALL = [5, 3, 1, 0, 2, 4, 6]
+BY_RISE = BY_FALL[::-1]
+
+
+@pytest.mark.parametrize("images, tilts, says", [
+    (None, BY_RISE, "order of their dose"), (None, BY_FALL, "order of their dose"), (BY_RISE, None, "order of their tilt angles"),
+    (BY_FALL, None, "order of their tilt angles"), (BY_RISE, BY_FALL, "in the reverse order of the tilts")])
+def test_stacks_and_tilts_in_different_orders(tomogram, structure, images, tilts, says):
+    found = verdict(tomogram.read(images=images, tilts=tilts), structure)
+    assert says in found and "write stacks and tilts again in one order" in found and "agree" not in found
+
+
+def test_stacks_and_tilts_in_another_order_than_dose_are_fine(tomogram, structure):
+    assert verdict(tomogram.read(images=BY_RISE, tilts=BY_RISE), structure) == "poses, contrast and hand agree with the model"
+
+
+def test_one_bad_tilt_is_named(tomogram, structure):
+    stack = tomogram.read()
+    for tilt, named in ((0, r"0 deg \(dose 0\)"), (2, r"-?17 deg \(dose 6\)")):
+        mine = torch.nonzero(stack.tilt == tilt)[:, 0]
+        image = torch.arange(len(stack)).index_put_((mine,), mine.roll(1))      # each has that of another particle
+        found = verdict(replace(stack, images=stack.images[image]), structure)
+        assert re.search(f"images of some tilts do not fit the model, though larger and later tilts do: {named};", found)
+        shift = stack.pose.shift.clone()
+        shift[mine, 0] += 25
+        assert re.search(f"do: {named};", verdict(replace(stack, pose=replace(stack.pose, shift=shift)), structure))
+
+
+def test_a_wrong_tilt_axis(tomogram, structure):
+    stack = tomogram.read()
+    quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    level = stack.pose.rotation[stack.tilt == 0][stack.particle]
+    tilt = stack.pose.rotation @ level.mT
+    assert verdict(turned(stack, quarter @ tilt @ quarter.T @ level), structure).startswith("the tilts do harm")
+
+
+def test_other_faults_of_tilt_series(tomogram, structure):
+    stack = tomogram.read()
+    mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0]))
+    assert verdict(turned(stack, mirror @ stack.pose.rotation @ mirror), structure).startswith("the hand is mirrored")
+    assert "shifts have the wrong sign" in verdict(replace(stack, pose=replace(stack.pose, shift=-stack.pose.shift)), structure)
+    dark = replace(tomogram.read(sign=-1), images=replace(stack.images, sign=-stack.images.sign))
+    assert re.match("the contrast is inverted.*; the tilt angles have the other sign", verdict(dark, structure))
+
+
+def test_noise_says_nothing_of_tilts(tomogram, structure):
+    stack = tomogram.read()
+    few = inspect(stack.of_particles([0, 1]), structure).agreement
+    assert "agree" not in few.verdict and few.faults == []
+    one = inspect(stack.of_particles([3]), structure).agreement
+    assert one.tilts is None and one.verdict.startswith("one particle")
+
+
+def test_single_images_have_no_tilts(stack, structure):
+    inspection = inspect(stack, structure)
+    assert inspection.agreement.tilts is None and not {*TILT_FAULTS} & {*inspection.agreement.correlation}
+    assert "tilt" not in "\n".join(inspection.lines())
+
+
+def test_a_fit_warns_of_what_is_clearly_wrong(tomogram, stack, structure):
+    with pytest.warns(UserWarning, match="the tilt angles have the other sign.*inspect --against.*goes on"):
+        warn_of_faults(tomogram.read(sign=-1), structure)
+    with pytest.warns(UserWarning, match="contrast is inverted"):
+        warn_of_faults(read_particles(stack.source, invert_contrast=True), structure)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_faults(tomogram.read(), structure)
+        warn_of_faults(stack, structure)
+        warn_of_faults(turned(stack, stack.pose.rotation.roll(1, 0)), structure)      # explains nothing: that the fit says

@@ -1,12 +1,14 @@
 """What a particle file holds, and whether its images, poses, contrast and hand fit a structure."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from .errors import InputError
-from .likelihood.agreement import AS_READ, BLOB, FAULTS, OTHERS, Agreement, measure_agreement
+from .likelihood.agreement import AS_READ, BLOB, FAULTS, OTHERS, TILT_FAULTS, Agreement, measure_agreement
+from .likelihood.tilt_agreement import TiltAgreement
 from .particles.stack import ParticleStack
 from .physics.grid import ImageGrid
 from .reporting import Reporter
@@ -15,6 +17,8 @@ from .structure.beads import coarse_grain
 from .structure.placement import require_inside
 
 IMAGES_LOOKED_AT = 200       # whose pixels are measured
+# Compared before a fit: a hundredth of its time for some hundred images, less for more.
+IMAGES_OF_A_LOOK, PARTICLES_OF_A_LOOK = 200, 16
 
 
 @dataclass(frozen=True)
@@ -160,6 +164,29 @@ def inspect(particles: ParticleStack, structure: Structure | None = None, *, res
     return Inspection(contents, structure.name, agreement)
 
 
+def warn_of_faults(particles: ParticleStack, structure: Structure, *, reporter: Reporter | None = None) -> None:
+    """Compare some images with a structure, and warn where poses, contrast, hand or tilts are clearly wrong.
+
+    Parameters
+    ----------
+    particles : ParticleStack
+    structure : Structure
+        In the frame of the poses.
+    reporter : Reporter, optional
+        Watches.
+
+    Raises
+    ------
+    InputError, FileFormatError
+        As for :func:`inspect`.
+    """
+    limit = max(IMAGES_OF_A_LOOK, PARTICLES_OF_A_LOOK * particles.n_tilts)
+    faults = inspect(particles, structure, limit=limit, reporter=reporter).agreement.faults
+    if faults:
+        warnings.warn(f"{particles.source}: {'; '.join(faults)} (by some of the images; `atomdrgn inspect --against` says more); "
+                      "the fit goes on with what the file says", stacklevel=2)
+
+
 def _contents(stack, generator):
     particle, count = stack.particle.unique(return_counts=True)
     half_of_particle = torch.zeros(int(particle[-1]) + 1, dtype=torch.long).index_put_((stack.particle,), stack.half)[particle]
@@ -212,11 +239,21 @@ def _agreement_lines(model, agreement: Agreement) -> list[str]:
              f"  {'poses':<{width}}{'correlation':<20}worse than as in the file by",
              f"  {AS_READ:<{width}}{mean:.4f} +- {error:.4f}",
              f"  {'contrast inverted':<{width}}{-mean:.4f} +- {error:.4f}"]
-    own = agreement.correlation[AS_READ]
-    # where all shifts are zero, say, some faults cannot be there
-    possible = [name for name in (OTHERS, *FAULTS, BLOB) if not torch.equal(agreement.correlation[name], own)]
+    possible = [name for name in (OTHERS, *FAULTS, *TILT_FAULTS, BLOB) if name in agreement.possible]
     lines += [f"  {name:<{width}}{_compared(agreement, name)}" for name in possible]
-    return [*lines, f"  {agreement.verdict}"]
+    tilts = [] if agreement.tilts is None else _tilt_lines(agreement.tilts.in_groups())
+    return [*lines, *tilts, f"  {agreement.verdict}"]
+
+
+def _tilt_lines(tilts: TiltAgreement) -> list[str]:
+    """How much of the signal that the poses predict each group of tilts shows, beside that which tells most."""
+    rows = [("tilt", "images", "dose", "signal", "")]
+    rows += [(f"{tilts.name(i)} deg", f"{count:,}", f"{dose:.0f}", f"{share:.2f} +- {error:.2f}", str(fit))
+             for i, (count, dose, share, error, fit) in enumerate(zip(tilts.count.tolist(), tilts.dose.tolist(), *tilts.share,
+                                                                      tilts.fits, strict=True))]
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
+    return ["  tilt by tilt, as in the file (signal found over signal expected; 1 at the surest tilt)",
+            *("    " + "".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)]
 
 
 def _compared(agreement, name):

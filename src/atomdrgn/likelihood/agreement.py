@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
-from scipy.special import ndtr, stdtrit
 from torch import Tensor
 
 from ..parallel import in_order
@@ -19,13 +18,26 @@ from ..physics.pose import Pose
 from ..reporting import Reporter
 from ..structure.beads import BeadModel
 from .noise import Noise, noise_groups
+from .tilt_agreement import TiltAgreement, by_tilt, standard_errors
+from .tilt_geometry import (
+    BY_ANGLE,
+    BY_DOSE,
+    BY_FALLING_ANGLE,
+    REVERSED,
+    other_orders,
+    shift_along,
+    specimen_normal,
+    tilt_angles,
+    with_other_sign,
+    without_tilt,
+)
 
 FINEST = 8.0                 # A. Beads of a residue hold no more, and the ratios of difference to error hardly change with it
 PIXELS_ABOVE_NYQUIST = 2.2   # resolution in pixels where that is coarser: the last rings are spoilt by interpolation
 PARTNERS = 8                 # other particles whose rotations each particle is tried with
-SIGMAS = 3.0                 # standard errors that decide
 WORTH_NAMING = 1.05          # how much better a fault has to explain the images: many images make small differences significant
 IMAGES_AT_A_TIME = 128
+MISFITS_NAMED = 8            # tilts that a verdict names
 BEAD_VALUES = 2**23          # waves of beads that a chunk of images may hold
 
 AS_READ, OTHERS, BLOB = "as in the file", "rotations of other particles", "a round blob instead"
@@ -99,6 +111,20 @@ FAULTS = {
         "the model stands beside the molecule: is it in the map's frame? Give the map with --map"),
 }
 
+OTHER_SIGN, UNTILTED = "tilts with the other sign", "tilts left out"
+TILTED = {OTHER_SIGN: with_other_sign, UNTILTED: without_tilt}
+TILT_FAULTS = {
+    OTHER_SIGN: "the tilt angles have the other sign",
+    REVERSED: "the images stand in the reverse order of the tilts",
+    BY_ANGLE: "the images stand in the order of their tilt angles and the tilts in another",
+    BY_FALLING_ANGLE: "the images stand in the order of their tilt angles and the tilts in another",
+    BY_DOSE: "the images stand in the order of their dose and the tilts in another",
+    UNTILTED: "the tilts do harm: the images fit better as if they were not tilted"}
+TILT_ADVICE = {
+    OTHER_SIGN: "import the tilt series again with the angles of the other sign",
+    UNTILTED: "are the tilt angles, their axis and the order of the images right?"}
+ORDER_ADVICE = "write stacks and tilts again in one order"
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -110,20 +136,24 @@ class Agreement:
     Parameters
     ----------
     correlation : dict of str to (particle,)
-        With the poses in the file (:data:`AS_READ`), with each of :data:`FAULTS` mended, with the rotations of other particles
-        (the mean of a few; not a number where there is no other) and with a blob in the model's place.
+        With the poses in the file (:data:`AS_READ`), with each of :data:`FAULTS` mended, and for tilt series those of
+        :data:`TILT_FAULTS` that could be, with the rotations of other particles (the mean of a few; not a number where there is
+        no other) and with a blob in the model's place.
     n_images : int
         Compared.
     resolution : float
         Down to which they were compared, A.
     inverted_on_reading : bool
         Whether the images were inverted when they were read.
+    tilts : TiltAgreement or None
+        Tilt by tilt, as in the file, for a tilt series.
     """
 
     correlation: dict[str, Float[Tensor, "particle"]]
     n_images: int
     resolution: float
     inverted_on_reading: bool = False
+    tilts: TiltAgreement | None = None
 
     @property
     def n_particles(self) -> int:
@@ -144,16 +174,27 @@ class Agreement:
 
     @property
     def needed(self) -> float:
-        """Standard errors that decide: 3 for many particles, more for a few, at the same risk (Student)."""
-        return float(stdtrit(self.n_particles - 1, ndtr(SIGMAS))) if self.n_particles > 1 else math.inf
+        """Standard errors that decide."""
+        return standard_errors(self.n_particles)
+
+    @property
+    def possible(self) -> list[str]:
+        """What was compared and does not come to the same: where all shifts are zero, say, some faults cannot be there."""
+        own = self.correlation[AS_READ]
+        return [name for name, value in self.correlation.items() if name != AS_READ and not torch.equal(value, own)]
 
     @property
     def best(self) -> str:
         """:data:`AS_READ`, or the fault that would explain the images clearly better if it were mended."""
-        own = abs(self.mean(AS_READ)[0])
-        better = {name: abs(self.mean(name)[0]) for name in FAULTS if self.in_errors(name, AS_READ) >= self.needed}
-        better = {name: value for name, value in better.items() if value >= WORTH_NAMING * own}
+        better = {name: abs(self.mean(name)[0]) for name in self._better}
         return max(better, key=better.get, default=AS_READ)
+
+    @property
+    def _better(self):
+        """Faults that would explain the images clearly better if they were mended."""
+        enough = WORTH_NAMING * abs(self.mean(AS_READ)[0])
+        return [name for name in (*FAULTS, *TILT_FAULTS) if name in self.correlation
+                and self.in_errors(name, AS_READ) >= self.needed and abs(self.mean(name)[0]) >= enough]
 
     @property
     def contrast(self) -> int:
@@ -181,6 +222,17 @@ class Agreement:
         return self.in_errors(AS_READ, self.closest_mirror) >= self.needed
 
     @property
+    def closest_tilts(self) -> str | None:
+        """Which change of the tilts explains the images best; None where there are no tilts that could be wrong."""
+        could_be = [name for name in TILTED if name in self.possible]
+        return min(could_be, key=lambda name: self.in_errors(AS_READ, name), default=None)
+
+    @property
+    def tilts_are_told(self) -> bool:
+        """Whether every change of the tilts explains the images clearly worse."""
+        return self.closest_tilts is None or self.in_errors(AS_READ, self.closest_tilts) >= self.needed
+
+    @property
     def verdict(self) -> str:
         """The likeliest fault in words, or that there is none, or that it cannot be told."""
         if self.n_particles < 2:
@@ -193,15 +245,52 @@ class Agreement:
         if not self.explained:
             return ("no signal: it cannot be told whether the poses fit the model (as in the file is "
                     f"{gap} than with the rotations of other particles); more images may tell (--limit)")
-        faults = [self._contrast_advice()] if self.contrast < 0 else []
-        faults += [FAULTS[self.best].advice] if self.best != AS_READ else []
+        faults = self.faults
         if faults:
             return "; ".join(faults)
+        if not self.tilts_are_told:
+            return (f"the model explains the images, but whether the tilts are right cannot be told (with {self.closest_tilts} "
+                    f"the images fit {self._by_how_much(self.closest_tilts)}); more images may tell (--limit)")
         if self.hand_is_told:
             return "poses, contrast and hand agree with the model"
-        errors = self.in_errors(AS_READ, self.closest_mirror)
         return ("poses and contrast agree with the model; the hand cannot be told (a mirror image explains the images "
-                f"{abs(errors):.1f} standard errors {'worse' if errors >= 0 else 'better'}; {self.needed:.1f} would tell)")
+                f"{self._by_how_much(self.closest_mirror)})")
+
+    @property
+    def faults(self) -> list[str]:
+        """What is wrong and what to do, where that can be told."""
+        if not self.explained:
+            return []
+        faults = [self._contrast_advice()] if self.contrast < 0 else []
+        if self.best != AS_READ:
+            return [*faults, self._advice()]
+        return faults + self._misfits()
+
+    def _advice(self):
+        """Of the likeliest fault; of tilts, also of those that could as well be it."""
+        if self.best not in TILT_FAULTS:
+            return FAULTS[self.best].advice
+        alike = [name for name in TILT_FAULTS if name == self.best or name in self._better
+                 and self.in_errors(self.best, name) < self.needed]
+        remedies = dict.fromkeys(TILT_ADVICE.get(name, ORDER_ADVICE) for name in alike)
+        what = dict.fromkeys(TILT_FAULTS[name] for name in alike)
+        return f"{', or '.join(what)}; {', or '.join(remedies)}"
+
+    def _misfits(self):
+        """Tilts of which the images do not fit."""
+        if self.tilts is None:
+            return []
+        for tilts in (self.tilts, self.tilts.in_groups()):
+            wrong = tilts.misfits
+            if wrong:
+                more = f" and {len(wrong) - MISFITS_NAMED} more" if len(wrong) > MISFITS_NAMED else ""
+                return ["the images of some tilts do not fit the model, though larger and later tilts do: "
+                        f"{', '.join(wrong[:MISFITS_NAMED])}{more}; are they aligned and in their place? Exclude them if not"]
+        return []
+
+    def _by_how_much(self, name):
+        errors = self.in_errors(AS_READ, name)
+        return f"{abs(errors):.1f} standard errors {'worse' if errors >= 0 else 'better'}; {self.needed:.1f} would tell"
 
     def _contrast_advice(self):
         option = "--keep-contrast" if self.inverted_on_reading else "--invert-contrast"
@@ -256,15 +345,23 @@ def measure_agreement(stack: ParticleStack, beads: BeadModel, *, resolution: flo
     read = reporter.watch(batches, "Reading images", len(batches))
     coefficient = torch.cat([disc.parts(sample.read(some)) for some in read])
     noise = _noise_of_images(sample, coefficient, disc, batches)
-    shape = _shape(beads)
+    shape, series = _shape(beads), _tilt_series(sample)
 
     def of_batch(index):
-        transfer, data = noise.whiten(coefficient[index], sample.ctf[index], index, disc=disc)
-        return _correlations(beads, shape, disc, sample[index], transfer=transfer, data=data)
+        def whitened(image=index):
+            return noise.whiten(coefficient[image], sample.ctf[index], image, disc=disc)
+
+        tilts = None if series is None else series.of(index)
+        return _compared(beads, shape, disc, sample[index], whitened=whitened, series=tilts)
 
     found = list(reporter.watch(in_order(of_batch, batches), "Comparing images with the model", len(batches)))
-    correlation = {name: torch.cat([part[name] for part in found]) for name in found[0]}
-    return Agreement(correlation, len(sample), disc.resolution, inverted_on_reading=bool((stack.images.sign < 0).any()))
+    correlation = {name: torch.cat([part.correlation[name] for part in found]) for name in found[0].correlation}
+    agreement = Agreement(correlation, len(sample), disc.resolution, inverted_on_reading=bool((stack.images.sign < 0).any()))
+    if series is None or agreement.n_particles < 2:
+        return agreement
+    signal, expected = (torch.cat(parts) for parts in zip(*((part.signal, part.expected) for part in found), strict=True))
+    return replace(agreement, tilts=by_tilt(agreement.contrast * signal, expected, particle=sample.particle, angle=series.angle,
+                                            dose=sample.ctf.dose))
 
 
 def _sample(stack, limit, generator) -> ParticleStack:
@@ -307,23 +404,87 @@ def _noise_of_images(stack, coefficient, disc: FourierDisc, batches) -> Noise:
     return replace(flat, spectrum=torch.where(count > 0, power / count.clamp_min(1), 1.0))
 
 
-def _correlations(beads, shape, disc, stack, *, transfer, data) -> dict[str, Float[Tensor, "particle"]]:
+@dataclass(frozen=True)
+class _Series:
+    """What is known of the tilts of each image.
+
+    Parameters
+    ----------
+    normal : (image, 3)
+        The specimen's, in the camera's frame.
+    angle : (image,)
+        Degrees.
+    orders : dict of (image,)
+        Which image would belong to each entry.
+    one_row : bool
+        Whether a particle has one row in the file, so that the shifts of its images come of one displacement.
+    """
+
+    normal: Float[Tensor, "image 3"]
+    angle: Float[Tensor, "image"]
+    orders: dict[str, Int[Tensor, "image"]]
+    one_row: bool
+
+    def of(self, index) -> "_Series":
+        """Of some images; those that would belong to them keep their numbers."""
+        return replace(self, normal=self.normal[index], angle=self.angle[index],
+                       orders={name: image[index] for name, image in self.orders.items()})
+
+    def mended(self, pose, turned, particle) -> Pose:
+        """Poses with other tilts."""
+        rotation = turned(pose.rotation, self.normal)
+        return Pose(rotation, shift_along(pose, rotation, particle) if self.one_row else pose.shift)
+
+
+def _tilt_series(stack) -> _Series | None:
+    """Of a sample that is a tilt series; None of single images."""
+    if len(stack) == int(stack.particle[-1]) + 1:
+        return None
+    normal = specimen_normal(stack.pose, stack.ctf.scale, stack.particle)
+    angle = tilt_angles(normal)
+    one_row = len(stack.row.unique()) < len(stack)
+    return _Series(normal, angle, other_orders(stack.images, stack.particle, angle=angle, place=stack.tilt), one_row)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A batch of whole particles, compared: correlations by particle, and signal and what is expected of it by image."""
+
+    correlation: dict[str, Float[Tensor, "particle"]]
+    signal: Float[Tensor, "image"]
+    expected: Float[Tensor, "image"]
+
+
+def _compared(beads, shape, disc, stack, *, whitened, series: _Series | None) -> _Compared:
     """Of one batch of whole particles."""
     particle = stack.particle - stack.particle[0]
+    transfer, data = whitened()
 
     def correlation(prediction):
         return _correlation_by_particle(prediction * transfer[:, None], data, particle)
 
     model = _views(beads, stack.pose.rotation, disc)
-    found = {AS_READ: correlation(_shifted(model, stack.pose.shift, disc))}
-    for name, fault in FAULTS.items():
-        pose = fault.mended(stack.pose, shape)
+    own = _shifted(model, stack.pose.shift, disc)
+    found = {AS_READ: correlation(own)}
+    poses = {name: fault.mended(stack.pose, shape) for name, fault in FAULTS.items()}
+    if series is not None:
+        poses |= {name: series.mended(stack.pose, turned, particle) for name, turned in TILTED.items()}
+    for name, pose in poses.items():
         turned = model if pose.rotation is stack.pose.rotation else _views(beads, pose.rotation, disc)
         found[name] = correlation(_shifted(turned, pose.shift, disc))
-    others = [correlation(_shifted(model[partner], stack.pose.shift, disc)) for partner in _partners(particle)]
+    others, mean = [], torch.zeros_like(own)
+    for partner in _partners(particle):
+        other = _shifted(model[partner], stack.pose.shift, disc)
+        others.append(correlation(other))
+        mean += other
     found[OTHERS] = torch.stack(others).mean(0) if others else torch.full_like(found[AS_READ], math.nan)
     found[BLOB] = correlation(_shifted(_blob(beads, shape.centre, disc).expand_as(model), stack.pose.shift, disc))
-    return found
+    for name, image in ({} if series is None else series.orders).items():
+        its_transfer, its_data = whitened(image)
+        found[name] = _correlation_by_particle(own * its_transfer[:, None], its_data, particle)
+    own = own * transfer[:, None]
+    of_pose = own - mean * (transfer[:, None] / max(1, len(others)))
+    return _Compared(found, (of_pose * data).sum((1, 2)), (of_pose * own).sum((1, 2)))
 
 
 def _shape(beads: BeadModel) -> Shape:
