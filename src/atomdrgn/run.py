@@ -299,7 +299,7 @@ def write_base(folder: Path, structure: Structure) -> None:
 def write_json(path: Path, content: dict) -> None:
     """A dictionary as JSON, whole or not at all."""
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
@@ -310,7 +310,7 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 def write_table(path: Path, columns: dict[str, Iterable]) -> None:
     """Columns as CSV, whole or not at all."""
-    with whole_file(path) as temporary, open(temporary, "w", newline="") as file:
+    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
@@ -321,7 +321,7 @@ def read_numbers_table(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
         columns = zip(*rows, strict=True)
         return {name: np.array(column, dtype=float) for name, column in zip(header, columns, strict=True)}
@@ -342,6 +342,6 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _read_json(path):
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise FileFormatError(f"{path}: not valid JSON ({error}); fit again with --overwrite") from error

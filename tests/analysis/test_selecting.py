@@ -66,6 +66,30 @@ def test_more_tables_are_joined_by_particle(run, tmp_path):
         select_particles(run, tmp_path / "no.star", where="other > 1", tables=[tmp_path / "empty.csv"])
 
 
+@pytest.mark.parametrize("content", [
+    b"\xef\xbb\xbfparticle,cluster\r\n4,7\r\n\r\n2,8\r\n0,9\r\n", "particle,cluster\n4,7\n2,8\n0,9".encode("utf-16"),
+    b"# from a spreadsheet\n# of ours\nparticle, cluster\n 4, 7\n2,8\n0.0,9\n", 
+    b'"particle","cluster"\r"4","7"\r"2","8"\r"0","9"\r', b"name,particle,cluster\n#1,4,7\n#2,2,8\n#3,0,9\n"])
+def test_tables_of_other_systems_read_the_same(run, tmp_path, content):
+    (tmp_path / "clusters.csv").write_bytes(content)
+    select_particles(run, tmp_path / "out.star", where="cluster in (7, 9)", tables=[tmp_path / "clusters.csv"])
+    assert notes(tmp_path / "out.star") == ["0", "4"]
+
+
+@pytest.mark.parametrize("content, says", [
+    ("\N{BYTE ORDER MARK}particle;cluster\n4;7\n", "parted by semicolons: save it with commas"),
+    ("particle\tcluster\n4\t7\n", "parted by tabs"), ("number,cluster\n4,7\n", "first line is 'number,cluster'"),
+    ("particle,cluster\n4,7\n2,8,5\n", "row 2 has 3 cells, but there are 2 columns; a number with a decimal comma"),
+    ("particle,cluster\n4,7\nfour,8\n", "row 2 of particle is 'four'; expected a whole number"),
+    ("particle,cluster\n4,7\n,8\n", "row 2 of particle is ''"),
+    ("particle,cluster\n4,7\n1e30,8\n", "row 2 of particle is '1e30'"),
+    ("particle,cluster\n-1,7\n", "row 1 of particle is '-1'"), ("PK\x03\x04\0", "zip archive")])
+def test_what_is_wrong_with_a_table_is_said(run, tmp_path, content, says):
+    (tmp_path / "clusters.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(FileFormatError, match=f"clusters.csv: .*{says}"):
+        select_particles(run, tmp_path / "no.star", where="cluster > 1", tables=[tmp_path / "clusters.csv"])
+
+
 def test_half_sets_are_those_of_the_fit(run, tmp_path):
     """Not by turns among the chosen ones: a particle stays in the half-set that it was fitted in."""
     select_particles(run, tmp_path / "out.star", particles=[0, 2, 3], half_sets=True)
@@ -180,6 +204,34 @@ def test_lists_of_particles(tmp_path):
             read_particle_list(tmp_path / "list.txt")
     with pytest.raises(MissingFileError, match="a number on each line"):
         read_particle_list(tmp_path / "nowhere.txt")
+
+
+def test_the_passthrough_file_of_the_fit_is_that_of_the_subset(run, tmp_path):
+    rows = np.zeros(COUNT, dtype=[("uid", "<u8"), ("alignments3D/split", "<u4")])
+    through = np.zeros(COUNT, dtype=[("uid", "<u8"), ("x", "<f4")])
+    rows["uid"], through["uid"], through["x"] = range(COUNT), range(COUNT)[::-1], range(COUNT)
+    for name, array in (("p.cs", rows), ("through.cs", through)):
+        with open(tmp_path / name, "wb") as file:
+            np.save(file, array)
+    write_json(run.folder / "run.json", run.settings | {"input": {"particles": str(tmp_path / "p.cs")},
+                                                        "reading": {"passthrough": str(tmp_path / "through.cs")}})
+    of_cs = open_run(run.folder)
+    written = select_particles(of_cs, tmp_path / "s.cs", where="motion1 > 3")
+    assert written.beside == tmp_path / "s_passthrough.cs" and np.load(written.beside)["x"].tolist() == [1, 0]
+    (tmp_path / "through.cs").rename(tmp_path / "s_passthrough.cs")
+    with pytest.raises(MissingFileError, match="the passthrough file that was fitted, .*say where it is with --passthrough"):
+        select_particles(of_cs, tmp_path / "s.cs", where="motion1 > 3", overwrite=True)
+    with pytest.raises(OutputExistsError, match="s_passthrough.cs is the file that particles are chosen from"):
+        select_particles(of_cs, tmp_path / "s.cs", where="motion1 > 3", passthrough=tmp_path / "s_passthrough.cs", overwrite=True)
+
+
+def test_a_column_of_one_half_set_is_written_anew(tmp_path):
+    path = tmp_path / "p.star"
+    path.write_text("data_particles\nloop_\n_rlnImageName\n_rlnRandomSubset\n" + "".join(f"{i}@s.mrcs 1\n" for i in (1, 1, 2, 3)))
+    select_particles(path, tmp_path / "out.star", half_sets=True)
+    assert read_star(tmp_path / "out.star")[0].columns["rlnRandomSubset"] == ["1", "1", "2", "1"]
+    select_particles(path, tmp_path / "same.star", particles=[0, 3])
+    assert read_star(tmp_path / "same.star")[0].columns["rlnRandomSubset"] == ["1", "1"]
 
 
 def test_particles_of_cryosparc_and_what_belongs_to_them(run, tmp_path):

@@ -100,7 +100,8 @@ def test_files_of_the_wrong_kind(atomdrgn, folder, base, particles, says):
 
 
 @pytest.mark.parametrize("more, says", [
-    (["--origin", "1,2"], "--origin 1,2: expected three numbers"),
+    (["--origin", "1,2"], "--origin 1,2: expected three numbers"), (["--origin", "nan,0,0"], "expected three numbers"),
+    (["--threads", "0"], "--threads 0: expected 1 to"),
     (["--origin", "0,0,0", "--map", "consensus.mrc"], "give one of them"),
     (["--map", "absent.mrc"], "absent.mrc: no such file"),
     (["--resume", "--overwrite"], "give one of them"),

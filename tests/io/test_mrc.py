@@ -1,3 +1,4 @@
+import gzip
 import warnings
 
 import mrcfile
@@ -76,6 +77,68 @@ def test_what_is_no_mrc_file_is_refused(tmp_path, content):
     (tmp_path / "x.mrc").write_bytes(content)
     with pytest.raises(FileFormatError, match="x.mrc"):
         read_header(tmp_path / "x.mrc")
+
+
+def packed(path, raw):
+    path.write_bytes(gzip.compress(raw))
+    return path
+
+
+@pytest.mark.parametrize("name", ["x.map.gz", "x.mrc"])
+def test_a_compressed_map_is_the_plain_one(tmp_path, name):
+    plain = write(tmp_path / "plain.mrc", values(np.int16), nxstart=-3)
+    density, header = read_map(packed(tmp_path / name, plain.read_bytes()))
+    assert (density == values(np.float32)).all() and density.dtype == np.float32
+    assert header.nstart == (-3, 0, 0) and header.compressed and header.shape == (5, 4, 6)
+
+
+@pytest.mark.parametrize("change, says", [
+    (lambda raw: gzip.compress(raw[:-1]), "unpacks to 1,503 bytes, where its header promises 1,504"),
+    (lambda raw: gzip.compress(raw + bytes(10**8)), "unpacks to more than 1,504 bytes"),
+    (lambda raw: gzip.compress(raw)[:-30], "damaged or cut short"), (lambda raw: gzip.compress(raw[:500]), "500 bytes"),
+    (lambda raw: b"\x1f\x8b" + raw, "damaged or cut short"),
+    (lambda raw: gzip.compress(np.array([2**30, 2**30, 2**30], "<i4").tobytes() + raw[12:]), "more than the compressed file")])
+def test_a_compressed_map_that_is_not_what_its_header_says_is_refused(tmp_path, change, says):
+    plain = write(tmp_path / "plain.mrc", values(np.float32)).read_bytes()
+    path = tmp_path / "x.map.gz"
+    path.write_bytes(change(plain))
+    with pytest.raises(FileFormatError, match=f"x.map.gz: .*{says}"):
+        read_map(path)
+
+
+def test_images_of_a_compressed_stack_are_refused(tmp_path):
+    path = packed(tmp_path / "x.mrcs.gz", write(tmp_path / "plain.mrcs", values(np.float32)).read_bytes())
+    with pytest.raises(FileFormatError, match="x.mrcs.gz: a stack that is compressed by gzip: gunzip it first"):
+        read_sections(read_header(path), [0])
+
+
+@pytest.mark.parametrize("start, kind", [
+    (b"BZh91AY&SY", "compressed by bzip2"), (b"\xfd7zXZ\0", "compressed by xz"), (b"PK\x03\x04", "zip archive"),
+    (b"\x89HDF\r\n\x1a\n", "HDF5"), (b"II*\0", "TIFF or EER"), (b"MM\0*", "TIFF"), (b"II+\0", "BigTIFF"), (b"\x89PNG\r\n", "PNG"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "begins with 'version https://git-lfs' .a pointer of Git LFS"),
+    (b"<!DOCTYPE html>", "a web page")])
+@pytest.mark.parametrize("length", [0, 3000])
+def test_another_kind_of_file_is_named(tmp_path, start, kind, length):
+    (tmp_path / "x.mrc").write_bytes(start + bytes(length))
+    with pytest.raises(FileFormatError, match=f"x.mrc: not an MRC file: .*{kind}"):
+        read_header(tmp_path / "x.mrc")
+
+
+@pytest.mark.parametrize("columns", [640, 896, 1152, 1408])
+def test_sizes_that_look_like_a_pickle_are_sizes(tmp_path, columns):
+    assert read_header(write(tmp_path / "x.mrc", np.zeros((1, 2, columns), np.int8))).shape == (1, 2, columns)
+
+
+def test_a_stack_is_read_whatever_its_header_says_of_its_place(tmp_path):
+    """The particle file says how large pixels are."""
+    header = read_header(write(tmp_path / "x.mrcs", values(np.float32), cella=np.nan, origin=np.inf))
+    assert (read_sections(header, range(5)) == values(np.float32)).all()
+
+
+@pytest.mark.parametrize("header", [{"nx": -4}, {"mode": 77}, {"nz": 0}])
+def test_sizes_and_modes_that_make_no_sense_are_named(tmp_path, header):
+    with pytest.raises(FileFormatError, match="x.mrc: .* expected an MRC file with positive sizes"):
+        read_header(write(tmp_path / "x.mrc", values(np.float32), **header))
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -5,10 +5,16 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from atomdrgn.errors import InputError, UnmodelledWarning
+from atomdrgn import open_run, read_structure
+from atomdrgn.errors import FileFormatError, InputError, UnmodelledWarning
 from atomdrgn.io.cryosparc import read_cs
 from atomdrgn.particles.cryosparc import read_alignment, read_ctf
 from atomdrgn.particles.reading import read_particles
+from atomdrgn.particles.subsets import open_particle_file
+from atomdrgn.reconstruction.run_particles import particles_of_run
+from atomdrgn.run import write_json
+from molecules import helix, write_pdb
+from runs import write_run
 
 
 @pytest.fixture
@@ -85,6 +91,121 @@ def test_of_several_classes_the_likeliest_counts(tiny, fields):
     stack = read_particles(write_cs(tiny.folder / "x.cs", fields))
     torch.testing.assert_close(stack.pose.rotation, plain.pose.rotation)
     assert stack.half.tolist() == [1, 2, 1, 2, 1, 2]       # nothing says it, so alternately
+
+
+@pytest.mark.parametrize("name, value, says", [
+    ("ctf/accel_kv", 3e5, "row 3 of ctf/accel_kv is 300000, expected 60 to 1000 kV; it may be in volts"),
+    ("ctf/cs_mm", 2.7e7, "it may be in angstrom"), ("ctf/amp_contrast", 10, "it may be in percent"),
+    ("ctf/df1_A", np.nan, "row 3 of ctf/df1_A is nan"), ("ctf/df2_A", 1e9, "ctf/df2_A"),
+    ("ctf/df_angle_rad", 45, "it may be in degrees, and would be 0.785398 rad"),
+    ("ctf/phase_shift_rad", 90, "it may be in degrees"),
+    ("blob/psize_A", 0, "row 3 of blob/psize_A is 0"), ("alignments3D/psize_A", np.nan, "alignments3D/psize_A is nan"),
+    ("alignments3D/pose", 120, "row 3 of alignments3D/pose is 120, .* rad; it may be in degrees"),
+    ("alignments3D/shift", np.inf, "alignments3D/shift is inf"),
+    ("alignments3D/shift", 1e4, "alignments3D/shift of row 3 moves")])
+def test_values_out_of_range_name_file_row_field_and_value(tiny, fields, name, value, says):
+    fields[name][2] = value
+    with pytest.raises(FileFormatError, match=f"x.cs: .*{says}"):
+        read_particles(write_cs(tiny.folder / "x.cs", fields))
+
+
+def test_a_defocus_in_micrometres_is_refused(tiny, fields):
+    for name in ("ctf/df1_A", "ctf/df2_A"):
+        fields[name] = fields[name] / np.float32(1e4)
+    with pytest.raises(FileFormatError, match="row 1 of ctf/df1_A and ctf/df2_A is 1.5 and 1.4 .*micrometres"):
+        read_particles(write_cs(tiny.folder / "x.cs", fields))
+
+
+@pytest.mark.parametrize("split", [0, 1])
+def test_one_half_set_is_no_split(tiny, fields, split):
+    fields["alignments3D/split"][:] = split
+    with pytest.warns(UserWarning, match="x.cs: alignments3D/split has one value for all particles"):
+        stack = read_particles(write_cs(tiny.folder / "x.cs", fields))
+    assert stack.half.tolist() == [1, 2] * 3
+    assert open_particle_file(tiny.folder / "x.cs").stated_half is None
+
+
+def test_no_rows_are_said(tiny, fields):
+    fields = {name: values[:0] for name, values in fields.items()}
+    with pytest.raises(InputError, match="x.cs: no particles"):
+        read_particles(write_cs(tiny.folder / "x.cs", fields))
+
+
+@pytest.mark.parametrize("left", [("blob/", "ctf/"), ("alignments3D/",), ("ctf/",)])
+def test_fields_of_the_passthrough_file_are_joined_by_uid(tiny, fields, left):
+    whole = read_particles(write_cs(tiny.folder / "x.cs", fields))
+    order = [5, 3, 1, 0, 2, 4]                             # rows of another order, with more that are not asked for
+    through = {name: np.concatenate([values[order], values[:1]]) for name, values in fields.items()
+               if name == "uid" or name.startswith(left)}
+    through["uid"][-1] = 99
+    own = {name: values for name, values in fields.items() if not name.startswith(left)}
+    own_path = write_cs(tiny.folder / "J7_particles.cs", own)
+    path = write_cs(tiny.folder / "J7_passthrough_particles.cs", through)
+    with pytest.raises(InputError, match="J7_passthrough_particles.cs lies beside it: name it with --passthrough"):
+        read_particles(own_path)
+    joined = read_particles(own_path, passthrough=path)
+    for ours, theirs in ((joined.pose.rotation, whole.pose.rotation), (joined.pose.shift, whole.pose.shift),
+                         (joined.ctf.defocus_u, whole.ctf.defocus_u), (joined.half, whole.half), (joined.read(), whole.read())):
+        assert (ours == theirs).all()
+    assert open_particle_file(own_path, passthrough=path).stated_half.tolist() == whole.half.tolist()
+
+
+def test_copies_are_known_by_images_that_stand_in_the_passthrough_file(tiny, fields):
+    through = {name: values for name, values in fields.items() if name == "uid" or name.startswith("blob/")}
+    through["blob/idx"] = np.array([0, 0, 1, 1, 2, 2], np.uint32)
+    own = {name: values for name, values in fields.items() if not name.startswith(("blob/", "alignments3D/split"))}
+    file = open_particle_file(write_cs(tiny.folder / "x.cs", own), passthrough=write_cs(tiny.folder / "through.cs", through))
+    assert file.n_images == 3 and file.half.tolist() == [1, 1, 2, 2, 1, 1]
+
+
+def test_a_run_reads_its_passthrough_file_again(tiny, fields):
+    through = {name: values for name, values in fields.items() if name == "uid" or name.startswith("blob/")}
+    own = {name: values for name, values in fields.items() if not name.startswith("blob/")}
+    path, beside = write_cs(tiny.folder / "x.cs", own), write_cs(tiny.folder / "through.cs", through)
+    structure = read_structure(write_pdb(tiny.folder / "base.pdb", helix("A", 24)))
+    run = write_run(tiny.folder / "x.fit", structure, path, part=structure.residue > 12, rotation=np.tile([1.0, 0, 0, 0], (6, 1)),
+                    translation=np.zeros((6, 3)))
+    write_json(run.folder / "run.json", run.settings | {"reading": {"passthrough": str(beside), "box": None}})
+    assert len(particles_of_run(open_run(run.folder))) == 6
+    moved = tiny.folder / "moved"
+    moved.mkdir()
+    for name in ("x.cs", "through.cs"):
+        (tiny.folder / name).rename(moved / name)
+    (tiny.folder / "stack.mrcs").rename(moved / "stack.mrcs")
+    assert len(particles_of_run(open_run(run.folder), moved / "x.cs")) == 6
+
+
+def test_the_particles_own_fields_go_before_those_of_the_passthrough_file(tiny, fields):
+    other = {name: values.copy() for name, values in fields.items()}
+    other["ctf/df1_A"] += 500
+    stack = read_particles(write_cs(tiny.folder / "x.cs", fields), passthrough=write_cs(tiny.folder / "other.cs", other))
+    assert stack.ctf.defocus_u[0] == 15000
+
+
+def test_a_passthrough_file_of_other_particles_is_refused(tiny, fields):
+    path, other = write_cs(tiny.folder / "x.cs", fields), {name: values.copy() for name, values in fields.items()}
+    other["uid"] += 3
+    with pytest.raises(InputError, match="other.cs: 3 of the 6 particles of .*x.cs are not in it .uid 0."):
+        read_particles(path, passthrough=write_cs(tiny.folder / "other.cs", other))
+    with pytest.raises(InputError, match="only .cs files have a passthrough file"):
+        read_particles(tiny.star, passthrough=tiny.folder / "other.cs")
+    fields.pop("uid")
+    rows = np.zeros(6, dtype=[(name, values.dtype, values.shape[1:]) for name, values in fields.items()])
+    with open(path, "wb") as file:
+        np.save(file, rows)
+    with pytest.raises(FileFormatError, match="x.cs: no field uid"):
+        read_particles(path, passthrough=tiny.folder / "other.cs")
+
+
+def test_paths_that_are_no_utf8_are_found(tiny, fields):
+    import os
+    import shutil
+    name = b"stra\xdfe.mrcs"
+    shutil.copy(tiny.folder / "stack.mrcs", os.fsencode(tiny.folder) + b"/" + name)
+    fields["blob/path"] = np.array([name] * 6)
+    assert len(read_particles(write_cs(tiny.folder / "x.cs", fields)).read()) == 6
+    os.rename(os.fsencode(tiny.folder) + b"/" + name, tiny.folder / name.decode("latin-1"))
+    assert len(read_particles(tiny.folder / "x.cs").read()) == 6
 
 
 def test_beam_tilt_is_named_and_a_defocus_of_zero_refused(tiny, fields):

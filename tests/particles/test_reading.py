@@ -1,4 +1,8 @@
+import gzip
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -33,6 +37,45 @@ def test_stacks_are_found_in_the_data_folder(tiny, tmp_path):
         read_particles(star)
     assert len(read_particles(star, data_folder=elsewhere)) == 6
     assert len(read_particles(star, data_folder=elsewhere / "deep")) == 6
+
+
+def test_compressed_stacks_and_other_formats_are_named(tiny):
+    path = tiny.folder / "stack.mrcs"
+    raw = path.read_bytes()
+    for content, says in ((gzip.compress(raw), "compressed by gzip: gunzip it first"), (b"II*\0" + bytes(5000), "TIFF or EER"),
+                          (b"../other/stack.mrcs", "it begins with '../other/stack.mrcs'")):
+        path.write_bytes(content)
+        with pytest.raises(FileFormatError, match=f"stack.mrcs: .*{says}"):
+            read_particles(tiny.star)
+
+
+@pytest.mark.parametrize("name", ["stra\N{LATIN SMALL LETTER SHARP S}e/a.mrcs", "my mic/a.mrcs", "a\N{NO-BREAK SPACE}b/a.mrcs"])
+def test_stacks_of_any_name_are_found(tiny, name):
+    (tiny.folder / name).parent.mkdir()
+    shutil.copy(tiny.folder / "stack.mrcs", tiny.folder / name)
+    tiny.columns["rlnImageName"] = [f'"{i + 1}@{name}"' for i in range(6)]
+    path = tiny.folder / "particles.star"
+    path.write_text(tiny.star.read_text(), encoding="utf-8")
+    assert read_particles(path).read().shape == (6, 32, 32)
+
+
+def test_names_of_files_are_those_of_the_file_whatever_the_locale(tiny):
+    name = "stra\N{LATIN SMALL LETTER SHARP S}e.mrcs"
+    shutil.copy(tiny.folder / "stack.mrcs", tiny.folder / name)
+    tiny.columns["rlnImageName"] = [f"{i + 1}@{name}" for i in range(6)]
+    text = tiny.star.read_text(encoding="utf-8")
+    paths = {encoding: tiny.folder / f"{encoding}.star" for encoding in ("utf-8", "latin-1")}
+    for encoding, path in paths.items():
+        path.write_text(text, encoding=encoding)
+    code = "import sys; from atomdrgn.particles.reading import read_particles; [read_particles(path) for path in sys.argv[1:]]"
+    for locale in ({"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}):
+        subprocess.run([sys.executable, "-c", code, *paths.values()], env=os.environ | locale, check=True)
+
+
+def test_a_group_file_of_cryosparc_is_named(tiny):
+    (tiny.folder / "x.csg").write_text("created: 2024\n")
+    with pytest.raises(InputError, match="x.csg: a group of cryoSPARC, which names files"):
+        read_particles(tiny.folder / "x.csg")
 
 
 def test_a_box_is_cropped_in_fourier_space(tiny):

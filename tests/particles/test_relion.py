@@ -7,6 +7,7 @@ from atomdrgn.io.star import read_star
 from atomdrgn.particles.optics import read_optics
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.relion import particle_table, read_rotation, read_shift
+from atomdrgn.particles.subsets import open_particle_file
 
 from .conftest import BEAD
 
@@ -91,7 +92,7 @@ def test_a_defocus_of_zero_names_its_rows(tiny):
 
 def test_a_pose_that_is_no_number_names_its_row(tiny):
     tiny.columns["rlnAnglePsi"][3] = "nan"
-    with pytest.raises(FileFormatError, match="pose of row 4 is not finite"):
+    with pytest.raises(FileFormatError, match="row 4 of rlnAnglePsi in data_particles is nan, expected -3600 to 3600 degrees"):
         read_particles(tiny.star)
 
 
@@ -125,12 +126,66 @@ def test_a_group_that_is_not_listed_and_a_name_without_number(tiny):
         read_particles(tiny.star)
 
 
+@pytest.mark.parametrize("name", ["000000@stack.mrcs", "0@stack.mrcs"])
+def test_images_count_from_one(tiny, name):
+    tiny.columns["rlnImageName"][1] = name
+    with pytest.raises(FileFormatError, match=f"row 2 names image 0 .rlnImageName is '{name}'.; images count from 1"):
+        read_particles(tiny.star)
+
+
+@pytest.mark.parametrize("number", ["1" * 24, "9" * 5000, "-1", "1.5", "\N{ARABIC-INDIC DIGIT ONE}", ""])
+def test_numbers_that_no_image_has(tiny, number):
+    tiny.columns["rlnImageName"][2] = f"{number}@stack.mrcs"
+    with pytest.raises(FileFormatError, match=f"row 3 of rlnImageName is '{number[:20]}.*expected NUMBER@STACK"):
+        read_particles(tiny.star)
+
+
+@pytest.mark.parametrize("value", [0, 1, 2, 7])
+def test_one_half_set_is_no_split(tiny, value):
+    tiny.columns["rlnRandomSubset"] = [value] * 6
+    with pytest.warns(UserWarning, match="particles.star: rlnRandomSubset has one value for all particles") as found:
+        stack = read_particles(tiny.star)
+    assert stack.half.tolist() == [1, 2] * 3 and len(found) == 1
+    assert open_particle_file(tiny.star).stated_half is None and open_particle_file(tiny.star).half.tolist() == [1, 2] * 3
+
+
+def test_halves_by_turns_keep_copies_together(tiny):
+    tiny.columns |= {"rlnRandomSubset": [1] * 6, "rlnImageName": [f"{i}@stack.mrcs" for i in (1, 1, 2, 2, 3, 3)]}
+    with pytest.warns(UserWarning, match="one value for all particles"):
+        assert read_particles(tiny.star).half.tolist() == [1, 1, 2, 2, 1, 1]
+
+
+@pytest.mark.parametrize("halves, says", [
+    ([1, 2, 1, 2, 0, 1], "row 5 is of half-set 0 .rlnRandomSubset., expected 1 or 2"),
+    ([0, 1, 0, 1, 1, 0], "row 1 is of half-set 0 .*if 0 and 1 are meant as half-sets, write 1 and 2"),
+    ([1, 2, 3, 1, 2, 1], "row 3 is of half-set 3"), ([1, 2, "nan", 1, 2, 1], "row 3 of rlnRandomSubset is nan, expected 1 or 2"),
+    ([1, 2, 1.5, 1, 2, 1], "row 3 of rlnRandomSubset is 1.5"), ([1, 2, 1, "1e30", 2, 1], "row 4 of rlnRandomSubset is 1e30")])
+def test_half_sets_that_are_none_are_refused(tiny, halves, says):
+    tiny.columns["rlnRandomSubset"] = halves
+    with pytest.raises(FileFormatError, match=f"particles.star: {says}"):
+        read_particles(tiny.star)
+
+
+def test_tables_that_stand_twice_are_refused(tiny):
+    path = tiny.star
+    text = path.read_text()
+    path.write_text(text + text[text.index("data_particles"):])
+    with pytest.raises(FileFormatError, match="2 tables list images: data_particles with 6 rows .line 20. and data_particles"):
+        read_particles(path)
+    path.write_text(text[:text.index("data_particles")] + text)
+    with pytest.raises(FileFormatError, match="data_optics stands 2 times"):
+        read_particles(path)
+
+
 def test_a_file_without_particles(tiny):
     tiny.columns = {name: [] for name in tiny.columns}
     with pytest.raises(InputError, match="no particles"):
         read_particles(tiny.star)
     tiny.columns.pop("rlnImageName")
     with pytest.raises(FileFormatError, match="no table with rlnImageName"):
+        read_particles(tiny.star)
+    tiny.columns = {"cisTEMPositionInStack": [1, 2]}
+    with pytest.raises(FileFormatError, match="no table with rlnImageName.*columns of cisTEM; export them to RELION"):
         read_particles(tiny.star)
 
 

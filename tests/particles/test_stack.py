@@ -36,7 +36,9 @@ def test_it_is_frozen_and_moves_as_a_whole(tiny):
     assert moved.grid == stack.grid and (moved.read([2]) == stack.read([2])).all()
 
 
-@pytest.mark.parametrize("pixel, fault", [(np.nan, "not finite"), (np.inf, "not finite"), (None, "is constant, so it is empty")])
+@pytest.mark.parametrize("pixel, fault", [
+    (np.nan, "not finite"), (np.inf, "not finite"), (None, "is constant, so it is empty"),
+    (3e38, "values from 0 to 3e.38: expected less")])
 def test_an_empty_or_broken_image_is_named_when_it_is_read(tiny, pixel, fault):
     images = np.stack([bead_image((0, 0), 32, 2.0)] * 6)
     images[3] = 1.5
@@ -49,6 +51,12 @@ def test_an_empty_or_broken_image_is_named_when_it_is_read(tiny, pixel, fault):
     assert stack.read([0, 1, 2]).shape == (3, 32, 32)
     with pytest.raises(FileFormatError, match=f"particles.star row 4: image 3 of .*stack.mrcs.*{fault}"):
         stack.read()
+
+
+def test_images_that_hardly_differ_from_nothing_are_named(tiny):
+    write_stack(tiny.folder / "stack.mrcs", np.stack([bead_image((0, 0), 32, 2.0)] * 6) * np.float32(1e-20))
+    with pytest.raises(FileFormatError, match="row 1: image 1 of .* holds values from .* to 1e-20: .*differ by more than 1e-15"):
+        read_particles(tiny.star).read()
 
 
 def test_numbers_follow_first_rows():

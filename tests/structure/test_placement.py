@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from atomdrgn.errors import InputError, UnmodelledWarning
+from atomdrgn.errors import FileFormatError, InputError, UnmodelledWarning
 from atomdrgn.io.mrc import MrcHeader, read_header
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.structure.atoms import read_structure, write_structure
@@ -31,6 +31,18 @@ def test_an_odd_box_has_its_centre_at_half_rounded_down():
 def test_nstart_counts_in_voxels_and_the_origin_goes_before_it():
     assert centre_of_map(header(nstart=(-4, -5, -6))).tolist() == [0, 0, 0]
     assert centre_of_map(header(nstart=(-4, -5, -6), origin=(100.0, 0.0, 0.0))).tolist() == [104, 10, 18]
+
+
+@pytest.mark.parametrize("changes, says", [
+    ({"voxel_size": (np.nan, 1.0, 1.0)}, "voxel size .* is nan, 1, 1; expected 0 to 10000 A"),
+    ({"voxel_size": (1.0, -1.0, 1.0)}, "voxel size"), ({"voxel_size": (1.0, 1.0, np.inf)}, "voxel size"),
+    ({"voxel_size": (1e30,) * 3}, "voxel size"), ({"origin": (0.0, np.nan, 0.0)}, "origin is 0, nan, 0"),
+    ({"origin": (0.0, 0.0, -1e20)}, "origin"), ({"nstart": (-2**31, 0, 0)}, "nstart"),
+    ({"angles": (90.0, 90.0, 120.0)}, "angles of 90, 90, 120 degrees; expected 90")])
+def test_a_place_that_is_no_number_or_out_of_range_is_refused(changes, says):
+    with pytest.raises(FileFormatError, match=f"map.mrc: the header's .*{says}"):
+        centre_of_map(header(**changes))
+    assert centre_of_map(header(angles=(0.0, 0.0, 0.0))).tolist() == [4, 10, 18]
 
 
 def test_other_orders_of_axes_are_put_right():

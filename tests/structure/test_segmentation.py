@@ -101,7 +101,7 @@ def test_parts_alone_say_how_many(beads):
     ({"count": 3, "parts": ["A", "B,C"]}, "only 0 residues besides the 2"),
     ({"parts": ["A", "A:60,B,C"]}, "1 residues .*A:60.*one part only"),
     ({"count": 4, "parts": ["D"]}, "no chain 'D'"),
-    ({"count": 4, "temperature": 0.0}, "temperature"),
+    ({"count": 4, "temperature": 0.0}, "temperature"), ({"count": 4, "temperature": float("nan")}, "temperature"),
 ])
 def test_settings_that_do_not_fit_are_said(beads, settings, message):
     with pytest.raises(InputError, match=message):

@@ -101,7 +101,7 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
         _write_structures(found, temporary, formats, np.zeros(3) if origin is None else np.asarray(origin, float), reporter)
         settings = {"clusters": clusters, "frames": frames, "distances": list(distances), "angles": list(angles),
                     "formats": list(formats), "umap": umap, "seed": seed, "version": run.settings.get("version")}
-        (temporary / MARK).write_text(json.dumps(settings, indent=2) + "\n")
+        (temporary / MARK).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     with whole_file(report) as temporary:
         temporary.write_text(report_page(found, also), encoding="utf-8")
     return Analysis(found, folder, report)

@@ -111,7 +111,7 @@ def analyze_volumes(run: VolumeRun, out=None, *, clusters: int = CLUSTERS, frame
         settings = {"clusters": clusters, "frames": frames, "sketch": sketch, "umap": umap, "seed": seed,
                     "convergence": None if settled is None else asdict(settled) | {"settled": settled.settled},
                     "version": run.settings.get("version")}
-        (folder / MARK).write_text(json.dumps(settings, indent=2) + "\n")
+        (folder / MARK).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return VolumeAnalysis(out / ANALYSIS, axes, centres, drawn, settled)
 
 

@@ -315,7 +315,7 @@ def _geometry(also):
     path = next((folder / GEOMETRY for folder in also if (folder / GEOMETRY).exists()), None)
     if path is None:
         return None
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text(encoding="utf-8"))
     return {"structures": found["structures"], "rows": [
         [says, *(found[of].get(name) for of in ("base", "median", "largest"))] for name, says in found["columns"].items()]}
 
@@ -324,6 +324,6 @@ def _read_table(path):
     """Columns of a CSV file, as text; None where there is no such file."""
     if not path.exists():
         return None
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     return {name: list(column) for name, column in zip(header, zip(*rows, strict=True), strict=True)} if rows else None

@@ -4,13 +4,16 @@ import csv
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from io import StringIO
+from itertools import dropwhile
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 
 from ..errors import FileFormatError, InputError, MissingFileError, OutputExistsError
-from ..io.numbers import read_numbers
+from ..io.numbers import WHOLE, read_numbers
+from ..io.text import read_text
 from ..particles.stack import ParticleStack
 from ..particles.subsets import CryosparcFile, ParticleFile, StarFile, open_particle_file, read_optimisation_set
 from ..run import Run
@@ -19,6 +22,7 @@ from .follow import motion_of_part
 from .where import where as rows_where
 
 STATE = "state"      # the column of a run's table that classes come from, if no other is named
+SEPARATORS = {"semicolons": ";", "tabs": "\t"}      # of tables that are not parted by commas, as spreadsheets write them
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ def select_particles(source: Run | VolumeRun | str | Path, out, *, where: str | 
         listed = open_particle_file(source, tilt_series=tilt_series, passthrough=passthrough)
         columns, count = {}, listed.n_particles
     else:
+        passthrough = passthrough or _passthrough_of_run(run)
         listed = particle_file_of_run(run, particle_file, passthrough=passthrough)
         columns, count = _columns(run, tables), len(run.table["particle"])
     out = _checked_out(Path(out), listed, sources=(listed.path, passthrough), overwrite=overwrite)
@@ -186,7 +191,7 @@ def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthroug
     particle_file : path, optional
         Where it is, if it is not found.
     passthrough : path, optional
-        The passthrough file of a .cs file.
+        The passthrough file of a .cs file; left out, the one that the run was fitted with.
 
     Raises
     ------
@@ -199,7 +204,8 @@ def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthroug
     path = Path(particle_file or find_file_of_run(run, said.get("particles"), what="particle file", option="--particles-file"))
     first_row = _first_row(run)
     reading = run.settings.get("reading", {})
-    listed = open_particle_file(path, tilt_series=bool(reading.get("tilt_series")), passthrough=passthrough,
+    listed = open_particle_file(path, tilt_series=bool(reading.get("tilt_series")),
+                                passthrough=passthrough or _passthrough_of_run(run),
                                 first_row=None if path.suffix == ".cs" else first_row)
     if isinstance(listed, StarFile) and not listed.optimisation_set:
         listed = replace(listed, optimisation_set=read_optimisation_set(reading.get("particles") or path))
@@ -208,6 +214,12 @@ def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthroug
         raise InputError(f"{listed.path}: {listed.n_particles:,} particles, but the run has {len(run.table['particle']):,}: it "
                          "is not the file that was fitted; name that file with --particles-file")
     return listed
+
+
+def _passthrough_of_run(run):
+    """The passthrough file that a run was fitted with, or None."""
+    name = run.settings.get("reading", {}).get("passthrough")
+    return None if name is None else find_file_of_run(run, name, what="passthrough file", option="--passthrough")
 
 
 def _require_fitted_file(run, path, *, say):
@@ -269,15 +281,25 @@ def _columns(run, tables) -> dict[str, np.ndarray]:
 
 
 def _read_table(path):
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file; expected a CSV file with a column particle")
-    with open(path, newline="") as file:
-        header, *rows = [*csv.reader(file)] or [[]]
-    if "particle" not in header or any(len(row) != len(header) for row in rows):
-        raise FileFormatError(f"{path}: expected a CSV file of whole rows with a column particle (its first line is "
-                              f"{','.join(header)[:80]!r})")
-    values = {name: [row[i] for row in rows] for i, name in enumerate(header)}
-    return {name: _numbers(column) for name, column in values.items() if name == "particle" or _is_of_numbers(column)}
+    text = read_text(path, expected="a CSV file with a column particle")
+    # comments before the names are left out, as they are in lists of particles
+    lines = dropwhile(lambda row: row[0].lstrip().startswith("#"), filter(None, csv.reader(StringIO(text))))
+    header, *rows = [*lines] or [[]]
+    header = [name.strip() for name in header]
+    if "particle" not in header:
+        other = next((f"; its columns seem to be parted by {name}: save it with commas" for name, mark in SEPARATORS.items()
+                      if len(header) == 1 and "particle" in [cell.strip(' "') for cell in header[0].split(mark)]), "")
+        raise FileFormatError(f"{path}: expected a CSV file with a column particle, and its first line is "
+                              f"{','.join(header)[:80]!r}{other}")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise FileFormatError(f"{path}: row {number} has {len(row)} cells, but there are {len(header)} columns; a number "
+                                  "with a decimal comma is two cells: write a point")
+    values = {name: [row[i].strip() for row in rows] for i, name in enumerate(header)}
+    for number, cell in enumerate(values["particle"], 1):
+        if not WHOLE.fullmatch(cell.removesuffix(".0")):
+            raise FileFormatError(f"{path}: row {number} of particle is {cell!r}; expected a whole number from 0")
+    return {name: _numbers(column) for name, column in values.items() if _is_of_numbers(column)}
 
 
 def _numbers(column):

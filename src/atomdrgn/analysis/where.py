@@ -39,7 +39,7 @@ def where(condition: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         return _Condition(condition, columns).met(ast.parse(condition.strip(), mode="eval").body)
     except SyntaxError as error:
         raise InputError(f"{condition!r} cannot be read ({error.msg}); a condition holds {GRAMMAR}") from None
-    except (ValueError, RecursionError, MemoryError) as error:
+    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{condition!r} cannot be read ({error}); a condition holds {GRAMMAR}") from None

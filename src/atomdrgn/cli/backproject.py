@@ -14,6 +14,7 @@ from .options import (
     Debug,
     InvertContrast,
     Particles,
+    Passthrough,
     Quiet,
     Threads,
     TiltSeries,
@@ -56,6 +57,7 @@ def backproject(
     invert_contrast: InvertContrast = None,
     tilt_series: TiltSeries = False,
     tomograms: Tomograms = None,
+    passthrough: Passthrough = None,
     allow_missing_ctf: AllowMissingCtf = False,
     seed: Annotated[int, Option(metavar="N", rich_help_panel=RESULT, help="The same seed gives the same result.")] = 0,
     overwrite: Annotated[bool, Option(
@@ -99,7 +101,7 @@ def backproject(
     require_replaceable(out, FILES, what="a reconstruction", overwrite=overwrite)
     weight = None if weights is None else read_numbers(weights)
     stack = read_particles(particles, box=box, data_folder=data_folder, invert_contrast=invert_contrast, tilt_series=tilt_series,
-                           tomograms=tomograms, allow_missing_ctf=allow_missing_ctf)
+                           tomograms=tomograms, passthrough=passthrough, allow_missing_ctf=allow_missing_ctf)
     numbers = None if chosen is None else read_numbers(chosen, whole=True)
     if condition is not None:
         numbers = particles_where(open_either_run(run), condition, stack, listed=numbers, tables=table or ())

@@ -17,6 +17,7 @@ from .options import (
     MapFile,
     Origin,
     Particles,
+    Passthrough,
     Quiet,
     Threads,
     TiltSeries,
@@ -38,6 +39,7 @@ def inspect(
     invert_contrast: InvertContrast = None,
     tilt_series: TiltSeries = False,
     tomograms: Tomograms = None,
+    passthrough: Passthrough = None,
     allow_missing_ctf: AllowMissingCtf = False,
     resolution: Annotated[float | None, Option(
         metavar="A", rich_help_panel=MODEL, show_default="8, or 2.2 pixels where that is coarser",
@@ -66,7 +68,7 @@ def inspect(
     use_threads(threads)
     structure = None if against is None else read_model(against, map_file=map_file, origin=origin)[0]
     stack = read_particles(particles, box=box, data_folder=data_folder, invert_contrast=invert_contrast, tilt_series=tilt_series,
-                           tomograms=tomograms, allow_missing_ctf=allow_missing_ctf)
+                           tomograms=tomograms, passthrough=passthrough, allow_missing_ctf=allow_missing_ctf)
     with progress(quiet=quiet, compiles=True) as reporter:
         inspection = inspect_particles(stack, structure, resolution=resolution, limit=limit, reporter=reporter)
     print("\n".join(inspection.lines()))

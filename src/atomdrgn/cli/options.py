@@ -32,6 +32,9 @@ TiltSeries = Annotated[bool, Option(
 Tomograms = Annotated[Path | None, Option(
     metavar="STAR", rich_help_panel=READING, show_default=False,
     help="The tomograms.star of particles that are 2D tilt stacks.")]
+Passthrough = Annotated[Path | None, Option(
+    metavar="CS", rich_help_panel=READING, show_default=False,
+    help="The passthrough file of a .cs file, with the fields that the job did not change.")]
 AllowMissingCtf = Annotated[bool, Option(
     "--allow-missing-ctf", rich_help_panel=READING,
     help="Accept a file without CTF columns, for images that were made without a CTF.")]

@@ -16,6 +16,7 @@ from .options import (
     MapFile,
     Origin,
     Particles,
+    Passthrough,
     Quiet,
     Threads,
     TiltSeries,
@@ -50,6 +51,7 @@ def refine(
     invert_contrast: InvertContrast = None,
     tilt_series: TiltSeries = False,
     tomograms: Tomograms = None,
+    passthrough: Passthrough = None,
     allow_missing_ctf: AllowMissingCtf = False,
     resolution: Annotated[float | None, Option(
         metavar="A", rich_help_panel=RESULT, show_default="by pixel size and model",
@@ -85,7 +87,7 @@ def refine(
 
     use_threads(threads)
     reading = {"box": box, "data_folder": data_folder, "invert_contrast": invert_contrast, "tilt_series": tilt_series,
-               "tomograms": tomograms, "allow_missing_ctf": allow_missing_ctf}
+               "tomograms": tomograms, "passthrough": passthrough, "allow_missing_ctf": allow_missing_ctf}
     structure, centre = read_model(base, map_file=map_file, origin=origin)
     stack = read_particles(particles, **reading)
     settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)

@@ -5,10 +5,15 @@ from pathlib import Path
 from ..errors import InputError
 from .failures import command_line
 
+MOST_THREADS = 4096
+FARTHEST = 1e7      # A: beyond what any map reaches
+
 
 def use_threads(count: int | None) -> None:
     """Let torch use this many threads; all cores where `count` is None."""
     if count is not None:
+        if not 1 <= count <= MOST_THREADS:
+            raise InputError(f"--threads {count}: expected 1 to {MOST_THREADS}")
         import torch
 
         torch.set_num_threads(count)
@@ -45,6 +50,8 @@ def settings_of(**reading) -> dict:
 def _three_numbers(text):
     try:
         x, y, z = (float(word) for word in text.split(","))
+        if not all(abs(number) <= FARTHEST for number in (x, y, z)):      # so written, no number is refused
+            raise ValueError
     except ValueError:
         raise InputError(f"--origin {text}: expected three numbers in A, such as 120,120,120") from None
     return [x, y, z]

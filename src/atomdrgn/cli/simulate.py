@@ -8,7 +8,19 @@ from typer import Argument, Option
 
 from ..errors import InputError
 from .failures import command, command_line
-from .options import AllowMissingCtf, DataFolder, Debug, InvertContrast, MapFile, Origin, Quiet, Threads, TiltSeries, Tomograms
+from .options import (
+    AllowMissingCtf,
+    DataFolder,
+    Debug,
+    InvertContrast,
+    MapFile,
+    Origin,
+    Passthrough,
+    Quiet,
+    Threads,
+    TiltSeries,
+    Tomograms,
+)
 from .progress import progress
 
 WHAT, HOW, FLAWS, RESULT = "What is imaged", "How it is imaged", "What real sets have", "The result"
@@ -82,6 +94,7 @@ def simulate(
     invert_contrast: InvertContrast = None,
     tilt_series: TiltSeries = False,
     tomograms: Tomograms = None,
+    passthrough: Passthrough = None,
     allow_missing_ctf: AllowMissingCtf = False,
     seed: Annotated[int, Option(metavar="N", rich_help_panel=RESULT, help="The same seed gives the same set.")] = 0,
     overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=RESULT, help="Replace particles that are there.")] = False,
@@ -114,7 +127,7 @@ def simulate(
     from .setup import box_centre, use_threads
 
     reading = {"data_folder": data_folder, "invert_contrast": invert_contrast, "tilt_series": tilt_series, "tomograms": tomograms,
-               "allow_missing_ctf": allow_missing_ctf}
+               "passthrough": passthrough, "allow_missing_ctf": allow_missing_ctf}
     settings = {"voltage_kv": voltage, "spherical_aberration_mm": spherical_aberration, "amplitude_contrast": amplitude_contrast,
                 "defocus": None if defocus is None else _two_numbers(defocus)}
     settings = {name: value for name, value in settings.items() if value is not None}
@@ -158,8 +171,8 @@ def _refuse_what_does_not_go_together(like, tilts, *, given, reading, series):
     if like is not None and named:
         raise InputError(f"{' and '.join(named)}: --like takes that from {like}; leave it out")
     if like is None and any(reading.values()):
-        raise InputError("--data-folder, --invert-contrast, --tilt-series, --tomograms and --allow-missing-ctf say how the file "
-                         "of --like is read: give --like")
+        raise InputError("--data-folder, --invert-contrast, --tilt-series, --tomograms, --passthrough and --allow-missing-ctf "
+                         "say how the file of --like is read: give --like")
     if tilts is None and series:
         raise InputError("--reach and --dose are those of tilt series: give --tilts")
 

@@ -16,6 +16,7 @@ from .options import (
     Debug,
     InvertContrast,
     Particles,
+    Passthrough,
     Quiet,
     Threads,
     TiltSeries,
@@ -70,6 +71,7 @@ def volume(
     invert_contrast: InvertContrast = None,
     tilt_series: TiltSeries = False,
     tomograms: Tomograms = None,
+    passthrough: Passthrough = None,
     allow_missing_ctf: AllowMissingCtf = False,
     resolution: Annotated[float | None, Option(
         metavar="A", rich_help_panel=RUN, show_default="Nyquist", help="Finest resolution that is used.")] = None,
@@ -128,7 +130,7 @@ def volume(
 
     use_threads(threads)
     reading = {"box": box, "data_folder": data_folder, "invert_contrast": invert_contrast, "tilt_series": tilt_series,
-               "tomograms": tomograms, "allow_missing_ctf": allow_missing_ctf}
+               "tomograms": tomograms, "passthrough": passthrough, "allow_missing_ctf": allow_missing_ctf}
     stack = read_particles(particles, **reading)
     how = {"particles": particles, **reading}
     settings = {"command": command_line(), "reading": {name: str(v) if isinstance(v, Path) else v for name, v in how.items()}}

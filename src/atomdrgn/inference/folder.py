@@ -113,5 +113,5 @@ def read_history(path: Path, steps: int | None) -> list[dict[str, float]]:
     """The first rows of history.csv, all where no number is given; none where there is no file."""
     if not path.exists():
         return []
-    header, *rows = [line.split(",") for line in path.read_text().splitlines()]
+    header, *rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
     return [{name: float(value) for name, value in zip(header, row, strict=True)} for row in rows[:steps]]

@@ -1,6 +1,9 @@
 """MRC stacks and maps: headers, chosen sections of a stack without the rest, whole maps read and written."""
 
+import gzip
+import math
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +13,14 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode
 
 from ..errors import FileFormatError, MissingFileError
+from .text import describe_beginning, foreign_kind
 from .whole_file import whole_file
 
 HEADER_BYTES = 1024
 MODES = (0, 1, 2, 6, 12)
+GZIP = b"\x1f\x8b"
+GZIP_GAIN = 1032      # how many bytes one of a gzip file can stand for
+PIECE = 1 << 24       # bytes that are unpacked at a time
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,8 @@ class MrcHeader:
     shape : (3,) int
         Sections, rows and columns as they lie in the file: (nz, ny, nx).
     available : int
-        Whole sections that the file holds; fewer than ``shape[0]`` where it was cut short.
+        Whole sections that the file holds; fewer than ``shape[0]`` where it was cut short. Of a compressed file it is what the
+        header promises.
     dtype : numpy.dtype
         Of a value in the file, with its byte order.
     offset : int
@@ -39,6 +47,10 @@ class MrcHeader:
         Number of the first column, row and section.
     axis_order : (3,) int
         Which axis (1 is x) runs along columns, rows and sections; (1, 2, 3) in nearly all files.
+    angles : (3,) float
+        Of the cell, degrees; 0 where the header does not say.
+    compressed : bool
+        Whether the file is compressed by gzip, so that only :func:`read_map` can read its values.
     """
 
     path: Path
@@ -50,10 +62,12 @@ class MrcHeader:
     origin: tuple[float, float, float]
     nstart: tuple[int, int, int]
     axis_order: tuple[int, int, int]
+    angles: tuple[float, float, float] = (90.0, 90.0, 90.0)
+    compressed: bool = False
 
 
 def read_header(path) -> MrcHeader:
-    """The header of an MRC file of mode 0, 1, 2, 6 or 12 in either byte order.
+    """The header of an MRC file of mode 0, 1, 2, 6 or 12 in either byte order, plain or compressed by gzip.
 
     A missing MAP magic or machine stamp is a warning: several programs leave them out, and the values are still plain.
 
@@ -62,19 +76,25 @@ def read_header(path) -> MrcHeader:
     MissingFileError
         If there is no such file.
     FileFormatError
-        If it is no MRC file, is shorter than a header, or has a mode that is not one of those above.
+        If it is no MRC file, is shorter than a header, or has a mode that is not one of those above; what another kind of file
+        begins with is said.
     """
     path = Path(path)
     try:
         raw = np.fromfile(path, dtype=np.uint8, count=HEADER_BYTES)
-        size = path.stat().st_size
+        compressed = raw[:2].tobytes() == GZIP
+        if compressed:
+            raw = np.frombuffer(_unpacked(path, HEADER_BYTES), np.uint8)
+        size = None if compressed else path.stat().st_size
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise FileFormatError(f"{path}: a folder, where an MRC file was expected") from None
+    if foreign_kind(raw.tobytes()) is not None:
+        raise FileFormatError(f"{path}: not an MRC file: {describe_beginning(raw.tobytes())}")
     if len(raw) < HEADER_BYTES:
         raise FileFormatError(f"{path}: {len(raw)} bytes, where an MRC header alone has {HEADER_BYTES}; the file is cut short or "
-                              "no MRC")
+                              f"no MRC: {describe_beginning(raw.tobytes())}")
     return _header(path, raw, size)
 
 
@@ -90,8 +110,9 @@ def read_sections(header: MrcHeader, index) -> np.ndarray:
     Raises
     ------
     FileFormatError
-        If a section is asked for that the file does not hold.
+        If a section is asked for that the file does not hold, or the file is compressed.
     """
+    require_plain(header)
     index = np.asarray(index, dtype=np.int64).reshape(-1)
     if len(index) == 0:
         return np.empty((0, *header.shape[1:]), np.float32)
@@ -106,22 +127,34 @@ def read_sections(header: MrcHeader, index) -> np.ndarray:
     return stack[index].astype(np.float32)
 
 
+def require_plain(header: MrcHeader) -> None:
+    """Raise a FileFormatError for a compressed stack: single images can only be taken from a plain one."""
+    if header.compressed:
+        raise FileFormatError(f"{header.path}: a stack that is compressed by gzip: gunzip it first, for images are read one by "
+                              "one")
+
+
 def read_map(path) -> tuple[np.ndarray, MrcHeader]:
     """The whole map as float32 with axes (z, y, x), whatever their order in the file, and its header.
 
     Raises
     ------
     MissingFileError, FileFormatError
-        As for :func:`read_header`; also if the file is cut short.
+        As for :func:`read_header`; also if the file is cut short, or unpacks to more than its header promises.
     """
     header = read_header(path)
+    if header.compressed:
+        return _with_axes_zyx(_unpacked_sections(header), header), header
     if header.available < header.shape[0]:
         raise FileFormatError(f"{header.path}: the header promises {header.shape[0]} sections and the file holds "
                               f"{header.available}")
-    density = read_sections(header, range(header.shape[0]))
+    return _with_axes_zyx(read_sections(header, range(header.shape[0])), header), header
+
+
+def _with_axes_zyx(density, header):
     section_axis, row_axis, column_axis = header.axis_order[::-1]
     in_file = (section_axis, row_axis, column_axis)
-    return np.ascontiguousarray(density.transpose([in_file.index(axis) for axis in (3, 2, 1)])), header
+    return np.ascontiguousarray(density.transpose([in_file.index(axis) for axis in (3, 2, 1)]))
 
 
 def write_map(path, density, *, voxel_size: float, origin=(0.0, 0.0, 0.0)) -> None:
@@ -146,6 +179,32 @@ def write_map(path, density, *, voxel_size: float, origin=(0.0, 0.0, 0.0)) -> No
         file.update_header_stats()
 
 
+def _unpacked(path, count):
+    """The first bytes of a gzip file, at most `count`; no more are unpacked."""
+    pieces, left = [], count
+    try:
+        with gzip.open(path) as file:
+            while left and (piece := file.read(min(left, PIECE))):
+                pieces.append(piece)
+                left -= len(piece)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FileFormatError(f"{path}: compressed by gzip, and damaged or cut short ({error}); copy it again") from None
+    return b"".join(pieces)
+
+
+def _unpacked_sections(header):
+    count = math.prod(header.shape)
+    promised = header.offset + count * header.dtype.itemsize
+    if promised > GZIP_GAIN * header.path.stat().st_size:
+        raise FileFormatError(f"{header.path}: the header promises {promised:,} bytes, which is more than the compressed file "
+                              "can hold")
+    raw = _unpacked(header.path, promised + 1)
+    if len(raw) != promised:
+        held = f"more than {promised:,}" if len(raw) > promised else f"{len(raw):,}"
+        raise FileFormatError(f"{header.path}: unpacks to {held} bytes, where its header promises {promised:,}")
+    return np.frombuffer(raw, header.dtype, count, header.offset).reshape(header.shape).astype(np.float32)
+
+
 def _header(path, raw, size):
     order, faults = _byte_order(path, raw)
     record = raw.view(HEADER_DTYPE.newbyteorder(order))[0]
@@ -157,15 +216,16 @@ def _header(path, raw, size):
         warnings.warn(f"{path}: no {' and no '.join(faults)} in the header; read as an MRC file all the same", stacklevel=3)
     value = dtype_from_mode(int(record["mode"])).newbyteorder(order)
     offset = HEADER_BYTES + max(int(record["nsymbt"]), 0)
-    available = min(max(size - offset, 0) // (value.itemsize * columns * rows), sections)
+    held = sections if size is None else max(size - offset, 0) // (value.itemsize * columns * rows)
     sampling = [int(record[name]) for name in ("mx", "my", "mz")]
     cell = [float(record["cella"][axis]) for axis in "xyz"]
     axes = tuple(int(record[name]) for name in ("mapc", "mapr", "maps"))
-    return MrcHeader(path, (sections, rows, columns), available, value, offset,
+    return MrcHeader(path, (sections, rows, columns), min(held, sections), value, offset,
                      tuple(edge / n if n > 0 else 0.0 for edge, n in zip(cell, sampling, strict=True)),
                      tuple(float(record["origin"][axis]) for axis in "xyz"),
                      tuple(int(record[name]) for name in ("nxstart", "nystart", "nzstart")),
-                     axes if sorted(axes) == [1, 2, 3] else (1, 2, 3))
+                     axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),
+                     tuple(float(record["cellb"][angle]) for angle in ("alpha", "beta", "gamma")), compressed=size is None)
 
 
 def _byte_order(path, raw):

@@ -1,10 +1,14 @@
 """Text files with one number a line."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import FileFormatError, MissingFileError
+from ..errors import FileFormatError
+from .text import read_text
+
+WHOLE = re.compile("[0-9]{1,18}")      # what a 64-bit integer holds for certain
 
 
 def read_numbers(path, *, whole: bool = False) -> np.ndarray:
@@ -28,18 +32,12 @@ def read_numbers(path, *, whole: bool = False) -> np.ndarray:
         A line is no number; it is named. Or the file holds none.
     """
     path, values = Path(path), []
-    try:
-        lines = path.read_text().splitlines()
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: no such file; expected one with a number on each line") from None
-    except (IsADirectoryError, UnicodeDecodeError):
-        raise FileFormatError(f"{path}: no text file; expected one number on each line") from None
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_text(path, expected="a text file with a number on each line").split("\n"), 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue
         try:
-            if whole and not (text.isascii() and text.isdecimal()):
+            if not (WHOLE.fullmatch(text) if whole else "_" not in text and np.isfinite(float(text))):
                 raise ValueError
             values.append(int(text) if whole else float(text))
         except ValueError:

@@ -1,17 +1,22 @@
 """STAR files as plain tables. Every value stays the token that stands in the file, so that it can be written back unchanged."""
 
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import FileFormatError, MissingFileError
+from ..errors import FileFormatError, InputError
+from .text import read_text
 from .whole_file import whole_file
 
+BLANK = " \t"      # what parts tokens, beside the ends of lines: a non-breaking space, or any other, may stand in a name
 # A quote opens only at the start of a token and closes only before a blank: 5'-end is a plain token.
-TOKEN = re.compile(r"""\s*("(?:[^"]|"(?=\S))*"(?=\s|$)|'(?:[^']|'(?=\S))*'(?=\s|$)|\S+)""")
+TOKEN = re.compile(r"""[ \t]*("(?:[^"]|"(?=[^ \t]))*"(?=[ \t]|$)|'(?:[^']|'(?=[^ \t]))*'(?=[ \t]|$)|[^ \t]+)""")
+BLOCK, LOOP, FRAME = "data_", "loop_", "save_"
+RESERVED = ("_", "#", ";", "'", '"', "$", BLOCK, LOOP, FRAME, "global_", "stop_")      # what a plain token does not begin with
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,8 @@ class StarTable:
         Comment lines that stand before the block, such as ``# version 30001``.
     path : Path
         Where it was read from, for messages.
+    line : int
+        Where its block begins in that file, from 1: tables of one block have the same.
     """
 
     block: str
@@ -37,6 +44,7 @@ class StarTable:
     is_loop: bool = True
     comments: tuple[str, ...] = ()
     path: Path = field(default=Path("table"), compare=False)
+    line: int = field(default=0, compare=False)
 
     def __len__(self):
         return len(next(iter(self.columns.values()), []))
@@ -50,8 +58,10 @@ class StarTable:
 
     def numbers(self, name: str) -> np.ndarray:
         """The values of a column as float64 (row,)."""
-        tokens = self._column(name)
+        tokens = self.texts(name)
         try:
+            if any("_" in token for token in tokens):      # Python takes 1_000 for a number, and no other program does
+                raise ValueError
             return np.array([float(token) for token in tokens])
         except ValueError:
             row = next(i for i, token in enumerate(tokens) if not _is_number(token))
@@ -66,6 +76,10 @@ class StarTable:
         """The same table with other tokens in a column, which is the last one where there was none of this name."""
         return replace(self, columns={**self.columns, name: list(tokens)})
 
+    def with_texts(self, name: str, values: Iterable[str]) -> "StarTable":
+        """The same table with other values in a column, quoted where a plain token would not be read as they are."""
+        return self.with_column(name, map(token_of, values))
+
     def _column(self, name):
         if name not in self.columns:
             raise FileFormatError(f"{self.path}: block data_{self.block} has no column {name} (it has {', '.join(self.columns)})")
@@ -78,30 +92,33 @@ def read_star(path) -> list[StarTable]:
     The reader is our own, because a particle file goes back to the program that wrote it: libraries turn ``001`` into 1, or
     lose the comment that holds the version, or do not say which line is ragged.
 
+    A value may begin with anything, as in RELION: ``data_NAME``, ``loop_`` or ``#`` begin a block, a loop or a comment only where
+    the line is no whole row of the loop that it stands in. A byte order mark, line ends of any system and bytes that are no UTF-8
+    are read.
+
     Raises
     ------
     MissingFileError
         If there is no such file.
     FileFormatError
         If a row has more or fewer values than its loop has columns, or a line is no STAR; the line is named.
+
+    Warns
+    -----
+    UserWarning
+        Rows begin with ``#`` and might be comments.
     """
     path = Path(path)
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise FileFormatError(f"{path}: not a STAR file ({error})") from None
-    return _Reader(path).tables(text)
+    return _Reader(path).tables(read_text(path, expected="a STAR file"))
 
 
 def write_star(path, tables: Iterable[StarTable]) -> None:
     """Write tables as a STAR file, one row a line, tokens and comments as they are. The file appears whole or not at all."""
     lines, block = [], None
     for table in tables:
-        if table.block != block:
-            block = table.block
-            lines += [*table.comments, "", f"data_{block}", ""]
+        if (table.block, table.line) != block:
+            block = table.block, table.line
+            lines += [*table.comments, "", f"data_{table.block}", ""]
         if table.is_loop:
             lines += ["loop_", *(f"_{name} #{i}" for i, name in enumerate(table.columns, 1))]
             lines += [" ".join(row) for row in zip(*table.columns.values(), strict=True)]
@@ -109,12 +126,40 @@ def write_star(path, tables: Iterable[StarTable]) -> None:
             lines += [f"_{name} {tokens[0]}" for name, tokens in table.columns.items()]
         lines.append("")
     with whole_file(path) as temporary:
-        temporary.write_text("\n".join(lines) + "\n")
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def find_table(tables: Iterable[StarTable], block: str) -> StarTable | None:
-    """The first table of the block with this name, or None."""
-    return next((table for table in tables if table.block == block), None)
+    """The first table of the block with this name, or None.
+
+    Raises
+    ------
+    FileFormatError
+        If the file has several blocks of this name: which is meant cannot be told.
+    """
+    found = [table for table in tables if table.block == block]
+    lines = list(dict.fromkeys(table.line for table in found))
+    if len(lines) > 1:
+        raise FileFormatError(f"{found[0].path}: data_{block} stands {len(lines)} times (lines {' and '.join(map(str, lines))}), "
+                              "so that which is meant cannot be told; leave one of them, or join their rows")
+    return found[0] if found else None
+
+
+def token_of(value: str) -> str:
+    """The token that stands for a value: itself, or in quotes where it is empty, holds blanks or begins as no plain token may.
+
+    Raises
+    ------
+    InputError
+        If no quotes can hold it.
+    """
+    if value and not any(blank in value for blank in " \t\r\n") and not value.lower().startswith(RESERVED):
+        return value
+    for quote in "\"'":
+        token = f"{quote}{value}{quote}"
+        if "\n" not in value and "\r" not in value and _tokens(token, comments=False) == [token]:
+            return token
+    raise InputError(f"{value!r} cannot stand in a STAR file: it has line ends, or both kinds of quotes before blanks")
 
 
 class _Reader:
@@ -124,75 +169,149 @@ class _Reader:
         self.path = path
         self.found = []
         self.comments = []
+        self.hashes = []                                   # lines of rows that begin with #
         self.block = None
         self.loop = False
         self.names, self.rows = [], []
+        self.lines, self.number, self.after_blank = [], 0, False
 
     def tables(self, text):
-        for number, line in enumerate(text.split("\n"), 1):
-            stripped = line.strip()
-            if stripped.startswith("#"):
+        self.lines = text.split("\n")
+        for number, line in enumerate(self.lines, 1):
+            self.number = number
+            stripped = line.strip(BLANK)
+            if not stripped:
+                self.after_blank = True
+            elif stripped.startswith("#") and not self._is_row_with_hash(stripped):
                 self.comments.append(stripped)
-            elif stripped:
-                self._take(number, stripped)
+            else:
+                self._take(stripped)
+                self.after_blank = False
         self._finish()
         if self.block is None:
             raise FileFormatError(f"{self.path}: no data_ block, so it is not a STAR file")
+        if self.hashes:
+            more = f" (and so are {len(self.hashes) - 1} more)" if len(self.hashes) > 1 else ""
+            warnings.warn(f"{self.path}: line {self.hashes[0]} begins with # and has as many values as a row, so it is read as "
+                          f"one{more}; if it is a comment, put a blank behind its #", stacklevel=3)
         return self.found
 
-    def _take(self, number, line):
-        if line.startswith("data_"):
-            self._finish()
-            self.block, self.block_comments = line[5:].split()[0] if line[5:].split() else "", tuple(self.comments)
+    def _take(self, line):
+        tokens = _tokens(line)
+        if self._begins_part(tokens):
+            self._begin_part(tokens[0])
+        elif self.block is None:
+            self._refuse(f"expected a data_ block before {line[:40]!r}")
+        elif line.startswith("_") and not self._is_row_with_underscore(tokens):
+            self._take_name(tokens)
+        else:
+            self._take_row(line, tokens)
+
+    def _begins_part(self, tokens):
+        """Whether a line begins a block, a loop or a save frame: one such word, which is no row of a loop of one column."""
+        if len(tokens) != 1 or not (tokens[0].lower() == LOOP or tokens[0].lower().startswith((BLOCK, FRAME))):
+            return False
+        if len(self.names) != 1 or not self.loop or (self.after_blank and self.rows):
+            return True
+        # RELION reads rows until an empty line: here such a word is a value, unless what it would begin follows
+        following = (line.strip(BLANK) for line in self.lines[self.number:])
+        content = next((line for line in following if line and not line.startswith("#")), "")
+        if not (content.startswith("_") or content.lower() == LOOP):
+            return False
+        if self.rows and not self.lines[self.number].strip(BLANK):
+            self._refuse(f"{tokens[0]} may begin a block, or be a value of the only column; put an empty line before a block, or "
+                         "quotes round a value")
+        return True
+
+    def _begin_part(self, word):
+        if word.lower().startswith(FRAME):
+            self._refuse(f"{word}: save frames, as dictionaries have them, are not read")
+        self._finish()
+        if word.lower() != LOOP:
+            self.block, self.block_line, self.block_comments = word[len(BLOCK):], self.number, tuple(self.comments)
             self.comments = []
         elif self.block is None:
-            raise FileFormatError(f"{self.path} line {number}: expected a data_ block before {line[:40]!r}")
-        elif line.split()[0] == "loop_":
-            self._finish()
-            self.loop = True
-        elif line.startswith("_"):
-            self._take_name(number, _tokens(line))
+            self._refuse(f"expected a data_ block before {word!r}")
         else:
-            self._take_row(number, _tokens(line))
+            self.loop = True
 
-    def _take_name(self, number, tokens):
+    def _is_row_with_hash(self, line):
+        """Whether a line that begins with # is a row: as long as one, with numbers, and no row that was made a comment."""
+        if not self.loop or len(self.names) < 2 or (self.after_blank and self.rows):
+            return False
+        tokens = _tokens(line, comments=False)
+        first = tokens[0].lstrip("#").partition("@")[0]
+        if len(tokens) != len(self.names) or not first or _is_number(first) or not any(map(_is_number, tokens[1:])):
+            return False
+        self.hashes.append(self.number)
+        return True
+
+    def _is_row_with_underscore(self, tokens):
+        """Whether a line that begins with _ is a row: a name stands alone, or with one value where it is not in a loop."""
+        if not self.loop or len(tokens) != len(self.names):
+            return False
+        if len(tokens) == 2 and not (self.after_blank and self.rows):
+            self._refuse(f"{' '.join(tokens)} may be a row of the loop, or a name and its value; put an empty line before a "
+                         "name, or quotes round a value")
+        return len(tokens) > 2 or (len(tokens) == 1 and bool(self.rows))
+
+    def _take_name(self, tokens):
         if self.loop and (self.rows or len(tokens) > 1):
             self._finish()                                 # pairs may follow a loop
         if len(tokens) != (1 if self.loop else 2):
-            raise FileFormatError(f"{self.path} line {number}: {tokens[0]} has {len(tokens) - 1} values, expected one "
-                                  "(or a loop_ line before the names)")
+            self._refuse(f"{tokens[0]} has {len(tokens) - 1} values, expected one on its line (or a loop_ line before the names)")
         name = tokens[0][1:]
         if name in self.names:
-            raise FileFormatError(f"{self.path} line {number}: {name} stands twice in data_{self.block}")
+            self._refuse(f"{name} stands twice in data_{self.block}")
         self.names.append(name)
         if not self.loop:
             self.rows = [[*(self.rows[0] if self.rows else []), tokens[1]]]
 
-    def _take_row(self, number, tokens):
+    def _take_row(self, line, tokens):
+        if self.lines[self.number - 1].startswith(";"):
+            self._refuse_text_of_lines()
         if not self.loop:
-            raise FileFormatError(f"{self.path} line {number}: values that belong to no name: {' '.join(tokens)[:60]!r}")
+            self._refuse(f"values that belong to no name: {' '.join(tokens)[:60]!r}")
+        if len(tokens) < len(self.names) and "#" in line:
+            tokens = self._row_with_hash_inside(line) or tokens
         if len(tokens) != len(self.names):
-            raise FileFormatError(f"{self.path} line {number}: {len(tokens)} values, but the loop in data_{self.block} has "
-                                  f"{len(self.names)} columns; every row has to be whole and on one line")
+            self._refuse(f"{len(tokens)} values, but the loop in data_{self.block} has {len(self.names)} columns; every row has "
+                         "to be whole and on one line")
         self.rows.append(tokens)
+
+    def _row_with_hash_inside(self, line):
+        """A row of which a value begins with #: what is beyond it begins with # as well, or there is nothing."""
+        tokens = _tokens(line, comments=False)
+        row, beyond = tokens[:len(self.names)], tokens[len(self.names):]
+        whole = len(row) == len(self.names) and "#" not in row and all(token.startswith("#") for token in beyond[:1])
+        return row if whole else None
+
+    def _refuse_text_of_lines(self):
+        """Refuse a text that begins with ; in the first column and ends with a line that is ; alone."""
+        end = next((line for line in self.lines[self.number:] if line.startswith(";")), None)
+        if end is not None and end.strip(BLANK) == ";":
+            self._refuse("a text of several lines (;) is not read; write it on one line in quotes, or leave it out")
+
+    def _refuse(self, fault):
+        raise FileFormatError(f"{self.path} line {self.number}: {fault}")
 
     def _finish(self):
         if self.names:
             columns = [list(column) for column in zip(*self.rows, strict=True)] or [[] for _ in self.names]
             self.found.append(StarTable(self.block, dict(zip(self.names, columns, strict=True)), self.loop,
-                                        self.block_comments, self.path))
+                                        self.block_comments, self.path, self.block_line))
         self.loop, self.names, self.rows = False, [], []
 
 
-def _tokens(line):
-    if "#" not in line and '"' not in line and "'" not in line:
-        return line.split()
-    tokens = []
-    for match in TOKEN.finditer(line):
-        if match[1].startswith("#"):
-            break
-        tokens.append(match[1])
-    return tokens
+def _tokens(line, *, comments=True):
+    """The tokens of a line; where `comments` are meant, up to the first that begins with #."""
+    if '"' not in line and "'" not in line:
+        tokens = line.split() if line.isascii() else [token for token in re.split("[ \t]+", line) if token]
+    else:
+        tokens = [match[1] for match in TOKEN.finditer(line)]
+    if not comments or "#" not in line:
+        return tokens
+    return tokens[:next((i for i, token in enumerate(tokens) if token.startswith("#")), len(tokens))]
 
 
 def _unquoted(token):
@@ -206,4 +325,4 @@ def _is_number(token):
         float(token)
     except ValueError:
         return False
-    return True
+    return "_" not in token

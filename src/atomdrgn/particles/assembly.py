@@ -13,6 +13,7 @@ from ..physics.ctf import CTF
 from ..physics.grid import ImageGrid
 from ..physics.pose import Pose
 from .images import ImageFiles, check_sections, list_rows
+from .ranges import refuse_micrometres, require_in_range
 from .stack import ParticleStack
 
 
@@ -54,7 +55,9 @@ class ImageRows:
     sign : (image,) float64
         Factor that makes protein white.
     half : (image,) int64 or None
-        Half-set, 1 or 2, where the file says it.
+        Half-set, 1 or 2, where the file says it; one value for all is as if it did not.
+    half_column, origin_columns : str
+        What the file calls the half-set, and what moves the molecule to the centre of its image.
     warnings : tuple of Warning
         What is odd about the file.
     """
@@ -73,6 +76,8 @@ class ImageRows:
     optics_group: np.ndarray
     sign: np.ndarray
     half: np.ndarray | None = None
+    half_column: str = "rlnRandomSubset"
+    origin_columns: str = "rlnOrigin"
     warnings: tuple[Warning, ...] = field(default=())
 
 
@@ -83,24 +88,26 @@ def assemble(rows: ImageRows, *, box: int | None = None) -> ParticleStack:
     ------
     FileFormatError
         If a stack holds fewer images than the rows name, or images of another size than the particle file says, or a pose or
-        CTF is not finite.
+        CTF is not finite or out of range.
     InputError
         If there are no rows, or `box` is larger than the images.
     """
     if len(rows.row) == 0:
         raise InputError(f"{rows.source}: no images: the file has no rows, or each of its tilts is hidden (rlnTomoVisibleFrames) "
                          "or excluded (rlnCtfScalefactor 0)")
-    _refuse_not_finite(rows)
+    _refuse_out_of_range(rows)
     check_sections(rows.file, rows.section, rows.row, headers=rows.headers, beside=rows.source)
     used = np.unique(rows.optics_group)
     grids = tuple(_grid(rows, number) for number in used)
+    optics_group = np.searchsorted(used, rows.optics_group)
+    extent = np.array([grid.extent for grid in grids])[optics_group]
+    _refuse_far_shifts(rows, extent)
     particle = number_by_first_row(rows.particle)
     half = _halves(rows, particle)
     found = (*rows.warnings, *_pixel_size_warnings(rows), *_odd_box_warning(rows, grids), *_parted_copies(rows, particle),
-             *_tilt_warnings(rows))
+             *_tilt_warnings(rows), *_half_set_warning(rows), *_shift_warning(rows, extent), *_overfocus_warning(rows))
     for warning in found:
         warnings.warn(warning, stacklevel=3)
-    optics_group = np.searchsorted(used, rows.optics_group)
     premultiplied = np.array([rows.groups[number].premultiplied for number in used])
     return ParticleStack(
         images=ImageFiles(_integer(rows.file), _integer(rows.section), _float(rows.sign), rows.headers),
@@ -148,6 +155,11 @@ def half_sets(image) -> np.ndarray:
     return number_by_first_row(image) % 2 + 1
 
 
+def stated_halves(half):
+    """The half-set of each row as a file has it, or None where all rows have one value: that parts nothing, so it is no split."""
+    return None if half is None or (half == half[0]).all() else half
+
+
 def copies_in_both(image, half) -> int:
     """How many images are in both half-sets, because their copies have been parted.
 
@@ -167,35 +179,72 @@ def _first_image(rows, particle):
 
 
 def _parted_copies(rows, particle):
-    if rows.half is None:
+    half = stated_halves(rows.half)
+    if half is None:
         return ()
     _, first = np.unique(particle, return_index=True)
-    parted = copies_in_both(_first_image(rows, particle), rows.half[first])
+    parted = copies_in_both(_first_image(rows, particle), half[first])
     if not parted:
         return ()
     return (UserWarning(f"{rows.source}: {parted} images have copies (rows with the same image name) in both half-sets: the "
                         "halves are not independent, and what is measured by them looks better than it is"),)
 
 
-def _refuse_not_finite(rows):
-    values = {"pose": rows.rotation.sum((1, 2)) + rows.shift.sum(1), "CTF": np.sum(list(rows.ctf.values()), axis=0)}
-    for what, value in values.items():
-        bad = rows.row[~np.isfinite(value)]
-        if len(bad):
-            raise FileFormatError(f"{rows.source}: the {what} of {list_rows(np.unique(bad))} is not finite; leave these rows out")
+def _refuse_out_of_range(rows):
+    """Refuse what no reader may let through, whatever the format; readers that know columns refuse it with their names."""
+    pose = rows.rotation.sum((1, 2)) + rows.shift.sum(1)
+    bad = rows.row[~np.isfinite(pose)]
+    if len(bad):
+        raise FileFormatError(f"{rows.source}: the pose of {list_rows(np.unique(bad))} is not finite; leave these rows out")
+    for name, values in rows.ctf.items():
+        require_in_range(values, f"the CTF's {name}", quantity=name, path=rows.source, row=rows.row)
+    refuse_micrometres(rows.ctf["defocus_u"], rows.ctf["defocus_v"], "the defocus", path=rows.source, row=rows.row)
+    for number in np.unique(rows.optics_group):
+        require_in_range([rows.groups[number].pixel_size], f"the pixel size of optics group {rows.groups[number].name}",
+                         quantity="pixel size", path=rows.source, row=rows.row[rows.optics_group == number])
+
+
+def _refuse_far_shifts(rows, extent):
+    """Refuse origins that put a molecule far outside of its image, where nothing of it can be seen."""
+    far = np.flatnonzero(np.abs(rows.shift).max(1) > 2 * extent)
+    if len(far):
+        raise FileFormatError(f"{rows.source}: {rows.origin_columns} of {list_rows(np.unique(rows.row[far]))} moves the molecule "
+                              f"by {np.abs(rows.shift[far[0]]).max():.5g} A, and its image has an edge of "
+                              f"{extent[far[0]]:.5g} A; look whether it is in angstrom or pixels, or leave these rows out")
+
+
+def _shift_warning(rows, extent):
+    outside = np.count_nonzero(np.abs(rows.shift).max(1) > extent / 2)
+    if outside:
+        yield UserWarning(f"{rows.source}: {rows.origin_columns} puts the centre of the molecule outside of its image in "
+                          f"{outside:,} of {len(extent):,} images; look whether it is in angstrom or pixels")
+
+
+def _overfocus_warning(rows):
+    if (rows.ctf["defocus_u"] + rows.ctf["defocus_v"] < 0).all():
+        yield UserWarning(f"{rows.source}: the defocus of all images is negative, which is overfocus; underfocus is positive "
+                          "here, as in RELION and cryoSPARC: turn the sign where that is what was meant")
+
+
+def _half_set_warning(rows):
+    if rows.half is not None and stated_halves(rows.half) is None and len(np.unique(rows.particle)) > 1:
+        yield UserWarning(f"{rows.source}: {rows.half_column} has one value for all particles, which parts nothing: half-sets "
+                          "are taken by turns")
 
 
 def _halves(rows, particle):
-    if rows.half is None:
+    stated = stated_halves(rows.half)
+    if stated is None:
         return half_sets(_first_image(rows, particle))[particle]
-    wrong = ~np.isin(rows.half, (1, 2))
+    wrong = ~np.isin(stated, (1, 2))
     if wrong.any():
-        raise FileFormatError(f"{rows.source}: row {rows.row[wrong][0] + 1} is of half-set {rows.half[wrong][0]}, expected 1 or "
-                              "2")
+        other = "; if 0 and 1 are meant as half-sets, write 1 and 2" if set(np.unique(stated)) == {0, 1} else ""
+        raise FileFormatError(f"{rows.source}: row {rows.row[wrong][0] + 1} is of half-set {stated[wrong][0]} "
+                              f"({rows.half_column}), expected 1 or 2{other}")
     _, first = np.unique(particle, return_index=True)
-    half = rows.half[first][particle]
-    if (half != rows.half).any():
-        row = rows.row[half != rows.half][0]
+    half = stated[first][particle]
+    if (half != stated).any():
+        row = rows.row[half != stated][0]
         raise FileFormatError(f"{rows.source}: row {row + 1} is of another half-set than the first image of its particle; the "
                               "halves would not be independent")
     return half

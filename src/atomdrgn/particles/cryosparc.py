@@ -6,20 +6,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import InputError, UnmodelledWarning
-from ..io.cryosparc import read_cs
+from ..errors import FileFormatError, InputError, UnmodelledWarning
+from ..io.cryosparc import UID, fields_of, read_cs, read_cs_rows, rows_of_uid, with_text
 from ..physics.rotations import matrix_from_vector
 from .assembly import ImageRows, OpticsGroup
 from .images import find_stacks, list_rows
+from .ranges import refuse_micrometres, require_in_range
 
 BLOB = ("blob/path", "blob/idx", "blob/shape", "blob/psize_A")
 CTF_FIELDS = {"defocus_u": "ctf/df1_A", "defocus_v": "ctf/df2_A", "defocus_angle": "ctf/df_angle_rad",
               "voltage_kv": "ctf/accel_kv", "spherical_aberration_mm": "ctf/cs_mm", "amplitude_contrast": "ctf/amp_contrast"}
 OPTIONAL_CTF_FIELDS = {"phase_shift": ("ctf/phase_shift_rad", 0.0), "scale": ("ctf/scale", 1.0), "b_factor": ("ctf/bfactor", 0.0)}
+ALIGNMENT = ("pose", "shift", "psize_A")
 ABERRATIONS = ("ctf/shift_A", "ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf/anisomag")
 
 
-def read_cryosparc(path, *, data_folder=None, invert_contrast: bool | None = None) -> ImageRows:
+def read_cryosparc(path, *, data_folder=None, invert_contrast: bool | None = None, passthrough=None) -> ImageRows:
     """What a .cs file says of each image.
 
     Parameters
@@ -29,6 +31,8 @@ def read_cryosparc(path, *, data_folder=None, invert_contrast: bool | None = Non
         Where the images lie; for cryoSPARC the folder of the project, from which ``blob/path`` counts.
     invert_contrast : bool, optional
         Whether the images are dark on light; left out, ``blob/sign`` says it (-1: dark on light).
+    passthrough : path, optional
+        The file with the fields that the job did not change; rows are joined by uid.
 
     Raises
     ------
@@ -38,9 +42,12 @@ def read_cryosparc(path, *, data_folder=None, invert_contrast: bool | None = Non
         If the file or a stack is not what it has to be.
     """
     path = Path(path)
-    table = read_cs(path)
+    table = read_cs(path) if passthrough is None else read_joined(path, passthrough)
+    if len(next(iter(table.values()))) == 0:
+        raise InputError(f"{path}: no particles: it has fields and no rows")
     _require(table, BLOB, path=path, what="find the images")
     _require(table, CTF_FIELDS.values(), path=path, what="compute the CTF")
+    require_in_range(table["blob/psize_A"], "blob/psize_A", path=path)
     pose, shift = read_alignment(table, path=path)
     groups, group = _optics_groups(table)
     # ">" marks a path that cryoSPARC resolved from an import
@@ -51,7 +58,30 @@ def read_cryosparc(path, *, data_folder=None, invert_contrast: bool | None = Non
         source=path, format="cryoSPARC", headers=headers, file=file, section=table["blob/idx"].astype(np.int64),
         row=rows, particle=rows,
         rotation=pose, shift=shift, ctf=read_ctf(table, path=path), groups=groups, optics_group=group, sign=sign,
-        half=_half(table), warnings=(*warning, *_unmodelled(table, path=path)))
+        half=read_half(table), half_column=half_field(table) or "split", origin_columns=f"{_prefixes(table)[0]}/shift",
+        warnings=(*warning, *_unmodelled(table, path=path)))
+
+
+def read_joined(path, passthrough) -> dict[str, np.ndarray]:
+    """The fields of a .cs file, and of its passthrough file those that it has not, in the order of its rows.
+
+    Raises
+    ------
+    InputError
+        A particle is not in the passthrough file.
+    FileFormatError, MissingFileError
+        If a file is not what it has to be, or has no uid.
+    """
+    rows, through = read_cs_rows(path), read_cs_rows(passthrough)
+    return with_text(joined_fields(rows, through, path=path, passthrough=passthrough))
+
+
+def joined_fields(rows: np.ndarray, through: np.ndarray, *, path, passthrough) -> dict[str, np.ndarray]:
+    """As :func:`read_joined`, of rows that have been read, every field as it is."""
+    if UID not in rows.dtype.names:
+        raise FileFormatError(f"{path}: no field uid, by which {passthrough} could be joined to it")
+    order = rows_of_uid(through, rows[UID], path=passthrough, joined_to=path)
+    return fields_of(rows) | {name: column[order] for name, column in fields_of(through).items() if name not in rows.dtype.names}
 
 
 def read_alignment(table: dict[str, np.ndarray], *, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +97,9 @@ def read_alignment(table: dict[str, np.ndarray], *, path: Path) -> tuple[np.ndar
     InputError
         If there is no 3D alignment.
     """
-    pose, shift, pixel_size = (_of_best_class(table, name, path=path) for name in ("pose", "shift", "psize_A"))
+    pose, shift, pixel_size = (_of_best_class(table, name, path=path) for name in ALIGNMENT)
+    for name, values in zip(ALIGNMENT, (pose, shift, pixel_size), strict=True):
+        require_in_range(values, f"{'/'.join((_prefixes(table)[0], name))}", quantity=name, path=path)
     rotation = matrix_from_vector(torch.from_numpy(pose.astype(np.float64))).mT.numpy()
     return rotation, -shift.astype(np.float64) * pixel_size.astype(np.float64)[:, None]
 
@@ -79,14 +111,20 @@ def read_ctf(table: dict[str, np.ndarray], *, path: Path) -> dict[str, np.ndarra
     ------
     InputError
         If the defocus of a row is 0.
+    FileFormatError
+        If a value is out of range.
     """
     ctf = {ours: table[theirs].astype(np.float64) for ours, theirs in CTF_FIELDS.items()}
+    for ours, theirs in CTF_FIELDS.items():
+        require_in_range(ctf[ours], theirs, path=path)
     zero = np.flatnonzero((ctf["defocus_u"] == 0) & (ctf["defocus_v"] == 0))
     if len(zero):
         raise InputError(f"{path}: the defocus of {list_rows(zero)} is 0: the CTF was not estimated; estimate it, or leave these "
                          "rows out")
+    refuse_micrometres(ctf["defocus_u"], ctf["defocus_v"], "ctf/df1_A and ctf/df2_A", path=path)
     for ours, (theirs, otherwise) in OPTIONAL_CTF_FIELDS.items():
         ctf[ours] = table[theirs].astype(np.float64) if theirs in table else np.full(len(ctf["defocus_u"]), otherwise)
+        require_in_range(ctf[ours], theirs, path=path)
     return {**ctf, "dose": np.zeros(len(ctf["defocus_u"]))}
 
 
@@ -94,7 +132,18 @@ def _require(table, names, *, path, what):
     missing = [name for name in names if name not in table]
     if missing:
         raise InputError(f"{path}: no {', '.join(missing)}, without which there is no way to {what}: cryoSPARC keeps fields that "
-                         "a job did not change in a passthrough file; export the particles as one .cs file that holds all fields")
+                         f"a job did not change in a passthrough file; {_where_passthrough(path)}")
+
+
+def _where_passthrough(path):
+    """How the fields that a file lacks are found, for a message: by the file that looks like its passthrough file."""
+    beside = sorted(other for other in path.parent.glob("*passthrough*.cs") if other != path)
+    # of several jobs' files in a folder, that of this job: J24_..., or cryosparc_P12_J24_...
+    job = re.search(r"(?<![A-Za-z0-9])J\d+(?!\d)", path.name)
+    mine = [other for other in beside if job and re.search(rf"(?<![A-Za-z0-9]){job[0]}(?!\d)", other.name)]
+    if mine or beside:
+        return f"{(mine or beside)[0].name} lies beside it: name it with --passthrough (passthrough=)"
+    return "name it with --passthrough (passthrough=), or export the particles as one .cs file that holds all fields"
 
 
 def _prefixes(table):
@@ -106,8 +155,8 @@ def _prefixes(table):
 def _of_best_class(table, name, *, path):
     prefixes = _prefixes(table)
     if not prefixes:
-        raise InputError(f"{path}: no alignments3D/pose: the particles have no 3D orientation, or it stands in the passthrough "
-                         "file; refine them, or export the particles as one .cs file that holds all fields")
+        raise InputError(f"{path}: no alignments3D/pose: the particles have no 3D orientation and have to be refined, or it "
+                         f"stands in the passthrough file; {_where_passthrough(path)}")
     _require(table, [f"{prefix}/{name}" for prefix in prefixes], path=path, what="place the molecules")
     if len(prefixes) == 1:
         return table[f"{prefixes[0]}/{name}"]
@@ -134,11 +183,15 @@ def _contrast(table, invert_contrast, *, path):
     return np.full(len(sign), wanted), (warning,) if "blob/sign" in table and (sign != wanted).any() else ()
 
 
-def _half(table):
-    for prefix in _prefixes(table):
-        if f"{prefix}/split" in table:
-            return table[f"{prefix}/split"].astype(np.int64) + 1
-    return None
+def half_field(fields) -> str | None:
+    """The name of the field that says the half-sets, among those of a file, or None."""
+    return next((f"{prefix}/split" for prefix in _prefixes(fields) if f"{prefix}/split" in fields), None)
+
+
+def read_half(table: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Half-set of each row, 1 or 2, or None where the file does not say it; cryoSPARC counts from 0."""
+    field = half_field(table)
+    return None if field is None else table[field].astype(np.int64) + 1
 
 
 def _unmodelled(table, *, path):

@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import FileFormatError, MissingFileError
-from ..io.mrc import MrcHeader, read_header, read_sections
+from ..io.mrc import MrcHeader, read_header, read_sections, require_plain
+from ..io.text import file_name, readable
 from ..physics.record import Record
 
 
@@ -55,6 +56,13 @@ class ImageFiles(Record):
         return f"image {int(self.section[i]) + 1} of {self.headers[int(self.file[i])].path}"
 
 
+def image_place(name: str) -> tuple[int | None, str]:
+    """Number and stack of an image name: digits before the first @ are a number, from 1; any other @ is part of the name."""
+    number, at, stack = name.partition("@")
+    # more digits than that are no number of an image
+    return (int(number), stack) if at and number.isascii() and number.isdecimal() and len(number) <= 12 else (None, name)
+
+
 def find_file(name, *, beside: Path, data_folder=None) -> Path:
     """The file that another file names.
 
@@ -74,15 +82,17 @@ def find_file(name, *, beside: Path, data_folder=None) -> Path:
     MissingFileError
         With all places that were tried.
     """
-    places = [Path(name), beside.parent / name]
+    # a name that is no UTF-8 is that of a file of the same bytes, or one that was written anew in UTF-8
+    names = dict.fromkeys((file_name(str(name)), file_name(readable(str(name)))))
+    places = [place for name in names for place in (Path(name), beside.parent / name)]
     if data_folder is not None:
-        places += [Path(data_folder) / name, Path(data_folder) / Path(name).name]
+        places += [place for name in names for place in (Path(data_folder) / name, Path(data_folder) / Path(name).name)]
     for place in places:
         if os.path.isfile(place):
             return place
-    tried = ", ".join(dict.fromkeys(map(str, places)))
-    raise MissingFileError(f"{beside} names {name}, which is not there (tried {tried}); say where the images lie with "
-                           "--data-folder")
+    tried = ", ".join(dict.fromkeys(readable(str(place)) for place in places))
+    raise MissingFileError(f"{beside} names {readable(str(name))}, which is not there (tried {tried}); say where the images lie "
+                           "with --data-folder")
 
 
 def find_stacks(names: Iterable[str], *, beside: Path, data_folder=None) -> tuple[np.ndarray, tuple[MrcHeader, ...]]:
@@ -91,11 +101,13 @@ def find_stacks(names: Iterable[str], *, beside: Path, data_folder=None) -> tupl
     Raises
     ------
     MissingFileError, FileFormatError
-        If a stack is missing or no MRC file.
+        If a stack is missing, no MRC file, or compressed.
     """
     numbers: dict[str, int] = {}
     file = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
     headers = tuple(read_header(find_file(name, beside=beside, data_folder=data_folder)) for name in numbers)
+    for header in headers:
+        require_plain(header)
     return file, headers
 
 

@@ -1,13 +1,15 @@
 """Optics of RELION's particle files: a table of groups (3.1 and later) or columns of the particles (3.0 and before)."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..errors import FileFormatError, InputError, UnmodelledWarning
 from ..io.star import StarTable
+from ..io.text import readable
 from .assembly import OpticsGroup
+from .ranges import numbers_in_range, require_in_range
 
 MICROSCOPE = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 ABERRATIONS = ("rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike", "rlnEvenZernike")
@@ -25,11 +27,14 @@ class Optics:
         Index into `groups`.
     values : dict of (row,) float64
         Those of ``rlnVoltage``, ``rlnSphericalAberration`` and ``rlnAmplitudeContrast`` that the file holds.
+    tables : dict of StarTable
+        Where these stand.
     """
 
     groups: tuple[OpticsGroup, ...]
     group: np.ndarray
     values: dict[str, np.ndarray]
+    tables: dict[str, StarTable] = field(default_factory=dict)
 
     @property
     def pixel_size(self) -> np.ndarray:
@@ -56,14 +61,14 @@ def read_optics(particles: StarTable, optics: StarTable | None) -> Optics:
         by_row = _needed_pixel_size(particles)
         pixel_size = np.array([by_row[group == g][0] if (group == g).any() else np.nan for g in range(len(optics))])
     names = optics.texts("rlnOpticsGroupName") if "rlnOpticsGroupName" in optics else [str(i + 1) for i in range(len(optics))]
-    boxes = optics.numbers("rlnImageSize").astype(int).tolist() if "rlnImageSize" in optics else [None] * len(optics)
+    boxes = numbers_in_range(optics, "rlnImageSize").astype(int).tolist() if "rlnImageSize" in optics else [None] * len(optics)
     flag = "rlnCtfDataAreCtfPremultiplied"
     premultiplied = optics.numbers(flag) != 0 if flag in optics else np.zeros(len(optics), bool)
-    groups = tuple(OpticsGroup(name, float(size), box, bool(flag))
+    groups = tuple(OpticsGroup(readable(name), float(size), box, bool(flag))
                    for name, size, box, flag in zip(names, pixel_size, boxes, premultiplied, strict=True))
-    values = {name: optics.numbers(name)[group] if name in optics else particles.numbers(name)
-              for name in MICROSCOPE if name in optics or name in particles}
-    return Optics(groups, group, values)
+    tables = {name: optics if name in optics else particles for name in MICROSCOPE if name in optics or name in particles}
+    values = {name: optics.numbers(name)[group] if name in optics else particles.numbers(name) for name in tables}
+    return Optics(groups, group, values, tables)
 
 
 def unmodelled_aberrations(*tables: StarTable | None) -> tuple[Warning, ...]:
@@ -85,7 +90,7 @@ def _from_columns(particles):
     values = {name: particles.numbers(name) for name in MICROSCOPE if name in particles}
     _, first, group = np.unique(np.stack([pixel_size, *values.values()], 1), axis=0, return_index=True, return_inverse=True)
     groups = tuple(OpticsGroup(str(number + 1), float(pixel_size[row])) for number, row in enumerate(first))
-    return Optics(groups, group.reshape(-1), values)
+    return Optics(groups, group.reshape(-1), values, dict.fromkeys(values, particles))
 
 
 def _group_of_rows(particles, optics):
@@ -113,11 +118,14 @@ def _pixel_size(table):
     """Pixel size of each row of a table, A, or None where it has no such columns."""
     for name in ("rlnImagePixelSize", "rlnPixelSize"):
         if name in table:
-            return table.numbers(name)
+            return numbers_in_range(table, name)
     if "rlnDetectorPixelSize" in table:
         # micrometres over the magnification; RELION takes 10,000 where that is missing, which makes it angstrom
-        magnification = table.numbers("rlnMagnification") if "rlnMagnification" in table else 1e4
-        return table.numbers("rlnDetectorPixelSize") * 1e4 / magnification
+        magnification = numbers_in_range(table, "rlnMagnification") if "rlnMagnification" in table else 1e4
+        pixel_size = numbers_in_range(table, "rlnDetectorPixelSize") * 1e4 / magnification
+        require_in_range(pixel_size, "rlnDetectorPixelSize (micrometres) over rlnMagnification", quantity="pixel size",
+                         path=table.path)
+        return pixel_size
     return None
 
 

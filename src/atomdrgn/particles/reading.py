@@ -16,7 +16,7 @@ SET_PARTICLES = "rlnTomoParticlesFile"      # where an optimisation set names it
 
 
 def read_particles(path, *, box: int | None = None, data_folder=None, invert_contrast: bool | None = None,
-                   tilt_series: bool = False, tomograms=None, allow_missing_ctf: bool = False) -> ParticleStack:
+                   tilt_series: bool = False, tomograms=None, allow_missing_ctf: bool = False, passthrough=None) -> ParticleStack:
     """The particle images that a .star or .cs file lists, in our conventions.
 
     Read are RELION 3.0 to 5 (one row an image), Warp and M 1.x tilt series (one row a tilt image), 2D stacks of WarpTools
@@ -40,6 +40,8 @@ def read_particles(path, *, box: int | None = None, data_folder=None, invert_con
         The tomograms.star of 2D stacks.
     allow_missing_ctf : bool
         Accept a file without CTF columns, for images that were made without one: their CTF is 1.
+    passthrough : path, optional
+        The passthrough file of a .cs file, with the fields that the job did not change; rows are joined by uid.
 
     Returns
     -------
@@ -61,7 +63,12 @@ def read_particles(path, *, box: int | None = None, data_folder=None, invert_con
     path = Path(path)
     if path.suffix == ".cs":
         _refuse_tomograms(tomograms, path)
-        return assemble(read_cryosparc(path, **options), box=box)
+        return assemble(read_cryosparc(path, passthrough=passthrough, **options), box=box)
+    if passthrough is not None:
+        raise InputError(f"{path}: only .cs files have a passthrough file; leave {passthrough} out")
+    if path.suffix == ".csg":
+        raise InputError(f"{path}: a group of cryoSPARC, which names files; give the .cs file of the particles that it names, "
+                         "and the other with --passthrough")
     tables, tomograms = follow_optimisation_set(read_star(path), tomograms, data_folder=data_folder)
     particles = particle_table(tables)
     if are_tilt_stacks(particles):

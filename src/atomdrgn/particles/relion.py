@@ -9,11 +9,14 @@ from ..errors import FileFormatError, InputError
 from ..io.star import StarTable, find_table
 from ..physics.rotations import matrix_from_euler
 from .assembly import ImageRows
-from .images import find_stacks, list_rows
+from .images import find_stacks, image_place, list_rows
 from .optics import Optics, read_optics, unmodelled_aberrations
+from .ranges import numbers_in_range, refuse_micrometres
 from .tilt_series import are_tilt_series, as_tilt_series
 
+FEW = 20      # fewer images may be seen from about one side
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+HALF_SET = "rlnRandomSubset"
 DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 
 
@@ -45,7 +48,8 @@ def read_relion(tables: list[StarTable], *, data_folder=None, invert_contrast: b
         headers=headers, file=file, section=section, row=np.arange(len(particles)), particle=np.arange(len(particles)),
         rotation=read_rotation(particles), shift=read_shift(particles, optics.pixel_size),
         ctf=read_ctf(particles, optics, allow_missing_ctf=allow_missing_ctf), groups=optics.groups, optics_group=optics.group,
-        sign=sign, half=read_half(particles), warnings=unmodelled_aberrations(particles, optics_table))
+        sign=sign, half=read_half(particles), origin_columns=_origin_columns(particles),
+        warnings=(*unmodelled_aberrations(particles, optics_table), *_radians_warning(particles)))
     return as_tilt_series(rows, particles) if tilt_series or are_tilt_series(particles) else rows
 
 
@@ -55,18 +59,24 @@ def particle_table(tables: list[StarTable]) -> StarTable:
     Raises
     ------
     FileFormatError
-        If there is none.
+        If there is none, or there are several.
     InputError
         If it has no rows.
     """
-    for table in tables:
-        if table.block != "optics" and "rlnImageName" in table:
-            if len(table) == 0:
-                raise InputError(f"{table.path}: no particles: the table has names of columns and no rows")
-            return table
-    found = ", ".join(f"data_{table.block}" for table in tables)
-    raise FileFormatError(f"{tables[0].path if tables else 'the file'}: no table with rlnImageName, so it is no particle file "
-                          f"(found {found})")
+    listing = [table for table in tables if table.block != "optics" and "rlnImageName" in table]
+    if not listing:
+        found = ", ".join(f"data_{table.block}" for table in tables)
+        cistem = any(name.startswith("cisTEM") for table in tables for name in table.columns)
+        advice = ": these are columns of cisTEM; export them to RELION there" if cistem else ""
+        raise FileFormatError(f"{tables[0].path if tables else 'the file'}: no table with rlnImageName, so it is no particle "
+                              f"file (found {found}){advice}")
+    if len(listing) > 1:
+        found = " and ".join(f"data_{table.block} with {len(table):,} rows (line {table.line})" for table in listing)
+        raise FileFormatError(f"{listing[0].path}: {len(listing)} tables list images: {found}; which is meant cannot be told: "
+                              "leave one of them, or join their rows")
+    if len(listing[0]) == 0:
+        raise InputError(f"{listing[0].path}: no particles: the table has names of columns and no rows")
+    return listing[0]
 
 
 def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
@@ -77,19 +87,22 @@ def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
     InputError
         If the images are volumes.
     FileFormatError
-        If a number is none.
+        If a number is none, or 0.
     """
     if "rlnCtfImage" in particles:
         raise InputError(f"{particles.path}: rlnCtfImage is there, so these are subtomogram volumes, and 2D images are needed; "
                          "extract the particles again as 2D stacks or tilt images")
-    numbers, names = [], []
-    for row, name in enumerate(particles.texts("rlnImageName")):
-        number, at, stack = name.partition("@")
-        if at and not number.isdecimal():
-            raise FileFormatError(f"{particles.path}: row {row + 1} of rlnImageName is {name!r}, expected NUMBER@STACK")
-        numbers.append(int(number) - 1 if at else 0)
-        names.append(stack if at else name)
-    return names, np.array(numbers, dtype=np.int64)
+    names = particles.texts("rlnImageName")
+    places = [image_place(name) for name in names]
+    wrong = [row for row, (number, stack) in enumerate(places) if number is None and "@" in stack]
+    if wrong:
+        raise FileFormatError(f"{particles.path}: row {wrong[0] + 1} of rlnImageName is {names[wrong[0]][:80]!r}, expected "
+                              "NUMBER@STACK")
+    zero = next((row for row, (number, _) in enumerate(places) if number == 0), None)
+    if zero is not None:
+        raise FileFormatError(f"{particles.path}: row {zero + 1} names image 0 (rlnImageName is {names[zero]!r}); images count "
+                              "from 1: add 1 to the number of every image")
+    return [stack for _, stack in places], np.array([0 if number is None else number - 1 for number, _ in places], dtype=np.int64)
 
 
 def read_rotation(particles: StarTable) -> np.ndarray:
@@ -109,8 +122,20 @@ def read_rotation(particles: StarTable) -> np.ndarray:
 
 def euler_matrices(table: StarTable, names) -> np.ndarray:
     """Matrices of RELION's three angles in these columns (rot, tilt, psi; degrees), float64 (row, 3, 3)."""
-    angles = np.radians(np.stack([table.numbers(name) for name in names], -1))
+    angles = np.radians(np.stack([numbers_in_range(table, name) for name in names], -1))
     return matrix_from_euler(torch.from_numpy(angles)).numpy()
+
+
+def _radians_warning(particles):
+    """Angles of many images that differ, and all within what radians can be, are hardly ever degrees."""
+    angles = np.stack([particles.numbers(name) for name in ANGLES], -1)
+    if len(angles) >= FEW and np.abs(angles).max() <= 2 * np.pi and angles.std(0).max() > 0.5:
+        yield UserWarning(f"{particles.path}: {', '.join(ANGLES)} are between {angles.min():.3g} and {angles.max():.3g} in all "
+                          "rows: they are taken as degrees; multiply them by 57.29578 if they are in radians")
+
+
+def _origin_columns(particles):
+    return "rlnOriginXAngst or YAngst" if "rlnOriginXAngst" in particles else "rlnOriginX or Y"
 
 
 def read_shift(particles: StarTable, pixel_size: np.ndarray) -> np.ndarray:
@@ -121,9 +146,9 @@ def read_shift(particles: StarTable, pixel_size: np.ndarray) -> np.ndarray:
     shift = np.zeros((len(particles), 2))
     for axis, letter in enumerate("XY"):
         if f"rlnOrigin{letter}Angst" in particles:
-            shift[:, axis] = -particles.numbers(f"rlnOrigin{letter}Angst")
+            shift[:, axis] = -numbers_in_range(particles, f"rlnOrigin{letter}Angst")
         elif f"rlnOrigin{letter}" in particles:
-            shift[:, axis] = -particles.numbers(f"rlnOrigin{letter}") * pixel_size
+            shift[:, axis] = -numbers_in_range(particles, f"rlnOrigin{letter}") * pixel_size
     return shift
 
 
@@ -144,16 +169,17 @@ def read_ctf(particles: StarTable, optics: Optics, *, allow_missing_ctf: bool = 
     if missing:
         raise InputError(f"{particles.path}: no {' and no '.join(missing)}, which the other CTF columns need")
     microscope = microscope_fields(optics, path=particles.path)
-    defocus_u, defocus_v, angle = (particles.numbers(name) for name in DEFOCUS)
+    defocus_u, defocus_v, angle = (numbers_in_range(particles, name) for name in DEFOCUS)
     refuse_zero_defocus(defocus_u, defocus_v, path=particles.path)
+    refuse_micrometres(defocus_u, defocus_v, "rlnDefocusU and rlnDefocusV", path=particles.path)
     zero = np.zeros(len(particles))
     return {
         "defocus_u": defocus_u, "defocus_v": defocus_v, "defocus_angle": np.radians(angle),
         # RELION omits the column where there is no phase plate
-        "phase_shift": np.radians(particles.numbers("rlnPhaseShift")) if "rlnPhaseShift" in particles else zero,
+        "phase_shift": np.radians(numbers_in_range(particles, "rlnPhaseShift")) if "rlnPhaseShift" in particles else zero,
         **microscope,
-        "scale": particles.numbers("rlnCtfScalefactor") if "rlnCtfScalefactor" in particles else zero + 1,
-        "b_factor": particles.numbers("rlnCtfBfactor") if "rlnCtfBfactor" in particles else zero,
+        "scale": numbers_in_range(particles, "rlnCtfScalefactor") if "rlnCtfScalefactor" in particles else zero + 1,
+        "b_factor": numbers_in_range(particles, "rlnCtfBfactor") if "rlnCtfBfactor" in particles else zero,
         "dose": zero}
 
 
@@ -164,6 +190,8 @@ def microscope_fields(optics: Optics, *, path: Path) -> dict[str, np.ndarray]:
     ------
     InputError
         If one is missing: no value is assumed.
+    FileFormatError
+        If one is out of range.
     """
     names = {"voltage_kv": "rlnVoltage", "spherical_aberration_mm": "rlnSphericalAberration",
              "amplitude_contrast": "rlnAmplitudeContrast"}
@@ -171,6 +199,8 @@ def microscope_fields(optics: Optics, *, path: Path) -> dict[str, np.ndarray]:
     if missing:
         raise InputError(f"{path}: no {' and no '.join(missing)}: the CTF needs it; add the column with the value that the CTF "
                          "was estimated with")
+    for name, table in optics.tables.items():
+        numbers_in_range(table, name)
     return {ours: optics.values[theirs] for ours, theirs in names.items()}
 
 
@@ -190,5 +220,18 @@ def no_ctf(n: int) -> dict[str, np.ndarray]:
 
 
 def read_half(particles: StarTable) -> np.ndarray | None:
-    """Half-set of each row, 1 or 2, or None where the file does not say it."""
-    return particles.numbers("rlnRandomSubset").astype(np.int64) if "rlnRandomSubset" in particles else None
+    """Half-set of each row as the file has it, or None where it does not say it.
+
+    Raises
+    ------
+    FileFormatError
+        If one is no whole number.
+    """
+    if HALF_SET not in particles:
+        return None
+    half = particles.numbers(HALF_SET)
+    wrong = np.flatnonzero(~(np.abs(half) < 1e9) | (half != np.round(half)))
+    if len(wrong):
+        raise FileFormatError(f"{particles.path}: row {wrong[0] + 1} of {HALF_SET} is {particles.texts(HALF_SET)[wrong[0]]}, "
+                              "expected 1 or 2")
+    return half.astype(np.int64)

@@ -1,5 +1,6 @@
 """A set of particle images in our conventions."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from ..physics.pose import Pose
 from ..physics.record import Record
 from .images import ImageFiles
 from .resampling import resample
+
+LARGEST, SMALLEST = 1e15, 1e-15      # of pixels, and of their range: sums of their squares stay within single precision
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ class ParticleStack(Record):
         Raises
         ------
         FileFormatError
-            If an image is empty (constant) or holds values that are not finite; its row and its stack are named.
+            If an image is empty (constant) or holds values that are not finite, or too large or too much alike for the
+            arithmetic; its row and its stack are named.
         """
         chosen = self[index]
         result = torch.empty(len(chosen), self.grid.box_size, self.grid.box_size)
@@ -125,9 +129,10 @@ class ParticleStack(Record):
     def _check(self, pixels, part, row):
         low, high = pixels.flatten(1).amin(1), pixels.flatten(1).amax(1)
         finite = torch.isfinite(low) & torch.isfinite(high)                # amin and amax hand NaN on
-        bad = torch.nonzero(~finite | (low == high))[:, 0].tolist()
+        size = torch.maximum(low.abs(), high.abs())
+        bad = torch.nonzero(~finite | (low == high) | (size > LARGEST) | (high - low < SMALLEST))[:, 0].tolist()
         if bad:
-            fault = "is constant, so it is empty" if finite[bad[0]] else "holds values that are not finite"
+            fault = _fault(low[bad[0]].item(), high[bad[0]].item())
             more = f"; {len(bad) - 1} more images of this batch are as bad" if len(bad) > 1 else ""
             raise FileFormatError(f"{self.source.name} row {int(row[bad[0]]) + 1}: {part.describe(bad[0])} {fault}{more}; "
                                   "extract it again or leave the row out")
@@ -135,3 +140,13 @@ class ParticleStack(Record):
     def _mapped(self, function) -> "ParticleStack":
         records = {f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Record)}
         return replace(super()._mapped(function), **{name: record._mapped(function) for name, record in records.items()})
+
+
+def _fault(low, high):
+    """What is wrong with an image of these lowest and highest values, for a message."""
+    if not math.isfinite(low + high):
+        return "holds values that are not finite"
+    if low == high:
+        return "is constant, so it is empty"
+    return (f"holds values from {low:.4g} to {high:.4g}: expected less than {LARGEST:g}, and that they differ by more than "
+            f"{SMALLEST:g}")

@@ -3,24 +3,27 @@
 Images are not needed and not looked for. What is written anew, and only when it is asked for, are classes, half-sets and poses.
 """
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import FileFormatError, InputError
-from ..io.cryosparc import read_cs_rows, write_cs
+from ..io.cryosparc import UID, fields_of, read_cs_rows, rows_of_uid, write_cs
 from ..io.star import StarTable, find_table, read_star, write_star
-from .assembly import copies_in_both, half_sets, number_by_first_row
-from .images import list_rows
+from .assembly import copies_in_both, half_sets, number_by_first_row, stated_halves
+from .cryosparc import joined_fields, read_half
+from .images import image_place, list_rows
 from .new_poses import new_poses_of_cs, new_poses_of_star
 from .reading import SET_PARTICLES, follow_optimisation_set, optimisation_entry
-from .relion import particle_table
+from .relion import HALF_SET, particle_table
+from .relion import read_half as read_half_of_star
 from .tilt_series import COLUMNS, are_tilt_series
 from .tilt_stacks import are_tilt_stacks
 from .tomograms import lists_of_numbers
 
-HALF_SET, SPLIT, UID = "rlnRandomSubset", "alignments3D/split", "uid"
+SPLIT = "alignments3D/split"
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class ParticleFile:
 
     @property
     def stated_half(self) -> np.ndarray | None:
-        """(row,) half-set where the file says it."""
+        """(row,) half-set where the file says it, as the readers take it: one value for all rows is none."""
         raise NotImplementedError
 
     @property
@@ -177,14 +180,14 @@ class StarFile(ParticleFile):
 
     @property
     def stated_half(self):
-        return self.table.numbers(HALF_SET).astype(np.int64) if HALF_SET in self.table else None
+        return stated_halves(read_half_of_star(self.table))
 
     def with_class(self, column, number):
         return self._with_table(self.table.with_column(column, [str(int(value)) for value in self._of_rows(number)]))
 
     def with_images(self, stack, section):
         names = stack if section is None else [f"{number + 1:06d}@{name}" for name, number in zip(stack, section, strict=True)]
-        return self._with_table(self.table.with_column("rlnImageName", names))
+        return self._with_table(self.table.with_texts("rlnImageName", names))
 
     def following(self, rotation, shift):
         optics = find_table(self.tables, "optics")
@@ -201,8 +204,7 @@ class StarFile(ParticleFile):
 
     def write_beside(self, path, particles):
         entry = optimisation_entry(self.optimisation_set)
-        name = f'"{particles}"' if any(map(str.isspace, str(particles))) else str(particles)
-        write_star(path, [table.with_column(SET_PARTICLES, [name]) if table is entry else table
+        write_star(path, [table.with_texts(SET_PARTICLES, [str(particles)]) if table is entry else table
                           for table in self.optimisation_set])
 
     def _with_rows(self, rows, **numbers):
@@ -230,7 +232,7 @@ class CryosparcFile(ParticleFile):
 
     @property
     def stated_half(self):
-        return self.rows[SPLIT].astype(np.int64) + 1 if SPLIT in self.rows.dtype.names else None
+        return stated_halves(read_half(_fields(self.rows, self.passthrough, path=self.path)))
 
     def with_class(self, column, number):
         """As for STAR files, but the field has to be there, and counts from 0 as cryoSPARC does."""
@@ -240,12 +242,14 @@ class CryosparcFile(ParticleFile):
         return self._with_field(column, self._of_rows(number) - 1)
 
     def with_images(self, stack, section):
-        names = np.array(stack, dtype=np.bytes_)
-        kinds = [(name, names.dtype if name == "blob/path" else self.rows.dtype[name]) for name in self.rows.dtype.names]
-        rows = np.empty(len(self.rows), dtype=kinds)
-        for name in self.rows.dtype.names:
-            rows[name] = names if name == "blob/path" else section if name == "blob/idx" else self.rows[name]
-        return replace(self, rows=rows)
+        """As for STAR files; fields of the passthrough file come into the file, which then has none."""
+        fields = _fields(self.rows, self.passthrough, path=self.path)
+        fields["blob/path"] = np.array([os.fsencode(name) for name in stack])
+        fields["blob/idx"] = np.asarray(section, dtype=fields["blob/idx"].dtype)
+        rows = np.empty(len(self.rows), dtype=[(name, column.dtype, column.shape[1:]) for name, column in fields.items()])
+        for name, column in fields.items():
+            rows[name] = column
+        return replace(self, rows=rows, passthrough=None)
 
     def following(self, rotation, shift):
         for name, values in new_poses_of_cs(self.rows, self._of_rows(rotation), self._of_rows(shift), path=self.path).items():
@@ -266,7 +270,8 @@ class CryosparcFile(ParticleFile):
 
     def _with_rows(self, rows, **numbers):
         kept = self.rows[rows]
-        through = None if self.passthrough is None else self.passthrough[_rows_of_uid(self.passthrough[UID], kept[UID])]
+        through = None if self.passthrough is None else self.passthrough[rows_of_uid(
+            self.passthrough, kept[UID], path=f"the passthrough file of {self.path}", joined_to=self.path)]
         return replace(self, rows=kept, passthrough=through, **numbers)
 
     def _with_field(self, name, values):
@@ -327,18 +332,13 @@ def _open_cs(path, passthrough):
     through = None
     if passthrough is not None:
         through = read_cs_rows(passthrough)
-        if UID not in through.dtype.names:
-            raise FileFormatError(f"{passthrough}: no field uid, so it cannot be joined to {path}")
-        missing = np.flatnonzero(~np.isin(rows[UID], through[UID]))
-        if len(missing):
-            raise InputError(f"{passthrough}: {len(missing):,} of the {len(rows):,} particles of {path} are not in it (uid "
-                             f"{rows[UID][missing[0]]}): it is not their passthrough file")
-    return CryosparcFile(path, np.arange(len(rows)), _image_labels_of_cs(rows), rows=rows, passthrough=through)
+    image = _image_labels_of_cs(_fields(rows, through, path=path, passthrough=passthrough), len(rows))
+    return CryosparcFile(path, np.arange(len(rows)), image, rows=rows, passthrough=through)
 
 
-def _rows_of_uid(uid, wanted):
-    order = np.argsort(uid, kind="stable")
-    return order[np.searchsorted(uid[order], wanted)]
+def _fields(rows, through, *, path, passthrough="its passthrough file"):
+    """The fields of rows, and those that only their passthrough file has."""
+    return fields_of(rows) if through is None else joined_fields(rows, through, path=path, passthrough=passthrough)
 
 
 def _labels(table, *, tilt_series):
@@ -381,16 +381,12 @@ def _numbered(label, number, of_label):
 
 
 def _image_labels(table):
-    names = []
-    for name in table.texts("rlnImageName"):
-        number, at, stack = name.partition("@")
-        names.append(f"{int(number)}@{stack}" if at and number.isdecimal() else name)
-    return number_by_first_row(names)
+    return number_by_first_row(["{}@{}".format(*image_place(name)) for name in table.texts("rlnImageName")])
 
 
-def _image_labels_of_cs(rows):
-    if not {"blob/path", "blob/idx"} <= set(rows.dtype.names):
-        return np.arange(len(rows))
-    path = np.unique(rows["blob/path"], return_inverse=True)[1].reshape(-1)
-    place = np.stack([path, rows["blob/idx"].astype(np.int64)], 1)
+def _image_labels_of_cs(fields, count):
+    if not {"blob/path", "blob/idx"} <= set(fields):
+        return np.arange(count)
+    path = np.unique(fields["blob/path"], return_inverse=True)[1].reshape(-1)
+    place = np.stack([path, fields["blob/idx"].astype(np.int64)], 1)
     return np.unique(place, axis=0, return_inverse=True)[1].reshape(-1)

@@ -330,7 +330,7 @@ def _parts(material):
     yield "whole", torch.ones(n_beads, dtype=torch.bool)
     groups = material.run.summary.get("groups", [])
     if len(groups) > 1 and (material.run.folder / RESIDUES).exists():
-        with open(material.run.folder / RESIDUES, newline="") as file:
+        with open(material.run.folder / RESIDUES, newline="", encoding="utf-8") as file:
             of_trace = torch.tensor([int(row["group"]) for row in csv.DictReader(file)])
         of_bead = torch.zeros(n_beads, dtype=torch.long)
         of_bead[material.beads.trace_index] = of_trace

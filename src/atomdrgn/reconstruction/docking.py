@@ -213,7 +213,7 @@ def dock(structure: Structure, density_map: DensityMap, out=None, *, frame: str 
     if path is not None:
         write_structure(docking.structure, path)
         with whole_file(summary_path) as temporary:
-            temporary.write_text(json.dumps(docking.summary(), indent=1) + "\n")
+            temporary.write_text(json.dumps(docking.summary(), indent=1) + "\n", encoding="utf-8")
     return docking
 
 

@@ -15,7 +15,7 @@ from ..run import HALVES, Run
 from ..structure.deformation import TWIST, centres, twist_maps
 from ..structure.motion import RigidMotion, screw_motion, twists
 
-READING = ("box", "data_folder", "invert_contrast", "tilt_series", "tomograms", "allow_missing_ctf")
+READING = ("box", "data_folder", "invert_contrast", "tilt_series", "tomograms", "passthrough", "allow_missing_ctf")
 
 
 def particles_of_run(run: Run, particle_file=None) -> ParticleStack:
@@ -41,8 +41,16 @@ def particles_of_run(run: Run, particle_file=None) -> ParticleStack:
     if hashlib.sha256(path.read_bytes()).hexdigest() != said["particles_sha256"]:
         raise InputError(f"{path} is not the file that {run.folder} was fitted to: its content differs; name that file with "
                          "--particles-file, or fit again")
-    reading = run.settings.get("reading", {})
-    return read_particles(path, **{name: reading[name] for name in READING if reading.get(name) is not None})
+    reading = {name: value for name, value in run.settings.get("reading", {}).items() if name in READING and value is not None}
+    if "passthrough" in reading:
+        reading["passthrough"] = _where_now(Path(reading["passthrough"]), path)
+    return read_particles(path, **reading)
+
+
+def _where_now(passthrough, particle_file):
+    """The passthrough file where it was, or beside the particle file, with which it may have moved."""
+    beside = particle_file.with_name(passthrough.name)
+    return beside if beside.is_file() and not passthrough.is_file() else passthrough
 
 
 def has_halves(run: Run) -> bool:

@@ -171,7 +171,7 @@ def image_like(path, **reading) -> Imaging:
         As for reading the particles: the images have to be there, too.
     """
     like = read_particles(path, **reading)
-    file = open_particle_file(path, tilt_series=reading.get("tilt_series", False))
+    file = open_particle_file(path, tilt_series=reading.get("tilt_series", False), passthrough=reading.get("passthrough"))
     rows = like.row.unique()
     file = file.of_rows(rows.numpy())
     if len(file.particle) < len(like):      # a row is a particle with a stack of tilts, which keeps its layout

@@ -6,11 +6,13 @@ import gemmi
 import numpy as np
 import torch
 
-from ..errors import InputError, UnmodelledWarning
+from ..errors import FileFormatError, InputError, UnmodelledWarning
 from ..io.mrc import MrcHeader
 from ..physics.grid import ImageGrid
 from .atoms import Structure, structure_from_gemmi
 from .beads import BeadModel
+
+LARGEST_VOXEL, FARTHEST = 1e4, 1e7      # A, and A or voxels: beyond what any map has
 
 
 def centre_of_map(header: MrcHeader) -> np.ndarray:
@@ -37,7 +39,10 @@ def grid_of_map(header: MrcHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ------
     InputError
         The header does not say how large a voxel is.
+    FileFormatError
+        What it says of the place is no number or out of range, or the axes are slanted.
     """
+    _refuse_senseless_place(header)
     if min(header.voxel_size) <= 0:
         raise InputError(f"{header.path}: the header gives no voxel size, so that lengths are unknown; write it into the "
                          "header, or give the box centre in the model's frame with --origin")
@@ -49,6 +54,20 @@ def grid_of_map(header: MrcHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if not first.any():
         first = np.array(header.nstart)[along] * voxel
     return first, size, voxel
+
+
+def _refuse_senseless_place(header):
+    """Refuse numbers in a header that cannot be where a map stands."""
+    fields = {"voxel size (cella over mx, my and mz)": (header.voxel_size, 0, LARGEST_VOXEL, "A"),
+              "origin": (header.origin, -FARTHEST, FARTHEST, "A"), "nstart": (header.nstart, -FARTHEST, FARTHEST, "voxels")}
+    for name, (values, least, most, unit) in fields.items():
+        if not all(least <= value <= most for value in values):      # so written, no number is refused
+            raise FileFormatError(f"{header.path}: the header's {name} is {', '.join(f'{value:g}' for value in values)}; "
+                                  f"expected {least:g} to {most:g} {unit}: mend the header, or give the box centre in the "
+                                  "model's frame with --origin")
+    if any(angle != 0 and abs(angle - 90) > 0.01 for angle in header.angles):
+        raise FileFormatError(f"{header.path}: the header's cell has angles of {', '.join(f'{x:g}' for x in header.angles)} "
+                              "degrees; expected 90 each: resample the map on right-angled axes")
 
 
 def place(structure: Structure, origin) -> Structure:

@@ -140,8 +140,8 @@ def make_segments(beads: BeadModel, count: int | None = None, *, temperature: fl
     named = len(parts or []) + (fixed is not None)
     if count is None:
         count = named
-    if temperature <= 0:
-        raise InputError(f"a temperature of {temperature}: it has to be positive; larger is sharper")
+    if not 0 < temperature < math.inf:
+        raise InputError(f"a temperature of {temperature}: it has to be a positive number; larger is sharper")
     free = np.flatnonzero(label < 0)
     _require_segments_fit(beads, trace[free], count=count, named=named)
     last = len(parts or [])
