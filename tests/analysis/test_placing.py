@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from atomdrgn import place_in_tomogram, read_structure
-from atomdrgn.errors import InputError, MissingFileError, OutputExistsError
+from atomdrgn.errors import FileFormatError, InputError, MissingFileError, OutputExistsError
 from atomdrgn.io.star import read_star
 from atomdrgn.particles.places import read_places
 from atomdrgn.run import open_run, read_settings, write_json
@@ -148,6 +148,34 @@ def test_an_optimisation_set_leads_to_the_tomograms(run, tilted, tmp_path):     
     assert place_in_tomogram(open_run(run.folder), tmp_path / "out").of == 3
 
 
+def test_a_project_is_placed_from_another_folder(run, tilted, tmp_path, monkeypatch):      # noqa: F811
+    """RELION's names count from the project, which the fit was told as its data folder; run and command are elsewhere."""
+    project = tmp_path / "project"
+    (project / "Tomograms").mkdir(parents=True)
+    (project / "Extract").mkdir()
+    tilted.tomograms.rename(project / "Tomograms" / "tomograms.star")
+    tilted.star.rename(project / "Extract" / "particles.star")
+    both = project / "Extract" / "optimisation_set.star"
+    both.write_text("data_\n\n_rlnTomoParticlesFile Extract/particles.star\n_rlnTomoTomogramsFile Tomograms/tomograms.star\n")
+    settings = read_settings(run.folder)
+    settings["input"]["particles"] = "project/Extract/particles.star"
+    reading = {"particles": "project/Extract/optimisation_set.star", "data_folder": "project"}
+    write_json(run.folder / "run.json", settings | {"reading": reading})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert place_in_tomogram(open_run("../particles.fit"), "out").of == 3
+    write_json(run.folder / "run.json", settings | {"reading": reading | {"data_folder": None}})      # a run from the project
+    with pytest.raises(MissingFileError, match="--data-folder"):
+        place_in_tomogram(open_run("../particles.fit"), "again")
+    assert place_in_tomogram(open_run("../particles.fit"), "again", data_folder="../project").of == 3
+    both.unlink()
+    with pytest.raises(MissingFileError, match="optimisation set that was fitted.*--tomograms"):
+        place_in_tomogram(open_run("../particles.fit"), "third")
+    write_json(run.folder / "run.json", settings | {"reading": {}})
+    with pytest.raises(FileFormatError, match="does not say which tomograms.star was fitted; name it with --tomograms"):
+        place_in_tomogram(open_run("../particles.fit"), "third")
+
+
 def test_the_command(atomdrgn, run, tmp_path):      # noqa: F811
     (tmp_path / "list.txt").write_text("2\n1\n")
     with warnings.catch_warnings():
@@ -156,5 +184,7 @@ def test_the_command(atomdrgn, run, tmp_path):      # noqa: F811
                          tmp_path / "out")
     assert ended.code == 0, ended.err
     assert "wrote 2 of the 3 particles of tomogram ts.tomostar" in ended.out and "show.cxc" in ended.out
+    ended = atomdrgn("place", run.folder, "--data-folder", tmp_path, "--out", tmp_path / "all")
+    assert ended.code == 0, ended.err
     ended = atomdrgn("place", run.folder, "--tomogram", "TS_9", "--out", tmp_path / "new")
     assert ended.code == 2 and ended.err.count("\n") == 1 and "ts.tomostar" in ended.err

@@ -1,5 +1,6 @@
 """Chosen particles of a run come out as rows of the file that was fitted, wherever run and file are now."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -191,7 +192,97 @@ def test_a_run_of_an_optimisation_set_has_one_for_its_subsets(run, tmp_path):
     written = select_particles(open_run(run.folder), tmp_path / "subset.star", where="state == 2")
     assert open_particle_file(written.beside).n_particles == 3
     (tmp_path / "set.star").unlink()
-    assert select_particles(open_run(run.folder), tmp_path / "again.star", where="state == 2").beside is None
+    with pytest.warns(UserWarning, match="the optimisation set that was fitted, .*set.star, is not there .*none is written"):
+        assert select_particles(open_run(run.folder), tmp_path / "again.star", where="state == 2").beside is None
+
+
+def test_a_run_knows_its_files_from_any_folder(run, tmp_path, monkeypatch):
+    """By the folder that its command was given in, where run.json says it; else by what lies beside the run."""
+    project = tmp_path / "project"
+    (project / "Extract").mkdir(parents=True)
+    (tmp_path / "particles.star").rename(project / "Extract" / "particles.star")
+    (project / "set.star").write_text("data_\n\n_rlnTomoParticlesFile Extract/particles.star\n")
+    settings = run.settings | {"reading": {"particles": "project/set.star", "data_folder": "project"}}
+    settings["input"] = settings["input"] | {"particles": "project/Extract/particles.star"}
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    write_json(run.folder / "run.json", settings)
+    assert select_particles(open_run("../particles.fit"), "beside.star", particles=[1]).beside.exists()
+    shutil.move(tmp_path / "particles.fit", elsewhere / "particles.fit")
+    with pytest.raises(MissingFileError, match="--particles-file"):
+        select_particles(open_run("particles.fit"), "lost.star", particles=[1])
+    write_json(elsewhere / "particles.fit" / "run.json", settings | {"folder": str(tmp_path)})
+    assert select_particles(open_run("particles.fit"), "told.star", particles=[1]).beside.exists()
+
+
+def test_a_set_of_another_folder_is_followed_with_its_data_folder(run, tmp_path):
+    (tmp_path / "project" / "Extract" / "job010").mkdir(parents=True)
+    (tmp_path / "particles.star").rename(tmp_path / "project" / "Extract" / "job010" / "particles.star")
+    both = tmp_path / "project" / "Extract" / "job010" / "optimisation_set.star"
+    both.write_text("data_\n\n_rlnTomoParticlesFile Extract/job010/particles.star\n")
+    with pytest.raises(MissingFileError, match="--data-folder"):
+        select_particles(both, tmp_path / "c.star", particles=[1])
+    written = select_particles(both, tmp_path / "c.star", particles=[1, 4], data_folder=tmp_path / "project")
+    assert notes(written.path) == ["1", "4"] and open_particle_file(written.beside).n_particles == 2
+    found = select_particles(run, tmp_path / "d.star", particles=[1], particle_file=both, data_folder=tmp_path / "project")
+    assert found.beside is not None
+
+
+MOTION = "data_general\n\n_rlnParticleNumber 6\n\n" + "".join(
+    f"data_T/{i}\n\nloop_\n_rlnOriginXAngst\n{i}.50\n\n" for i in range(COUNT))
+
+
+@pytest.fixture
+def moving(run, tmp_path):
+    """The same particles with names, an optimisation set and their motion; the run is of that set."""
+    text = "data_particles\n\nloop_\n_rlnImageName\n_rlnTomoParticleName\n" + "".join(
+        f"{i + 1}@stack.mrcs T/{i}\n" for i in range(COUNT))
+    (tmp_path / "named.star").write_text(text)
+    (tmp_path / "motion.star").write_text(MOTION)
+    (tmp_path / "set.star").write_text("data_\n\n_rlnTomoParticlesFile named.star\n_rlnTomoTrajectoriesFile motion.star\n"
+                                       "_rlnTomoManifoldsFile manifolds.star\n")
+    said = {"particles": str(tmp_path / "named.star"), "particles_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    write_json(run.folder / "run.json", run.settings | {"reading": {"particles": str(tmp_path / "set.star")}, "input": said})
+    return tmp_path
+
+
+def test_motion_is_cut_down_with_the_particles(moving):
+    for source, out in ((moving / "set.star", "a.star"), (open_run(moving / "particles.fit"), "b.star")):
+        written = select_particles(source, moving / out, particles=[1, 4])
+        assert written.motion == moving / f"{Path(out).stem}_motion.star"
+        general, *blocks = read_star(written.motion)
+        assert general.columns["rlnParticleNumber"] == ["2"] and [table.block for table in blocks] == ["T/1", "T/4"]
+        assert [table.columns["rlnOriginXAngst"] for table in blocks] == [["1.50"], ["4.50"]]
+        (entry,) = read_star(written.beside)
+        assert entry.texts("rlnTomoTrajectoriesFile") == [str(written.motion)]
+        assert entry.texts("rlnTomoManifoldsFile") == ["manifolds.star"]
+        again = select_particles(written.beside, moving / f"again_{out}", particles=[1])       # the subset's own set
+        assert [table.block for table in read_star(again.motion)[1:]] == ["T/4"]
+
+
+@pytest.mark.parametrize("spoil, says", [
+    (lambda path: path.unlink(), "is not there"), (lambda path: path.write_text(MOTION.replace("T/4", "T/9")), "T/4"),
+    (lambda path: path.write_text("nothing"), "data_ block")])
+def test_motion_that_cannot_be_cut_down_is_named_no_more(moving, spoil, says):
+    spoil(moving / "motion.star")
+    with pytest.warns(UserWarning, match=f"out_optimisation_set.star names no motion file.*{says}"):
+        written = select_particles(moving / "set.star", moving / "out.star", particles=[1, 4])
+    assert written.motion is None and not (moving / "out_motion.star").exists() and written.path.exists()
+    (entry,) = read_star(written.beside)
+    assert list(entry.columns) == ["rlnTomoParticlesFile", "rlnTomoManifoldsFile"]
+
+
+def test_motion_is_not_replaced_unasked_and_never_that_which_is_cut_down(moving):
+    (moving / "out_motion.star").write_text("mine")
+    with pytest.raises(OutputExistsError, match="out_motion.star is there"):
+        select_particles(moving / "set.star", moving / "out.star", particles=[1])
+    (moving / "motion.star").rename(moving / "x_motion.star")
+    text = (moving / "set.star").read_text()
+    (moving / "set.star").write_text(text.replace(" motion.star", " x_motion.star"))
+    with pytest.raises(OutputExistsError, match="x_motion.star is the file that particles are chosen from"):
+        select_particles(moving / "set.star", moving / "x.star", particles=[1], overwrite=True)
+    assert not (moving / "x.star").exists()
 
 
 def test_lists_of_particles(tmp_path):

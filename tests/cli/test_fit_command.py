@@ -1,6 +1,7 @@
 """From a particle file to structures by commands alone; runs are kept, stopped and gone on with as the options say."""
 
 import json
+import re
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from biotite.structure.io.dcd import DCDFile
 
 from atomdrgn import open_run, read_structure, write_structure
 from atomdrgn.cli.summary import summary_lines
+from atomdrgn.errors import InputError
 from atomdrgn.inference.state import save_state
 
 
@@ -65,6 +67,17 @@ def test_fit_then_export(fit, atomdrgn, folder):
     ended = atomdrgn(*arguments)
     assert ended.code == 0 and "geometry of 2 structures" in ended.out and "every structure: relaxed/geometry.csv" in ended.out
     assert {path.name for path in (folder / "relaxed").iterdir()} == {"000002.pdb", "000005.pdb", "geometry.csv", "geometry.json"}
+
+
+def test_what_is_clearly_wrong_is_told_before_the_fit(fit, folder):
+    def stopped(*_, **__):
+        raise InputError("it began")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("atomdrgn.inference.fit.fit", stopped)
+        right, wrong = fit(), fit("--invert-contrast")
+    assert "it began" in right.err and "contrast" not in right.err
+    assert re.search("warning: particles.star: the contrast is inverted .*pass --keep-contrast.*\n.*it began", wrong.err)
 
 
 def test_quiet_prints_nothing(fit, folder):

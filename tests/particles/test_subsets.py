@@ -1,5 +1,7 @@
 """Cut down to some particles, a file keeps every token of the rows that stay, and is read as those particles."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.subsets import open_particle_file
 
 from .conftest import star_text
+from .test_tilt_stacks import tilted  # noqa: F401 - a fixture
 
 ZOO = ["star_zoo/FinalRefinement-OriginalParticles-PfCRT.star", "star_zoo/relion31.6opticsgroups.star", "star_zoo/relion5.star",
        "star_zoo/relion5_tutorial_run_data_head.star", "star_zoo/relion4_tomo_head.star", "star_zoo/relion_3.0.star",
@@ -97,6 +100,47 @@ def test_stacks_without_a_visible_tilt_have_no_number(tmp_path):
     assert open_particle_file(tmp_path / "p.star").particle.tolist() == [0, -1, 1]
 
 
+def hide_and_exclude(tilted, *, hidden, excluded):      # noqa: F811
+    """Particle 0 sees but these tilts, and tomograms.star excludes those."""
+    tilted.particles["rlnTomoVisibleFrames"][0] = "[" + ",".join("0" if tilt in hidden else "1" for tilt in range(4)) + "]"
+    for tilt in excluded:
+        tilted.tilts["rlnCtfScalefactor"][tilt] = 0
+
+
+@pytest.mark.parametrize("hidden, excluded, numbers", [
+    ([1, 2, 3], [0], [-1, 0, 1]), ([1, 2], [0], [0, 1, 2]), ([0, 1, 2, 3], [], [-1, 0, 1]), ([], [0, 1], [0, 1, 2]),
+    ([0, 1], [2, 3], [-1, 0, 1])])
+def test_stacks_are_numbered_as_the_reader_numbers_them(tilted, hidden, excluded, numbers):      # noqa: F811
+    hide_and_exclude(tilted, hidden=hidden, excluded=excluded)
+    stack = tilted.read()
+    file = open_particle_file(tilted.star, tomograms=tilted.tomograms)
+    assert file.particle.tolist() == numbers and file.n_particles == stack.n_particles
+    assert (file.particle[stack.row.numpy()] == stack.particle.numpy()).all()
+    both = tilted.folder / "set.star"
+    both.write_text(f"data_\n\n_rlnTomoParticlesFile {tilted.star.name}\n_rlnTomoTomogramsFile {tilted.tomograms.name}\n")
+    assert open_particle_file(both).particle.tolist() == numbers
+    del tilted.particles["rlnTomoVisibleFrames"]
+    assert open_particle_file(tilted.star, tomograms=tilted.tomograms).particle.tolist() == [0, 1, 2]
+
+
+def test_numbers_that_excluded_tilts_may_change_are_told(tilted):      # noqa: F811
+    """Without tomograms.star; where no particle hides a tilt there is nothing to tell, nor where a run says the numbers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        open_particle_file(tilted.star)
+        hide_and_exclude(tilted, hidden=[1, 2, 3], excluded=[0])
+        open_particle_file(tilted.star, tomograms=tilted.tomograms)
+        open_particle_file(tilted.star, first_row=[1, 2])
+    with pytest.warns(UserWarning, match="1 particles have hidden tilts.*--tomograms"):
+        assert open_particle_file(tilted.star).particle.tolist() == [0, 1, 2]
+
+
+def test_tomograms_of_single_images_are_refused(tiny, sparc, tilted):      # noqa: F811
+    for path in (tiny.star, sparc / "p.cs"):
+        with pytest.raises(InputError, match="has one row an image"):
+            open_particle_file(path, tomograms=tilted.tomograms)
+
+
 def test_optics_groups_without_a_row_stay(tiny, tmp_path):
     tiny.optics = {name: [values[0]] * 2 for name, values in tiny.optics.items()} | {"rlnOpticsGroup": [1, 2]}
     tiny.columns["rlnOpticsGroup"] = [1, 1, 1, 2, 2, 2]
@@ -150,8 +194,8 @@ def sparc(tmp_path):
 def test_passthrough_rows_are_joined_by_uid(sparc):
     file = open_particle_file(sparc / "p.cs", passthrough=sparc / "through.cs")
     subset = file.of_particles([4, 0, 2])
-    subset.write_beside(sparc / "out.cs", sparc / "subset.cs")
-    through, kept = np.load(sparc / "through.cs"), np.load(sparc / "out.cs")
+    assert subset.write_beside(sparc / "subset.cs") == [sparc / "subset_passthrough.cs"]
+    through, kept = np.load(sparc / "through.cs"), np.load(sparc / "subset_passthrough.cs")
     assert kept["uid"].tolist() == subset.rows["uid"].tolist() == [2**63 + 11, 9, 7]
     assert kept.tobytes() == through[[2, 6, 0]].tobytes()
 

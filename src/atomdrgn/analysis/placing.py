@@ -8,21 +8,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import InputError
+from ..errors import FileFormatError, InputError
 from ..io.mrc import read_header
-from ..io.star import read_star
 from ..particles.places import read_places
-from ..particles.reading import follow_optimisation_set
 from ..particles.subsets import StarFile
 from ..reporting import Reporter
 from ..run import Run, write_table
+from ..run_files import data_folder_of_run, tomograms_of_run
 from ..structure.atoms import write_structure
 from ..structure.placement import grid_of_map
 from .chimerax import write_placed_script
 from .colours import on_ramp
 from .export import refuse_what_is_there
 from .models import write_models
-from .selecting import find_file_of_run, particle_file_of_run
+from .selecting import particle_file_of_run
 
 MODELS, SCRIPT, TABLE = "particles.cif", "show.cxc", "places.csv"
 MOTION = "motion1"
@@ -58,7 +57,7 @@ class Placed:
 
 
 def place_in_tomogram(run: Run, out, *, tomogram: str | None = None, particles: Iterable[int] | None = None, tomogram_map=None,
-                      separate: bool = False, particle_file=None, tomograms=None, overwrite: bool = False,
+                      separate: bool = False, particle_file=None, tomograms=None, data_folder=None, overwrite: bool = False,
                       reporter: Reporter | None = None) -> Placed:
     """Write the structures of a tomogram's particles, each with its own conformation, turned and shifted to where it is.
 
@@ -85,6 +84,8 @@ def place_in_tomogram(run: Run, out, *, tomogram: str | None = None, particles: 
         Write a file a particle in place of ``particles.cif``, named by its number: ``out/000000.cif``.
     particle_file, tomograms : path, optional
         The run's particle file and its tomograms.star, if they have moved.
+    data_folder : path, optional
+        Where files lie that an optimisation set or tomograms.star names; by default where the run was told.
     overwrite : bool
         Replace files that are there.
     reporter : Reporter, optional
@@ -104,8 +105,11 @@ def place_in_tomogram(run: Run, out, *, tomogram: str | None = None, particles: 
     listed = particle_file_of_run(run, particle_file)
     if not isinstance(listed, StarFile):
         raise InputError(f"{listed.path}: a file of cryoSPARC does not say where a particle stands in a tomogram")
-    places = read_places(list(listed.tables), tomogram=tomogram, data_folder=run.settings.get("reading", {}).get("data_folder"),
-                         tomograms=tomograms or _tomograms_of(run))
+    data_folder = data_folder or data_folder_of_run(run)
+    tomograms = tomograms or tomograms_of_run(run, data_folder=data_folder)
+    if tomograms is None:
+        raise FileFormatError(f"{run.folder}: run.json does not say which tomograms.star was fitted; name it with --tomograms")
+    places = read_places(list(listed.tables), tomogram=tomogram, data_folder=data_folder, tomograms=tomograms)
     number, at = _numbers(listed, places, particles)
     names = [f"{one:06d}.cif" for one in number] if separate else [MODELS]
     refuse_what_is_there(out, [*names, SCRIPT, TABLE], overwrite=overwrite)
@@ -121,17 +125,6 @@ def place_in_tomogram(run: Run, out, *, tomogram: str | None = None, particles: 
     write_placed_script(out / SCRIPT, files=names, colours=colours, tomogram=places.tomogram, ends=ends,
                         tomogram_map=None if tomogram_map is None else Path(tomogram_map).absolute())
     return Placed(out, out / SCRIPT, places.tomogram, number, len(_numbers(listed, places, None)[0]), ends)
-
-
-def _tomograms_of(run):
-    """The tomograms.star that the run was fitted with, by its own name or by an optimisation set's."""
-    reading = run.settings.get("reading", {})
-    named = reading.get("tomograms")
-    if named is None and Path(str(reading.get("particles"))).is_file():
-        _, found = follow_optimisation_set(read_star(reading["particles"]), None, data_folder=reading.get("data_folder"))
-        if found is not None:
-            return found
-    return find_file_of_run(run, named, what="tomograms.star", option="--tomograms")
 
 
 def _numbers(listed, places, particles):

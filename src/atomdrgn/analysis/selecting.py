@@ -3,7 +3,7 @@
 import csv
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import StringIO
 from itertools import dropwhile
 from pathlib import Path
@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from ..errors import FileFormatError, InputError, MissingFileError, OutputExistsError
+from ..errors import FileFormatError, InputError, OutputExistsError
 from ..io.numbers import WHOLE, read_numbers
 from ..io.text import read_text
 from ..particles.stack import ParticleStack
-from ..particles.subsets import CryosparcFile, ParticleFile, StarFile, open_particle_file, read_optimisation_set
+from ..particles.subsets import CryosparcFile, ParticleFile, StarFile, open_particle_file
 from ..run import Run
+from ..run_files import data_folder_of_run, find_file_of_run, optimisation_set_of_run, passthrough_of_run
 from ..volume_run import VolumeRun
 from .follow import motion_of_part
 from .where import where as rows_where
@@ -35,6 +36,8 @@ class Selected:
         The particle file.
     beside : Path or None
         The passthrough file that belongs to it, or the optimisation set that names it.
+    motion : Path or None
+        The motion file that the optimisation set names.
     particles, rows : int
         How many it holds.
     of : int
@@ -48,6 +51,7 @@ class Selected:
 
     path: Path
     beside: Path | None
+    motion: Path | None
     particles: int
     rows: int
     of: int
@@ -58,7 +62,8 @@ class Selected:
 def select_particles(source: Run | VolumeRun | str | Path, out, *, where: str | None = None,
                      particles: Iterable[int] | None = None, tables: Sequence = (), class_column: str | None = None,
                      classes: str = STATE, half_sets: bool = False, follow: str | None = None, particle_file=None,
-                     passthrough=None, tilt_series: bool = False, overwrite: bool = False) -> Selected:
+                     passthrough=None, tilt_series: bool = False, tomograms=None, data_folder=None,
+                     overwrite: bool = False) -> Selected:
     """Write the rows of chosen particles as a particle file, every token, field and uid as it was. Images are not touched.
 
     Parameters
@@ -67,7 +72,8 @@ def select_particles(source: Run | VolumeRun | str | Path, out, *, where: str | 
         A run, or a particle file (.star or .cs) by itself, of which `particles` are chosen.
     out : path
         The file to write: .star or .cs, as the particle file is. Beside a .cs file with a passthrough file ``out`` with
-        ``_passthrough`` behind its stem is written, beside a particle file of an optimisation set one of these.
+        ``_passthrough`` behind its stem is written, beside a particle file of an optimisation set one of these with
+        ``_optimisation_set``, and the motion of the particles with ``_motion`` where the set names a file of it.
     where : str, optional
         A condition on the columns of the run's particles.csv and of `tables` (see :func:`.where.where`).
     particles : iterable of int, optional
@@ -89,6 +95,12 @@ def select_particles(source: Run | VolumeRun | str | Path, out, *, where: str | 
         The passthrough file of a .cs file.
     tilt_series : bool
         Without a run: rows that share rlnGroupName are tilts of one particle, even where the file does not show it.
+    tomograms : path, optional
+        Without a run: the tomograms.star of 2D stacks, if no optimisation set names it. Excluded tilts stand there, and with
+        them which particles are counted.
+    data_folder : path, optional
+        Where files lie that an optimisation set or tomograms.star names, if not where they say; by default where the run was
+        told.
     overwrite : bool
         Replace files that are there.
 
@@ -111,13 +123,14 @@ def select_particles(source: Run | VolumeRun | str | Path, out, *, where: str | 
     if run is None:
         _refuse_without_run({"--where": where, "--table": list(tables), "--class-column": class_column, "--follow": follow,
                              "--particles-file": particle_file})
-        listed = open_particle_file(source, tilt_series=tilt_series, passthrough=passthrough)
+        listed = open_particle_file(source, tilt_series=tilt_series, passthrough=passthrough, tomograms=tomograms,
+                                    data_folder=data_folder)
         columns, count = {}, listed.n_particles
     else:
-        passthrough = passthrough or _passthrough_of_run(run)
-        listed = particle_file_of_run(run, particle_file, passthrough=passthrough)
+        passthrough = passthrough or passthrough_of_run(run)
+        listed = particle_file_of_run(run, particle_file, passthrough=passthrough, data_folder=data_folder)
         columns, count = _columns(run, tables), len(run.table["particle"])
-    out = _checked_out(Path(out), listed, sources=(listed.path, passthrough), overwrite=overwrite)
+    out = _checked_out(Path(out), listed, sources=(*listed.sources, passthrough), overwrite=overwrite)
     chosen = _chosen(where, particles, columns, count)
     subset = listed.of_particles(chosen)
     if class_column is not None:
@@ -182,7 +195,7 @@ def _refuse_without_run(options):
                          "or `atomdrgn volume` wrote in place of the particle file")
 
 
-def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthrough=None) -> ParticleFile:
+def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthrough=None, data_folder=None) -> ParticleFile:
     """The particle file of a run, which has to be the very one that was fitted.
 
     Parameters
@@ -192,6 +205,8 @@ def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthroug
         Where it is, if it is not found.
     passthrough : path, optional
         The passthrough file of a .cs file; left out, the one that the run was fitted with.
+    data_folder : path, optional
+        Where files lie that an optimisation set names; left out, where the run was told.
 
     Raises
     ------
@@ -203,23 +218,17 @@ def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthroug
     said = run.settings.get("input", {})
     path = Path(particle_file or find_file_of_run(run, said.get("particles"), what="particle file", option="--particles-file"))
     first_row = _first_row(run)
-    reading = run.settings.get("reading", {})
-    listed = open_particle_file(path, tilt_series=bool(reading.get("tilt_series")),
-                                passthrough=passthrough or _passthrough_of_run(run),
-                                first_row=None if path.suffix == ".cs" else first_row)
+    data_folder = data_folder or data_folder_of_run(run)
+    listed = open_particle_file(path, tilt_series=bool(run.settings.get("reading", {}).get("tilt_series")),
+                                passthrough=passthrough or passthrough_of_run(run),
+                                first_row=None if path.suffix == ".cs" else first_row, data_folder=data_folder)
     if isinstance(listed, StarFile) and not listed.optimisation_set:
-        listed = replace(listed, optimisation_set=read_optimisation_set(reading.get("particles") or path))
+        listed = listed.with_optimisation_set(optimisation_set_of_run(run), data_folder=data_folder)
     _require_fitted_file(run, listed.path, say="with --particles-file")
     if listed.n_particles != len(run.table["particle"]):
         raise InputError(f"{listed.path}: {listed.n_particles:,} particles, but the run has {len(run.table['particle']):,}: it "
                          "is not the file that was fitted; name that file with --particles-file")
     return listed
-
-
-def _passthrough_of_run(run):
-    """The passthrough file that a run was fitted with, or None."""
-    name = run.settings.get("reading", {}).get("passthrough")
-    return None if name is None else find_file_of_run(run, name, what="passthrough file", option="--passthrough")
 
 
 def _require_fitted_file(run, path, *, say):
@@ -233,35 +242,6 @@ def _first_row(run):
     if "first_row" not in run.table:
         raise FileFormatError(f"{run.folder}: particles.csv has no column first_row: it is of another version; fit again")
     return run.table["first_row"].astype(np.int64)
-
-
-def find_file_of_run(run: Run | VolumeRun, name: str | None, *, what: str, option: str) -> Path:
-    """A file that a run was fitted with: where it was, or beside the run.
-
-    Parameters
-    ----------
-    run : Run or VolumeRun
-    name : str or None
-        As the run has it.
-    what, option : str
-        What it is, and the option that names it, for messages.
-
-    Raises
-    ------
-    FileFormatError
-        The run does not say which file it was.
-    MissingFileError
-        It is in neither place; the message says by which option to name it.
-    """
-    if name is None:
-        raise FileFormatError(f"{run.folder}: run.json does not say which {what} was fitted; name it with {option}")
-    folder = run.folder.absolute().parent
-    places = list(dict.fromkeys([Path(name), folder / name, folder / Path(name).name]))
-    for place in places:
-        if place.is_file():
-            return place
-    raise MissingFileError(f"{run.folder}: the {what} that was fitted, {name}, is not there (tried "
-                           f"{', '.join(map(str, places))}); say where it is with {option}")
 
 
 def _columns(run, tables) -> dict[str, np.ndarray]:
@@ -319,16 +299,12 @@ def _checked_out(out, listed, *, sources, overwrite):
     if out.suffix != ending:
         raise InputError(f"{out}: particles of {listed.path} are written to a {ending} file, with every column as it is there; "
                          f"give a name that ends in {ending}")
-    for path in (out, _beside(out, listed)) if listed.has_beside else (out,):
+    for path in (out, *listed.files_beside(out)):
         if path.exists() and any(source is not None and path.samefile(source) for source in sources):
-            raise OutputExistsError(f"{path} is the file that particles are chosen from: choose another name")
+            raise OutputExistsError(f"{path} is the file that particles are chosen from, or belongs to it: choose another name")
         if path.exists() and not overwrite:
             raise OutputExistsError(f"{path} is there: choose another name, or --overwrite to replace it")
     return out
-
-
-def _beside(out, listed):
-    return out.with_name(f"{out.stem}{listed.beside}")
 
 
 def _chosen(where, particles, columns, count):
@@ -364,8 +340,6 @@ def _with_half_sets_of(listed, subset, chosen):
 
 
 def _write(subset, out, *, of):
-    beside = _beside(out, subset) if subset.has_beside else None
-    if beside is not None:
-        subset.write_beside(beside, out)
+    beside, motion, *_ = [*subset.write_beside(out), None, None]
     subset.write(out)
-    return Selected(out, beside, subset.n_particles, len(subset.particle), of, subset.n_images, subset.parted_images)
+    return Selected(out, beside, motion, subset.n_particles, len(subset.particle), of, subset.n_images, subset.parted_images)

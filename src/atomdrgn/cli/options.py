@@ -35,6 +35,10 @@ Tomograms = Annotated[Path | None, Option(
 Passthrough = Annotated[Path | None, Option(
     metavar="CS", rich_help_panel=READING, show_default=False,
     help="The passthrough file of a .cs file, with the fields that the job did not change.")]
+NamedFolder = Annotated[Path | None, Option(
+    "--data-folder", metavar="DIR", rich_help_panel="Files", show_default=False,
+    help="Where files lie that an optimisation set or tomograms.star names, if not where they say, such as the folder of a "
+         "RELION project.")]
 AllowMissingCtf = Annotated[bool, Option(
     "--allow-missing-ctf", rich_help_panel=READING,
     help="Accept a file without CTF columns, for images that were made without a CTF.")]

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from .failures import command
-from .options import Debug, Quiet
+from .options import Debug, NamedFolder, Quiet
 from .progress import progress
 
 FILES = "Files"
@@ -33,6 +33,7 @@ def place(
     tomograms: Annotated[Path | None, Option(
         metavar="STAR", rich_help_panel=FILES, show_default=False,
         help="Where the run's tomograms.star is now, if it has moved.")] = None,
+    data_folder: NamedFolder = None,
     overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=FILES, help="Replace files that are there.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -64,7 +65,8 @@ def place(
     chosen = None if particles is None else parse_particles(particles, opened.n_particles)
     with progress(quiet=quiet) as reporter:
         placed = place_in_tomogram(opened, out, tomogram=tomogram, particles=chosen, tomogram_map=map_file, separate=separate,
-                                   particle_file=particles_file, tomograms=tomograms, overwrite=overwrite, reporter=reporter)
+                                   particle_file=particles_file, tomograms=tomograms, data_folder=data_folder,
+                                   overwrite=overwrite, reporter=reporter)
     if not quiet:
         print(f"wrote {len(placed.particles):,} of the {placed.of:,} particles of tomogram {placed.tomogram} to {placed.folder}")
         colours = "grey, for no motion is supported" if placed.ends is None else (

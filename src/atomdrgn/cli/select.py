@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from .failures import command
-from .options import Debug, Quiet, TiltSeries
+from .options import Debug, NamedFolder, Quiet, TiltSeries
 
 CHOICE, WRITTEN, FILES = "Which particles", "What is written anew", "Files"
 
@@ -49,6 +49,11 @@ def select(
         metavar="CS", rich_help_panel=FILES, show_default=False,
         help="The passthrough file of a .cs file: its rows of the same particles are written beside --out.")] = None,
     tilt_series: TiltSeries = False,
+    tomograms: Annotated[Path | None, Option(
+        metavar="STAR", rich_help_panel=FILES, show_default=False,
+        help="Without a run: the tomograms.star of particles that are 2D tilt stacks. Particles with excluded tilts only are not "
+             "counted, as in a fit.")] = None,
+    data_folder: NamedFolder = None,
     overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=FILES, help="Replace files that are there.")] = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -75,7 +80,7 @@ def select(
     written = select_particles(opened, out, where=where, particles=chosen, tables=table or (),
                                class_column=class_column, classes=classes, half_sets=half_sets, follow=follow,
                                particle_file=particles_file, passthrough=passthrough, tilt_series=tilt_series,
-                               overwrite=overwrite)
+                               tomograms=tomograms, data_folder=data_folder, overwrite=overwrite)
     if not quiet:
         print("\n".join(_closing_lines(written, half_sets=half_sets)))
 
@@ -84,7 +89,7 @@ def _closing_lines(written, *, half_sets):
     rows = f" ({written.rows:,} rows)" if written.rows != written.particles else ""
     yield f"wrote {written.particles:,} of {written.of:,} particles{rows} to {written.path}"
     if written.beside:
-        yield f"and what belongs to them to {written.beside}"
+        yield f"and what belongs to them to {written.beside}" + (f" and {written.motion}" if written.motion else "")
     if written.images < written.particles:
         yield (f"they show {written.images:,} images: copies are known by the same image name"
                + (f"; {written.parted_images:,} images have copies in both half-sets, which are not independent then"

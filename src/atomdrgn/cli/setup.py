@@ -42,9 +42,9 @@ def box_centre(*, map_file=None, origin: str | None = None) -> list[float] | Non
 
 
 def settings_of(**reading) -> dict:
-    """What a result says of the command that made it, and of the files that it read and how."""
-    return {"command": command_line(), "reading": {name: str(value) if isinstance(value, Path) else value
-                                                   for name, value in reading.items()}}
+    """What a result says of the command that made it, the folder it was given in, and the files that it read and how."""
+    return {"command": command_line(), "folder": str(Path.cwd()),
+            "reading": {name: str(value) if isinstance(value, Path) else value for name, value in reading.items()}}
 
 
 def _three_numbers(text):

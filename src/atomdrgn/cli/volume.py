@@ -126,14 +126,13 @@ def volume(
         raise InputError("--resume goes on with a run and --overwrite replaces it: give one of them")
     from ..particles.reading import read_particles
     from ..reconstruction.volume_fit import fit_volume
-    from .setup import use_threads
+    from .setup import settings_of, use_threads
 
     use_threads(threads)
     reading = {"box": box, "data_folder": data_folder, "invert_contrast": invert_contrast, "tilt_series": tilt_series,
                "tomograms": tomograms, "passthrough": passthrough, "allow_missing_ctf": allow_missing_ctf}
     stack = read_particles(particles, **reading)
-    how = {"particles": particles, **reading}
-    settings = {"command": command_line(), "reading": {name: str(v) if isinstance(v, Path) else v for name, v in how.items()}}
+    settings = settings_of(particles=particles, **reading)
     out = out or Path(particles.with_suffix(".volume").name)
     with progress(quiet=quiet, compiles=True) as reporter:
         try:

@@ -80,6 +80,10 @@ class StarTable:
         """The same table with other values in a column, quoted where a plain token would not be read as they are."""
         return self.with_column(name, map(token_of, values))
 
+    def without_column(self, name: str) -> "StarTable":
+        """The same table without a column."""
+        return replace(self, columns={other: tokens for other, tokens in self.columns.items() if other != name})
+
     def _column(self, name):
         if name not in self.columns:
             raise FileFormatError(f"{self.path}: block data_{self.block} has no column {name} (it has {', '.join(self.columns)})")

@@ -4,12 +4,13 @@ Images are not needed and not looked for. What is written anew, and only when it
 """
 
 import os
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import FileFormatError, InputError
+from ..errors import AtomdrgnError, FileFormatError, InputError
 from ..io.cryosparc import UID, fields_of, read_cs_rows, rows_of_uid, write_cs
 from ..io.star import StarTable, find_table, read_star, write_star
 from .assembly import copies_in_both, half_sets, number_by_first_row, stated_halves
@@ -20,9 +21,12 @@ from .reading import SET_PARTICLES, follow_optimisation_set, optimisation_entry
 from .relion import HALF_SET, particle_table
 from .relion import read_half as read_half_of_star
 from .tilt_series import COLUMNS, are_tilt_series
-from .tilt_stacks import are_tilt_stacks
-from .tomograms import lists_of_numbers
+from .tilt_stacks import are_tilt_stacks, visible_images
+from .tomograms import lists_of_numbers, read_tomograms
+from .trajectories import PARTICLE_NAME, Trajectories
 
+SET_TRAJECTORIES = "rlnTomoTrajectoriesFile"      # where an optimisation set names the motion of its particles
+VISIBLE = "rlnTomoVisibleFrames"
 SPLIT = "alignments3D/split"
 
 
@@ -133,15 +137,27 @@ class ParticleFile:
         """Whether there is one: a passthrough file, or an optimisation set."""
         raise NotImplementedError
 
-    def write_beside(self, path, particles) -> None:
+    @property
+    def sources(self) -> list[Path]:
+        """Files that it was read from, or is going to be."""
+        return [self.path]
+
+    def files_beside(self, path) -> list[Path]:
+        """What is written beside this file if it is written to `path`: that file first, then what it names in turn."""
+        return [path.with_name(f"{path.stem}{self.beside}")] if self.has_beside else []
+
+    def write_beside(self, path) -> list[Path]:
         """Write the file that belongs to this one: rows of the same particles, in the same order; or the set that names it.
 
         Parameters
         ----------
-        path : path
-            To write.
-        particles : path
+        path : Path
             Where this file is.
+
+        Returns
+        -------
+        list of Path
+            What has been written: all of :meth:`files_beside`, or less with a warning.
         """
         raise NotImplementedError
 
@@ -165,11 +181,14 @@ class StarFile(ParticleFile):
         Which of them lists the particles.
     optimisation_set : tuple of StarTable
         All tables of the optimisation set by which the file was found, if there was one.
+    trajectories : Trajectories, optional
+        The motion of these rows, where the optimisation set names it.
     """
 
     tables: tuple[StarTable, ...]
     at: int
     optimisation_set: tuple[StarTable, ...] = ()
+    trajectories: Trajectories | None = None
 
     @property
     def table(self) -> StarTable:
@@ -193,6 +212,23 @@ class StarFile(ParticleFile):
         optics = find_table(self.tables, "optics")
         return self._with_table(new_poses_of_star(self.table, optics, self._of_rows(rotation), self._of_rows(shift)))
 
+    def with_optimisation_set(self, tables, *, data_folder=None) -> "StarFile":
+        """The same file as one that an optimisation set names; before any row is left out.
+
+        Parameters
+        ----------
+        tables : sequence of StarTable
+            Of the set.
+        data_folder : path, optional
+            Where files lie that the set names, if not where it says.
+        """
+        entry = optimisation_entry(tables)
+        motion = entry.texts(SET_TRAJECTORIES)[0] if entry is not None and SET_TRAJECTORIES in entry else ""
+        names = tuple(self.table.texts(PARTICLE_NAME)) if PARTICLE_NAME in self.table else None
+        trajectories = None if not motion else Trajectories(
+            motion, entry.path, names, np.arange(len(self.table)), len(self.table), data_folder=data_folder)
+        return replace(self, optimisation_set=tuple(tables), trajectories=trajectories)
+
     beside = "_optimisation_set.star"
 
     @property
@@ -202,13 +238,36 @@ class StarFile(ParticleFile):
     def write(self, path):
         write_star(path, self.tables)
 
-    def write_beside(self, path, particles):
+    @property
+    def sources(self):
+        of_set = [] if not self.optimisation_set else [optimisation_entry(self.optimisation_set).path]
+        motion = None if self.trajectories is None else self.trajectories.find()
+        return [self.path, *of_set, *([] if motion is None else [motion])]
+
+    def files_beside(self, path):
+        motion = [] if self.trajectories is None else [path.with_name(f"{path.stem}_motion.star")]
+        return super().files_beside(path) + motion
+
+    def write_beside(self, path):
+        if not self.has_beside:
+            return []
+        first, *motion = self.files_beside(path)
         entry = optimisation_entry(self.optimisation_set)
-        write_star(path, [table.with_texts(SET_PARTICLES, [str(particles)]) if table is entry else table
-                          for table in self.optimisation_set])
+        new = entry.with_texts(SET_PARTICLES, [str(path)])
+        if motion:
+            try:
+                self.trajectories.write(motion[0])
+                new = new.with_texts(SET_TRAJECTORIES, [str(motion[0])])
+            except AtomdrgnError as error:
+                warnings.warn(f"{first} names no motion file, because that of {entry.path} could not be cut down to the chosen "
+                              f"particles: {error}", stacklevel=2)
+                new, motion = new.without_column(SET_TRAJECTORIES), []
+        write_star(first, [new if table is entry else table for table in self.optimisation_set])
+        return [first, *motion]
 
     def _with_rows(self, rows, **numbers):
-        return replace(self._with_table(self.table.rows(rows.tolist())), **numbers)
+        trajectories = None if self.trajectories is None else self.trajectories.of_rows(rows)
+        return replace(self._with_table(self.table.rows(rows.tolist())), trajectories=trajectories, **numbers)
 
     def _with_table(self, table):
         return replace(self, tables=(*self.tables[:self.at], table, *self.tables[self.at + 1:]))
@@ -265,8 +324,11 @@ class CryosparcFile(ParticleFile):
     def has_beside(self):
         return self.passthrough is not None
 
-    def write_beside(self, path, particles):
-        write_cs(path, self.passthrough)
+    def write_beside(self, path):
+        beside = self.files_beside(path)
+        for one in beside:
+            write_cs(one, self.passthrough)
+        return beside
 
     def _with_rows(self, rows, **numbers):
         kept = self.rows[rows]
@@ -280,8 +342,12 @@ class CryosparcFile(ParticleFile):
         return replace(self, rows=rows)
 
 
-def open_particle_file(path, *, tilt_series: bool = False, first_row=None, passthrough=None) -> StarFile | CryosparcFile:
-    """A particle file of any supported format, to be cut down. Images and tomograms are not looked for.
+def open_particle_file(path, *, tilt_series: bool = False, first_row=None, passthrough=None, tomograms=None,
+                       data_folder=None) -> StarFile | CryosparcFile:
+    """A particle file of any supported format, to be cut down. Images are not looked for.
+
+    Particles are numbered as a fit numbers them. For 2D stacks that needs tomograms.star, which says what tilts are excluded:
+    a particle that has no other is none. Where it is not known and could matter, a warning says so.
 
     Parameters
     ----------
@@ -293,33 +359,43 @@ def open_particle_file(path, *, tilt_series: bool = False, first_row=None, passt
         First row of each particle, from 0, where a run says it.
     passthrough : path, optional
         The passthrough file of a .cs file.
+    tomograms : path, optional
+        The tomograms.star of 2D stacks, if no optimisation set names it.
+    data_folder : path, optional
+        Where files lie that an optimisation set or tomograms.star names, if not where they say.
 
     Raises
     ------
     InputError
-        The passthrough file is not that of these particles, or belongs to a STAR file, or the rows are not those of the run.
+        The passthrough file is not that of these particles, or belongs to a STAR file, or the rows are not those of the run, or
+        have nothing to do with tomograms.
     FileFormatError, MissingFileError
         If a file is not what it has to be.
     """
     path = Path(path)
     if path.suffix == ".cs":
+        _refuse_tomograms(tomograms, path)
         return _open_cs(path, passthrough)
     if passthrough is not None:
         raise InputError(f"{path}: only .cs files have a passthrough file; leave {passthrough} out")
     found = read_star(path)
-    tables, _ = follow_optimisation_set(found, None)
+    tables, of_set = follow_optimisation_set(found, tomograms, data_folder=data_folder)
     table = particle_table(tables)
+    if not are_tilt_stacks(table):
+        _refuse_tomograms(tomograms, table.path)
     label = _labels(table, tilt_series=tilt_series)
-    particle = _numbers(table, label) if first_row is None else _numbers_by_first_row(label, first_row, path=table.path)
-    return StarFile(table.path, particle, _image_labels(table), tables=tuple(tables), at=next(
-        i for i, other in enumerate(tables) if other is table), optimisation_set=() if tables is found else tuple(found))
+    if first_row is None:
+        particle = _numbers(table, label, tomograms=of_set, data_folder=data_folder)
+    else:
+        particle = _numbers_by_first_row(label, first_row, path=table.path)
+    file = StarFile(table.path, particle, _image_labels(table), tables=tuple(tables), at=next(
+        i for i, other in enumerate(tables) if other is table))
+    return file if tables is found else file.with_optimisation_set(found, data_folder=data_folder)
 
 
-def read_optimisation_set(path) -> tuple[StarTable, ...]:
-    """The tables of an optimisation set; none where the file is not there, or is no optimisation set."""
-    path = Path(path)
-    tables = read_star(path) if path.suffix == ".star" and path.is_file() else []
-    return tuple(tables) if optimisation_entry(tables) is not None else ()
+def _refuse_tomograms(tomograms, path):
+    if tomograms is not None:
+        raise InputError(f"{path}: has one row an image, so {tomograms} has nothing to say about it; leave tomograms out")
 
 
 def _open_cs(path, passthrough):
@@ -350,15 +426,36 @@ def _labels(table, *, tilt_series):
     return number_by_first_row(table.texts(COLUMNS[0]))
 
 
-def _numbers(table, label):
+def _numbers(table, label, *, tomograms, data_folder):
     """Number of each row's particle, as the readers count: by the first row with an image that may be used; others are none."""
-    if are_tilt_stacks(table) and "rlnTomoVisibleFrames" in table:
-        usable = np.array([flags.any() for flags in lists_of_numbers(table, "rlnTomoVisibleFrames")])
+    if are_tilt_stacks(table):
+        usable = _stacks_in_use(table, tomograms, data_folder=data_folder)
     elif label.max() + 1 < len(label) and COLUMNS[1] in table:
         usable = table.numbers(COLUMNS[1]) != 0
     else:
         return label
     return _numbered(label, number_by_first_row(label[usable]), label[usable])
+
+
+def _stacks_in_use(table, tomograms, *, data_folder):
+    """(row,) whether a stack has an image that is neither hidden nor excluded, as far as that is known."""
+    if tomograms is not None:
+        names = table.texts("rlnTomoName")
+        by_name = read_tomograms(tomograms, names, data_folder=data_folder)
+        scale = [by_name[name].ctf["scale"] for name in names]
+        count = [len(of_tilt) for of_tilt in scale]
+        row, tilt, _ = visible_images(table, n_tilts=count, n_images=count)
+        kept = np.concatenate(scale)[np.cumsum([0, *count])[row] + tilt] != 0
+        return np.bincount(row[kept], minlength=len(table)) > 0
+    if VISIBLE not in table:
+        return np.ones(len(table), dtype=bool)
+    shown = lists_of_numbers(table, VISIBLE)
+    in_doubt = sum(flags.any() and not flags.all() for flags in shown)
+    if in_doubt:
+        warnings.warn(f"{table.path}: {in_doubt:,} particles have hidden tilts, and a fit leaves those out whose other tilts are "
+                      "all excluded, which tomograms.star says: without it (--tomograms) particles may be counted otherwise than "
+                      "by a fit", stacklevel=4)
+    return np.array([flags.any() for flags in shown])
 
 
 def _numbers_by_first_row(label, first_row, *, path):

@@ -12,6 +12,7 @@ from ..inference.state import load_state
 from ..particles.reading import read_particles
 from ..particles.stack import ParticleStack
 from ..run import HALVES, Run
+from ..run_files import data_folder_of_run, find_file_of_run, passthrough_of_run, tomograms_of_run
 from ..structure.deformation import TWIST, centres, twist_maps
 from ..structure.motion import RigidMotion, screw_motion, twists
 
@@ -35,7 +36,7 @@ def particles_of_run(run: Run, particle_file=None) -> ParticleStack:
         It is not the file that was fitted.
     """
     said = run.settings["input"]
-    path = Path(particle_file or said["particles"])
+    path = Path(particle_file or find_file_of_run(run, said["particles"], what="particle file", option="--particles-file"))
     if not path.is_file():
         raise MissingFileError(f"{run.folder}: its particles {path} are not there; say where they are now with --particles-file")
     if hashlib.sha256(path.read_bytes()).hexdigest() != said["particles_sha256"]:
@@ -43,14 +44,10 @@ def particles_of_run(run: Run, particle_file=None) -> ParticleStack:
                          "--particles-file, or fit again")
     reading = {name: value for name, value in run.settings.get("reading", {}).items() if name in READING and value is not None}
     if "passthrough" in reading:
-        reading["passthrough"] = _where_now(Path(reading["passthrough"]), path)
-    return read_particles(path, **reading)
-
-
-def _where_now(passthrough, particle_file):
-    """The passthrough file where it was, or beside the particle file, with which it may have moved."""
-    beside = particle_file.with_name(passthrough.name)
-    return beside if beside.is_file() and not passthrough.is_file() else passthrough
+        reading["passthrough"] = passthrough_of_run(run, path)
+    if "data_folder" in reading:
+        reading["data_folder"] = data_folder_of_run(run)
+    return read_particles(path, **reading | {"tomograms": tomograms_of_run(run)})
 
 
 def has_halves(run: Run) -> bool:

@@ -21,6 +21,7 @@ SHIFT_SPREAD = 1.0                   # pixels, standard deviation along x and y
 TILT_SHIFT_SPREAD = 0.3              # pixels: tilts are aligned to each other to less than a pixel
 TILT_DEFOCUS_SPREAD = 200.0          # A
 REACH, TOTAL_DOSE = 54.0, 110.0      # degrees to either side; e/A^2
+OF_ROWS = ("tilt_series", "passthrough", "tomograms", "data_folder")      # ways of reading that say whose rows are
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def image_like(path, **reading) -> Imaging:
         As for reading the particles: the images have to be there, too.
     """
     like = read_particles(path, **reading)
-    file = open_particle_file(path, tilt_series=reading.get("tilt_series", False), passthrough=reading.get("passthrough"))
+    file = open_particle_file(path, **{name: value for name, value in reading.items() if name in OF_ROWS})
     rows = like.row.unique()
     file = file.of_rows(rows.numpy())
     if len(file.particle) < len(like):      # a row is a particle with a stack of tilts, which keeps its layout
