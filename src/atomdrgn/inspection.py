@@ -181,7 +181,9 @@ def warn_of_faults(particles: ParticleStack, structure: Structure, *, reporter: 
         As for :func:`inspect`.
     """
     limit = max(IMAGES_OF_A_LOOK, PARTICLES_OF_A_LOOK * particles.n_tilts)
-    faults = inspect(particles, structure, limit=limit, reporter=reporter).agreement.faults
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")      # of the model: the fit says the same
+        faults = inspect(particles, structure, limit=limit, reporter=reporter).agreement.faults
     if faults:
         warnings.warn(f"{particles.source}: {'; '.join(faults)} (by some of the images; `atomdrgn inspect --against` says more); "
                       "the fit goes on with what the file says", stacklevel=2)

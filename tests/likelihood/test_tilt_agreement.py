@@ -67,6 +67,21 @@ def test_false_alarms_are_rare():
     assert alarms <= 1
 
 
+def test_false_alarms_are_rare_where_a_tilt_has_few_images():
+    """Angles that differ between particles part into tilts of one or two images, whose spread says nothing."""
+    alarms = 0
+    for seed in range(100):
+        generator = torch.Generator().manual_seed(seed)
+        particle = torch.arange(12).repeat_interleave(21)
+        angle = (torch.linspace(-54, 54, 21).repeat(12) + torch.randn(252, generator=generator))
+        signal = 1 + torch.randn(252, generator=generator)
+        tilts = by_tilt(signal, torch.ones(252), particle=particle, angle=angle, dose=angle.abs())
+        alarms += bool(tilts.misfits) + bool(tilts.in_groups().misfits)
+        single = (tilts.expected != 0).sum(0) == 1
+        assert all(fit == Fit.UNKNOWN for fit, alone in zip(tilts.fits, single, strict=True) if alone)
+    assert alarms <= 1
+
+
 def test_groups_hold_what_their_tilts_hold():
     angle = torch.linspace(-60, 60, 41)
     tilts = measured(torch.ones(41), angle=angle, dose=angle.abs())

@@ -69,7 +69,7 @@ class TiltAgreement:
 
     @property
     def share(self) -> tuple[Float[Tensor, "tilt"], Float[Tensor, "tilt"]]:
-        """The gain over that of the tilt which tells most, and the error of the former."""
+        """The gain over that of the tilt that tells most, and the error of the former."""
         value, error = self.gain
         return value / value[self._surest], error / value[self._surest]
 
@@ -77,7 +77,8 @@ class TiltAgreement:
     def fits(self) -> list[Fit]:
         """Of each tilt."""
         value, error = self.gain
-        enough, doubt = ENOUGH * value[self._surest], standard_errors(len(self.signal)) * error
+        needed = value.new_tensor([standard_errors(count) for count in self._particles])
+        enough, doubt = ENOUGH * value[self._surest], needed * error
         fits = [Fit.YES if one >= max(enough, its_doubt) else Fit.LITTLE if one + its_doubt < enough else Fit.UNKNOWN
                 for one, its_doubt in zip(value, doubt, strict=True)]
         return [Fit.NO if wrong else fit for wrong, fit in zip(self._outdone(), fits, strict=True)]
@@ -115,24 +116,32 @@ class TiltAgreement:
         return least if least == most else f"{least} to {most}"
 
     @property
+    def _particles(self):
+        """Particles that have images at each tilt: from a few an error is hardly known, from one not at all."""
+        return (self.expected != 0).sum(0).tolist()
+
+    @property
     def _surest(self):
+        """The tilt that tells most, of those of as many particles as any has, or of half as many."""
         value, error = self.gain
-        return int((value / error).argmax())
+        particles = torch.tensor(self._particles)
+        return int((value / error).where(2 * particles >= particles.max(), -math.inf).argmax())
 
     def _outdone(self):
         """Whether a tilt has clearly less than its share of the signal that tilts have which are as far out and as late."""
         out = torch.maximum(self.least.abs(), self.most.abs())
         value, error = self.gain
-        needed = standard_errors(len(self.signal), tests=len(self))
+        particles = self._particles
         for tilt in range(len(self)):
             harder = (out >= out[tilt] - GAP) & (self.dose >= self.dose[tilt])
             harder[tilt] = False
             if not harder.any():
                 yield False
                 continue
-            other, its_error = (part.item() for part in _ratio(self.signal[:, harder].sum(1, keepdim=True),
-                                                               self.expected[:, harder].sum(1, keepdim=True)))
+            signal, expected = (each[:, harder].sum(1, keepdim=True) for each in (self.signal, self.expected))
+            other, its_error = (part.item() for part in _ratio(signal, expected))
             missing = ENOUGH * other - value[tilt].item()
+            needed = standard_errors(min(particles[tilt], int((expected != 0).sum())), tests=len(self))
             yield missing > needed * math.hypot(error[tilt].item(), ENOUGH * its_error)
 
 
@@ -168,8 +177,9 @@ def by_tilt(signal: Float[Tensor, "image"], expected: Float[Tensor, "image"], *,
 
 
 def _ratio(signal, expected):
-    """Sum over particles of the one over the other, and its standard error."""
-    n = len(signal)
+    """Sum over particles of the one over the other, and its standard error: infinite of one particle."""
+    n = (expected != 0).sum(0)
     value = signal.sum(0) / expected.sum(0)
     rest = signal - value * expected
-    return value, (rest.square().sum(0) * n / (n - 1)).sqrt() / expected.sum(0)
+    error = (rest.square().sum(0) * n / (n - 1)).sqrt() / expected.sum(0)
+    return value, error.where(n > 1, math.inf)
