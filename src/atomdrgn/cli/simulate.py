@@ -10,6 +10,7 @@ from ..errors import InputError
 from .failures import command, command_line
 from .options import AllowMissingCtf, DataFolder, Debug, InvertContrast, MapFile, Origin, Quiet, Threads, TiltSeries, Tomograms
 from .progress import progress
+from .terminal import shell_word
 
 WHAT, HOW, FLAWS, RESULT = "What is imaged", "How it is imaged", "What real sets have", "The result"
 
@@ -148,8 +149,8 @@ def simulate(
     if not quiet:
         print(f"wrote {len(imaging):,} images of {imaging.n_particles:,} particles to {written}; conformations: "
               f"{len(molecule.conformations):,}")
-        print(f"a structure for each of them: atomdrgn fit {out / 'base.pdb'} {written}"
-              + (f" --tomograms {tomograms}" if tomograms else "") + (" --tilt-series" if tilt_series else "")
+        print(f"a structure for each of them: atomdrgn fit {shell_word(out / 'base.pdb')} {shell_word(written)}"
+              + (f" --tomograms {shell_word(tomograms)}" if tomograms else "") + (" --tilt-series" if tilt_series else "")
               + (" --allow-missing-ctf" if allow_missing_ctf else ""))
 
 
