@@ -105,6 +105,12 @@ def test_a_file_that_cannot_be_put_on_the_disk_is_not_there_and_is_named(tmp_pat
     assert (tmp_path / "made").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_file_that_is_not_written_is_named_as_it_would_be(tmp_path):
+    with pytest.raises(FileNotFoundError) as raised, whole_folder(tmp_path / "made") as temporary:
+        (temporary / "nowhere" / "file").write_text("")
+    assert raised.value.filename == str(tmp_path / "made" / "nowhere" / "file")
+
+
 def ended_process() -> int:
     """The number of a process that has ended."""
     child = subprocess.Popen([sys.executable, "-c", ""])

@@ -84,6 +84,10 @@ def whole_folder(path) -> Iterator[Path]:
             os.replace(path, before)
         os.replace(temporary, path)
         sync_folder(path.parent)
+    except OSError as error:
+        if isinstance(error.filename, str) and error.filename.startswith(str(temporary)):      # which nobody will find
+            error.filename = str(path) + error.filename.removeprefix(str(temporary))
+        raise
     finally:
         if before.exists() and not path.exists():
             os.replace(before, path)
