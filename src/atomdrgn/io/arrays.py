@@ -1,5 +1,6 @@
 """Arrays in .npz files, read so that a damaged or hostile file is an error and nothing else."""
 
+import errno
 import math
 import zipfile
 from collections.abc import Callable
@@ -43,7 +44,7 @@ def read_npz(path: Path, *, check: Callable[[str, tuple, np.dtype], None] | None
     except (FileFormatError, MemoryError):
         raise
     except Exception as error:      # zipfile, zlib and numpy raise many kinds; to the user they are one
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):      # of a place before the file's beginning
             raise
         raise FileFormatError(f"{type(error).__name__}: {error}") from error
 
