@@ -13,7 +13,7 @@ from ..errors import FileFormatError, InputError, MissingFileError, OutputExists
 from ..io.numbers import read_numbers
 from ..particles.stack import ParticleStack
 from ..particles.subsets import CryosparcFile, ParticleFile, StarFile, open_particle_file, read_optimisation_set
-from ..run import Run
+from ..run import Run, find_file_of_run
 from ..volume_run import VolumeRun
 from .follow import motion_of_part
 from .where import where as rows_where
@@ -221,35 +221,6 @@ def _first_row(run):
     if "first_row" not in run.table:
         raise FileFormatError(f"{run.folder}: particles.csv has no column first_row: it is of another version; fit again")
     return run.table["first_row"].astype(np.int64)
-
-
-def find_file_of_run(run: Run | VolumeRun, name: str | None, *, what: str, option: str) -> Path:
-    """A file that a run was fitted with: where it was, or beside the run.
-
-    Parameters
-    ----------
-    run : Run or VolumeRun
-    name : str or None
-        As the run has it.
-    what, option : str
-        What it is, and the option that names it, for messages.
-
-    Raises
-    ------
-    FileFormatError
-        The run does not say which file it was.
-    MissingFileError
-        It is in neither place; the message says by which option to name it.
-    """
-    if name is None:
-        raise FileFormatError(f"{run.folder}: run.json does not say which {what} was fitted; name it with {option}")
-    folder = run.folder.absolute().parent
-    places = list(dict.fromkeys([Path(name), folder / name, folder / Path(name).name]))
-    for place in places:
-        if place.is_file():
-            return place
-    raise MissingFileError(f"{run.folder}: the {what} that was fitted, {name}, is not there (tried "
-                           f"{', '.join(map(str, places))}); say where it is with {option}")
 
 
 def _columns(run, tables) -> dict[str, np.ndarray]:
