@@ -112,6 +112,9 @@ def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Ten
              smallest_width2: float) -> tuple[float, float]:
     """Amplitude and extra squared width (A^2) that fit the data best: gain(k) = amplitude exp(-2 pi^2 width2 k^2).
 
+    Where images show next to nothing of the predictions, the amplitude is its own standard error and the width stays: less
+    cannot be told from it, and every prediction still has some brightness.
+
     Parameters
     ----------
     sums, noise
@@ -125,15 +128,21 @@ def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Ten
     power = ((sums.prediction2 + sums.hidden * sums.count) / noise).sum(0).double()
 
     def amplitude(width2):
+        """Shape of the gain, the amplitude that is best with it, and its standard error."""
         shape = torch.exp(-2 * math.pi**2 * width2 * k2.double())
-        return shape, float(((shape * cross).sum() / (shape**2 * power).sum()).clamp_min(1e-6))
+        own = (shape**2 * power).sum().clamp_min(torch.finfo(torch.float64).tiny)
+        return shape, float(((shape * cross).sum() / own).clamp_min(0)), float(own**-0.5)
 
     def misfit(width2):
-        shape, best = amplitude(width2)
+        shape, best, _ = amplitude(width2)
         return float((best**2 * shape**2 * power - 2 * best * shape * cross).sum())
 
     found = minimize_scalar(misfit, bounds=(smallest_width2, 60.0), method="bounded")
-    return amplitude(found.x)[1], float(found.x)
+    _, best, error = amplitude(found.x)
+    if best > error:
+        return best, float(found.x)
+    width2 = max(0.0, smallest_width2)
+    return amplitude(width2)[2], width2
 
 
 def fit_scales(sums: ShellSums, disc: FourierDisc, *, beads: BeadModel,
