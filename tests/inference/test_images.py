@@ -1,7 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from atomdrgn.inference.images import BYTES_A_COEFFICIENT, FourierImages
+from hinge import with_pixels
 
 
 @pytest.mark.parametrize("resolution", [40.0, 20.0, 9.0])
@@ -45,3 +47,57 @@ def test_images_of_any_scale_are_kept_well(hinged):
             object.__setattr__(particles.images, "sign", sign)
         found = images.coefficients(torch.arange(5), images.disc)
         assert (found - expected).norm() < 1e-3 * expected.norm()
+
+
+def one_hot_pixel(pixels):
+    pixels[7, 20, 30] = 1000 * pixels.std()
+
+
+@pytest.mark.parametrize("memory", [1e9, 0.0])
+def test_an_image_that_stands_out_is_left_out(hinged, tmp_path, memory):
+    """Whether images are kept or read again; the others are as they were, and a part of the set remembers."""
+    _, particles, _ = hinged
+    spoilt = with_pixels(particles, tmp_path / "spoilt", one_hot_pixel)
+    images, others = FourierImages(spoilt, 15.0), FourierImages(particles, 15.0)
+    for each in (images, others):
+        each.load(memory=memory)
+    assert torch.nonzero(images.left_out)[:, 0].tolist() == [7] and not others.left_out.any() and others.warnings == ()
+    assert len(images.warnings) == 1 and "1 of 150 images (row 8)" in images.warnings[0]
+    index = torch.tensor([3, 7, 149])
+    found, expected = (each.coefficients(index, images.disc) for each in (images, others))
+    assert not found[1].any() and torch.equal(found[[0, 2]], expected[[0, 2]])
+    part = images.part(torch.tensor([7, 20]))
+    assert part.left_out.tolist() == [True, False] and not part.coefficients(torch.tensor([0]), images.disc).any()
+
+
+@pytest.mark.parametrize("memory", [1e9, 0.0])
+def test_ramps_are_taken_off(hinged, tmp_path, memory):
+    _, particles, _ = hinged
+    line = np.linspace(-1, 1, 48, dtype=np.float32)
+
+    def lean(pixels):
+        pixels += 20 * pixels.std() * line
+
+    images, plain = FourierImages(with_pixels(particles, tmp_path / "leaning", lean), 15.0), FourierImages(particles, 15.0)
+    for each in (images, plain):
+        each.load(memory=memory)
+    assert not images.left_out.any() and "150 of 150 images are brighter on one side" in images.warnings[0]
+    index = torch.tensor([3, 77])
+    for each in (images, images.part(torch.arange(150))):
+        found, expected = each.coefficients(index, images.disc), plain.coefficients(index, images.disc)
+        assert (found - expected).square().mean() < 1e-3 * expected.square().mean()
+
+
+def test_shares_of_processes_are_screened_together(hinged, tmp_path):
+    """Each reads its own images and knows of all which are left out."""
+    _, particles, _ = hinged
+    stack, shares, told = with_pixels(particles, tmp_path / "spoilt", one_hot_pixel), [], []
+    for first, last in ((0, 60), (60, 150)):
+        figures = FourierImages(stack, 15.0)
+        figures.load(torch.arange(first, last), total=lambda value: told.append(value) or value)
+        shares.append(figures)
+    of_all = [sum(both) for both in zip(told[:3], told[3:], strict=True)]
+    for share, (first, last) in zip(shares, ((0, 60), (60, 150)), strict=True):
+        answers = iter(of_all)
+        share.load(torch.arange(first, last), total=lambda value, answers=answers: next(answers))
+        assert torch.nonzero(share.left_out)[:, 0].tolist() == [7]

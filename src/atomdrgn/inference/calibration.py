@@ -20,6 +20,7 @@ from .state import FitState
 IMAGES_MEASURED = 2000           # of which scales are measured: enough for a spectrum, few enough to be quick
 IMAGES_SPREAD = 256              # of which the power hidden by uncertainty is measured
 NARROWEST = 0.5                  # A, a bead's width
+WIDER, WIDEST = 60.0, 60.0       # A^2: a squared width grows by so much at once, and not beyond where it is so much more already
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def sum_by_shell(compared: Callable, batches: Sequence[Tensor], *, group: Int[Te
 
 
 def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Tensor, "shell"], *,
-             smallest_width2: float) -> tuple[float, float]:
+             smallest_width2: float, largest_width2: float = WIDER) -> tuple[float, float]:
     """Amplitude and extra squared width (A^2) that fit the data best: gain(k) = amplitude exp(-2 pi^2 width2 k^2).
 
     Where images show next to nothing of the predictions, the amplitude is its own standard error and the width stays: less
@@ -121,8 +122,8 @@ def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Ten
         Measured at gain 1.
     k2 : (shell,)
         Squared frequency of each shell, 1/A^2.
-    smallest_width2 : float
-        The least that the width may change by (negative: beads may become narrower by this), A^2.
+    smallest_width2, largest_width2 : float
+        What the squared width may change by (negative: beads may become narrower by this), A^2.
     """
     cross = (sums.prediction_data / noise).sum(0).double()
     power = ((sums.prediction2 + sums.hidden * sums.count) / noise).sum(0).double()
@@ -137,7 +138,7 @@ def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Ten
         shape, best, _ = amplitude(width2)
         return float((best**2 * shape**2 * power - 2 * best * shape * cross).sum())
 
-    found = minimize_scalar(misfit, bounds=(smallest_width2, 60.0), method="bounded")
+    found = minimize_scalar(misfit, bounds=(smallest_width2, largest_width2), method="bounded")
     _, best, error = amplitude(found.x)
     if best > error:
         return best, float(found.x)
@@ -160,7 +161,9 @@ def fit_scales(sums: ShellSums, disc: FourierDisc, *, beads: BeadModel,
     """
     k2 = ((torch.arange(sums.count.shape[1]) + 1) / disc.grid.extent) ** 2
     narrowest = NARROWEST**2 - float((beads.sigma**2).min()) - width2
-    amplitude, added = fit_gain(sums, sums.noise(sums.gain), k2, smallest_width2=narrowest)
+    # where images show nothing, noise of the coarsest rings alone would widen beads again and again
+    widest = WIDER if width2 < WIDEST else 0.0
+    amplitude, added = fit_gain(sums, sums.noise(sums.gain), k2, smallest_width2=narrowest, largest_width2=widest)
     return amplitude, added, sums.noise(amplitude * torch.exp(-2 * math.pi**2 * added * k2))
 
 

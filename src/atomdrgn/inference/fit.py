@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -38,6 +39,7 @@ from .composition import find_composition
 from .cutting import carried_over, cut, with_base, with_borders
 from .ensemble import judge_support, make_ensemble
 from .far_start import find_far_start
+from .faults import find_faults
 from .flexed_segments import find_flexing
 from .folder import CLOSED_FORM, begin_run, read_history, run_settings
 from .groups import cut_at_groups
@@ -135,7 +137,7 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     Raises
     ------
     InputError
-        Settings out of range, a model outside the box, or a run of other settings to resume.
+        Settings out of range, a model outside the box, images of inverted contrast, or a run of other settings to resume.
     OutputExistsError
         The folder holds something.
     FileFormatError
@@ -159,20 +161,34 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
             "fixed": fixed, "composition": composition or None, "refine_poses": refine_poses or None,
             "keep_base": keep_base or None, "seed": seed,
             "resolution": round(model.images.disc.resolution, 4)})
+        # before there is a folder, so that none is left where images are refused
+        warned = () if resume else _read(model, reporter)
         if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
             # where a part is absent its motion says nothing of borders
             learn_borders = not parts and fixed is None and not composition
             keep_base = keep_base or fixed is not None or composition or len(model.beads) > MOST_BEADS
             _run(model, folder, structure=structure, seed=seed, learn_borders=learn_borders, keep_base=keep_base,
-                 reporter=reporter)
+                 warned=_read(model, reporter) if resume else warned, reporter=reporter)
             processes.wait()
     return open_run(folder)
 
 
-def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) -> None:
+def _read(model, reporter) -> tuple[str, ...]:
+    """Read the images; what is odd about them, and about the model beside those that count, is said and returned."""
+    images = model.images
+    images.load(model.my_images, model.memory.images, lambda batches: reporter.watch(batches, "reading images", len(batches)),
+                model.processes.total)
+    if images.left_out.all():
+        raise InputError(f"{images.stack.source.name}: no image is like the others: there is nothing to fit")
+    found = (*images.warnings, *find_faults(images.stack[~images.left_out], model.beads))
+    if model.processes.first:
+        for each in found:
+            warnings.warn(each, stacklevel=2)
+    return found
+
+
+def _run(model, folder, *, structure, seed, learn_borders, keep_base, warned, reporter) -> None:
     """Both half-sets apart, then all particles, then what is supported; each pass is on disk before the next begins."""
-    model.images.load(model.my_images, model.memory.images,
-                      lambda batches: reporter.watch(batches, "reading images", len(batches)))
     log, far = _Log(folder, model.processes), None
     finest = finest_if_weak(model, _start(model), seed=seed) if surfaces_are_for(model) and half_sets(model) else None
     if finest is None:
@@ -217,7 +233,7 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) 
             moved = structure.moved(lift_residues(structure.position, uncorrected, model.beads.position))
             flexing = find_flexing(moved, model, state, ensemble, seed=seed, reporter=reporter)
     write_results(folder, model, state, ensemble, composition=composition, far=far, correction=correction, flexing=flexing,
-                  structure=structure, reporter=reporter)
+                  structure=structure, warned=warned, reporter=reporter)
 
 
 def _well_begun(model, how):

@@ -49,7 +49,7 @@ def half_sets(model: FitModel) -> list[HalfSet]:
     """
     half = torch.zeros(model.n_particles, dtype=torch.long)
     half[model.particle] = model.images.stack.half
-    if min(int((half == number).sum()) for number in (1, 2)) < FEWEST:
+    if min(int(((half == number) & model.seen).sum()) for number in (1, 2)) < FEWEST:
         return []
     return [part_of(model, torch.nonzero(half == number)[:, 0]) for number in (1, 2)]
 

@@ -81,7 +81,7 @@ def linearise(model: FitModel, state: FitState, disc: FourierDisc, particles: In
 
     def of_block(block: Block):
         latent = state.latent[block.particle]
-        matrix, gradient = _restrained(model, latent)
+        matrix, gradient = _restrained(model, latent, block.particle)
         contrast, contrast_sd, given = [], [], []
         for image, row in zip(block.image.split(model.images_at_once(disc)), block.row.split(model.images_at_once(disc)),
                               strict=True):
@@ -116,10 +116,14 @@ def mean_information(model: FitModel, state: FitState, disc: FourierDisc) -> Flo
     return model.processes.total(total).float() / len(some)
 
 
-def _restrained(model, latent):
-    """Where the sums over images begin: with what the restraints say, if there are any."""
+def _restrained(model, latent, particle):
+    """Where the sums over images begin: with what the restraints say, if there are any; of a particle without images nothing."""
     if model.restraints is None:
         n = latent.shape[1]
         return latent.new_zeros(len(latent), n, n), torch.zeros_like(latent)
     prior = restraint_equations(model.restraints, model.deformation, latent)
-    return prior.matrix.clone(), prior.gradient.clone()
+    matrix, gradient = prior.matrix.clone(), prior.gradient.clone()
+    unseen = ~model.seen[particle]
+    if unseen.any():
+        matrix[unseen], gradient[unseen] = 0.0, 0.0
+    return matrix, gradient

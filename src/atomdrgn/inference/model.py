@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..likelihood.noise import Noise
@@ -102,6 +102,11 @@ class FitModel:
         return len(self.rows)
 
     @cached_property
+    def seen(self) -> Bool[Tensor, "particle"]:
+        """Which particles have an image that counts; what is known of the others is what is known of the population."""
+        return torch.bincount(self.particle[~self.images.left_out], minlength=self.n_particles) > 0
+
+    @cached_property
     def segment_of_trace(self) -> Int[Tensor, "trace"]:
         """The segment that each trace bead belongs to most."""
         return self.deformation.weight[self.beads.trace_index].argmax(1)
@@ -163,7 +168,7 @@ class FitModel:
 
     def noise(self, spectrum: Float[Tensor, "group shell"]) -> Noise:
         """The noise of the images with this spectrum."""
-        return Noise(spectrum, self.images.group, self.images.stack.premultiplied)
+        return Noise(spectrum, self.images.group, self.images.stack.premultiplied, self.images.left_out)
 
     def whitened(self, index: Int[Tensor, "batch"], disc: FourierDisc, noise: Noise,
                  ) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch 2 frequency"]]:

@@ -144,9 +144,14 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
     reporter.finish()
     found = found.together(model)
     # brightness that all images share belongs to the amplitude
-    mean = float(found.contrast.mean())
-    sd = float((found.contrast_sd.square().mean() + found.contrast.var(correction=0)).sqrt()) / mean
-    uncertainty = torch.cat([directions.seen @ torch.linalg.cholesky(found.covariance / model.n_particles), directions.unseen], 1)
+    counts = ~model.images.left_out
+    mean = float(found.contrast[counts].mean())
+    sd = float((found.contrast_sd[counts].square().mean() + found.contrast[counts].var(correction=0)).sqrt()) / mean
+    found.contrast[~counts] = mean
+    unseen = ~model.seen
+    found.latent[unseen], found.latent_sd[unseen] = population.mean, motions.variance.sqrt()
+    uncertainty = torch.cat([directions.seen @ torch.linalg.cholesky(found.covariance / int(model.seen.sum())),
+                             directions.unseen], 1)
     widest = torch.linalg.eigvalsh(population.covariance).flip(0)
     row = history_row(model, state, disc, evidence=evidence[-1], directions=directions.seen.shape[1], contrast_sd=sd,
                       variance=widest)
@@ -176,7 +181,8 @@ def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> D
 
 
 def _divide(model, directions) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"]]:
-    """This process's particles: those that the population is fitted to, evenly spread, and the others.
+    """This process's particles: those that the population is fitted to, evenly spread, and the others; none of which no image
+    counts.
 
     As many as a round's work and the memory for their equations allow.
     """
@@ -184,7 +190,7 @@ def _divide(model, directions) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"
     bytes_each = 4 * (n_latent * (n_seen + 1) + 3 * n_seen**2)      # with what a round makes of them
     if model.refine_poses:      # twice, while they are put together
         bytes_each += 4 * 2 * POSE_NUMBERS * (n_latent + POSE_NUMBERS + 1) * len(model.images) / model.n_particles
-    mine = model.my_particles
+    mine = model.my_particles[model.seen[model.my_particles]]
     enough = max(FEWEST_FITTED, ROUND_WORK / n_seen**3) * len(mine) / model.n_particles
     room = max(1, int(min(model.memory.equations / bytes_each, enough)))
     if room >= len(mine):

@@ -17,7 +17,7 @@ from ..physics.bead_transform import bead_transform
 from ..physics.disc import FourierDisc
 from ..structure.beads import BeadModel
 from .bead_error import evidence_left
-from .calibration import IMAGES_MEASURED, ShellSums, fit_scales, sample_of_groups, sum_by_shell
+from .calibration import IMAGES_MEASURED, NARROWEST, ShellSums, fit_scales, sample_of_groups, sum_by_shell
 from .curvature import image_curvature
 from .gradient import add_gradients
 from .images import FourierImages
@@ -65,8 +65,8 @@ class Look:
     spectrum: Float[Tensor, "group shell"] | None = None
 
     def bright(self, beads: BeadModel) -> BeadModel:
-        """The beads as the images show them."""
-        return beads.bright(self.amplitude, self.width2)
+        """The beads as the images show them, none narrower than any is fitted: these may be finer ones than the width is of."""
+        return beads.bright(self.amplitude, max(self.width2, NARROWEST**2 - float((beads.sigma**2).min())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ class SharedBeads:
 
     def whitened(self, index, disc: FourierDisc, spectrum):
         """Transfer function (image, frequency) and data (image, 2, frequency), see :meth:`Noise.whiten`."""
-        noise = Noise(spectrum, self.images.group, self.images.stack.premultiplied)
+        noise = Noise(spectrum, self.images.group, self.images.stack.premultiplied, self.images.left_out)
         return noise.whiten(self.images.coefficients(index, disc), self.images.stack.ctf[index], index, disc=disc)
 
     def before_the_lens(self, position, look: Look, index, disc: FourierDisc) -> Float[Tensor, "image 2 frequency"]:
@@ -277,7 +277,7 @@ def descend(problem: SharedBeads, position: Float[Tensor, "*field bead 3"], look
 
 def transfer_power(problem: SharedBeads, look: Look, disc: FourierDisc) -> Float[Tensor, "shell"]:
     """Squared transfer function over the noise in each ring, summed over all images that count: what they can tell there."""
-    noise = Noise(look.spectrum, problem.images.group, problem.images.stack.premultiplied)
+    noise = Noise(look.spectrum, problem.images.group, problem.images.stack.premultiplied, problem.images.left_out)
 
     def of_batch(index):
         empty = torch.zeros(len(index), 2, len(disc))

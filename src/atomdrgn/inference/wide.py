@@ -131,13 +131,14 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions, reporter
     play = play_of_poses(model, state, surface, place, state.latent - surface(place), finest, reporter)
     sd = state.latent_sd[:, :k].maximum(0.02 * motions.variance.sqrt())
     belief, density = Belief(place, torch.diag_embed(sd)), spread_out(place)
+    some = slice(None) if model.seen.all() else model.seen
     for number in range(ROUNDS):
         last = number + 1 == ROUNDS
         disc = finest.coarser(max(FINEST_FIRST, finest.resolution)) if number == 0 else finest
         near, far = (NEAR, FAR) if last else (FEW_NEAR, FEW_FAR)
         looked = look(model, state, surface, belief, density, disc, generator, near=near, far=far, play=play,
                       reporter=reporter, title=f"looking widely, {number + 1} of {ROUNDS}")
-        density = fit_density(density, looked.place, looked.likelihood, error=belief.sd)
+        density = fit_density(density, looked.place[:, some], looked.likelihood[:, some], error=belief.sd[some])
         weight = looked.weight(density)
         belief = believe(looked.place, weight, belief)
         if not last:
