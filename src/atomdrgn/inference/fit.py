@@ -75,6 +75,7 @@ TRIED, TRIAL = 500, 10.0
 # Residues of a segment: with two each 24 to 120 images of two helices supported ten motions where one is true, and ended further
 # from the truth than the base model (3.2 to 4.3 A, base 1.4); with seven one motion, and 0.5 to 1.1 A.
 SHORTEST = 6
+SOFTEST, SHARPEST = 1e-6, 1e6      # temperatures: beyond them borders are everywhere or of no width, to single precision
 AFTER_CUT = 4          # passes that half-sets make with learned borders between segments
 TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
 
@@ -399,6 +400,8 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
               composition=False, refine_poses=False) -> FitModel:
     bead_model = coarse_grain(structure, beads=beads)
     require_inside(bead_model, particles.grid)
+    if temperature is not None and (0 < temperature < SOFTEST or temperature > SHARPEST):
+        raise InputError(f"a temperature of {temperature}: expected {SOFTEST:g} to {SHARPEST:g}; larger is sharper")
     segments = _segments_that_fit(bead_model, segments, named=len(parts or []) + (fixed is not None))
     segmentation = make_segments(bead_model, segments, parts=parts, fixed=fixed,
                                  temperature=TEMPERATURE if temperature is None else temperature)
