@@ -76,3 +76,17 @@ def test_an_uncertain_conformation_is_not_taken_for_a_brighter_one(begun):
     sure, unsure = (calibrate(model, replace(state, uncertainty=sd * torch.eye(n)), model.images.disc, generator())
                     for sd in (1e-3, 3.0))
     assert unsure.amplitude < sure.amplitude
+
+
+def test_rings_that_a_filter_has_emptied_say_nothing():
+    """Zero but for rounding: the others decide, as if these were not there. Without noise rings may be faint and count."""
+    k2, one = (torch.arange(1, 21) / 150) ** 2, torch.ones(1, 20)
+    held = torch.where(torch.arange(20) < 3, 1e-14, 1.0)[None]
+    sums = ShellSums(count=100 * one, data2=100 * held, prediction_data=0.3 * 50 * held.sqrt(), prediction2=50 * one,
+                     spread=0 * one, spread_count=0 * one)
+    noise = sums.noise(sums.gain)
+    assert (noise[0, :3] > 1e6 * noise[0, 3:].max()).all()
+    amplitude, width2 = fit_gain(sums, noise, k2, smallest_width2=-2.0)
+    assert abs(amplitude - 0.3) < 1e-3 and abs(width2) < 0.05
+    faint = replace(sums, data2=100 * held.clamp_min(1e-8))
+    assert (faint.noise(faint.gain) < 2).all()

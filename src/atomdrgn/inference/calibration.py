@@ -19,6 +19,8 @@ from .state import FitState
 
 IMAGES_MEASURED = 2000           # of which scales are measured: enough for a spectrum, few enough to be quick
 IMAGES_SPREAD = 256              # of which the power hidden by uncertainty is measured
+NO_NOISE = 1e-9                  # of the largest noise power: there is no less
+EMPTY = 1e-11                    # of a group's largest power: in rings that hold less there is nothing but rounding
 NARROWEST = 0.5                  # A, a bead's width
 WIDER, WIDEST = 60.0, 60.0       # A^2: a squared width grows by so much at once, and not beyond where it is so much more already
 
@@ -61,13 +63,15 @@ class ShellSums(Record):
     def noise(self, gain: Float[Tensor, "shell"]) -> Float[Tensor, "group shell"]:
         """Noise power a coefficient when the prediction is multiplied by `gain`: the residual's, and what uncertainty hides.
 
-        A group of which no image was measured gets the mean of the others.
+        A group of which no image was measured gets the mean of the others. Rings that a filter has emptied say nothing.
         """
         residual = self.data2 - 2 * gain * self.prediction_data + gain**2 * self.prediction2
         power = residual / self.count.clamp_min(1) + gain**2 * self.hidden
         measured = self.count.sum(1) > 0
         power[~measured] = power[measured].mean(0)
-        return power.clamp_min(1e-9 * float(power.max()))
+        of_data, largest = self.data2 / self.count.clamp_min(1), float(power.max())
+        emptied = (of_data < EMPTY * of_data.amax(1, keepdim=True)) & measured[:, None]
+        return torch.where(emptied, largest / NO_NOISE, power.clamp_min(NO_NOISE * largest))
 
 
 def sum_by_shell(compared: Callable, batches: Sequence[Tensor], *, group: Int[Tensor, "image"], disc: FourierDisc,
