@@ -3,7 +3,9 @@ import pytest
 import torch
 
 from atomdrgn.inference.images import BYTES_A_COEFFICIENT, FourierImages
+from atomdrgn.parallel import Portions
 from hinge import with_pixels
+from processes import together
 
 
 @pytest.mark.parametrize("resolution", [40.0, 20.0, 9.0])
@@ -91,13 +93,12 @@ def test_ramps_are_taken_off(hinged, tmp_path, memory):
 def test_shares_of_processes_are_screened_together(hinged, tmp_path):
     """Each reads its own images and knows of all which are left out."""
     _, particles, _ = hinged
-    stack, shares, told = with_pixels(particles, tmp_path / "spoilt", one_hot_pixel), [], []
-    for first, last in ((0, 60), (60, 150)):
-        figures = FourierImages(stack, 15.0)
-        figures.load(torch.arange(first, last), total=lambda value: told.append(value) or value)
-        shares.append(figures)
-    of_all = [sum(both) for both in zip(told[:3], told[3:], strict=True)]
-    for share, (first, last) in zip(shares, ((0, 60), (60, 150)), strict=True):
-        answers = iter(of_all)
-        share.load(torch.arange(first, last), total=lambda value, answers=answers: next(answers))
-        assert torch.nonzero(share.left_out)[:, 0].tolist() == [7]
+    stack = with_pixels(particles, tmp_path / "spoilt", one_hot_pixel)
+
+    def left_out(processes):
+        number = (torch.arange(150) >= 60).long()
+        images = FourierImages(stack, 15.0)
+        images.load(torch.nonzero(number == processes.rank)[:, 0], portions=Portions(number, 2, processes))
+        return torch.nonzero(images.left_out)[:, 0].tolist()
+
+    assert together(2, left_out) == [[7], [7]]

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from ..likelihood.normal_equations import pose_images, power_along, predict
-from ..parallel import in_order
+from ..parallel import Portions, in_order
 from ..physics.disc import FourierDisc
 from ..physics.record import Record
 from ..structure.beads import BeadModel
@@ -75,7 +75,7 @@ class ShellSums(Record):
 
 
 def sum_by_shell(compared: Callable, batches: Sequence[Tensor], *, group: Int[Tensor, "image"], disc: FourierDisc,
-                 hidden: Callable | None = None, total: Callable[[Tensor], Tensor] = lambda value: value) -> ShellSums:
+                 hidden: Callable | None = None, portions: Portions | None = None) -> ShellSums:
     """Shell sums over images, of batches on several threads.
 
     Parameters
@@ -92,9 +92,10 @@ def sum_by_shell(compared: Callable, batches: Sequence[Tensor], *, group: Int[Te
     hidden : callable, optional
         From images (batch,) and their transfer function to the power that uncertainty adds (batch, frequency), and the images
         of the batch for which it was measured (batch,); by default it is for none.
-    total : callable
-        Sums a tensor over all processes.
+    portions : Portions, optional
+        Of the images; each batch is of one of them.
     """
+    portions = portions or Portions.one(len(group))
     n_groups, n_shells = int(group.max()) + 1, int(disc.shell.max()) + 1
 
     def of_batch(index):
@@ -104,13 +105,11 @@ def sum_by_shell(compared: Callable, batches: Sequence[Tensor], *, group: Int[Te
             spread, measured = hidden(index, transfer) if hidden else (torch.zeros_like(transfer), torch.zeros(len(index)))
             terms = (held, data.square().sum(1), (prediction * data).sum(1), prediction.square().sum(1), spread,
                      held * measured[:, None])
-            return [term.new_zeros(len(index), n_shells).index_add_(1, disc.shell, term) for term in terms]
+            of_images = [term.new_zeros(len(index), n_shells).index_add_(1, disc.shell, term) for term in terms]
+        return portions.of(index), [zero.index_add(0, group[index], term.double()) for term in of_images]
 
-    sums = [torch.zeros(n_groups, n_shells) for _ in range(6)]
-    for index, terms in zip(batches, in_order(of_batch, batches), strict=True):
-        for so_far, term in zip(sums, terms, strict=True):
-            so_far.index_add_(0, group[index], term)
-    return ShellSums(*(total(each) for each in sums))
+    zero = torch.zeros(n_groups, n_shells, dtype=torch.float64)
+    return ShellSums(*(each.float() for each in portions.sum(in_order(of_batch, batches), [zero] * 6)))
 
 
 def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Tensor, "shell"], *,
@@ -205,7 +204,7 @@ def measure(model: FitModel, state: FitState, disc: FourierDisc, generator: torc
         return power, chosen
 
     return sum_by_shell(compared, model.batches(disc, model.mine(sample)), group=model.images.group, disc=disc, hidden=hidden,
-                        total=model.processes.total)
+                        portions=model.portions)
 
 
 def sample_of_groups(group, count, generator):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..parallel import Processes, whole_batches_on_threads
+from ..parallel import Processes, portions_of, whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
 from ..run import (
@@ -178,7 +178,7 @@ def _read(model, reporter) -> tuple[str, ...]:
     """Read the images; what is odd about them, and about the model beside those that count, is said and returned."""
     images = model.images
     images.load(model.my_images, model.memory.images, lambda batches: reporter.watch(batches, "reading images", len(batches)),
-                model.processes.total)
+                model.portions)
     if images.left_out.all():
         raise InputError(f"{images.stack.source.name}: no image is like the others: there is nothing to fit")
     found = (*images.warnings, *find_faults(images.stack[~images.left_out], model.beads))
@@ -412,9 +412,12 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
     plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent,
                         processes=processes.here)
-    mine = torch.arange(*processes.share(torch.bincount(number)))
-    return FitModel(images=images, particle=number, beads=bead_model, memory=plan, my_particles=mine, processes=processes,
-                    refine_poses=refine_poses, **cut(bead_model, segmentation, deformation))
+    rows = torch.bincount(number)
+    portion = portions_of(rows)
+    first, last = processes.share(torch.bincount(portion, weights=rows).long())
+    mine = torch.nonzero((portion >= first) & (portion < last))[:, 0]
+    return FitModel(images=images, particle=number, beads=bead_model, memory=plan, portion=portion, my_particles=mine,
+                    processes=processes, refine_poses=refine_poses, **cut(bead_model, segmentation, deformation))
 
 
 def _segments_that_fit(beads, asked, *, named) -> int:

@@ -60,7 +60,8 @@ def part_of(model: FitModel, particle: Int[Tensor, "some"]) -> HalfSet:
     number[particle] = torch.arange(len(particle))
     image = torch.nonzero(number[model.particle] >= 0)[:, 0]
     mine = number[model.my_particles]
-    part = replace(model, images=model.images.part(image), particle=number[model.particle[image]], my_particles=mine[mine >= 0])
+    part = replace(model, images=model.images.part(image), particle=number[model.particle[image]],
+                   portion=model.portion[particle], my_particles=mine[mine >= 0])
     group = torch.zeros(int(part.images.group.max()) + 1, dtype=torch.long)
     group[part.images.group] = model.images.group[image]
     return HalfSet(part, particle, image, group)

@@ -2,18 +2,16 @@
 
 import logging
 import math
-from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..likelihood.noise import noise_groups
-from ..parallel import in_order
+from ..parallel import Portions, in_order
 from ..particles.images import list_rows
 from ..particles.stack import ParticleStack
 from ..physics.disc import FourierDisc, make_disc
-from ..physics.record import joined
 from .screening import Figures, figures_of, find_ramps, ramp, replaced, stand_out
 
 logger = logging.getLogger(__name__)
@@ -61,7 +59,7 @@ class FourierImages:
         return len(self.stack)
 
     def load(self, index: Int[Tensor, "some"] | None = None, memory: float = math.inf, progress=iter,
-             total: Callable[[Tensor], Tensor] = lambda value: value) -> None:
+             portions: Portions | None = None) -> None:
         """Read images once, keep the coarsest coefficients of each, and screen them.
 
         Parameters
@@ -72,8 +70,8 @@ class FourierImages:
             Bytes that may be kept.
         progress : callable
             Wraps the iteration over batches.
-        total : callable
-            Sums a tensor over all processes, which together read all images that count.
+        portions : Portions, optional
+            Of the images, which several processes read together; by default this one is alone.
 
         Raises
         ------
@@ -81,29 +79,25 @@ class FourierImages:
             Pixels so large or small that no sum of their squares can be made.
         """
         index = torch.arange(len(self)) if index is None else index
+        portions = portions or Portions.one(len(self))
         count = int(min(len(self.disc), memory / (BYTES_A_COEFFICIENT * max(1, len(index)))))
         if count < len(self.disc):
             logger.info("%d of %d coefficients an image are kept in memory", count, len(self.disc))
         self.kept, self.scale = torch.empty(len(index), 2, count, dtype=torch.float16), torch.empty(len(index))
         self.place[index] = torch.arange(len(index))
-        figures = self._of_all(index, self._read_and_keep(index, progress), total)
+        self.slope, self.left_out = torch.zeros_like(self.slope), torch.zeros_like(self.left_out)
+        figures = self._figures_of_all(index, portions, progress)
         screened = torch.nonzero(figures.power)[:, 0]
         self.slope[screened] = find_ramps(figures[screened], self.group[screened], self.stack.grid.box_size).float()
         if self.slope.any():
-            again = index[self.slope[index].any(1)]
-            without = replaced(figures, again, self._read_and_keep(again)) if len(again) else figures
-            figures = self._of_all(index, without[index], total)
+            leaning = torch.nonzero(self.slope.any(1))[:, 0]
+            again = self._figures_of_all(index[torch.isin(index, leaning)], portions)
+            figures = replaced(figures, leaning, again[leaning])
         self.left_out[screened] = stand_out(figures[screened], group=self.group[screened], tilt=self.stack.tilt[screened])
         self.warnings = self._findings()
 
-    def _of_all(self, index, figures: Figures, total) -> Figures:
-        """Figures of all images, where each process has those of some; zero of images that none has."""
-        empty = Figures(*torch.zeros(2, len(self), dtype=torch.float64), torch.zeros(len(self), 2, dtype=torch.float64))
-        own = replaced(empty, index, figures)
-        return Figures(total(own.power), total(own.extreme), total(own.slope))
-
-    def _read_and_keep(self, index, progress=iter) -> Figures:
-        """Figures of some images, of which the coarsest coefficients are kept."""
+    def _figures_of_all(self, index, portions, progress=iter) -> Figures:
+        """Of images that each process reads some of, keeping the coarsest coefficients; zero of those that none reads."""
         count = self.kept.shape[2]
         by_rank = torch.argsort(self.disc.rank)[:count]
 
@@ -117,12 +111,14 @@ class FourierImages:
             scale = coefficient.square().mean((1, 2)).sqrt().clamp_min(1e-30)
             return figures, (coefficient / scale[:, None, None]).half(), scale
 
-        batches, found = index.split(READ_AT_ONCE), []
+        batches = portions.batches(index, READ_AT_ONCE)
+        found = Figures(*torch.zeros(2, len(self), dtype=torch.float64), torch.zeros(len(self), 2, dtype=torch.float64))
         for batch, (figures, coefficient, scale) in zip(batches, in_order(read, progress(batches)), strict=True):
-            found.append(figures)
+            found.power[batch], found.extreme[batch], found.slope[batch] = figures.power, figures.extreme, figures.slope
             if count:
                 self.kept[self.place[batch]], self.scale[self.place[batch]] = coefficient, scale
-        return joined(found)
+        total = portions.processes.total
+        return Figures(total(found.power), total(found.extreme), total(found.slope))
 
     def _read(self, index) -> Float[Tensor, "batch box box"]:
         """Pixels of some images, without their ramps."""
