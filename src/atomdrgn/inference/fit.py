@@ -2,7 +2,6 @@
 
 import logging
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,7 +38,7 @@ from .composition import find_composition
 from .cutting import carried_over, cut, with_base, with_borders
 from .ensemble import judge_support, make_ensemble
 from .far_start import find_far_start
-from .faults import find_faults
+from .faults import read_images
 from .flexed_segments import find_flexing
 from .folder import CLOSED_FORM, begin_run, read_history, run_settings
 from .groups import cut_at_groups
@@ -175,17 +174,8 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
 
 
 def _read(model, reporter) -> tuple[str, ...]:
-    """Read the images; what is odd about them, and about the model beside those that count, is said and returned."""
-    images = model.images
-    images.load(model.my_images, model.memory.images, lambda batches: reporter.watch(batches, "reading images", len(batches)),
-                model.portions)
-    if images.left_out.all():
-        raise InputError(f"{images.stack.source.name}: no image is like the others: there is nothing to fit")
-    found = (*images.warnings, *find_faults(images.stack[~images.left_out], model.beads))
-    if model.processes.first:
-        for each in found:
-            warnings.warn(each, stacklevel=2)
-    return found
+    return read_images(model.images, model.beads, index=model.my_images, memory=model.memory.images, portions=model.portions,
+                       reporter=reporter)
 
 
 def _run(model, folder, *, structure, seed, learn_borders, keep_base, warned, reporter) -> None:
