@@ -197,6 +197,12 @@ def test_in_noise_alone_nothing_moves(hinged, tmp_path, seed):
     assert found.summary["motions_supported"] == 0 and found.summary["warnings"] == []
 
 
+def test_a_model_that_is_a_point_is_refused(hinged, tmp_path):
+    structure, particles, _ = hinged
+    with pytest.raises(InputError, match="base.pdb: its 240 residues lie within .* are its coordinates in A"):
+        fit(structure.moved(1e-3 * structure.position), particles, tmp_path / "run", segments=3)
+
+
 def test_images_that_are_refused_leave_no_folder(hinged, tmp_path):
     structure, particles, _ = hinged
 

@@ -75,6 +75,7 @@ TRIED, TRIAL = 500, 10.0
 # from the truth than the base model (3.2 to 4.3 A, base 1.4); with seven one motion, and 0.5 to 1.1 A.
 SHORTEST = 6
 SOFTEST, SHARPEST = 1e-6, 1e6      # temperatures: beyond them borders are everywhere or of no width, to single precision
+SMALLEST_EXTENT = 1.0              # A r.m.s., of a model's beads
 AFTER_CUT = 4          # passes that half-sets make with learned borders between segments
 TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
 
@@ -390,6 +391,7 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
               composition=False, refine_poses=False) -> FitModel:
     bead_model = coarse_grain(structure, beads=beads)
     require_inside(bead_model, particles.grid)
+    _require_extent(bead_model, structure.name)
     if temperature is not None and (0 < temperature < SOFTEST or temperature > SHARPEST):
         raise InputError(f"a temperature of {temperature}: expected {SOFTEST:g} to {SHARPEST:g}; larger is sharper")
     segments = _segments_that_fit(bead_model, segments, named=len(parts or []) + (fixed is not None))
@@ -408,6 +410,14 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     mine = torch.nonzero((portion >= first) & (portion < last))[:, 0]
     return FitModel(images=images, particle=number, beads=bead_model, memory=plan, portion=portion, my_particles=mine,
                     processes=processes, refine_poses=refine_poses, **cut(bead_model, segmentation, deformation))
+
+
+def _require_extent(beads, name):
+    """Refuse a model that is next to a point: its parts cannot be told from one another."""
+    extent = float((beads.position - beads.position.mean(0)).square().sum(1).mean().sqrt())
+    if len(beads) > 1 and extent < SMALLEST_EXTENT:
+        raise InputError(f"{name}: its {len(beads)} residues lie within {extent:.2g} A r.m.s. of their middle: are its "
+                         "coordinates in A?")
 
 
 def _segments_that_fit(beads, asked, *, named) -> int:
