@@ -209,7 +209,7 @@ class _Problem:
         self.count = float(portions.processes.total(torch.tensor(float(len(equations.target)), dtype=torch.float64)))
         self.whole = equations.total.double()
         self.target = self._sum([(equations.target[chunk].double().sum(0),) for chunk in chunks],
-                                [torch.zeros_like(equations.target[0], dtype=torch.float64)])[0]
+                                [torch.zeros(len(self.whole), dtype=torch.float64)])[0]
         self.mean_precision = torch.linalg.inv(prior.mean_covariance.double())
         self.believed_mean = prior.mean.double()
         self.back = torch.linalg.inv(torch.cat([directions.seen, directions.unseen], 1).double())
