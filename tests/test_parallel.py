@@ -82,3 +82,11 @@ def test_processes_without_work_take_part():
             [(0, (torch.ones(2),))] if last > first else [], [torch.zeros(2)])[0].tolist()
 
     assert together(3, summed) == [[1, 1]] * 3
+
+
+@pytest.mark.parametrize("sizes", [[128, 128, 44], [1] * 50, [5, 1, 1, 1, 5], [7]])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_shares_follow_one_another_and_none_is_empty_without_need(sizes, count):
+    shares = [Processes(rank, count).share(torch.tensor(sizes)) for rank in range(count)]
+    assert [first for first, _ in shares] == [0, *(last for _, last in shares[:-1])] and shares[-1][1] == len(sizes)
+    assert len(sizes) < count or all(last > first for first, last in shares)

@@ -35,6 +35,14 @@ def test_a_share_of_the_images_is_kept(hinged):
     torch.testing.assert_close(images.coefficients(torch.tensor([20, 148]), images.disc), expected, rtol=0.01, atol=0.02)
 
 
+def test_images_that_others_keep_are_read(hinged):
+    _, particles, _ = hinged
+    images = FourierImages(particles, 15.0)
+    images.load(torch.arange(9))
+    index = torch.tensor([20, 148])
+    assert torch.equal(images.coefficients(index, images.disc), images.disc.parts(particles.read(index)))
+
+
 def test_images_of_any_scale_are_kept_well(hinged):
     """Half precision would round images of 1e-8 to nothing and those of 1e8 to infinity."""
     _, particles, _ = hinged

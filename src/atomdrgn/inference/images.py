@@ -145,10 +145,10 @@ class FourierImages:
 
     def coefficients(self, index: Int[Tensor, "batch"], disc: FourierDisc) -> Float[Tensor, "batch 2 frequency"]:
         """Of some images, on this disc or a coarser one; zero of images that are left out."""
-        if len(disc) > self.kept.shape[2]:
+        place = self.place[index]
+        if len(disc) > self.kept.shape[2] or (place < 0).any():
             found = disc.parts(self._read(index))
         else:
-            place = self.place[index]
             found = self.kept[place][..., disc.rank].float().mul_(self.scale[place, None, None])
         out = self.left_out[index]
         if out.any():
