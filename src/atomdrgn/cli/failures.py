@@ -12,9 +12,10 @@ from functools import wraps
 
 import typer
 
-from ..errors import AtomdrgnError
+from ..errors import AtomdrgnError, InputError
 from .terminal import PlainOutput, printable
 
+LARGEST = 10**12      # of whole numbers: seeds and counts beyond it do not fit into what they become
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
 
 
@@ -26,6 +27,7 @@ def command(function: Callable) -> Callable:
         logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
         with _warnings_in_one_line(everything=debug), _stopped_as_by_hand(), redirect_stdout(PlainOutput(sys.stdout)):
             try:
+                _require_numbers(arguments)
                 function(debug=debug, **arguments)
             except (Exception, KeyboardInterrupt) as error:
                 if isinstance(error, typer.Exit) or hasattr(error, "format_message"):      # typer's own
@@ -37,6 +39,16 @@ def command(function: Callable) -> Callable:
                 raise typer.Exit(code) from None
 
     return wrapped
+
+
+def _require_numbers(arguments):
+    """Refuse options that are not numbers though they look like one, or that no work can be done with."""
+    for name, value in arguments.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, float) and value != value:
+            raise InputError(f"{option} {value}: expected a number")
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise InputError(f"{option} {value}: expected a whole number of at most {LARGEST:,}")
 
 
 def explain(error: BaseException) -> tuple[int, str]:

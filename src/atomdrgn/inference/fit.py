@@ -12,7 +12,7 @@ import torch
 
 from .. import run_contents as contents
 from ..errors import InputError
-from ..parallel import Processes, whole_batches_on_threads
+from ..parallel import Processes, portions_of, whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
 from ..run import (
@@ -39,6 +39,7 @@ from .composition import find_composition
 from .cutting import carried_over, cut, with_base, with_borders
 from .ensemble import judge_support, make_ensemble
 from .far_start import find_far_start
+from .faults import read_images
 from .flexed_segments import find_flexing
 from .folder import CLOSED_FORM, begin_run, only_writer, read_history, run_settings
 from .groups import cut_at_groups
@@ -74,6 +75,8 @@ TRIED, TRIAL = 500, 10.0
 # Residues of a segment: with two each 24 to 120 images of two helices supported ten motions where one is true, and ended further
 # from the truth than the base model (3.2 to 4.3 A, base 1.4); with seven one motion, and 0.5 to 1.1 A.
 SHORTEST = 6
+SOFTEST, SHARPEST = 1e-6, 1e6      # temperatures: beyond them borders are everywhere or of no width, to single precision
+SMALLEST_EXTENT = 1.0              # A r.m.s., of a model's beads
 AFTER_CUT = 4          # passes that half-sets make with learned borders between segments
 TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
 
@@ -136,7 +139,7 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     Raises
     ------
     InputError
-        Settings out of range, a model outside the box, or a run of other settings to resume.
+        Settings out of range, a model outside the box, images of inverted contrast, or a run of other settings to resume.
     OutputExistsError
         The folder holds something.
     FileFormatError
@@ -160,21 +163,26 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
             "fixed": fixed, "composition": composition or None, "refine_poses": refine_poses or None,
             "keep_base": keep_base or None, "seed": seed,
             "resolution": round(model.images.disc.resolution, 4)})
+        # before there is a folder, so that none is left where images are refused
+        warned = () if resume else _read(model, reporter)
         with only_writer(folder, reporter, processes):
             if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
                 # where a part is absent its motion says nothing of borders
                 learn_borders = not parts and fixed is None and not composition
                 keep_base = keep_base or fixed is not None or composition or len(model.beads) > MOST_BEADS
                 _run(model, folder, structure=structure, seed=seed, learn_borders=learn_borders, keep_base=keep_base,
-                     reporter=reporter)
+                     warned=_read(model, reporter) if resume else warned, reporter=reporter)
                 processes.wait()
     return open_run(folder)
 
 
-def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) -> None:
+def _read(model, reporter) -> tuple[str, ...]:
+    return read_images(model.images, model.beads, index=model.my_images, memory=model.memory.images, portions=model.portions,
+                       reporter=reporter)
+
+
+def _run(model, folder, *, structure, seed, learn_borders, keep_base, warned, reporter) -> None:
     """Both half-sets apart, then all particles, then what is supported; each pass is on disk before the next begins."""
-    model.images.load(model.my_images, model.memory.images,
-                      lambda batches: reporter.watch(batches, "reading images", len(batches)))
     log, far = _Log(folder, model.processes), None
     finest = finest_if_weak(model, _start(model), seed=seed) if surfaces_are_for(model) and half_sets(model) else None
     if finest is None:
@@ -220,7 +228,7 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) 
             moved = structure.moved(lift_residues(structure.position, uncorrected, model.beads.position))
             flexing = find_flexing(moved, model, state, ensemble, seed=seed, reporter=reporter)
     write_results(folder, model, state, ensemble, composition=composition, far=far, correction=correction, flexing=flexing,
-                  structure=structure, reporter=reporter)
+                  structure=structure, warned=warned, reporter=reporter)
 
 
 def _well_begun(model, how):
@@ -388,6 +396,9 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
               composition=False, refine_poses=False) -> FitModel:
     bead_model = coarse_grain(structure, beads=beads)
     require_inside(bead_model, particles.grid)
+    _require_extent(bead_model, structure.name)
+    if temperature is not None and (0 < temperature < SOFTEST or temperature > SHARPEST):
+        raise InputError(f"a temperature of {temperature}: expected {SOFTEST:g} to {SHARPEST:g}; larger is sharper")
     segments = _segments_that_fit(bead_model, segments, named=len(parts or []) + (fixed is not None))
     segmentation = make_segments(bead_model, segments, parts=parts, fixed=fixed,
                                  temperature=TEMPERATURE if temperature is None else temperature)
@@ -398,9 +409,20 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
     plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent,
                         processes=processes.here)
-    mine = torch.arange(*processes.share(torch.bincount(number)))
-    return FitModel(images=images, particle=number, beads=bead_model, memory=plan, my_particles=mine, processes=processes,
-                    refine_poses=refine_poses, **cut(bead_model, segmentation, deformation))
+    rows = torch.bincount(number)
+    portion = portions_of(rows)
+    first, last = processes.share(torch.bincount(portion, weights=rows).long())
+    mine = torch.nonzero((portion >= first) & (portion < last))[:, 0]
+    return FitModel(images=images, particle=number, beads=bead_model, memory=plan, portion=portion, my_particles=mine,
+                    processes=processes, refine_poses=refine_poses, **cut(bead_model, segmentation, deformation))
+
+
+def _require_extent(beads, name):
+    """Refuse a model that is next to a point: its parts cannot be told from one another."""
+    extent = float((beads.position - beads.position.mean(0)).square().sum(1).mean().sqrt())
+    if len(beads) > 1 and extent < SMALLEST_EXTENT:
+        raise InputError(f"{name}: its {len(beads)} residues lie within {extent:.2g} A r.m.s. of their middle: are its "
+                         "coordinates in A?")
 
 
 def _segments_that_fit(beads, asked, *, named) -> int:
