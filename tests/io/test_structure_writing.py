@@ -610,3 +610,17 @@ def test_five_programs_agree_on_real_files(shared, tmp_path, name):
 @pytest.mark.parametrize("name, residues", [("adk", 214), ("antibody", 1294)])
 def test_shipped_models_open_with_every_residue_in_a_polymer(tmp_path, name, residues):
     assert in_five_programs(read_structure(MODELS / name / "base.cif"), tmp_path) in ({residues}, None)
+
+
+@pytest.mark.parametrize("length", range(56, 62))
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_title_is_cut_between_letters(awkward, tmp_path, length, encoding):
+    """A line of a PDB file ends within a letter of two bytes, for some of these lengths."""
+    write_structure(read_structure(awkward), tmp_path / "model.cif")
+    text = (tmp_path / "model.cif").read_text(encoding="utf-8") + f"_struct.title '{'x' * length}éüñéüñ'\n"
+    (tmp_path / "model.cif").write_bytes(text.encode(encoding))
+    model = read_gemmi(tmp_path / "model.cif")
+    write_gemmi(model, tmp_path / "model.pdb")
+    assert read_gemmi(tmp_path / "model.pdb")[0].count_atom_sites() == model[0].count_atom_sites()
+    title = "".join(line[10:].rstrip() for line in (tmp_path / "model.pdb").read_text("utf-8").splitlines() if "TITLE" in line)
+    assert title.startswith("X" * length) and set(title[length:]) <= set("éüñ ")

@@ -2,15 +2,18 @@
 
 import logging
 import shlex
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import wraps
 
 import typer
 
 from ..errors import AtomdrgnError
+from .terminal import PlainOutput, printable
 
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
 
@@ -21,7 +24,7 @@ def command(function: Callable) -> Callable:
     @wraps(function)
     def wrapped(*, debug: bool, **arguments):
         logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
-        with _warnings_in_one_line(everything=debug):
+        with _warnings_in_one_line(everything=debug), _stopped_as_by_hand(), redirect_stdout(PlainOutput(sys.stdout)):
             try:
                 function(debug=debug, **arguments)
             except (Exception, KeyboardInterrupt) as error:
@@ -30,7 +33,7 @@ def command(function: Callable) -> Callable:
                 if debug:
                     logging.getLogger(__name__).error("", exc_info=error)
                 code, line = explain(error)
-                print(line, file=sys.stderr)
+                print(printable(line), file=sys.stderr)
                 raise typer.Exit(code) from None
 
     return wrapped
@@ -61,10 +64,26 @@ def _one_line(error):
 
 
 @contextmanager
+def _stopped_as_by_hand() -> Iterator[None]:
+    """Whoever ends the process politely, such as a queue whose time is over, stops it as Ctrl-C does."""
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def _warnings_in_one_line(*, everything: bool) -> Iterator[None]:
     """Warnings meant for users, which are UserWarnings, as lines; those meant for developers too where `everything` is wanted."""
     def show(message, category, filename, lineno, file=None, line=None):
-        print(f"warning: {_one_line(message)}", file=sys.stderr)
+        print(printable(f"warning: {_one_line(message)}"), file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default" if everything else "ignore")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .. import run_contents as contents
 from ..errors import InputError
 from ..parallel import Processes, whole_batches_on_threads
 from ..particles.stack import ParticleStack
@@ -39,7 +40,7 @@ from .cutting import carried_over, cut, with_base, with_borders
 from .ensemble import judge_support, make_ensemble
 from .far_start import find_far_start
 from .flexed_segments import find_flexing
-from .folder import CLOSED_FORM, begin_run, read_history, run_settings
+from .folder import CLOSED_FORM, begin_run, only_writer, read_history, run_settings
 from .groups import cut_at_groups
 from .halves import half_sets, join, part_of
 from .images import FourierImages
@@ -159,13 +160,14 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
             "fixed": fixed, "composition": composition or None, "refine_poses": refine_poses or None,
             "keep_base": keep_base or None, "seed": seed,
             "resolution": round(model.images.disc.resolution, 4)})
-        if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
-            # where a part is absent its motion says nothing of borders
-            learn_borders = not parts and fixed is None and not composition
-            keep_base = keep_base or fixed is not None or composition or len(model.beads) > MOST_BEADS
-            _run(model, folder, structure=structure, seed=seed, learn_borders=learn_borders, keep_base=keep_base,
-                 reporter=reporter)
-            processes.wait()
+        with only_writer(folder, reporter, processes):
+            if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
+                # where a part is absent its motion says nothing of borders
+                learn_borders = not parts and fixed is None and not composition
+                keep_base = keep_base or fixed is not None or composition or len(model.beads) > MOST_BEADS
+                _run(model, folder, structure=structure, seed=seed, learn_borders=learn_borders, keep_base=keep_base,
+                     reporter=reporter)
+                processes.wait()
     return open_run(folder)
 
 
@@ -188,7 +190,7 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) 
                 for number, half, state, name in zip((1, 2), halves, states, HALVES, strict=False)]
 
     halves = half_sets(model)
-    states = [_begun(folder / name, partial(how.begin, half.model, half.state(start)))
+    states = [_begun(folder / name, half.model, partial(how.begin, half.model, half.state(start)))
               for half, name in zip(halves, HALVES, strict=False)]
     if halves and learn_borders and finest is None:
         passes = how.resolutions(model)[:-AFTER_CUT]
@@ -202,7 +204,8 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) 
         states = [carried_over(state, model, new) for state in states]
         model, halves = new, half_sets(new)
     begin = partial(how.together, model, halves, states, supports) if halves else partial(how.begin, model, start)
-    state = _go_through(how.steps(model, apart=False), _begun(folder / CHECKPOINT, begin), folder / CHECKPOINT, log, half=0)
+    state = _go_through(how.steps(model, apart=False), _begun(folder / CHECKPOINT, model, begin), folder / CHECKPOINT, log,
+                        half=0)
     composition = None
     if model.deformation.composition:
         state, composition = find_composition(model, state, reporter)
@@ -257,7 +260,7 @@ def _cut_again(model, halves, states, path, *, passes, reporter):
     """
     before, disc = len(passes), model.images.disc.coarser(passes[-1])
     if path.exists():
-        label = torch.from_numpy(read_arrays(path)["segment"])
+        label = torch.from_numpy(read_arrays(path, contents.BORDERS, sizes={"residue": len(model.segment_of_trace)})["segment"])
     else:
         label = model.segment_of_trace
         if all(state.step == before for state in states):
@@ -272,7 +275,8 @@ def _cut_again(model, halves, states, path, *, passes, reporter):
 def _correction(structure, halves, states, path, *, seed, reporter) -> BaseCorrection:
     """How the base model is corrected; the file at `path` remembers it: the state of all particles is of that base."""
     if path.exists():
-        held = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+        sizes = {"half": 2, "bead": len(halves[0].model.beads)}
+        held = {name: torch.from_numpy(array) for name, array in read_arrays(path, contents.CORRECTION, sizes=sizes).items()}
         return BaseCorrection(held["shifts"], float(held["gain"]), bool(held["supported"]))
     found = correct_base(structure, halves, states, seed=seed, reporter=reporter)
     if halves[0].model.processes.first:
@@ -280,9 +284,9 @@ def _correction(structure, halves, states, path, *, seed, reporter) -> BaseCorre
     return found
 
 
-def _begun(path, begin) -> FitState:
+def _begun(path, model, begin) -> FitState:
     """The state in a file, or the first one."""
-    return load_state(path) if path.exists() else begin()
+    return load_state(path, particles=model.n_particles, images=len(model.images)) if path.exists() else begin()
 
 
 def _go_through(steps, state, path, log, *, half) -> FitState:
@@ -293,9 +297,10 @@ def _go_through(steps, state, path, log, *, half) -> FitState:
     for step in steps[state.step:]:
         started = time.monotonic()
         state, row = step(state)
+        # before the checkpoint, which says how much of it counts: the fit may be stopped between the two
+        log.add({"half": half} | row | {"seconds": round(time.monotonic() - started, 2)})
         if log.processes.first:
             save_state(state, path)
-        log.add({"half": half} | row | {"seconds": round(time.monotonic() - started, 2)})
     return state
 
 

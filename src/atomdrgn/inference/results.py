@@ -216,12 +216,18 @@ def _summary(model, state, ensemble: Ensemble, *, structure, gain, groups, state
         "residues": int(model.beads.trace.sum()), "chains": len(set(model.beads.chain.tolist())), "beads": len(model.beads),
         "resolution": round(model.images.disc.resolution, 3), "motions_supported": ensemble.supported,
         "motions": rows, "groups": groups.rows, "states": states.rows,
-        "half_set_error": None if not ensemble.supports else round(float(ensemble.half_error.square().mean().sqrt()), 3),
+        "half_set_error": _known_error(ensemble) if ensemble.supports else None,
         "mean_log_likelihood_gain": round(float(gain.mean()), 3),
         "bead_width": round(model.bead_width(state), 3),
         "contrast_sd": round(state.contrast_sd, 4),
         "unmodelled": left_out, "warnings": list(stack.warnings), "passes": state.step, "base": BASE,
     }
+
+
+def _known_error(ensemble):
+    """What summary.json says of the half-sets' difference, A: of the residues of which it is known, if there are any."""
+    square = ensemble.half_error[ensemble.half_error.isfinite()].square()
+    return round(float(square.mean().sqrt()), 3) if len(square) else None
 
 
 def motion_rows(variance: Float[Tensor, "k"], share: Float[Tensor, "k"], latent_sd: Float[Tensor, "particle k"]) -> list[dict]:

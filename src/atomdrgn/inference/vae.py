@@ -23,7 +23,7 @@ from ..structure.beads import coarse_grain
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
 from ..structure.selection import select
-from .folder import BEADS, SEGMENTS, VAE, begin_run, run_settings
+from .folder import BEADS, SEGMENTS, VAE, begin_run, only_writer, run_settings
 from .schedule import finest_resolution
 from .training import load_training, save_training
 from .vae_data import LOSSES, read_data
@@ -111,13 +111,14 @@ def fit_vae(structure: Structure, particles: ParticleStack, out, *, deformation:
             "inference": VAE, "deformation": str(deformation), **moved, "beads": beads, "fixed": fixed, "seed": seed,
             "resolution": round(disc.resolution, 4), "loss": loss, "epochs": epochs, "rate": rate})
         training = start_training(model, rate)
-        if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter):
-            if (folder / CHECKPOINT).exists():
-                load_training(training, folder)
-            data = read_data(particles, bead_model, disc, loss=loss, restraints=restraints)
-            _train(training, data, folder, batch=PUBLISHED[deformation].batch, epochs=epochs, minutes=minutes, seed=seed,
-                   reporter=reporter)
-            write_results(folder, training, data, structure=structure, seed=seed)
+        with only_writer(folder, reporter):
+            if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter):
+                if (folder / CHECKPOINT).exists():
+                    load_training(training, folder)
+                data = read_data(particles, bead_model, disc, loss=loss, restraints=restraints)
+                _train(training, data, folder, batch=PUBLISHED[deformation].batch, epochs=epochs, minutes=minutes, seed=seed,
+                       reporter=reporter)
+                write_results(folder, training, data, structure=structure, seed=seed)
     return open_run(folder)
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import gemmi
 import numpy as np
@@ -125,7 +126,14 @@ def _pdb_text(structure):
         structure.clear_conect()
         for pair in sorted(orders):
             structure.add_conect(number[pair[0]], number[pair[1]], orders[pair])
-    return structure.make_pdb_string(gemmi.PdbWriteOptions(conect_records=bool(orders)))
+    options = gemmi.PdbWriteOptions(conect_records=bool(orders))
+    try:
+        return structure.make_pdb_string(options)
+    except UnicodeDecodeError:      # gemmi counts bytes and may cut a title within a letter, of which nothing is kept
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "structure.pdb"
+            structure.write_pdb(str(path), options)
+            return path.read_bytes().decode("utf-8", errors="ignore")
 
 
 # ---- mmCIF -----------------------------------------------------------------------------------------------------------------
