@@ -93,5 +93,7 @@ def test_other_tomograms_than_those_of_the_fit_are_refused(run, tilted):      # 
     assert len(particles_of_run(run)) == 12
     with open(tilted.tomograms, "a") as file:
         file.write("\n# changed\n")
-    with pytest.raises(InputError, match="tomograms.star is not the file that .* was fitted with: its content differs"):
+    with pytest.raises(InputError, match="tomograms.star is what run.json names .* was fitted with a file of another content"):
         particles_of_run(run)
+    with pytest.raises(InputError, match="no file is what run.json names as tomograms"):
+        particles_of_run(said(run, reading={}, input=of_fit))

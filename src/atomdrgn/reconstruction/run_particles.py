@@ -51,9 +51,10 @@ def particles_of_run(run: Run, particle_file=None) -> ParticleStack:
         reading["data_folder"] = data_folder_of_run(run)
     reading["tomograms"] = tomograms_of_run(run)
     for name in ("tomograms", "passthrough"):
-        if said.get(f"{name}_sha256") is not None and hash_of_file(reading[name]) != said[f"{name}_sha256"]:
-            raise InputError(f"{reading[name]} is not the file that {run.folder} was fitted with: its content differs; put that "
-                             "one back, or fit again")
+        file, fitted = reading.get(name), said.get(f"{name}_sha256")
+        if fitted is not None and (file is None or hash_of_file(file) != fitted):
+            raise InputError(f"{file or 'no file'} is what run.json names as {name}, and {run.folder} was fitted with a file of "
+                             "another content; put that one back, or fit again")
     found = read_particles(path, **reading)
     if said.get("images_sha256") not in (None, fingerprint(found)):      # runs of earlier versions do not say
         raise InputError(f"{path}: the images that it names are not those that {run.folder} was fitted to (their stacks have "
