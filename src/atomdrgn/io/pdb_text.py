@@ -17,6 +17,8 @@ WIDTH = 8
 LARGEST_COORDINATE = 1e5      # A
 UNKNOWN_PLACE = 9998.9      # A: CNS and CHARMM write 9999 three times for an atom whose place they do not know
 BELONGS_TO_ATOM = ("ANISOU", "SIGATM", "SIGUIJ")
+# Residues to which programs add a letter for their protons or partner, such as GROMACS: HISD, LYSH, ASPH, CYS2, ARGN.
+PROTONATED = {"ARG", "ASP", "CYS", "GLU", "HIS", "LYS", "TYR"}
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -56,7 +58,7 @@ def parse_pdb(text: str, *, path) -> PdbText:
     """
     pdb = PdbText([])
     records = list(_records(text, pdb, path=path))
-    # a letter in column 21 belongs to the residue's name (TIP3, POPC), unless residues of three letters have one there too
+    # a letter in column 21 belongs to the residue's name (TIP3, POPC, LYSH), unless residues of three letters have one there too
     two_letters = any(line[20:21].strip() and _is_standard(line[17:20].strip()) for kind, _, line in records if kind == "atom")
     dummies, kept, ended, model, high = [], True, 0, 0, []
     for kind, number, line in records:
@@ -171,7 +173,8 @@ def _atom(line):
 
 
 def _is_standard(residue_name):
-    return gemmi.find_tabulated_residue(residue_name).is_standard()
+    """Whether no program adds a fourth to it."""
+    return residue_name not in PROTONATED and gemmi.find_tabulated_residue(residue_name).is_standard()
 
 
 def _add_names(names, line, number, *, two_letters, path):
