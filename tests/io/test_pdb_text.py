@@ -148,6 +148,20 @@ def test_chains_of_two_letters_hold_residues_with_protons(tmp_path):
     assert set(structure.chain.tolist()) == {"HA"} and set(structure.residue_name.tolist()) == {"ALA", "LYS"}
 
 
+def test_line_numbers_of_old_files_are_no_charges(tmp_path):
+    """Before 1996 columns 73 to 80 held the entry and the number of the line."""
+    lines = [f"{line[:72]}1ABC{9 * number:4d}" for number, line in enumerate(LINES, 1)]
+    structure = read_structure(write(tmp_path / "old.pdb", lines))
+    assert len(structure) == 15 and set(structure.element.tolist()) == {6, 7, 8}
+    assert {site.atom.charge for site in structure.source[0].all()} <= set(range(10))
+
+
+@pytest.mark.parametrize("text, charge", [("1+", 1), ("2-", -2), ("+1", 1), ("  ", 0), ("01", 0), ("A1", 0)])
+def test_charges(tmp_path, text, charge):
+    structure = read_structure(write(tmp_path / "a.pdb", [line[:78].ljust(78) + text for line in LINES]))
+    assert {site.atom.charge for site in structure.source[0].all()} == {charge}
+
+
 def test_atoms_behind_the_end_are_said(tmp_path):
     path = write(tmp_path / "two.pdb", [*LINES, "END", *helix("B", 2, start=(20, 0, 0))])
     with pytest.warns(UserWarning, match=r"10 atoms stand behind END \(line 16\) and are not read"):

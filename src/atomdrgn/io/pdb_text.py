@@ -12,6 +12,7 @@ from .residue_names import describe_pseudo_atoms, is_pseudo_atom
 
 NUMBER = re.compile(r" *[-+]?(?:\d+\.?\d*|\.\d+) *")
 EXACT = re.compile(r" *-?\d+\.\d{3} *")
+CHARGE = re.compile(r"(?:\d[-+]|[-+]\d|[-+]|\d)?")
 COORDINATES = (("x", 30), ("y", 38), ("z", 46))
 WIDTH = 8
 LARGEST_COORDINATE = 1e5      # A
@@ -70,6 +71,7 @@ def parse_pdb(text: str, *, path) -> PdbText:
             line, occupancy = _checked(line, number, path=path)
             if occupancy > 1:
                 high.append((number, occupancy))
+            line = _without_foreign_charge(line)
             line = _add_names(pdb.names, line, number, two_letters=two_letters, path=path)
             pdb.names.ended.append(ended)
             pdb.names.model.append(str(model))
@@ -161,6 +163,11 @@ def _checked(line, number, *, path):
     if line[60:66].strip() and NUMBER.fullmatch(line[60:66]) is None:
         raise _no_number("the B-factor", "a number, in A^2,", line, number, 60, 66, path=path)
     return line, float(value)
+
+
+def _without_foreign_charge(line):
+    """The line without what stands in the columns of the charge and is none: the line numbers of files before 1996."""
+    return line if CHARGE.fullmatch(line[78:80].strip()) else line[:78] + "  " + line[80:]
 
 
 def _no_number(what, expected, line, number, start, end, *, path):
