@@ -7,6 +7,7 @@ from ..errors import FileFormatError
 from .pdb_text import LARGEST_COORDINATE
 from .repeated_chains import AtomNames, ToldApart, tell_apart
 from .residue_names import describe_pseudo_atoms, is_pseudo_atom
+from .struct_conn import complete_links
 
 CATEGORY = "_atom_site."
 NULL = {"?", "."}
@@ -51,6 +52,8 @@ def tidy_atom_site(block: gemmi.cif.Block, *, path) -> tuple[ToldApart, list[str
     columns = _without_pseudo_atoms(_filled(before, path=path))
     dummies = columns.pop("", [])
     said = _check(columns, path=path)
+    authors = not any(NULL.issuperset(before.get(tag, ".")) for tag in ("auth_asym_id", "auth_seq_id"))
+    said += complete_links(block, columns, authors=authors, path=path)
     names = _names(columns)
     apart = tell_apart(names, path=path, segment_word="label_asym_id")
     if apart.copies:
