@@ -582,6 +582,17 @@ def test_labels_need_no_quotes_whatever_the_name_of_the_chain(tmp_path, name):
     assert list(dict.fromkeys(row[0] for row in label_numbers(tmp_path / "out.cif"))) == ["x1", "B"]
 
 
+@pytest.mark.parametrize("ending", ["cif", "bcif"])
+@pytest.mark.parametrize("letter", ["'", '"', "#", "$", "_", ";", "1", "a"])
+def test_every_letter_of_locations_and_insertions_comes_back(tmp_path, letter, ending):
+    lines = [line[:16] + letter + line[17:26] + letter + line[27:] for line in helix("A", 3)]
+    structure = read_structure(write_pdb(tmp_path / "a.pdb", lines))
+    write_structure(structure, tmp_path / f"out.{ending}")
+    back = read_structure(tmp_path / f"out.{ending}")
+    assert set(back.altloc.tolist()) == set(back.insertion_code.tolist()) == {letter}
+    assert np.array_equal(back.residue, structure.residue)
+
+
 def test_many_ions_are_one_entity(tmp_path):
     ions = [atom_line(100 + i, "NA", "NA", "A", 100 + i, (9 + 4 * i, 9, 9), record="HETATM", element="NA") for i in range(5)]
     source = read_gemmi(write_pdb(tmp_path / "a.pdb", helix("A", 3), ions))
