@@ -152,6 +152,7 @@ def _document(structure):
     for row in block.find("_chem_comp.", ["id", "type"]):
         row[1] = gemmi.cif.quote(types.get(row.str(0), "."))
     _say_once(block, structure)
+    _quote_letters(block)
     _add_category(block, "chem_comp_bond", _bond_columns(templates))
     _add_category(block, "pdbx_poly_seq_scheme", _sequence_columns(structure))
     return document
@@ -201,6 +202,18 @@ def _say_once(block, structure):
     strands = _strands(structure)
     for row in block.find("_entity_poly.", ["entity_id", "pdbx_strand_id"]):
         row[1] = gemmi.cif.quote(",".join(strands.get(row.str(0), [""])))
+
+
+def _quote_letters(block):
+    """Quotes for insertion codes and alternative locations such as "'" and "#", which gemmi writes as they are."""
+    for tag in ("_atom_site.label_alt_id", "_atom_site.pdbx_PDB_ins_code", "_struct_conn.pdbx_ptnr1_label_alt_id",
+                "_struct_conn.pdbx_ptnr2_label_alt_id", "_struct_conn.pdbx_ptnr1_PDB_ins_code",
+                "_struct_conn.pdbx_ptnr2_PDB_ins_code"):
+        column = block.find_values(tag)
+        odd = {letter for letter in set(column) if len(letter) == 1 and letter not in ".?" and gemmi.cif.quote(letter) != letter}
+        for row, letter in enumerate(column) if odd else ():
+            if letter in odd:
+                column[row] = gemmi.cif.quote(letter)
 
 
 def _strands(structure):
