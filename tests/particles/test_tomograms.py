@@ -208,3 +208,10 @@ def test_a_list_that_is_none_is_named(tilted):      # noqa: F811
     tilted.particles["rlnTomoVisibleFrames"][1] = "[1,x,1,1]"
     with pytest.raises(FileFormatError, match=r"row 2 of rlnTomoVisibleFrames in data_particles is '\[1,x,1,1\]', expected"):
         tilted.read()
+
+
+def test_a_tomogram_without_tilts_is_named(tilted):      # noqa: F811
+    tilted.tilts = {name: [] for name in tilted.tilts}
+    for read in readers(tilted):
+        with pytest.raises(FileFormatError, match="tomogram ts.tomostar has no tilts: data_ts.tomostar of .* no rows"):
+            read()

@@ -121,6 +121,8 @@ def _tomogram(entry, tilts):
     if not (pixel_size > 0 and (size > 0).all()):
         raise FileFormatError(f"{_of(entry)} has rlnTomoTiltSeriesPixelSize {pixel_size:g} and rlnTomoSizeX, Y and Z "
                               f"{', '.join(f'{n:g}' for n in size)}; all have to be above 0")
+    if len(tilts) == 0:
+        raise FileFormatError(f"{_of(entry)} has no tilts: data_{tilts.block} of {tilts.path} has names of columns and no rows")
     ctf = _tilt_ctf(tilts)
     used = ctf["scale"] != 0
     return Tomogram(
