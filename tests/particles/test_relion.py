@@ -184,6 +184,16 @@ def test_halves_by_turns_keep_copies_together(tiny):
         assert read_particles(tiny.star).half.tolist() == [1, 1, 2, 2, 1, 1]
 
 
+def test_copies_are_known_under_other_names_of_their_stack(tiny):
+    """As in lists that were joined, one with paths from another folder."""
+    (tiny.folder / "link.mrcs").symlink_to(tiny.folder / "stack.mrcs")
+    names = ["1@stack.mrcs", "1@./stack.mrcs", "2@stack.mrcs", f"2@{tiny.folder}/stack.mrcs", "3@link.mrcs", "3@stack.mrcs"]
+    tiny.columns["rlnImageName"] = names
+    stack = read_particles(tiny.star)
+    assert stack.half.tolist() == [1, 1, 2, 2, 1, 1] and len(stack.images.headers) == 1
+    assert (stack.read()[::2] == stack.read()[1::2]).all()
+
+
 @pytest.mark.parametrize("halves, says", [
     ([1, 2, 1, 2, 0, 1], "row 5 is of half-set 0 .rlnRandomSubset., expected 1 or 2"),
     ([0, 1, 0, 1, 1, 0], "row 1 is of half-set 0 .*if 0 and 1 are meant as half-sets, write 1 and 2"),
