@@ -1,7 +1,9 @@
 """A small set of particles of a molecule with a hinge."""
 
 import math
+import shutil
 
+import numpy as np
 import torch
 
 from atomdrgn.particles.reading import read_particles
@@ -41,3 +43,12 @@ def bow(position):
     middle = torch.where(z > 0, 46.0, -15.0)
     off = ((z - middle) / 30) ** 2 - 1 / 3
     return torch.stack([off, torch.zeros_like(off), torch.zeros_like(off)], 1)
+
+
+def with_pixels(particles, folder, change):
+    """The particles of a folder of their own, whose pixels (image, y, x) `change` has altered in place."""
+    shutil.copytree(particles.source.parent, folder)
+    (stack,) = folder.glob("*.mrcs")
+    box = particles.grid.box_size
+    change(np.memmap(stack, np.float32, "r+", offset=1024, shape=(len(particles), box, box)))
+    return read_particles(folder / particles.source.name)

@@ -13,7 +13,7 @@ PACKAGE = Path(atomdrgn.__file__).parent
 
 # Each may import those below; those that share a line do not import each other.
 LAYERS = [("cli",), ("analysis",), ("reconstruction",), ("inference", "inspection", "simulate"),
-          ("run_files",), ("volume_run",), ("run",),
+          ("run_files",), ("volume_run",), ("run",), ("run_contents",),
           ("model", "likelihood"), ("structure", "particles"), ("physics", "io"), ("reporting", "parallel"), ("errors",)]
 LEVEL = {name: -depth for depth, names in enumerate(LAYERS) for name in names}
 

@@ -2,7 +2,6 @@
 
 import math
 import re
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 
 from atomdrgn import ImageGrid, coarse_grain, inspect, place, read_particles, read_structure, simulate_particles
 from atomdrgn.errors import InputError
-from atomdrgn.inspection import warn_of_faults
+from atomdrgn.inference.faults import find_faults
 from atomdrgn.likelihood.agreement import AS_READ, FAULTS, MIRRORS, OTHERS, TILT_FAULTS, measure_agreement
 from atomdrgn.likelihood.tilt_agreement import Fit
 from atomdrgn.likelihood.tilt_geometry import BY_ANGLE
@@ -410,13 +409,12 @@ def test_single_images_have_no_tilts(stack, structure):
     assert "tilt" not in "\n".join(inspection.lines())
 
 
-def test_a_fit_warns_of_what_is_clearly_wrong(tomogram, stack, structure):
-    with pytest.warns(UserWarning, match="the tilt angles have the other sign.*inspect --against.*goes on"):
-        warn_of_faults(tomogram.read(sign=-1), structure)
-    with pytest.warns(UserWarning, match="contrast is inverted"):
-        warn_of_faults(read_particles(stack.source, invert_contrast=True), structure)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warn_of_faults(tomogram.read(), structure)
-        warn_of_faults(stack, structure)
-        warn_of_faults(turned(stack, stack.pose.rotation.roll(1, 0)), structure)      # explains nothing: that the fit says
+def test_a_fit_says_what_is_clearly_wrong(tomogram, stack, structure):
+    beads = coarse_grain(structure)
+    said, = find_faults(tomogram.read(sign=-1), beads)
+    assert re.search("the tilt angles have the other sign.*inspect --against.*goes on", said)
+    with pytest.raises(InputError, match="contrast is inverted"):
+        find_faults(read_particles(stack.source, invert_contrast=True), beads)
+    assert find_faults(tomogram.read(), beads) == find_faults(stack, beads) == ()
+    # explains nothing: that the fit says
+    assert find_faults(turned(stack, stack.pose.rotation.roll(1, 0)), beads) == ()

@@ -4,7 +4,8 @@ import time
 import pytest
 import torch
 
-from atomdrgn.parallel import in_order
+from atomdrgn.parallel import PORTIONS, Portions, Processes, in_order, portions_of
+from processes import together
 
 
 def test_results_come_in_the_order_of_the_batches():
@@ -25,3 +26,67 @@ def test_threads_of_arithmetic_are_given_back_even_after_an_error():
     with pytest.raises(ValueError, match="broken"):
         list(in_order(fails, range(3)))
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("items", "expected"), [(1, 1), (128, 1), (129, 2), (1000, 8), (3072, PORTIONS), (100_000, PORTIONS)])
+def test_portions_are_runs_of_as_much_work(items, expected):
+    number = portions_of(torch.ones(items, dtype=torch.long))
+    size = torch.bincount(number)
+    assert len(size) == expected and (number.diff() >= 0).all()
+    assert (size[:-1] == size[0]).all() and size[-1] <= size[0] and (items <= 128 or size[0] % 128 == 0)
+
+
+def test_portions_weigh_items_by_their_work():
+    work = torch.tensor([1, 40] * 200)
+    of_portion = torch.bincount(portions_of(work), weights=work)
+    assert len(of_portion) == 22 and (of_portion[:-1] - 384).abs().max() <= 40
+
+
+def test_no_batch_is_of_two_portions():
+    portions = Portions(torch.tensor([0, 1, 0, 1, 1, 2, 0]), 3)
+    batches = portions.batches(torch.tensor([6, 5, 4, 3, 2, 1]), 2)
+    assert [batch.tolist() for batch in batches] == [[6, 2], [4, 3], [1], [5]]
+    assert [portions.of(batch) for batch in batches] == [0, 1, 1, 2]
+    assert Portions(torch.tensor([0])).batches(torch.zeros(0, dtype=torch.long), 4) == ()
+
+
+@pytest.mark.parametrize("processes", [2, 3, 5])
+@pytest.mark.parametrize("most", [2**23, 20])
+def test_sums_do_not_depend_on_the_number_of_processes(monkeypatch, processes, most):
+    """To the last bit, where plain sums differ: terms are of all magnitudes and signs."""
+    monkeypatch.setattr("atomdrgn.parallel.MOST_TOGETHER", most)
+    generator = torch.Generator().manual_seed(0)
+    value = torch.randn(1000, 3, generator=generator) * 10 ** (12 * torch.rand(1000, 3, generator=generator))
+    number = portions_of(torch.ones(1000, dtype=torch.long))
+    like = [torch.zeros(3), torch.zeros((), dtype=torch.float64)]
+
+    def summed(processes):
+        portions = Portions(number, int(number.max()) + 1, processes)
+        first, last = processes.share(torch.bincount(number))
+        mine = torch.nonzero((number >= first) & (number < last))[:, 0]
+        batches = portions.batches(mine, 7)
+        return portions.sum([(portions.of(batch), (value[batch].sum(0), value[batch].double().sum())) for batch in batches], like)
+
+    alone = summed(Processes())
+    assert [each.dtype for each in alone] == [torch.float32, torch.float64]
+    torch.testing.assert_close(alone[0], value.double().sum(0).float(), rtol=1e-4, atol=0)
+    for found in together(processes, summed):
+        assert all(torch.equal(one, other) for one, other in zip(alone, found, strict=True))
+
+
+def test_processes_without_work_take_part():
+    """Where there are fewer portions than processes."""
+    def summed(processes):
+        first, last = processes.share(torch.tensor([10]))
+        return Portions(torch.zeros(10, dtype=torch.long), 1, processes).sum(
+            [(0, (torch.ones(2),))] if last > first else [], [torch.zeros(2)])[0].tolist()
+
+    assert together(3, summed) == [[1, 1]] * 3
+
+
+@pytest.mark.parametrize("sizes", [[128, 128, 44], [1] * 50, [5, 1, 1, 1, 5], [7]])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_shares_follow_one_another_and_none_is_empty_without_need(sizes, count):
+    shares = [Processes(rank, count).share(torch.tensor(sizes)) for rank in range(count)]
+    assert [first for first, _ in shares] == [0, *(last for _, last in shares[:-1])] and shares[-1][1] == len(sizes)
+    assert len(sizes) < count or all(last > first for first, last in shares)

@@ -1,10 +1,26 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from atomdrgn.errors import FileFormatError, InputError, MissingFileError
-from atomdrgn.inference.folder import begin_run
+from atomdrgn.errors import FileFormatError, InputError, MissingFileError, OutputExistsError
+from atomdrgn.inference.folder import begin_run, only_writer
+from atomdrgn.io.folder_lock import LOCK
 from atomdrgn.reporting import Reporter
-from atomdrgn.run import FORMAT, open_run, require_base_survives, write_json, write_table
+from atomdrgn.run import (
+    FILES,
+    FORMAT,
+    create_run_folder,
+    open_run,
+    read_text_table,
+    require_base_survives,
+    require_free,
+    require_whole,
+    write_json,
+    write_table,
+)
 from atomdrgn.structure.atoms import read_structure, structure_from_gemmi
+from hinged import hinged_run, two_helices
 from molecules import helix, write_pdb
 
 
@@ -31,7 +47,6 @@ def test_a_later_format_and_a_damaged_file_are_refused(tmp_path):
 
 
 def test_arrays_with_code_in_them_are_not_loaded(tmp_path):
-    import numpy as np
     write_json(tmp_path / "run.json", {"format": FORMAT})
     write_json(tmp_path / "summary.json", {})
     np.savez(tmp_path / "latents.npz", latent=np.array([{"a": 1}], dtype=object))
@@ -59,6 +74,9 @@ def test_a_base_whose_residues_share_a_name_is_refused_before_anything_is_writte
     with pytest.raises(InputError, match=r"two.pdb: residue A:1 ALA \(atom 1\) and residue A:1 ALA \(atom 21\) cannot be told"):
         begin_run(tmp_path / "run", {}, doubled, resume=False, overwrite=False, reporter=Reporter())
     assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="cannot be told"), only_writer(tmp_path / "run", Reporter()):
+        begin_run(tmp_path / "run", {}, doubled, resume=False, overwrite=False, reporter=Reporter())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_base_that_would_be_read_as_another_is_refused(tmp_path):
@@ -66,3 +84,56 @@ def test_a_base_that_would_be_read_as_another_is_refused(tmp_path):
     structure.chain[5:10] = "Q"      # the record and the file behind it say different things
     with pytest.raises(InputError, match="residue Q:2 ALA is read as residue A:2 ALA once written as mmCIF"):
         require_base_survives(structure)
+
+
+def test_a_number_that_json_cannot_say_is_named(tmp_path):
+    with pytest.raises(InputError, match="motions 1 variance is no finite number"):
+        write_json(tmp_path / "x.json", {"a": 1.0, "motions": [{"variance": 2.0}, {"variance": float("inf")}]})
+
+
+def test_what_is_left_of_a_begun_run_is_nothing(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / ".run.json.123.part").write_text("{")
+    (folder / LOCK).write_text("")
+    require_free(folder, overwrite=False)
+    (folder / "notes.txt").write_text("")
+    for overwrite in (False, True):
+        with pytest.raises(OutputExistsError, match="is no run"):
+            require_free(folder, overwrite=overwrite)
+
+
+def test_files_of_a_run_go_in_an_order_that_can_be_stopped(tmp_path, monkeypatch):
+    """What calls it complete goes first, and what calls it a run stays: it is replaced."""
+    for name in FILES:
+        (tmp_path / name).write_text("")
+    gone, unlink = [], Path.unlink
+
+    def watched(path, missing_ok=False):
+        gone.append(path.name)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    create_run_folder(tmp_path, overwrite=True)
+    assert gone[0] == "summary.json" and [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_a_run_that_calls_itself_complete_is_looked_through(tmp_path):
+    run = hinged_run(tmp_path, two_helices(tmp_path), np.linspace(-3, 3, 6))
+    require_whole(run.folder)
+    for name in ("base.cif", "model.npz", "latents.npz", "motions.npz", "particles.csv", "residues.csv", "summary.json"):
+        content = (run.folder / name).read_bytes()
+        (run.folder / name).write_bytes(b"")      # as a power cut leaves it
+        with pytest.raises((FileFormatError, MissingFileError), match=name):
+            require_whole(run.folder)
+        (run.folder / name).unlink()
+        with pytest.raises(MissingFileError, match=name):
+            require_whole(run.folder)
+        (run.folder / name).write_bytes(content)
+
+
+def test_tables_keep_what_stands_in_them(tmp_path):
+    odd = ['A,"B"', "two\nlines", "é", "=1+1", "", "\r", "{{script}}"]
+    write_table(tmp_path / "t.csv", {"name": odd, 'odd "name", too': range(len(odd))})
+    found = read_text_table(tmp_path / "t.csv")
+    assert found == {"name": odd, 'odd "name", too': [str(i) for i in range(len(odd))]}

@@ -7,7 +7,8 @@ import pytest
 
 from atomdrgn import read_structure
 from atomdrgn.cli.setup import settings_of
-from atomdrgn.errors import FileFormatError, MissingFileError
+from atomdrgn.errors import FileFormatError, InputError, MissingFileError
+from atomdrgn.inference.folder import hash_of_file
 from atomdrgn.reconstruction.run_particles import particles_of_run
 from atomdrgn.run import open_run, write_json
 from atomdrgn.run_files import data_folder_of_run, find_file_of_run, optimisation_set_of_run, tomograms_of_run
@@ -52,6 +53,14 @@ def test_the_folder_of_the_command_goes_first(run, tmp_path, monkeypatch):
         find_file_of_run(said(run, folder=str(tmp_path / "gone")), "b.star", what="file", option="--file")
 
 
+def test_files_are_looked_for_beside_the_run_too(run, tilted, tmp_path, monkeypatch):      # noqa: F811
+    monkeypatch.chdir(run.folder)
+    for name in ("set/particles.star", "particles.star", str(tilted.star)):
+        assert find_file_of_run(run, name, what="particle file", option="--particles-file").samefile(tilted.star)
+    with pytest.raises(MissingFileError, match="tried gone.star, .*--particles-file"):
+        find_file_of_run(run, "gone.star", what="particle file", option="--particles-file")
+
+
 def test_images_of_a_run_of_an_optimisation_set(run, tilted, tmp_path, monkeypatch):      # noqa: F811
     """The set names tomograms.star, which particles that are 2D stacks cannot be read without."""
     (tmp_path / "set.star").write_text("data_\n\n_rlnTomoParticlesFile particles.star\n_rlnTomoTomogramsFile tomograms.star\n")
@@ -75,3 +84,16 @@ def test_a_set_that_is_none_any_more_is_told(run, tmp_path):
     (tmp_path / "set.star").write_text("data_\n\n_rlnOther 1\n")
     with pytest.warns(UserWarning, match="set.star: no optimisation set any more"):
         assert optimisation_set_of_run(said(run, reading={"particles": str(tmp_path / "set.star")})) == ()
+
+
+def test_other_tomograms_than_those_of_the_fit_are_refused(run, tilted):      # noqa: F811
+    """They say where the tilts look from: with others each image would have another pose."""
+    of_fit = run.settings["input"] | {"tomograms_sha256": hash_of_file(tilted.tomograms), "passthrough_sha256": None}
+    run = said(run, reading={"tomograms": str(tilted.tomograms)}, input=of_fit)
+    assert len(particles_of_run(run)) == 12
+    with open(tilted.tomograms, "a") as file:
+        file.write("\n# changed\n")
+    with pytest.raises(InputError, match="tomograms.star is what run.json names .* was fitted with a file of another content"):
+        particles_of_run(run)
+    with pytest.raises(InputError, match="no file is what run.json names as tomograms"):
+        particles_of_run(said(run, reading={}, input=of_fit))

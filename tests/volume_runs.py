@@ -4,7 +4,7 @@ import torch
 from numpy import ndarray
 
 from atomdrgn import ImageGrid
-from atomdrgn.inference.state import write_tensors
+from atomdrgn.io.tensors import write_tensors
 from atomdrgn.model.positional_encoding import gaussian_points
 from atomdrgn.model.volume_field import VolumeField
 from atomdrgn.run import (

@@ -1,6 +1,5 @@
 """What a particle file holds, and whether its images, poses, contrast and hand fit a structure."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from .structure.placement import require_inside
 
 IMAGES_LOOKED_AT = 200       # whose pixels are measured
 # Compared before a fit: a hundredth of its time for some hundred images, less for more.
-IMAGES_OF_A_LOOK, PARTICLES_OF_A_LOOK = 200, 16
 
 
 @dataclass(frozen=True)
@@ -162,31 +160,6 @@ def inspect(particles: ParticleStack, structure: Structure | None = None, *, res
     require_inside(beads, particles.grid)
     agreement = measure_agreement(particles, beads, resolution=resolution, limit=limit, generator=generator, reporter=reporter)
     return Inspection(contents, structure.name, agreement)
-
-
-def warn_of_faults(particles: ParticleStack, structure: Structure, *, reporter: Reporter | None = None) -> None:
-    """Compare some images with a structure, and warn where poses, contrast, hand or tilts are clearly wrong.
-
-    Parameters
-    ----------
-    particles : ParticleStack
-    structure : Structure
-        In the frame of the poses.
-    reporter : Reporter, optional
-        Watches.
-
-    Raises
-    ------
-    InputError, FileFormatError
-        As for :func:`inspect`.
-    """
-    limit = max(IMAGES_OF_A_LOOK, PARTICLES_OF_A_LOOK * particles.n_tilts)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")      # of the model: the fit says the same
-        faults = inspect(particles, structure, limit=limit, reporter=reporter).agreement.faults
-    if faults:
-        warnings.warn(f"{particles.source}: {'; '.join(faults)} (by some of the images; `atomdrgn inspect --against` says more); "
-                      "the fit goes on with what the file says", stacklevel=2)
 
 
 def _contents(stack, generator):

@@ -1,11 +1,17 @@
-"""Batches on several threads, each of which does whole batches with one thread of arithmetic; and shares of several processes."""
+"""Batches on several threads, each of which does whole batches with one thread of arithmetic; and shares of several processes.
+
+Sums are the same to the last bit for any number of threads and processes: batches never depend on these, and are added within
+fixed portions of the work, then portion by portion.
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from os import environ
 from typing import TypeVar
 
@@ -17,6 +23,9 @@ from .errors import ProcessLostError
 
 T, R = TypeVar("T"), TypeVar("R")
 _workers: ContextVar[int | None] = ContextVar("workers", default=None)
+# Portions of a piece of work: many processes share so many evenly. Each is two batches, one of each half-set, or more.
+PORTIONS, LEAST_PORTION = 24, 128
+MOST_TOGETHER = 2**23      # numbers that cross between processes at once
 
 
 @contextmanager
@@ -98,9 +107,87 @@ class Processes:
     def share(self, size: Int[Tensor, "item"]) -> tuple[int, int]:
         """First and last + 1 of the items that are this process's: a run of about as much work as the others'."""
         done = size.cumsum(0)
-        ends = torch.searchsorted(done, torch.arange(1, self.count) * (int(done[-1]) / self.count)).tolist()
-        bounds = [0, *ends, len(size)]
-        return bounds[self.rank], bounds[self.rank + 1]
+        owner = (2 * done - size) * self.count // (2 * done[-1])      # by the middle of each item
+        return int((owner < self.rank).sum()), int((owner <= self.rank).sum())
+
+
+def portions_of(size: Int[Tensor, "item"]) -> Int[Tensor, "item"]:
+    """Number of the portion that each item belongs to: runs of as much work as one another, fewer where there is little.
+
+    Parameters
+    ----------
+    size : (item,)
+        Work in each item, such as the images of a particle.
+    """
+    done = size.cumsum(0)
+    of_portion = LEAST_PORTION * max(1, -(-int(done[-1]) // (LEAST_PORTION * PORTIONS)))
+    return (done - size) // of_portion
+
+
+@dataclass(frozen=True, eq=False)
+class Portions:
+    """Fixed portions of some items, each of which is one process's: what batches and sums over items are made of.
+
+    Parameters
+    ----------
+    number : (item,)
+        The portion of each item, from 0.
+    count : int
+        How many portions there are.
+    processes : Processes
+        That share the portions.
+    """
+
+    number: Int[Tensor, "item"]
+    count: int = 1
+    processes: Processes = field(default_factory=Processes)
+
+    @classmethod
+    def one(cls, items: int) -> "Portions":
+        """Of a single process, all items together."""
+        return cls(torch.zeros(items, dtype=torch.long))
+
+    def of(self, batch: Int[Tensor, "batch"]) -> int:
+        """The portion that a batch is of."""
+        return int(self.number[batch[0]])
+
+    def batches(self, item: Int[Tensor, "some"], most: int) -> tuple[Int[Tensor, "batch"], ...]:
+        """Some items, of one portion after the other, in batches of so many at most; none of them has items of two portions."""
+        number, order = self.number[item].sort(stable=True)
+        sizes = torch.unique_consecutive(number, return_counts=True)[1].tolist()
+        return tuple(batch for portion in item[order].split(sizes) for batch in portion.split(most))
+
+    def sum(self, terms: Iterable[tuple[int, Sequence[Tensor]]], like: Sequence[Tensor]) -> list[Tensor]:
+        """Sums over the items of all processes: of terms in each portion, then over portions in double precision, in their order.
+
+        Parameters
+        ----------
+        terms : iterable of (int, sequence of Tensor)
+            Of batches: the portion that each is of, and what is added. Portions rise.
+        like : sequence of Tensor
+            Of the shapes and precisions of the sums.
+        """
+        sizes = [each.numel() for each in like]
+        of_portions = ((portion, _flat_sum(some, like)) for portion, some in groupby(terms, key=itemgetter(0)))
+        total = torch.zeros(sum(sizes), dtype=torch.float64)
+        for of_portion in self._all(of_portions, total) if self.processes.count > 1 else (each for _, each in of_portions):
+            total += of_portion
+        return [part.view_as(each).to(each.dtype) for part, each in zip(total.split(sizes), like, strict=True)]
+
+    def _all(self, of_portions, like) -> Iterator[Tensor]:
+        """What each process has of its portions, from the first to the last of them; zero of those that none has."""
+        own = dict(of_portions)
+        for some in torch.arange(self.count).split(max(1, MOST_TOGETHER // max(1, len(like)))):
+            yield from self.processes.total(torch.stack([own.pop(portion, torch.zeros_like(like)) for portion in some.tolist()]))
+
+
+def _flat_sum(terms, like) -> Tensor:
+    """The sum of some terms, one tensor behind the other, in double precision."""
+    sums = [torch.zeros_like(each) for each in like]
+    for _, values in terms:
+        for so_far, value in zip(sums, values, strict=True):
+            so_far += value
+    return torch.cat([each.flatten().double() for each in sums])
 
 
 @contextmanager

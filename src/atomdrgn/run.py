@@ -6,9 +6,12 @@ summary.json (what was found), checkpoint.safetensors. Nothing in it is executed
 """
 
 import csv
+import io
 import json
+import math
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +22,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from . import run_contents as contents
 from .errors import FileFormatError, InputError, MissingFileError, OutputExistsError, UnmodelledWarning
-from .io.whole_file import whole_file
+from .io.arrays import read_npz
+from .io.folder_lock import LOCK
+from .io.json_objects import read_json_object
+from .io.whole_file import is_leftover, sync_folder, whole_file
 from .structure.atoms import Structure, read_structure, write_structure
 from .structure.beads import BeadModel, coarse_grain
 from .structure.flexing import make_flexing, with_feature
@@ -63,6 +70,15 @@ class Run:
     summary: dict
 
     @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """Of the dimensions of arrays, as far as summary.json and the files that were read say: all files have to agree."""
+        said = {"particle": "particles", "segment": "segments", "bead": "beads"}
+        return {dimension: self.summary[name] for dimension, name in said.items() if name in self.summary}
+
+    def _read(self, name: str, contents: dict) -> dict[str, np.ndarray]:
+        return read_arrays(self.folder / name, contents, sizes=self._sizes)
+
+    @cached_property
     def structure(self) -> Structure:
         """The base structure in the fit's frame: the origin is what the poses turn about."""
         with warnings.catch_warnings():
@@ -76,20 +92,30 @@ class Run:
         `flexing` (feature, bead, 3) A where they move within their segments (see :class:`~.structure.flexing.Flexing`),
         `bead_of_atom` (atom,), `trace` (bead,); `centroid` (segment, 3) A, `weight` (bead, segment), or, where beads move one by
         one, `mode` (latent, bead, 3) and `shift` (bead, 3) A."""
-        return read_arrays(self.folder / MODEL)
+        model = self._read(MODEL, contents.MODEL)
+        with _said_of(self.folder / MODEL):
+            contents.check_together(model)
+        return model
 
     @cached_property
     def bead_model(self) -> BeadModel:
         """Whose beads those of :attr:`model` are: their chains and residues."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UnmodelledWarning)      # the fit has given them
-            return coarse_grain(self.structure, beads=self.settings["fit"].get("beads", 1))
+            beads = coarse_grain(self.structure, beads=self.settings["fit"].get("beads", 1))
+        with _said_of(self.folder / MODEL):
+            if not np.array_equal(beads.bead_of_atom, self.model["bead_of_atom"]):
+                raise FileFormatError(f"its beads are not those of {BASE}")
+        return beads
 
     @cached_property
     def deformation(self) -> Deformation:
         """What a latent decodes to, and where beads and atoms are then."""
         model = {name: torch.from_numpy(array) for name, array in self.model.items()}
         atom, bead = self.structure.position, model["bead"]
+        with _said_of(self.folder / MODEL):
+            if len(atom) != len(model["bead_of_atom"]):
+                raise FileFormatError(f"it is of {len(model['bead_of_atom'])} atoms, and {BASE} has {len(atom)}")
         if "base_shift" in model:
             atom = lift_residues(atom, self.bead_model, self.bead_model.position + model["base_shift"])
         if "mode" in model:
@@ -101,7 +127,7 @@ class Run:
 
     @cached_property
     def _latents(self):
-        return read_arrays(self.folder / LATENTS)
+        return self._read(LATENTS, contents.LATENTS)
 
     @property
     def latent(self) -> np.ndarray:
@@ -145,7 +171,11 @@ class Run:
 
     @cached_property
     def _motions(self):
-        return read_arrays(self.folder / MOTIONS)
+        _ = self._latents, self.model      # which say of how many particles and segments
+        motions = self._read(MOTIONS, contents.MOTIONS)
+        with _said_of(self.folder / MOTIONS):
+            contents.check_motions(motions, segments="weight" in self.model)
+        return motions
 
     @cached_property
     def motion(self) -> RigidMotion | BeadMotion:
@@ -164,7 +194,7 @@ class Run:
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
         """Columns of particles.csv."""
-        return read_numbers_table(self.folder / PARTICLES)
+        return read_numbers_table(self.folder / PARTICLES, rows=self.n_particles)
 
     @property
     def n_particles(self) -> int:
@@ -255,22 +285,45 @@ def read_summary(folder: Path) -> dict:
     if not (folder / SUMMARY).exists():
         raise MissingFileError(f"{folder}: the fit did not end (there is no {SUMMARY}); "
                                "go on with it: the same command with --resume")
-    return _read_json(folder / SUMMARY)
+    return _read_json(folder / SUMMARY, contents.SUMMARY)
 
 
 def read_settings(folder: Path) -> dict:
     """What run.json holds, when this version can read the folder."""
     if not (folder / SETTINGS).exists():
         raise MissingFileError(f"{folder}: there is no {SETTINGS}, so it is no run; name the folder that `atomdrgn fit` wrote")
-    settings = _read_json(folder / SETTINGS)
+    settings = _read_json(folder / SETTINGS, {})
     if settings.get("format") != FORMAT:
         raise FileFormatError(f"{folder / SETTINGS}: format {settings.get('format')!r} is not {FORMAT}: "
                               f"it was written by atomdrgn {settings.get('version')!r}; use that version or fit again")
+    with _said_of(folder / SETTINGS):
+        contents.check_said(settings, contents.SETTINGS)
     return settings
+
+
+def require_whole(folder: Path) -> None:
+    """Refuse a run that calls itself complete and has files that are missing or damaged.
+
+    Raises
+    ------
+    MissingFileError, FileFormatError
+        The first such file.
+    """
+    read_summary(folder)
+    volume = read_settings(folder).get("fit", {}).get("inference") == VOLUME
+    for name in (LATENTS,) if volume else (LATENTS, MODEL, MOTIONS):
+        read_arrays(folder / name)
+    for name in (PARTICLES,) if volume else (PARTICLES, RESIDUES):
+        read_text_table(folder / name)
+    for name in (FIELD, MEAN) if volume else (BASE,):
+        if not (folder / name).exists() or not (folder / name).stat().st_size:
+            raise MissingFileError(f"{folder / name} is missing or empty")
 
 
 def require_free(folder: Path, *, overwrite: bool) -> None:
     """Refuse a place where something is that a new run would mix with or replace.
+
+    What a process that was killed before it wrote run.json has left is nothing.
 
     Raises
     ------
@@ -279,7 +332,7 @@ def require_free(folder: Path, *, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f"{folder} is a file: choose a folder with --out")
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(path.name != LOCK and not is_leftover(path.name) for path in folder.iterdir()):
         if not (folder / SETTINGS).exists():
             raise OutputExistsError(f"{folder} is not empty and is no run: choose another folder with --out")
         if not overwrite:
@@ -288,11 +341,16 @@ def require_free(folder: Path, *, overwrite: bool) -> None:
 
 
 def create_run_folder(folder: Path, *, overwrite: bool) -> None:
-    """A folder for a new run. Only the files of an earlier run are ever removed, and these only with `overwrite`."""
+    """A folder for a new run. Only the files of an earlier run are ever removed, and these only with `overwrite`.
+
+    Wherever it is stopped, the folder is one that may be overwritten: summary.json, which calls a run complete, goes first, and
+    run.json, which calls it a run, stays until the new one takes its place.
+    """
     require_free(folder, overwrite=overwrite)
-    for name in (*FILES, POSES):
-        (folder / name).unlink(missing_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in sorted({*FILES, POSES} - {SETTINGS}, key=lambda name: name != SUMMARY):
+        (folder / name).unlink(missing_ok=True)
+    sync_folder(folder)      # before the new run.json: it shall not be found with files of the run before
 
 
 def write_base(folder: Path, structure: Structure) -> None:
@@ -345,8 +403,21 @@ def _residue_label(structure, atom):
 
 def write_json(path: Path, content: dict) -> None:
     """A dictionary as JSON, whole or not at all."""
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise InputError(f"{path}: {_not_finite(content)} is no finite number, so that nothing is written: images or settings "
+                         "led the fit astray; see what `atomdrgn inspect` says of the images") from error
     with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _not_finite(content, where=""):
+    """Where in what JSON shall say there is a number that it cannot say."""
+    parts = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list | tuple) else ()
+    if isinstance(content, float) and not math.isfinite(content):
+        return where
+    return next((found for name, each in parts if (found := _not_finite(each, f"{where} {name}".strip()))), "")
 
 
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
@@ -363,32 +434,99 @@ def write_table(path: Path, columns: dict[str, Iterable]) -> None:
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def read_numbers_table(path: Path) -> dict[str, np.ndarray]:
-    """Columns of a CSV file of a run, all of them numbers."""
+def read_text_table(path: Path, *, rows: int | None = None) -> dict[str, list[str]]:
+    """Columns of a CSV file of a run, as text; of no rows where it has none.
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file.
+    FileFormatError
+        It is damaged, or does not have so many `rows`.
+    """
     if not path.exists():
         raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
-        columns = zip(*rows, strict=True)
-        return {name: np.array(column, dtype=float) for name, column in zip(header, columns, strict=True)}
-    except ValueError as error:
-        raise FileFormatError(f"{path}: damaged ({error}); fit again with --overwrite") from error
+    with _said_of(path):
+        try:
+            text = path.read_bytes().decode("utf-8")
+            lines = list(csv.reader(io.StringIO(text, newline="")))
+        except (ValueError, csv.Error) as error:
+            raise FileFormatError(str(error)) from error
+        header, *lines = lines or [[]]
+        if not header or "\0" in text or len(set(header)) < len(header):
+            raise FileFormatError("its first line does not name columns, each once")
+        for number, line in enumerate(lines, 1):
+            if len(line) != len(header):
+                raise FileFormatError(f"row {number} has {len(line)} cells under {len(header)} names")
+        if rows is not None and len(lines) != rows:
+            raise FileFormatError(f"it has {len(lines)} rows, where {rows} are expected")
+        return {name: [line[column] for line in lines] for column, name in enumerate(header)}
 
 
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """What :func:`write_arrays` wrote."""
+def read_numbers_table(path: Path, *, rows: int | None = None) -> dict[str, np.ndarray]:
+    """Columns of a CSV file of a run, all of them numbers; errors as of :func:`read_text_table`, and for what is no number."""
+    return {name: column_of_numbers(path, name, column) for name, column in read_text_table(path, rows=rows).items()}
+
+
+def column_of_numbers(path: Path, name: str, column: Sequence[str], *, empty: float | None = None) -> np.ndarray:
+    """A column of a table of a run as numbers; where `empty` is given, cells may be empty and are that.
+
+    Raises
+    ------
+    FileFormatError
+        A cell is no number.
+    """
+    numbers = np.empty(len(column))
+    for row, cell in enumerate(column):
+        try:
+            numbers[row] = empty if not cell and empty is not None else float(cell)
+        except ValueError:
+            raise FileFormatError(f"{path}: damaged (row {row + 1} has {cell[:40]!r} as {name}, which is no number); fit again "
+                                  "with --overwrite") from None
+    return numbers
+
+
+def read_arrays(path: Path, held: dict | None = None, *, sizes: dict[str, int] | None = None) -> dict[str, np.ndarray]:
+    """What :func:`write_arrays` wrote.
+
+    Parameters
+    ----------
+    path : Path
+    held : dict, optional
+        What it has to hold: a table of :mod:`.run_contents`.
+    sizes : dict, optional
+        Of dimensions that are known; those that the file tells are added.
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file.
+    FileFormatError
+        It is damaged, or does not hold what it has to.
+    """
     if not path.exists():
         raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
+    check = contents.Contents(held or {}, {} if sizes is None else sizes)
+    with _said_of(path):
+        arrays = read_npz(path, check=check.check_header)
+        check.check_values(arrays)
+    return arrays
+
+
+def _read_json(path, kinds):
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (ValueError, OSError, EOFError, KeyError) as error:
+        said = read_json_object(path)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}; fit again with --overwrite") from error
+    with _said_of(path):
+        contents.check_said(said, kinds)
+    return said
+
+
+@contextmanager
+def _said_of(path):
+    """What is found to be wrong inside is said of a file of a run."""
+    try:
+        yield
+    except FileFormatError as error:
         raise FileFormatError(f"{path}: damaged ({error}); fit again with --overwrite") from error
-
-
-def _read_json(path):
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise FileFormatError(f"{path}: not valid JSON ({error}); fit again with --overwrite") from error

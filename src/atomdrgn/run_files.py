@@ -73,7 +73,7 @@ def optimisation_set_of_run(run: Run | VolumeRun) -> tuple[StarTable, ...]:
 
     Where there was one and it is not there any more, or is no set now, a warning says so.
     """
-    named = _set_of(run)
+    named = set_named_in(run.settings)
     if named is None:
         return ()
     try:
@@ -103,7 +103,7 @@ def tomograms_of_run(run: Run | VolumeRun, *, data_folder=None) -> Path | None:
     MissingFileError
         It, or the set, is not there.
     """
-    named, of_set = _reading(run).get("tomograms"), _set_of(run)
+    named, of_set = _reading(run).get("tomograms"), set_named_in(run.settings)
     if named is not None:
         return find_file_of_run(run, named, what="tomograms.star", option="--tomograms")
     if of_set is None:
@@ -112,9 +112,9 @@ def tomograms_of_run(run: Run | VolumeRun, *, data_folder=None) -> Path | None:
     return follow_optimisation_set(read_star(path), None, data_folder=data_folder or data_folder_of_run(run))[1]
 
 
-def _set_of(run):
-    """The file that the particles were named by, where that is another than the one that lists them."""
-    named, listed = _reading(run).get("particles"), run.settings.get("input", {}).get("particles")
+def set_named_in(settings: dict) -> str | None:
+    """The optimisation set that particles were named by, as run.json has it; None where the file that lists them was named."""
+    named, listed = settings.get("reading", {}).get("particles"), settings.get("input", {}).get("particles")
     if named is None or Path(named).suffix != ".star" or (listed is not None and Path(named) == Path(listed)):
         return None
     return named

@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
+from . import run_contents as contents
 from .errors import FileFormatError, MissingFileError
+from .io.tensors import read_tensors
 from .model.volume_field import VolumeField, field_from_tensors
 from .run import (
     FIELD,
@@ -62,15 +62,15 @@ class VolumeRun:
         if not path.exists():
             raise MissingFileError(f"{path} is missing: the run is not whole; train again with --overwrite")
         try:
-            held = load_file(path)
+            held = read_tensors(path)
             tensors = {name.removeprefix("field."): value for name, value in held.items() if name.startswith("field.")}
             return field_from_tensors(tensors, extent=self.mean.box_size * self.mean.voxel_size)
-        except (SafetensorError, KeyError, RuntimeError) as error:
+        except (FileFormatError, KeyError, RuntimeError, ValueError) as error:
             raise FileFormatError(f"{path}: damaged ({error}); train again with --overwrite") from error
 
     @cached_property
     def _latents(self):
-        return read_arrays(self.folder / LATENTS)
+        return read_arrays(self.folder / LATENTS, contents.LATENTS, sizes={"particle": self.summary["particles"]})
 
     @property
     def latent(self) -> np.ndarray:
@@ -89,7 +89,7 @@ class VolumeRun:
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
         """Columns of particles.csv."""
-        return read_numbers_table(self.folder / PARTICLES)
+        return read_numbers_table(self.folder / PARTICLES, rows=self.n_particles)
 
     @cached_property
     def history(self) -> dict[str, np.ndarray]:

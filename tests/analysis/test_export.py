@@ -16,7 +16,7 @@ from atomdrgn import Reporter, export, read_structure
 from atomdrgn.errors import InputError, MissingPackageError, OutputExistsError
 from atomdrgn.run import Run
 from atomdrgn.structure.beads import coarse_grain
-from hinged import hinged_run
+from hinged import hinged_run, two_helices
 from molecules import atom_line, helix, peptide, write_pdb
 from runs import write_bead_run
 
@@ -389,3 +389,18 @@ def test_without_openmm_nothing_is_written(torn, tmp_path, monkeypatch):
     with pytest.raises(MissingPackageError, match=r"pip install 'atomdrgn\[relax\]'"):
         export(torn, tmp_path / "out", relax=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_that_is_under_way_says_so_and_admits_no_other(tmp_path, monkeypatch):
+    run = hinged_run(tmp_path, two_helices(tmp_path), np.linspace(-3, 3, 4))
+    seen = []
+
+    class Second(Reporter):
+        def advance(self, steps=1):
+            seen.append(sorted(path.name for path in (tmp_path / "out").iterdir()))
+            with pytest.raises(OutputExistsError, match="another command is writing there"):
+                export(run, tmp_path / "out", format="pdb", overwrite=True)
+
+    export(run, tmp_path / "out", format="pdb", reporter=Second())
+    assert len(seen) >= 3 and all("unfinished.lock" in names for names in seen)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"00000{number}.pdb" for number in range(4)]

@@ -27,8 +27,8 @@ def test_a_run_in_which_nothing_moves_says_so(still_run):
     assert verdict(examined(still_run)).startswith("Nothing moves: no motion makes images likelier")
 
 
-def changed(folder, structure, **summary):
-    run = hinged_run(folder, structure, np.random.default_rng(0).normal(0, 4, 1200))
+def changed(folder, structure, *, particles=1200, **summary):
+    run = hinged_run(folder, structure, np.random.default_rng(0).normal(0, 4, particles))
     write_json(run.folder / "summary.json", {**run.summary, **summary})
     return open_run(run.folder)
 

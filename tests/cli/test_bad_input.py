@@ -110,7 +110,10 @@ def test_files_of_the_wrong_kind(atomdrgn, folder, base, particles, says):
     (["--beads", "3"], "3 beads"),
     (["--segments", "0"], "0 segments"),
     (["--segments", "500"], "500 segments"),
-    (["--box", "1"], "box 1"),
+    (["--box", "1"], "box 1"), (["--box", "2"], "images of 2 pixels: at least 8"),
+    (["--temperature", "nan"], "--temperature nan: expected a number"), (["--memory", "nan"], "--memory nan: expected a number"),
+    (["--temperature", "1e-300"], "a temperature of 1e-300: expected 1e-06 to"),
+    (["--seed", "1" + 30 * "0"], "--seed 10{30}: expected a whole number of at most"),
     (["--tomograms", "tomograms.star"], "leave tomograms out|no such file"),
 ])
 def test_settings_that_make_no_sense(atomdrgn, folder, more, says):

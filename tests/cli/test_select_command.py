@@ -59,7 +59,7 @@ def test_copies_of_images_are_told(atomdrgn, folder):
     (["particles.fit", "--where", "motion1 > 99"], "no particle is chosen"),
     (["particles.fit"], "nothing to do"), (["absent.fit", "--where", "a > 1"], "no such folder"),
     (["absent.star", "--particles", "none.txt"], "none.txt: no such file"),
-    (["particles.fit", "--particles", "particles.mrcs"], "not a text file with a number on each line"),
+    (["particles.fit", "--particles", "particles.mrcs"], "no text file; expected one number on each line"),
     (["base.pdb", "--where", "a > 1"], "base.pdb"),
     (["particles.fit", "--where", "state == 1", "--out", "x.txt"], "ends in .star"),
     (["particles.fit", "--where", "state == 1", "--table", "base.pdb"], "column particle"),

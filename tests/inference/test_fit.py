@@ -15,6 +15,7 @@ from atomdrgn.reporting import Reporter
 from atomdrgn.run import CHECKPOINT, FIELD, FILES, HALVES, MAP, MEAN, REPORT, SUMMARY, open_run
 from atomdrgn.simulate import simulate_particles
 from atomdrgn.structure.beads import coarse_grain
+from hinge import with_pixels
 
 pytestmark = pytest.mark.slow
 
@@ -158,6 +159,59 @@ def test_nothing_moves_where_nothing_moved(hinged, tmp_path):
     assert torch.equal(atoms, atoms[:1].expand(60, -1, -1))
     assert len(still.summary["groups"]) == 1 and "motion1" not in still.table and len(still.table["state"]) == 60
     assert still.b_factors([0, 59]).isfinite().all()
+
+
+def test_a_spoilt_image_does_not_change_what_is_found_in_the_others(run, hinged, tmp_path):
+    """One pixel of one image, the brightness of another; both stay in the files, as unknown as the population is wide."""
+    structure, particles, _ = hinged
+
+    def spoil(pixels):
+        pixels[7, 20, 30] = 1000 * pixels.std()
+        pixels[40] *= 30
+
+    with pytest.warns(UserWarning, match="2 of 150 images \\(rows 8 and 41\\) are nothing like the others"):
+        spoilt = fit(structure, with_pixels(particles, tmp_path / "spoilt", spoil), tmp_path / "run", segments=4, resolution=9.0)
+    others = np.delete(np.arange(150), [7, 40])
+    for name in ("motions_supported", "states"):
+        assert spoilt.summary[name] == run.summary[name]
+    assert [group["selection"] for group in spoilt.summary["groups"]] == [group["selection"] for group in run.summary["groups"]]
+    assert spoilt.summary["mean_log_likelihood_gain"] == pytest.approx(run.summary["mean_log_likelihood_gain"], rel=0.02)
+    assert np.corrcoef(spoilt.latent[others, 0], run.latent[others, 0])[0, 1] > 0.999
+    assert spoilt.latent[others, 0].std() == pytest.approx(run.latent[others, 0].std(), rel=0.02)
+    rows = rows_of(spoilt.folder / "particles.csv")
+    assert [int(row["images_left_out"]) for row in rows] == [int(i in (7, 40)) for i in range(150)]
+    assert "images_left_out" not in rows_of(run.folder / "particles.csv")[0]
+    assert all(float(rows[i]["outlier_score"]) > 100 and float(rows[i]["log_likelihood_gain"]) == 0 for i in (7, 40))
+    assert (spoilt.latent_sd[[7, 40], 0] > 0.7 * spoilt.latent[others, 0].std()).all()
+    assert len(spoilt.summary["warnings"]) == 1
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_in_noise_alone_nothing_moves(hinged, tmp_path, seed):
+    structure, particles, _ = hinged
+
+    def drown(pixels):
+        pixels[:] = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(seed)).numpy()
+
+    found = fit(structure, with_pixels(particles, tmp_path / "noise", drown), tmp_path / "run", segments=3, resolution=14.0)
+    assert found.summary["motions_supported"] == 0 and found.summary["warnings"] == []
+
+
+def test_a_model_that_is_a_point_is_refused(hinged, tmp_path):
+    structure, particles, _ = hinged
+    with pytest.raises(InputError, match="base.pdb: its 240 residues lie within .* are its coordinates in A"):
+        fit(structure.moved(1e-3 * structure.position), particles, tmp_path / "run", segments=3)
+
+
+def test_images_that_are_refused_leave_no_folder(hinged, tmp_path):
+    structure, particles, _ = hinged
+
+    def invert(pixels):
+        pixels *= -1
+
+    with pytest.raises(InputError, match="the contrast is inverted"):
+        fit(structure, with_pixels(particles, tmp_path / "inverted", invert), tmp_path / "run", segments=3, resolution=14.0)
+    assert not (tmp_path / "run").exists()
 
 
 class StopAfter(Reporter):

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from atomdrgn.inference.halves import part_of
 from atomdrgn.inference.memory import Memory
 from atomdrgn.inference.passes import measure_directions, run_pass
 from atomdrgn.parallel import Processes
@@ -40,6 +41,22 @@ def test_shares_of_two_processes_add_up_to_the_whole(begun):
     assert min(len(share.my_particles) for share in shares) > 0.4 * model.n_particles
     index = torch.tensor([0, 5, 80, 149])
     assert torch.equal(torch.cat([share.mine(index) for share in shares]), index)
+
+
+def test_a_particle_without_images_is_where_the_population_is_and_changes_nothing(begun):
+    """The population is that of the other particles: alone they have the same."""
+    model, state = begun
+    images = model.images.part(torch.arange(len(model.images)))
+    images.left_out[[3, 70]] = True
+    found = passed(replace(model, images=images), state)
+    assert torch.equal(found.latent[3], found.population.mean) and torch.equal(found.latent[70], found.population.mean)
+    assert torch.equal(found.latent_sd[3], found.latent_sd[70]) and (found.latent_sd[3] > found.latent_sd[4]).all()
+    others = torch.tensor([i for i in range(model.n_particles) if i not in (3, 70)])
+    alone = part_of(model, others)
+    expected = passed(alone.model, alone.state(state))
+    torch.testing.assert_close(found.population.covariance, expected.population.covariance, rtol=0.05, atol=0.02)
+    torch.testing.assert_close(found.latent[others], expected.latent, rtol=0.05, atol=0.05)
+    assert abs(float(found.contrast[others].mean()) - 1) < 1e-5 and found.contrast[3] == 1
 
 
 def test_blocks_hold_each_particle_with_all_its_images(begun):

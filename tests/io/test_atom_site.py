@@ -104,6 +104,15 @@ def test_a_residue_of_two_label_chains_is_one(tmp_path, columns):
     assert structure.residue_index.tolist() == read_structure(tmp_path / "whole.pdb").residue_index.tolist()
 
 
+def test_rows_of_models_may_alternate(tmp_path, columns):
+    alternate = {tag: [value for token in column for value in (token, token)] for tag, column in columns.items()}
+    alternate["pdbx_PDB_model_num"] = ["1", "2"] * len(columns["id"])
+    with pytest.warns(UnmodelledWarning, match="holds 2 models"):
+        structure = read_structure(write(tmp_path / "a.cif", alternate))
+    whole = read_structure(tmp_path / "whole.pdb")
+    assert np.array_equal(structure.atom_name, whole.atom_name) and np.array_equal(structure.residue_index, whole.residue_index)
+
+
 def test_dummy_atoms_are_left_out(tmp_path, columns):
     columns["label_comp_id"][-1] = columns["label_comp_id"][-2] = "DUM"
     with pytest.warns(UnmodelledWarning, match=r"2 dummy atoms \(DUM\): left out"):

@@ -6,6 +6,7 @@ import pytest
 from atomdrgn.errors import FileFormatError, UnmodelledWarning
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain, unmodelled
+from atomdrgn.structure.residue_kinds import residue_kinds
 from molecules import atom_line, helix, write_pdb
 
 LINES = helix("A", 3)
@@ -129,6 +130,36 @@ def test_residue_names_of_four_letters(tmp_path):
 def test_chains_of_two_letters_are_no_fourth_letter_of_a_residue(tmp_path):
     structure = read_structure(write_pdb(tmp_path / "large.pdb", helix("Aa", 3), helix("Ab", 3, start=(20, 0, 0))))
     assert set(structure.chain.tolist()) == {"Aa", "Ab"} and set(structure.residue_name.tolist()) == {"ALA"}
+
+
+@pytest.mark.parametrize("chain", ["A", " "])
+@pytest.mark.parametrize("name", ["HISD", "HISE", "LYSH", "ASPH", "GLUH", "CYS2", "ARGN"])
+def test_letters_that_tell_of_protons_are_no_chain(tmp_path, name, chain):
+    lines = [line[:17] + (name if line[22:26].strip() == "2" else "ALA ") + chain + line[22:] for line in helix("A", 3)]
+    structure = read_structure(write(tmp_path / "gromacs.pdb", lines))
+    assert set(structure.chain.tolist()) == {chain.strip()}
+    assert list(dict.fromkeys(structure.residue_name.tolist())) == ["ALA", name]
+    assert set(residue_kinds(structure).tolist()) == {"amino acid"}
+
+
+def test_chains_of_two_letters_hold_residues_with_protons(tmp_path):
+    lines = [line.replace("ALA", "LYS") if line[22:26].strip() == "2" else line for line in helix("HA", 3)]
+    structure = read_structure(write(tmp_path / "large.pdb", lines))
+    assert set(structure.chain.tolist()) == {"HA"} and set(structure.residue_name.tolist()) == {"ALA", "LYS"}
+
+
+def test_line_numbers_of_old_files_are_no_charges(tmp_path):
+    """Before 1996 columns 73 to 80 held the entry and the number of the line."""
+    lines = [f"{line[:72]}1ABC{9 * number:4d}" for number, line in enumerate(LINES, 1)]
+    structure = read_structure(write(tmp_path / "old.pdb", lines))
+    assert len(structure) == 15 and set(structure.element.tolist()) == {6, 7, 8}
+    assert {site.atom.charge for site in structure.source[0].all()} <= set(range(10))
+
+
+@pytest.mark.parametrize("text, charge", [("1+", 1), ("2-", -2), ("+1", 1), ("  ", 0), ("01", 0), ("A1", 0)])
+def test_charges(tmp_path, text, charge):
+    structure = read_structure(write(tmp_path / "a.pdb", [line[:78].ljust(78) + text for line in LINES]))
+    assert {site.atom.charge for site in structure.source[0].all()} == {charge}
 
 
 def test_atoms_behind_the_end_are_said(tmp_path):

@@ -571,6 +571,36 @@ def test_every_chain_name_comes_back(tmp_path, name, ending):
     assert [chain.name for chain in read_gemmi(tmp_path / f"out.{ending}")[0]] == [name, "B"]
 
 
+@pytest.mark.parametrize("name", ["'", '"', "$", ";", "_", "?", "data_1", "loop_", "A B", "A'", "é"])
+def test_labels_need_no_quotes_whatever_the_name_of_the_chain(tmp_path, name):
+    """gemmi writes them as they are."""
+    source = read_gemmi(write_pdb(tmp_path / "a.pdb", helix("A", 2), helix("B", 2, start=(20, 0, 0))))
+    source[0][0].name = name
+    source.assign_subchains(force=True)
+    write_gemmi(source, tmp_path / "out.cif")
+    assert [chain.name for chain in read_gemmi(tmp_path / "out.cif")[0]] == [name, "B"]
+    assert list(dict.fromkeys(row[0] for row in label_numbers(tmp_path / "out.cif"))) == ["x1", "B"]
+
+
+@pytest.mark.parametrize("ending", ["cif", "bcif"])
+@pytest.mark.parametrize("letter", ["'", '"', "#", "$", "_", ";", "1", "a"])
+def test_every_letter_of_locations_and_insertions_comes_back(tmp_path, letter, ending):
+    lines = [line[:16] + letter + line[17:26] + letter + line[27:] for line in helix("A", 3)]
+    structure = read_structure(write_pdb(tmp_path / "a.pdb", lines))
+    write_structure(structure, tmp_path / f"out.{ending}")
+    back = read_structure(tmp_path / f"out.{ending}")
+    assert set(back.altloc.tolist()) == set(back.insertion_code.tolist()) == {letter}
+    assert np.array_equal(back.residue, structure.residue)
+
+
+def test_many_ions_are_one_entity(tmp_path):
+    ions = [atom_line(100 + i, "NA", "NA", "A", 100 + i, (9 + 4 * i, 9, 9), record="HETATM", element="NA") for i in range(5)]
+    source = read_gemmi(write_pdb(tmp_path / "a.pdb", helix("A", 3), ions))
+    source.entities.clear()
+    write_gemmi(source, tmp_path / "a.cif")
+    assert category(tmp_path / "a.cif", "struct_asym")["entity_id"] == ["1", "2", "2", "2", "2", "2"]
+
+
 @pytest.mark.parametrize("ending", ["pdb", "cif", "bcif", "cif.gz"])
 def test_paths_need_not_be_ascii(awkward, tmp_path, ending):
     (tmp_path / "é").mkdir()
@@ -610,3 +640,17 @@ def test_five_programs_agree_on_real_files(shared, tmp_path, name):
 @pytest.mark.parametrize("name, residues", [("adk", 214), ("antibody", 1294)])
 def test_shipped_models_open_with_every_residue_in_a_polymer(tmp_path, name, residues):
     assert in_five_programs(read_structure(MODELS / name / "base.cif"), tmp_path) in ({residues}, None)
+
+
+@pytest.mark.parametrize("length", range(56, 62))
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_title_is_cut_between_letters(awkward, tmp_path, length, encoding):
+    """A line of a PDB file ends within a letter of two bytes, for some of these lengths."""
+    write_structure(read_structure(awkward), tmp_path / "model.cif")
+    text = (tmp_path / "model.cif").read_text(encoding="utf-8") + f"_struct.title '{'x' * length}éüñéüñ'\n"
+    (tmp_path / "model.cif").write_bytes(text.encode(encoding))
+    model = read_gemmi(tmp_path / "model.cif")
+    write_gemmi(model, tmp_path / "model.pdb")
+    assert read_gemmi(tmp_path / "model.pdb")[0].count_atom_sites() == model[0].count_atom_sites()
+    title = "".join(line[10:].rstrip() for line in (tmp_path / "model.pdb").read_text("utf-8").splitlines() if "TITLE" in line)
+    assert title.startswith("X" * length) and set(title[length:]) <= set("éüñ ")

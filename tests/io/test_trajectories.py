@@ -1,3 +1,6 @@
+import os
+import struct
+
 import numpy as np
 import pytest
 from biotite.structure.io.dcd import DCDFile
@@ -48,14 +51,91 @@ def test_other_endings_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".dcd", ".xtc"])
-def test_paths_need_not_be_ascii(tmp_path, ending):
-    """The libraries of trajectories take no other paths."""
-    folder = tmp_path / "é 粒子"
-    folder.mkdir()
-    frames = np.random.default_rng(0).normal(0, 30, (7, 5, 3))
-    assert write_trajectory(folder / f"ü{ending}", iter(frames)) == 7
-    assert [path.name for path in folder.iterdir()] == [f"ü{ending}"] and not (folder / f"ü{ending}").is_symlink()
-    np.testing.assert_allclose(read_trajectory(folder / f"ü{ending}"), frames, atol=0.0051)
+@pytest.mark.parametrize("atoms", [1, 9, 10, 50])
+def test_names_need_no_ascii(tmp_path, ending, atoms):
+    frames = np.random.default_rng(0).normal(0, 30, (3, atoms, 3)).astype(np.float32)
+    (tmp_path / "é 粒子").mkdir()
+    path = tmp_path / "é 粒子" / f"ñ{ending}"
+    assert write_trajectory(path, frames) == 3
+    np.testing.assert_allclose(read_trajectory(path), frames, rtol=0, atol=0.0051)
+    assert [each.name for each in path.parent.iterdir()] == [path.name] and not path.is_symlink()
     with pytest.raises(InputError, match="no frame"):
-        write_trajectory(folder / f"none{ending}", iter([]))
-    assert len(list(folder.iterdir())) == 1
+        write_trajectory(path.with_name(f"nothing{ending}"), iter([]))
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("ending", [".dcd", ".xtc"])
+@pytest.mark.parametrize("lost", [1, 4, 500])
+def test_a_last_write_that_is_lost_is_noticed(tmp_path, monkeypatch, ending, lost):
+    kind = DCDFile if ending == ".dcd" else XTCFile
+    write = kind.write_iter
+
+    def write_and_lose(name, frames):      # as a full disk does when the file is closed
+        write(name, frames)
+        os.truncate(name, os.path.getsize(name) - lost)
+
+    monkeypatch.setattr(kind, "write_iter", write_and_lose)
+    with pytest.raises(OSError, match="not written to its end"):
+        write_trajectory(tmp_path / f"path{ending}", np.random.default_rng(0).normal(0, 30, (4, 40, 3)))
+    assert not list(tmp_path.iterdir())
+
+
+def hostile_xtc(path, **wrong):
+    """A file of a frame of 20 atoms whose numbers are as one likes: where they stand in the frame, in words of 4 bytes."""
+    write_trajectory(path, np.random.default_rng(0).normal(0, 30, (2, 20, 3)))
+    content = bytearray(path.read_bytes())
+    places = {"atoms": 1, "atoms_again": 13, "low": 15, "high": 18, "small": 21, "bytes": 22, "packed": 23}
+    for name, value in wrong.items():
+        content[4 * places[name]:4 * places[name] + 4] = struct.pack(">i", value)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("wrong", [
+    {"bytes": 2**31 - 1}, {"bytes": -1}, {"bytes": 10**6}, {"small": 10**6}, {"small": -5}, {"small": 73}, {"atoms": 2**31 - 1},
+    {"atoms": -20}, {"atoms": 3}, {"atoms_again": 2**30}, {"atoms_again": 10**6, "atoms": 10**6}, {"high": -2**31},
+    {"low": 2**31 - 1}, {"packed": -1, "small": 9}], ids=str)
+def test_what_crashes_the_library_is_an_error(tmp_path, wrong):
+    """The worst may be read as something else; what must not happen is that this process ends, or takes all memory."""
+    path = hostile_xtc(tmp_path / "hostile.xtc", **wrong)
+    try:
+        assert read_trajectory(path).shape[2] == 3
+    except FileFormatError as error:
+        assert str(error).startswith(f"{path}: ")
+
+
+def test_a_reader_that_crashes_or_hangs_is_told(tmp_path, monkeypatch):
+    path = tmp_path / "path.xtc"
+    write_trajectory(path, np.zeros((2, 20, 3)))
+    monkeypatch.setattr("atomdrgn.io.trajectories.READER", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(FileFormatError, match="crashed"):
+        read_trajectory(path)
+    monkeypatch.setattr("atomdrgn.io.trajectories.LONGEST", 0.5)
+    monkeypatch.setattr("atomdrgn.io.trajectories.READER", "import time; time.sleep(60)")
+    with pytest.raises(FileFormatError, match="crashed"):
+        read_trajectory(path)
+    monkeypatch.setattr("atomdrgn.io.trajectories.READER", "print(5, 20)")
+    with pytest.raises(FileFormatError):
+        read_trajectory(path)
+
+
+def test_nothing_that_lies_beside_the_trajectory_is_imported(tmp_path, monkeypatch):
+    write_trajectory(tmp_path / "path.dcd", np.ones((2, 20, 3)))
+    (tmp_path / "numpy.py").write_text("open('executed', 'w')")
+    monkeypatch.chdir(tmp_path)
+    assert read_trajectory("path.dcd").shape == (2, 20, 3) and not (tmp_path / "executed").exists()
+
+
+def test_a_cut_trajectory_is_an_error_or_holds_the_frames_before(tmp_path):
+    frames = np.random.default_rng(0).normal(0, 30, (3, 30, 3)).astype(np.float32)
+    for ending in (".dcd", ".xtc"):
+        path = tmp_path / f"path{ending}"
+        write_trajectory(path, frames)
+        whole = path.read_bytes()
+        for length in (0, 10, 100, len(whole) // 2, len(whole) - 1):
+            path.write_bytes(whole[:length])
+            try:
+                found = read_trajectory(path)
+            except FileFormatError:
+                continue
+            np.testing.assert_allclose(found, frames[:len(found)], atol=0.0051)

@@ -61,5 +61,16 @@ def test_the_transfer_holds_ctf_weight_and_noise():
     assert math.isclose(float(ctf.scale[0]), 0.7, rel_tol=1e-6)
 
 
+def test_an_image_that_is_left_out_adds_nothing_to_any_sum():
+    images, index = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(3)
+    spectrum, group = torch.ones(1, int(DISC.shell.max()) + 1), torch.zeros(3, dtype=torch.long)
+    premultiplied = torch.tensor([False, False, True])
+    plain = Noise(spectrum, group, premultiplied).whiten(coefficients(images), ctfs(3), index, disc=DISC)
+    without = Noise(spectrum, group, premultiplied, left_out=torch.tensor([False, True, False]))
+    found = without.whiten(coefficients(images), ctfs(3), index, disc=DISC)
+    for some, every in zip(found, plain, strict=True):
+        assert not some[1].any() and torch.equal(some[[0, 2]], every[[0, 2]])
+
+
 def test_groups_are_pairs_of_optics_group_and_tilt_that_occur():
     assert noise_groups(torch.tensor([0, 0, 1, 1, 0]), torch.tensor([0, 2, 0, 0, 2])).tolist() == [0, 1, 2, 2, 1]

@@ -119,6 +119,16 @@ def test_an_origin_far_outside_of_the_image_is_refused(tiny):
         read_particles(tiny.star)
 
 
+def test_a_phase_shift_that_looks_like_radians_is_said(tiny):
+    many = {name: [values[0]] * 24 for name, values in tiny.columns.items()}
+    tiny.columns = many | {"rlnPhaseShift": np.linspace(0.9, 1.6, 24)}
+    with pytest.warns(UserWarning, match="rlnPhaseShift is between 0.9 and 1.6 in all rows: it is taken as degrees"):
+        read_particles(tiny.star)
+    for plate in (np.linspace(0.9, 90, 24), np.zeros(24)):
+        tiny.columns["rlnPhaseShift"] = plate
+        assert not [text for text in read_particles(tiny.star).warnings if "rlnPhaseShift" in text]
+
+
 def test_angles_that_look_like_radians_are_said(tiny):
     rng, names = np.random.default_rng(1), ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
     tiny.columns = {name: list(values) * 5 for name, values in tiny.columns.items()}

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.relion import particle_table, read_rotation, read_shift
 from atomdrgn.particles.subsets import open_particle_file
 
-from .conftest import BEAD
+from .conftest import BEAD, write_stack
 
 
 def centroid(images, pixel_size):
@@ -96,6 +98,33 @@ def test_a_pose_that_is_no_number_names_its_row(tiny):
         read_particles(tiny.star)
 
 
+def test_a_stack_without_a_number_is_refused_where_it_holds_several_images(tiny):
+    """Otherwise every row would show its first image."""
+    tiny.columns["rlnImageName"] = [*tiny.columns["rlnImageName"][:2], *["stack.mrcs"] * 4]
+    with pytest.raises(FileFormatError, match="row 3 of rlnImageName is 'stack.mrcs', which holds 6 images .*NUMBER@STACK"):
+        read_particles(tiny.star)
+    for number, image in enumerate(np.random.default_rng(0).normal(size=(6, 1, 32, 32)).astype(np.float32)):
+        write_stack(tiny.folder / f"{number}.mrc", image)
+    tiny.columns["rlnImageName"] = [f"{number}.mrc" for number in range(6)]
+    assert len(read_particles(tiny.star)) == 6
+
+
+def test_pixel_sizes_of_one_table_that_differ_are_said(tiny):
+    """RELION 3.0 knows detector and magnification alone; another program's pixel size beside them may be before binning."""
+    tiny.optics = {}
+    tiny.columns.pop("rlnOpticsGroup")
+    tiny.columns |= {"rlnVoltage": [300] * 6, "rlnSphericalAberration": [2.7] * 6, "rlnAmplitudeContrast": [0.1] * 6,
+                     "rlnMagnification": [10000] * 6, "rlnDetectorPixelSize": [2.0] * 6, "rlnPixelSize": [2.001] * 6}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_particles(tiny.star)
+    tiny.columns["rlnPixelSize"][3] = 1.0
+    tiny.columns["rlnImageName"][3] = "000001@other.mrcs"
+    write_stack(tiny.folder / "other.mrcs", np.zeros((1, 32, 32), np.float32))
+    with pytest.warns(UserWarning, match="row 4 of data_particles has pixels of 1 A by rlnPixelSize and of 2 A by rlnDetector"):
+        read_particles(tiny.star)
+
+
 def test_volumes_and_flipped_images_are_refused(tiny):
     tiny.optics["rlnImageDimensionality"] = [3]
     with pytest.raises(InputError, match="subtomogram volumes, and 2D images are needed"):
@@ -153,6 +182,16 @@ def test_halves_by_turns_keep_copies_together(tiny):
     tiny.columns |= {"rlnRandomSubset": [1] * 6, "rlnImageName": [f"{i}@stack.mrcs" for i in (1, 1, 2, 2, 3, 3)]}
     with pytest.warns(UserWarning, match="one value for all particles"):
         assert read_particles(tiny.star).half.tolist() == [1, 1, 2, 2, 1, 1]
+
+
+def test_copies_are_known_under_other_names_of_their_stack(tiny):
+    """As in lists that were joined, one with paths from another folder."""
+    (tiny.folder / "link.mrcs").symlink_to(tiny.folder / "stack.mrcs")
+    names = ["1@stack.mrcs", "1@./stack.mrcs", "2@stack.mrcs", f"2@{tiny.folder}/stack.mrcs", "3@link.mrcs", "3@stack.mrcs"]
+    tiny.columns["rlnImageName"] = names
+    stack = read_particles(tiny.star)
+    assert stack.half.tolist() == [1, 1, 2, 2, 1, 1] and len(stack.images.headers) == 1
+    assert (stack.read()[::2] == stack.read()[1::2]).all()
 
 
 @pytest.mark.parametrize("halves, says", [

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,19 @@ def test_a_noise_group_is_no_particle(series):
 def test_only_columns_that_show_tilts_make_them(series, column, values):
     series.columns[column] = values
     assert read_tilt_rows(particle_table(read_star(series.star))) is None
+
+
+@pytest.mark.parametrize("scale", [None, [1.0] * 6])
+def test_doses_of_tilts_without_their_scales_are_said(series, scale):
+    """They may be tilts, which would be parted over half-sets."""
+    series.columns.pop("rlnCtfScalefactor")
+    series.columns |= {} if scale is None else {"rlnCtfScalefactor": scale}
+    with pytest.warns(UserWarning, match="as tilts do by their dose, but rlnCtfScalefactor is .*read as single particles"):
+        assert read_particles(series.star).n_particles == 6
+    series.columns["rlnCtfBfactor"] = [-10] * 6      # one for all says nothing
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_particles(series.star)
 
 
 def test_excluded_tilts_are_left_out_and_counted(series):

@@ -12,6 +12,7 @@ from atomdrgn.io.star import read_star
 from atomdrgn.particles.places import read_places
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.relion import particle_table
+from atomdrgn.particles.subsets import open_particle_file
 
 from .conftest import star_text, write_stack
 
@@ -237,6 +238,17 @@ def test_an_optimisation_set_leads_to_both_files(tilted):
     path.write_text(f"data_\n\n_rlnTomoParticlesFile {tilted.star.name}\n_rlnTomoTomogramsFile {tilted.tomograms.name}\n")
     stack = read_particles(path)
     assert len(stack) == 12 and stack.source == tilted.star
+
+
+@pytest.mark.parametrize("names, count", [(["particles.star", "other.star"], 2), ([], 0)])
+def test_an_optimisation_set_names_one_particle_file(tilted, names, count):
+    """The second of two would be left out without a word."""
+    path = tilted.star.with_name("optimisation_set.star")
+    rows = star_text("optimisation_set", {"rlnTomoParticlesFile": names, "rlnTomoTomogramsFile": [tilted.tomograms] * count})
+    path.write_text(rows)
+    for read in (read_particles, open_particle_file):
+        with pytest.raises(FileFormatError, match=f"an optimisation set of {count} rows, expected one"):
+            read(path)
 
 
 def test_names_of_an_optimisation_set_may_start_at_the_project(tilted, tmp_path):

@@ -159,3 +159,59 @@ def test_lists_may_have_blanks(tilted):      # noqa: F811
     tilted.particles["rlnTomoVisibleFrames"] = ['"[ 1, 0,1, 1 ]"'] * 3
     (table,) = [table for table in read_star(tilted.star) if table.block == "particles"]
     assert lists_of_numbers(table, "rlnTomoVisibleFrames")[0].tolist() == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize("name, value, message", [
+    ("rlnDefocusU", 1e6, "row 2 of rlnDefocusU in data_ts.tomostar is 1000000.0, expected -300000 to 300000 A"),
+    ("rlnCtfScalefactor", -1, "row 2 of rlnCtfScalefactor in data_ts.tomostar is -1"),
+    ("rlnMicrographPreExposure", 3000, "row 2 of rlnMicrographPreExposure in data_ts.tomostar is 3000")])
+def test_tilts_out_of_range_are_named_where_they_stand(tilted, name, value, message):      # noqa: F811
+    tilted.tilts[name] = list(tilted.tilts[name])
+    tilted.tilts[name][1] = value
+    with pytest.raises(FileFormatError, match=f"tomograms.star: {message}"):
+        tilted.read()
+
+
+def test_tilts_with_a_defocus_in_micrometres_are_refused(tilted):      # noqa: F811
+    """The depth of a particle is added to it, so that no image shows the unit."""
+    tilted.tilts |= {"rlnDefocusU": [3.0, 3.1, 3.2, 3.3], "rlnDefocusV": [2.9] * 4}
+    for read in readers(tilted):
+        with pytest.raises(FileFormatError, match="tomograms.star: row 1 of rlnDefocusU and rlnDefocusV in data_ts.tomostar is 3 "
+                                                  "and 2.9 .*micrometres"):
+            read()
+
+
+@pytest.mark.parametrize("scale", [np.pi / 180, 0])
+def test_tilts_that_hardly_differ_are_said(tilted, scale):      # noqa: F811
+    """As angles in radians, or none, make them."""
+    angles = np.array([-40.0, 0, 20, 40])
+    for name in [name for name in tilted.tilts if name.startswith("rlnTomoProj")]:
+        tilted.tilts.pop(name)
+    tilted.tilts |= {"rlnTomoXTilt": [0] * 4, "rlnTomoYTilt": angles * scale, "rlnTomoZRot": [85] * 4}
+    with pytest.warns(UserWarning, match="no two tilts of tomogram ts.tomostar are more than .* degrees apart"):
+        tilted.read()
+    tilted.tilts["rlnTomoYTilt"] = angles
+    assert not [text for text in tilted.read().warnings if "apart" in text]
+
+
+def test_voltages_that_contradict_each_other_are_said(tilted):      # noqa: F811
+    tilted.tomogram["rlnVoltage"] = [200]
+    with pytest.warns(UserWarning, match="rlnVoltage is 300 in the particles' optics and 200 in tomograms.star .tomogram ts.tom"):
+        assert (tilted.read().ctf.voltage_kv == 300).all()
+    tilted.optics.pop("rlnVoltage")
+    tilted.tomogram["rlnVoltage"] = [3e5]
+    with pytest.raises(FileFormatError, match="rlnVoltage of the tomogram is 300000 .*may be in volts"):
+        tilted.read()
+
+
+def test_a_list_that_is_none_is_named(tilted):      # noqa: F811
+    tilted.particles["rlnTomoVisibleFrames"][1] = "[1,x,1,1]"
+    with pytest.raises(FileFormatError, match=r"row 2 of rlnTomoVisibleFrames in data_particles is '\[1,x,1,1\]', expected"):
+        tilted.read()
+
+
+def test_a_tomogram_without_tilts_is_named(tilted):      # noqa: F811
+    tilted.tilts = {name: [] for name in tilted.tilts}
+    for read in readers(tilted):
+        with pytest.raises(FileFormatError, match="tomogram ts.tomostar has no tilts: data_ts.tomostar of .* no rows"):
+            read()

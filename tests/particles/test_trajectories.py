@@ -50,6 +50,14 @@ def test_numbered_blocks_go_by_order_and_are_numbered_anew(tmp_path):
     assert written(tmp_path / "out.star") == (["2"], {"0": ["1.10", "1e-7"], "1": ["3.10", "1e-7"]})
 
 
+def test_copies_of_a_particle_share_its_block(tmp_path):
+    """RELION reads as many blocks as the file says that there are."""
+    write_motion(tmp_path / "motion.star", ("TS_01/1", "TS_02/1"))
+    of_all = trajectories(tmp_path, names=("TS_01/1", "TS_01/1", "TS_02/1", "TS_02/1"))
+    of_all.of_rows(np.array([0, 1, 2])).write(tmp_path / "out.star")
+    assert written(tmp_path / "out.star") == (["2"], {"TS_01/1": ["0.10", "1e-7"], "TS_02/1": ["1.10", "1e-7"]})
+
+
 def test_it_is_looked_for_as_other_files_are(tmp_path):
     (tmp_path / "project" / "Polish").mkdir(parents=True)
     write_motion(tmp_path / "project" / "Polish" / "motion.star", NAMES)
@@ -64,6 +72,7 @@ def test_what_is_not_of_these_particles_is_refused(tmp_path):
     path = tmp_path / "motion.star"
     for names, motion, says in ((NAMES, NAMES[:3], r"no block of 1 of the 4 particles \(such as TS_02/7\)"),
                                 (NAMES, range(3), "3 blocks without the names of particles, but there are 4 particles"),
+                                (NAMES, (*NAMES, "TS_02/1"), "TS_02/1 has 2 blocks, so that its motion cannot be told"),
                                 (None, NAMES, "have no rlnTomoParticleName")):
         write_motion(path, motion)
         with pytest.raises(InputError, match=says):

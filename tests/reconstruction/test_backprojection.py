@@ -17,6 +17,7 @@ from atomdrgn.reconstruction.filtering import shell_mean
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.density_map import DensityMap, read_density_map
+from hinge import with_pixels
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,22 @@ def test_the_mask_holds_the_molecule_and_gains_resolution(still, made):
     assert made.summary["mask_share"] < 0.4
     assert made.correlation.masked[9:16].mean() > made.correlation.unmasked[9:16].mean() + 0.05
     assert made.summary["half_set_particles"] == [300, 300]
+
+
+def test_spoilt_images_are_left_out(still, tmp_path):
+    """The map is that of the others."""
+    _, particles, _ = still
+
+    def spoil(pixels):
+        pixels[7, 3, 3] = 1e4 * pixels.std()
+        pixels[40] *= 30
+
+    others = [i for i in range(600) if i not in (7, 40)]
+    with pytest.warns(UserWarning, match="2 of 600 images .rows 8 and 41. are nothing like the others"):
+        found = backproject(with_pixels(particles, tmp_path / "spoilt", spoil))
+    expected = backproject(particles, chosen=others)
+    assert_close(found.map.density, expected.map.density, rtol=0, atol=0)
+    assert found.summary["images"] == 598 and found.summary["particles"] == 598
 
 
 def test_chosen_particles_are_weights_of_one_and_nothing(still):

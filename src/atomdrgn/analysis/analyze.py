@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError, MissingFileError, OutputExistsError
+from ..io.folder_lock import locked_folder
 from ..io.trajectories import write_trajectory
 from ..io.whole_file import whole_file, whole_folder
 from ..reporting import Reporter
@@ -99,14 +100,15 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
     found = examine(run, clusters=clusters, frames=frames, distances=distances, angles=angles, umap=umap, seed=seed,
                     reporter=reporter)
     folder, report = out / ANALYSIS, out / REPORT
-    with whole_folder(folder) as temporary:
-        write_tables(found, temporary)
-        _write_structures(found, temporary, formats, origin, reporter)
-        settings = {"clusters": clusters, "frames": frames, "distances": list(distances), "angles": list(angles),
-                    "formats": list(formats), "umap": umap, "seed": seed, "version": run.settings.get("version")}
-        (temporary / MARK).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    with whole_file(report) as temporary:
-        temporary.write_text(report_page(found, also), encoding="utf-8")
+    with locked_folder(out, reporter):
+        with whole_folder(folder) as temporary:
+            write_tables(found, temporary)
+            _write_structures(found, temporary, formats, origin, reporter)
+            settings = {"clusters": clusters, "frames": frames, "distances": list(distances), "angles": list(angles),
+                        "formats": list(formats), "umap": umap, "seed": seed, "version": run.settings.get("version")}
+            (temporary / MARK).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        with whole_file(report) as temporary:
+            temporary.write_text(report_page(found, also), encoding="utf-8")
     return Analysis(found, folder, report)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..io.folder_lock import locked_folder
 from ..io.whole_file import whole_folder
 from ..reporting import Reporter
 from ..run import ANALYSIS, write_table
@@ -99,7 +100,7 @@ def analyze_volumes(run: VolumeRun, out=None, *, clusters: int = CLUSTERS, frame
     centres = points_of_clusters(run, min(clusters, different), seed=seed)
     embedded = umap_embedding(latent, seed=seed) if umap else None
     settled = convergence(run) if len(run.history["epoch"]) >= FEWEST_EPOCHS else None
-    with whole_folder(out / ANALYSIS) as folder:
+    with locked_folder(out, reporter), whole_folder(out / ANALYSIS) as folder:
         for name, points in _ways(run, axes, centres, frames).items():
             write_volumes(run, folder / name, points, reporter=reporter)
         drawn = sketch_volumes(run, min(sketch, different), mask=mask, seed=seed, reporter=reporter) if sketch else None

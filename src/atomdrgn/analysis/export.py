@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError, OutputExistsError
+from ..io.folder_lock import writes_in_folder
 from ..io.pdb_series import LARGEST_B, PdbSeries
 from ..io.trajectories import write_trajectory
 from ..io.whole_file import whole_file
@@ -52,6 +53,7 @@ class Exported:
     geometry: GeometryReport | None = None
 
 
+@writes_in_folder
 def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | None = None, origin=None, samples: int = 0,
            relax: bool = False, geometry: bool = False, overwrite: bool = False, reporter: Reporter | None = None) -> Exported:
     """Write the structures of particles, all atoms, in constant memory. Every file appears complete or not at all.

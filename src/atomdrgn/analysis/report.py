@@ -1,8 +1,8 @@
 """One page that shows a run: everything it needs is inside it, and it asks for nothing from the network."""
 
 import base64
-import csv
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..run import HISTORY, RESIDUES, Run
+from ..errors import FileFormatError
+from ..io.json_objects import read_json_object
+from ..run import HISTORY, RESIDUES, Run, column_of_numbers, read_text_table
+from ..run_contents import check_said, number, text, whole
 from ..structure.selection import describe_residues
 from .colours import GROUP_COLOURS
 from .examination import Examination, still_group
@@ -25,6 +28,7 @@ SMALLEST_WEIGHT = 1e-3         # of a segment in a bead's motion: smaller ones a
 PROTEIN, NUCLEOTIDE = ("CA", "O"), ("P", "OP2", "O2P", "O5'", "C5'", "O3'", "N1", "N3")
 PURINES = {"A", "G", "DA", "DG"}
 SUPPORT, GEOMETRY = "support.csv", "geometry.json"
+GEOMETRY_SAYS = {"structures": whole, "columns": {text}, "base": {(number,)}, "median": {(number,)}, "largest": {(number,)}}
 MISSING = 65535                # a value that is not there, in a column of 16 bits
 
 
@@ -37,13 +41,11 @@ def report_page(found: Examination, also: Sequence[Path] = ()) -> str:
     also : sequence of Path
         Folders whose support.csv (of `debias`) or geometry.json (of `export --relax`) is shown.
     """
-    parts = {"title": f"{found.run.folder.resolve().name} · atomdrgn", "style": _text("report.css"),
-             "viewer": _text("3dmol/3Dmol-min.js"), "licence": _text("3dmol/LICENSE"), "data": _json(page_data(found, also)),
-             "script": "\n".join(_text(name) for name in SCRIPTS)}
-    page = _text("report.html")
-    for name, content in parts.items():
-        page = page.replace(f"{{{{{name}}}}}", _escaped(content) if name in ("title", "licence") else content)
-    return page
+    parts = {"title": _escaped(f"{found.run.folder.resolve().name} · atomdrgn"), "style": _text("report.css"),
+             "viewer": _text("3dmol/3Dmol-min.js"), "licence": _escaped(_text("3dmol/LICENSE")),
+             "data": _json(page_data(found, also)), "script": "\n".join(_text(name) for name in SCRIPTS)}
+    # in one pass: what stands in a part, such as a name of {{script}}, is not filled in again
+    return re.sub(r"\{\{(\w+)\}\}", lambda place: parts[place[1]], _text("report.html"))
 
 
 def page_data(found: Examination, also: Sequence[Path] = ()) -> dict:
@@ -76,6 +78,7 @@ def _text(name):
 
 
 def _escaped(text):
+    text = text.encode("utf-8", "replace").decode()      # names of files may hold what is no text
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
@@ -229,12 +232,13 @@ def _residues(found, also):
     run = found.run
     beads = run.bead_model
     trace = np.flatnonzero(beads.trace)
-    table = _read_table(run.folder / RESIDUES)
-    columns = {"rmsf": _rounded(found.fluctuations.rmsf)}
-    for name in ("motion", "posterior_error", "half_set_error"):
-        if table and len(table[name]) == len(trace):
-            columns[name] = [float(value) if value else None for value in table[name]]
-    group = [int(value) - 1 for value in table["group"]] if table else [0] * len(trace)
+    shown = ("motion", "posterior_error", "half_set_error")
+    table = _numbers(run.folder / RESIDUES, lambda name: name == "group" or name in shown, rows=len(trace))
+    columns = {"rmsf": _rounded(found.fluctuations.rmsf), **{name: table[name] for name in shown if name in table}}
+    group = [int(value or 1) - 1 for value in table.get("group", [1] * len(trace))]
+    if not set(group) <= set(range(max(1, len(run.summary.get("groups", []))))):
+        raise FileFormatError(f"{run.folder / RESIDUES}: damaged (it names a group that summary.json has not); fit again with "
+                              "--overwrite")
     return {"chain": beads.chain[trace].tolist(), "number": [f"{n}{i}" for n, i in zip(
         beads.residue[trace].tolist(), beads.icode[trace].tolist(), strict=True)], "group": group,
         "segment": run.model["weight"][trace].argmax(1).tolist(), "columns": columns, **_support(also, beads, trace)}
@@ -242,7 +246,7 @@ def _residues(found, also):
 
 def _support(also, beads, trace):
     """Columns of numbers of support.csv: how well images support the base model at each residue."""
-    table = next((_read_table(folder / SUPPORT) for folder in also if (folder / SUPPORT).exists()), None)
+    table = next((read_text_table(folder / SUPPORT) for folder in also if (folder / SUPPORT).exists()), None)
     if not table or not {"chain", "residue"} <= set(table):
         return {}
     icode = table.get("icode", [""] * len(table["chain"]))
@@ -304,10 +308,9 @@ def _landscape(axes, landscape):
 
 
 def _history(run):
-    table = _read_table(run.folder / HISTORY) or {}
-    wanted = [name for name in ("half", "step", "epoch", "resolution", "evidence", "loss", "directions") if name in table]
-    wanted += [name for name in table if name.startswith("variance")]
-    return {name: [float(value) if value else None for value in table[name]] for name in wanted}
+    shown = ("half", "step", "epoch", "resolution", "evidence", "loss", "directions")
+    table = _numbers(run.folder / HISTORY, lambda name: name in shown or name.startswith("variance"))
+    return table if all(table.values()) else {}
 
 
 def _geometry(also):
@@ -315,15 +318,17 @@ def _geometry(also):
     path = next((folder / GEOMETRY for folder in also if (folder / GEOMETRY).exists()), None)
     if path is None:
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = read_json_object(path)
+        check_said(found, GEOMETRY_SAYS)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}; export the structures again") from error
     return {"structures": found["structures"], "rows": [
         [says, *(found[of].get(name) for of in ("base", "median", "largest"))] for name, says in found["columns"].items()]}
 
 
-def _read_table(path):
-    """Columns of a CSV file, as text; None where there is no such file."""
-    if not path.exists():
-        return None
-    with open(path, newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    return {name: list(column) for name, column in zip(header, zip(*rows, strict=True), strict=True)} if rows else None
+def _numbers(path, wanted, *, rows=None):
+    """Columns of a CSV file of a run, of the names that are `wanted`: numbers, None where a cell is empty. None of no file."""
+    table = read_text_table(path, rows=rows) if path.exists() else {}
+    columns = {name: column_of_numbers(path, name, table[name], empty=np.nan) for name in table if wanted(name)}
+    return {name: [value if np.isfinite(value) else None for value in column.tolist()] for name, column in columns.items()}

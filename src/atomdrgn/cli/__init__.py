@@ -16,6 +16,7 @@ from .place import place
 from .refine import refine
 from .select import select
 from .simulate import simulate
+from .terminal import printable
 from .volume import volume
 from .volumes import volumes
 
@@ -72,6 +73,6 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         command = error.ctx.command_path if getattr(error, "ctx", None) else "atomdrgn"
         if error.format_message():      # empty where nothing was typed: the help has been printed
-            print(f"error: {error.format_message()} (see {command} --help)", file=sys.stderr)
+            print(printable(f"error: {error.format_message()} (see {command} --help)"), file=sys.stderr)
         code = 2
     sys.exit(code if isinstance(code, int) else 0)

@@ -21,6 +21,7 @@ from .options import (
     Tomograms,
 )
 from .progress import progress
+from .terminal import shell_word
 
 CHOICE, RESULT = "Which particles (all of these together)", "The result"
 
@@ -124,7 +125,7 @@ def _closing_lines(found, out):
     yield (f"resolution at FSC 0.143: {_length(said['resolution'])} with the mask and corrected for it, "
            f"{_length(said['resolution_unmasked'])} without one")
     yield f"sharpened by B = {said['b_factor']:g} A^2 ({said['b_factor_is']})"
-    yield f"the map is {out / 'map.mrc'}; a model placed in it: atomdrgn dock MODEL {out / 'map.mrc'} --out base.pdb"
+    yield f"the map is {out / 'map.mrc'}; a model placed in it: atomdrgn dock MODEL {shell_word(out / 'map.mrc')} --out base.pdb"
 
 
 def _length(resolution):

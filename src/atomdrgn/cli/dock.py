@@ -10,6 +10,7 @@ from ..errors import InputError
 from .failures import command
 from .options import Debug, Quiet, Threads
 from .progress import progress
+from .terminal import shell_word
 
 SEARCH, RESULT = "Search", "The result"
 
@@ -94,5 +95,5 @@ def _docked(structure, reporter):
 
 
 def _next_step(docked, map_file):
-    centre = "" if docked.frame == "poses" else f" --map {map_file}"
-    return f"next: atomdrgn fit {docked.path} PARTICLES{centre}"
+    centre = "" if docked.frame == "poses" else f" --map {shell_word(map_file)}"
+    return f"next: atomdrgn fit {shell_word(docked.path)} PARTICLES{centre}"

@@ -2,16 +2,20 @@
 
 import logging
 import shlex
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import wraps
 
 import typer
 
-from ..errors import AtomdrgnError
+from ..errors import AtomdrgnError, InputError
+from .terminal import PlainOutput, printable
 
+LARGEST = 10**12      # of whole numbers: seeds and counts beyond it do not fit into what they become
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
 
 
@@ -21,8 +25,9 @@ def command(function: Callable) -> Callable:
     @wraps(function)
     def wrapped(*, debug: bool, **arguments):
         logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
-        with _warnings_in_one_line(everything=debug):
+        with _warnings_in_one_line(everything=debug), _stopped_as_by_hand(), redirect_stdout(PlainOutput(sys.stdout)):
             try:
+                _require_numbers(arguments)
                 function(debug=debug, **arguments)
             except (Exception, KeyboardInterrupt) as error:
                 if isinstance(error, typer.Exit) or hasattr(error, "format_message"):      # typer's own
@@ -30,10 +35,20 @@ def command(function: Callable) -> Callable:
                 if debug:
                     logging.getLogger(__name__).error("", exc_info=error)
                 code, line = explain(error)
-                print(line, file=sys.stderr)
+                print(printable(line), file=sys.stderr)
                 raise typer.Exit(code) from None
 
     return wrapped
+
+
+def _require_numbers(arguments):
+    """Refuse options that are not numbers though they look like one, or that no work can be done with."""
+    for name, value in arguments.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, float) and value != value:
+            raise InputError(f"{option} {value}: expected a number")
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise InputError(f"{option} {value}: expected a whole number of at most {LARGEST:,}")
 
 
 def explain(error: BaseException) -> tuple[int, str]:
@@ -61,10 +76,26 @@ def _one_line(error):
 
 
 @contextmanager
+def _stopped_as_by_hand() -> Iterator[None]:
+    """Whoever ends the process politely, such as a queue whose time is over, stops it as Ctrl-C does."""
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
 def _warnings_in_one_line(*, everything: bool) -> Iterator[None]:
     """Warnings meant for users, which are UserWarnings, as lines; those meant for developers too where `everything` is wanted."""
     def show(message, category, filename, lineno, file=None, line=None):
-        print(f"warning: {_one_line(message)}", file=sys.stderr)
+        print(printable(f"warning: {_one_line(message)}"), file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.simplefilter("default" if everything else "ignore")

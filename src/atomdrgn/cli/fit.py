@@ -161,7 +161,6 @@ def fit(
                         refine_poses=refine_poses, composition=composition, keep_base=keep_base)
     if deformation is Deformation.beads:
         _refuse_with_beads(segments=segments, parts=parts, temperature=temperature)
-    from ..inspection import warn_of_faults
     from ..parallel import joined_processes
     from ..particles.reading import read_particles
     from .setup import read_model, settings_of, use_threads
@@ -180,8 +179,6 @@ def fit(
                     "resolution": resolution, "seed": seed, "resume": resume, "overwrite": overwrite, "settings": settings,
                     "reporter": reporter}
         try:
-            if processes.first and not resume:
-                warn_of_faults(stack, structure, reporter=reporter)
             if inference is Inference.vae:
                 if processes.count > 1:
                     raise InputError("--inference vae is the work of one process: start it without torchrun")

@@ -8,6 +8,7 @@ from typer import Argument, Option
 from .failures import command
 from .options import Debug, NamedFolder, Quiet
 from .progress import progress
+from .terminal import shell_word
 
 FILES = "Files"
 
@@ -71,4 +72,4 @@ def place(
         print(f"wrote {len(placed.particles):,} of the {placed.of:,} particles of tomogram {placed.tomogram} to {placed.folder}")
         colours = "grey, for no motion is supported" if placed.ends is None else (
             f"coloured by motion 1, from {placed.ends[0]:.3g} (dark blue) to {placed.ends[1]:.3g} (yellow)")
-        print(f"to see them, {colours}: chimerax {placed.script}")
+        print(f"to see them, {colours}: chimerax {shell_word(placed.script)}")

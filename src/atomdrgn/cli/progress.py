@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from ..reporting import Reporter
+from .terminal import printable
 
 QUIET_SECONDS = 60      # between the lines of a long task, where there is no terminal
 
@@ -63,7 +64,7 @@ class PlainReporter(Reporter):
             self.say(f"{self.title}: {self.done:,} of {self.total:,}, {duration(left)} left")
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 class BarReporter(Reporter):
@@ -87,7 +88,7 @@ class BarReporter(Reporter):
             self.bar.advance(self.task, steps)
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)      # a bar that is on the screen moves down by itself
+        print(printable(text), file=sys.stderr, flush=True)      # a bar that is on the screen moves down by itself
 
     def finish(self) -> None:
         """Take the bar from the screen, also when a task ends early."""

@@ -22,6 +22,7 @@ from .options import (
     Tomograms,
 )
 from .progress import progress
+from .terminal import shell_word
 
 WHAT, HOW, FLAWS, RESULT = "What is imaged", "How it is imaged", "What real sets have", "The result"
 
@@ -163,8 +164,8 @@ def simulate(
         print(f"wrote {len(imaging):,} images of {imaging.n_particles:,} particles to {written}; conformations: "
               f"{len(molecule.conformations):,}")
         base = out / ("base.cif" if why_no_pdb(molecule.structure) else "base.pdb")
-        print(f"a structure for each of them: atomdrgn fit {base} {written}"
-              + (f" --tomograms {tomograms}" if tomograms else "") + (" --tilt-series" if tilt_series else "")
+        print(f"a structure for each of them: atomdrgn fit {shell_word(base)} {shell_word(written)}"
+              + (f" --tomograms {shell_word(tomograms)}" if tomograms else "") + (" --tilt-series" if tilt_series else "")
               + (" --allow-missing-ctf" if allow_missing_ctf else ""))
 
 

@@ -1,6 +1,7 @@
 """What a fit prints when it ends."""
 
 from ..analysis.verdict import poses_are_off
+from .terminal import shell_word
 
 SMALLEST_SHARE, MOST_MOTIONS = 0.01, 6
 
@@ -17,7 +18,8 @@ def summary_lines(run) -> list[str]:
              *_pose_lines(found)]
     if found["unmodelled"]:
         lines.append(f"not modelled: {', '.join(found['unmodelled'])}")
-    return [*lines, f"the run is in {run.folder}; its structures: atomdrgn export {run.folder} --out DIR --format dcd"]
+    again = f"atomdrgn export {shell_word(run.folder)} --out DIR --format dcd"
+    return [*lines, f"the run is in {run.folder}; its structures: {again}"]
 
 
 def _moving(found):

@@ -23,6 +23,7 @@ from .options import (
     Tomograms,
 )
 from .progress import progress
+from .terminal import shell_word
 
 RUN, TRAINING = "The run", "Training"
 
@@ -158,4 +159,4 @@ def _closing_lines(run):
     yield (f"squared error below the mean volume's by {said['error_gain']:,.1f} a particle (in units of the noise), information "
            f"in its latent {said['kl']:.1f} nats; latents moved by {100 * said['latent_change']:.1f} % of their spread in the "
            "last epoch")
-    yield f"volumes: atomdrgn volumes {run.folder} --clusters 5 --out volumes"
+    yield f"volumes: atomdrgn volumes {shell_word(run.folder)} --clusters 5 --out volumes"

@@ -10,7 +10,7 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from ..likelihood.normal_equations import pose_images, power_along, predict
-from ..parallel import in_order
+from ..parallel import Portions, in_order
 from ..physics.disc import FourierDisc
 from ..physics.record import Record
 from ..structure.beads import BeadModel
@@ -19,7 +19,10 @@ from .state import FitState
 
 IMAGES_MEASURED = 2000           # of which scales are measured: enough for a spectrum, few enough to be quick
 IMAGES_SPREAD = 256              # of which the power hidden by uncertainty is measured
+NO_NOISE = 1e-9                  # of the largest noise power: there is no less
+EMPTY = 1e-11                    # of a group's largest power: in rings that hold less there is nothing but rounding
 NARROWEST = 0.5                  # A, a bead's width
+WIDER, WIDEST = 60.0, 60.0       # A^2: a squared width grows by so much at once, and not beyond where it is so much more already
 
 
 @dataclass(frozen=True)
@@ -60,17 +63,19 @@ class ShellSums(Record):
     def noise(self, gain: Float[Tensor, "shell"]) -> Float[Tensor, "group shell"]:
         """Noise power a coefficient when the prediction is multiplied by `gain`: the residual's, and what uncertainty hides.
 
-        A group of which no image was measured gets the mean of the others.
+        A group of which no image was measured gets the mean of the others. Rings that a filter has emptied say nothing.
         """
         residual = self.data2 - 2 * gain * self.prediction_data + gain**2 * self.prediction2
         power = residual / self.count.clamp_min(1) + gain**2 * self.hidden
         measured = self.count.sum(1) > 0
         power[~measured] = power[measured].mean(0)
-        return power.clamp_min(1e-9 * float(power.max()))
+        of_data, largest = self.data2 / self.count.clamp_min(1), float(power.max())
+        emptied = (of_data < EMPTY * of_data.amax(1, keepdim=True)) & measured[:, None]
+        return torch.where(emptied, largest / NO_NOISE, power.clamp_min(NO_NOISE * largest))
 
 
 def sum_by_shell(compared: Callable, batches: Sequence[Tensor], *, group: Int[Tensor, "image"], disc: FourierDisc,
-                 hidden: Callable | None = None, total: Callable[[Tensor], Tensor] = lambda value: value) -> ShellSums:
+                 hidden: Callable | None = None, portions: Portions | None = None) -> ShellSums:
     """Shell sums over images, of batches on several threads.
 
     Parameters
@@ -87,9 +92,10 @@ def sum_by_shell(compared: Callable, batches: Sequence[Tensor], *, group: Int[Te
     hidden : callable, optional
         From images (batch,) and their transfer function to the power that uncertainty adds (batch, frequency), and the images
         of the batch for which it was measured (batch,); by default it is for none.
-    total : callable
-        Sums a tensor over all processes.
+    portions : Portions, optional
+        Of the images; each batch is of one of them.
     """
+    portions = portions or Portions.one(len(group))
     n_groups, n_shells = int(group.max()) + 1, int(disc.shell.max()) + 1
 
     def of_batch(index):
@@ -99,18 +105,19 @@ def sum_by_shell(compared: Callable, batches: Sequence[Tensor], *, group: Int[Te
             spread, measured = hidden(index, transfer) if hidden else (torch.zeros_like(transfer), torch.zeros(len(index)))
             terms = (held, data.square().sum(1), (prediction * data).sum(1), prediction.square().sum(1), spread,
                      held * measured[:, None])
-            return [term.new_zeros(len(index), n_shells).index_add_(1, disc.shell, term) for term in terms]
+            of_images = [term.new_zeros(len(index), n_shells).index_add_(1, disc.shell, term) for term in terms]
+        return portions.of(index), [zero.index_add(0, group[index], term.double()) for term in of_images]
 
-    sums = [torch.zeros(n_groups, n_shells) for _ in range(6)]
-    for index, terms in zip(batches, in_order(of_batch, batches), strict=True):
-        for so_far, term in zip(sums, terms, strict=True):
-            so_far.index_add_(0, group[index], term)
-    return ShellSums(*(total(each) for each in sums))
+    zero = torch.zeros(n_groups, n_shells, dtype=torch.float64)
+    return ShellSums(*(each.float() for each in portions.sum(in_order(of_batch, batches), [zero] * 6)))
 
 
 def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Tensor, "shell"], *,
-             smallest_width2: float) -> tuple[float, float]:
+             smallest_width2: float, largest_width2: float = WIDER) -> tuple[float, float]:
     """Amplitude and extra squared width (A^2) that fit the data best: gain(k) = amplitude exp(-2 pi^2 width2 k^2).
+
+    Where images show next to nothing of the predictions, the amplitude is its own standard error and the width stays: less
+    cannot be told from it, and every prediction still has some brightness.
 
     Parameters
     ----------
@@ -118,22 +125,28 @@ def fit_gain(sums: ShellSums, noise: Float[Tensor, "group shell"], k2: Float[Ten
         Measured at gain 1.
     k2 : (shell,)
         Squared frequency of each shell, 1/A^2.
-    smallest_width2 : float
-        The least that the width may change by (negative: beads may become narrower by this), A^2.
+    smallest_width2, largest_width2 : float
+        What the squared width may change by (negative: beads may become narrower by this), A^2.
     """
     cross = (sums.prediction_data / noise).sum(0).double()
     power = ((sums.prediction2 + sums.hidden * sums.count) / noise).sum(0).double()
 
     def amplitude(width2):
+        """Shape of the gain, the amplitude that is best with it, and its standard error."""
         shape = torch.exp(-2 * math.pi**2 * width2 * k2.double())
-        return shape, float(((shape * cross).sum() / (shape**2 * power).sum()).clamp_min(1e-6))
+        own = (shape**2 * power).sum().clamp_min(torch.finfo(torch.float64).tiny)
+        return shape, float(((shape * cross).sum() / own).clamp_min(0)), float(own**-0.5)
 
     def misfit(width2):
-        shape, best = amplitude(width2)
+        shape, best, _ = amplitude(width2)
         return float((best**2 * shape**2 * power - 2 * best * shape * cross).sum())
 
-    found = minimize_scalar(misfit, bounds=(smallest_width2, 60.0), method="bounded")
-    return amplitude(found.x)[1], float(found.x)
+    found = minimize_scalar(misfit, bounds=(smallest_width2, largest_width2), method="bounded")
+    _, best, error = amplitude(found.x)
+    if best > error:
+        return best, float(found.x)
+    width2 = max(0.0, smallest_width2)
+    return amplitude(width2)[2], width2
 
 
 def fit_scales(sums: ShellSums, disc: FourierDisc, *, beads: BeadModel,
@@ -151,7 +164,9 @@ def fit_scales(sums: ShellSums, disc: FourierDisc, *, beads: BeadModel,
     """
     k2 = ((torch.arange(sums.count.shape[1]) + 1) / disc.grid.extent) ** 2
     narrowest = NARROWEST**2 - float((beads.sigma**2).min()) - width2
-    amplitude, added = fit_gain(sums, sums.noise(sums.gain), k2, smallest_width2=narrowest)
+    # where images show nothing, noise of the coarsest rings alone would widen beads again and again
+    widest = WIDER if width2 < WIDEST else 0.0
+    amplitude, added = fit_gain(sums, sums.noise(sums.gain), k2, smallest_width2=narrowest, largest_width2=widest)
     return amplitude, added, sums.noise(amplitude * torch.exp(-2 * math.pi**2 * added * k2))
 
 
@@ -189,7 +204,7 @@ def measure(model: FitModel, state: FitState, disc: FourierDisc, generator: torc
         return power, chosen
 
     return sum_by_shell(compared, model.batches(disc, model.mine(sample)), group=model.images.group, disc=disc, hidden=hidden,
-                        total=model.processes.total)
+                        portions=model.portions)
 
 
 def sample_of_groups(group, count, generator):

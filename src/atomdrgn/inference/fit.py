@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from .. import run_contents as contents
 from ..errors import InputError
-from ..parallel import Processes, whole_batches_on_threads
+from ..parallel import Processes, portions_of, whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
 from ..run import (
@@ -38,8 +39,9 @@ from .composition import find_composition
 from .cutting import carried_over, cut, with_base, with_borders
 from .ensemble import judge_support, make_ensemble
 from .far_start import find_far_start
+from .faults import read_images
 from .flexed_segments import find_flexing
-from .folder import CLOSED_FORM, begin_run, read_history, run_settings
+from .folder import CLOSED_FORM, begin_run, only_writer, read_history, run_settings
 from .groups import cut_at_groups
 from .halves import half_sets, join, part_of
 from .images import FourierImages
@@ -73,6 +75,8 @@ TRIED, TRIAL = 500, 10.0
 # Residues of a segment: with two each 24 to 120 images of two helices supported ten motions where one is true, and ended further
 # from the truth than the base model (3.2 to 4.3 A, base 1.4); with seven one motion, and 0.5 to 1.1 A.
 SHORTEST = 6
+SOFTEST, SHARPEST = 1e-6, 1e6      # temperatures: beyond them borders are everywhere or of no width, to single precision
+SMALLEST_EXTENT = 1.0              # A r.m.s., of a model's beads
 AFTER_CUT = 4          # passes that half-sets make with learned borders between segments
 TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
 
@@ -135,7 +139,7 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     Raises
     ------
     InputError
-        Settings out of range, a model outside the box, or a run of other settings to resume.
+        Settings out of range, a model outside the box, images of inverted contrast, or a run of other settings to resume.
     OutputExistsError
         The folder holds something.
     FileFormatError
@@ -159,20 +163,26 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
             "fixed": fixed, "composition": composition or None, "refine_poses": refine_poses or None,
             "keep_base": keep_base or None, "seed": seed,
             "resolution": round(model.images.disc.resolution, 4)})
-        if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
-            # where a part is absent its motion says nothing of borders
-            learn_borders = not parts and fixed is None and not composition
-            keep_base = keep_base or fixed is not None or composition or len(model.beads) > MOST_BEADS
-            _run(model, folder, structure=structure, seed=seed, learn_borders=learn_borders, keep_base=keep_base,
-                 reporter=reporter)
-            processes.wait()
+        # before there is a folder, so that none is left where images are refused
+        warned = () if resume else _read(model, reporter)
+        with only_writer(folder, reporter, processes):
+            if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
+                # where a part is absent its motion says nothing of borders
+                learn_borders = not parts and fixed is None and not composition
+                keep_base = keep_base or fixed is not None or composition or len(model.beads) > MOST_BEADS
+                _run(model, folder, structure=structure, seed=seed, learn_borders=learn_borders, keep_base=keep_base,
+                     warned=_read(model, reporter) if resume else warned, reporter=reporter)
+                processes.wait()
     return open_run(folder)
 
 
-def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) -> None:
+def _read(model, reporter) -> tuple[str, ...]:
+    return read_images(model.images, model.beads, index=model.my_images, memory=model.memory.images, portions=model.portions,
+                       reporter=reporter)
+
+
+def _run(model, folder, *, structure, seed, learn_borders, keep_base, warned, reporter) -> None:
     """Both half-sets apart, then all particles, then what is supported; each pass is on disk before the next begins."""
-    model.images.load(model.my_images, model.memory.images,
-                      lambda batches: reporter.watch(batches, "reading images", len(batches)))
     log, far = _Log(folder, model.processes), None
     finest = finest_if_weak(model, _start(model), seed=seed) if surfaces_are_for(model) and half_sets(model) else None
     if finest is None:
@@ -188,7 +198,7 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) 
                 for number, half, state, name in zip((1, 2), halves, states, HALVES, strict=False)]
 
     halves = half_sets(model)
-    states = [_begun(folder / name, partial(how.begin, half.model, half.state(start)))
+    states = [_begun(folder / name, half.model, partial(how.begin, half.model, half.state(start)))
               for half, name in zip(halves, HALVES, strict=False)]
     if halves and learn_borders and finest is None:
         passes = how.resolutions(model)[:-AFTER_CUT]
@@ -202,7 +212,8 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) 
         states = [carried_over(state, model, new) for state in states]
         model, halves = new, half_sets(new)
     begin = partial(how.together, model, halves, states, supports) if halves else partial(how.begin, model, start)
-    state = _go_through(how.steps(model, apart=False), _begun(folder / CHECKPOINT, begin), folder / CHECKPOINT, log, half=0)
+    state = _go_through(how.steps(model, apart=False), _begun(folder / CHECKPOINT, model, begin), folder / CHECKPOINT, log,
+                        half=0)
     composition = None
     if model.deformation.composition:
         state, composition = find_composition(model, state, reporter)
@@ -217,7 +228,7 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, reporter) 
             moved = structure.moved(lift_residues(structure.position, uncorrected, model.beads.position))
             flexing = find_flexing(moved, model, state, ensemble, seed=seed, reporter=reporter)
     write_results(folder, model, state, ensemble, composition=composition, far=far, correction=correction, flexing=flexing,
-                  structure=structure, reporter=reporter)
+                  structure=structure, warned=warned, reporter=reporter)
 
 
 def _well_begun(model, how):
@@ -257,7 +268,7 @@ def _cut_again(model, halves, states, path, *, passes, reporter):
     """
     before, disc = len(passes), model.images.disc.coarser(passes[-1])
     if path.exists():
-        label = torch.from_numpy(read_arrays(path)["segment"])
+        label = torch.from_numpy(read_arrays(path, contents.BORDERS, sizes={"residue": len(model.segment_of_trace)})["segment"])
     else:
         label = model.segment_of_trace
         if all(state.step == before for state in states):
@@ -272,7 +283,8 @@ def _cut_again(model, halves, states, path, *, passes, reporter):
 def _correction(structure, halves, states, path, *, seed, reporter) -> BaseCorrection:
     """How the base model is corrected; the file at `path` remembers it: the state of all particles is of that base."""
     if path.exists():
-        held = {name: torch.from_numpy(array) for name, array in read_arrays(path).items()}
+        sizes = {"half": 2, "bead": len(halves[0].model.beads)}
+        held = {name: torch.from_numpy(array) for name, array in read_arrays(path, contents.CORRECTION, sizes=sizes).items()}
         return BaseCorrection(held["shifts"], float(held["gain"]), bool(held["supported"]))
     found = correct_base(structure, halves, states, seed=seed, reporter=reporter)
     if halves[0].model.processes.first:
@@ -280,9 +292,9 @@ def _correction(structure, halves, states, path, *, seed, reporter) -> BaseCorre
     return found
 
 
-def _begun(path, begin) -> FitState:
+def _begun(path, model, begin) -> FitState:
     """The state in a file, or the first one."""
-    return load_state(path) if path.exists() else begin()
+    return load_state(path, particles=model.n_particles, images=len(model.images)) if path.exists() else begin()
 
 
 def _go_through(steps, state, path, log, *, half) -> FitState:
@@ -293,9 +305,10 @@ def _go_through(steps, state, path, log, *, half) -> FitState:
     for step in steps[state.step:]:
         started = time.monotonic()
         state, row = step(state)
+        # before the checkpoint, which says how much of it counts: the fit may be stopped between the two
+        log.add({"half": half} | row | {"seconds": round(time.monotonic() - started, 2)})
         if log.processes.first:
             save_state(state, path)
-        log.add({"half": half} | row | {"seconds": round(time.monotonic() - started, 2)})
     return state
 
 
@@ -383,6 +396,9 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
               composition=False, refine_poses=False) -> FitModel:
     bead_model = coarse_grain(structure, beads=beads)
     require_inside(bead_model, particles.grid)
+    _require_extent(bead_model, structure.name)
+    if temperature is not None and (0 < temperature < SOFTEST or temperature > SHARPEST):
+        raise InputError(f"a temperature of {temperature}: expected {SOFTEST:g} to {SHARPEST:g}; larger is sharper")
     segments = _segments_that_fit(bead_model, segments, named=len(parts or []) + (fixed is not None))
     segmentation = make_segments(bead_model, segments, parts=parts, fixed=fixed,
                                  temperature=TEMPERATURE if temperature is None else temperature)
@@ -393,9 +409,20 @@ def _assemble(structure, particles, *, segments, beads, temperature, parts, fixe
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
     plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent,
                         processes=processes.here)
-    mine = torch.arange(*processes.share(torch.bincount(number)))
-    return FitModel(images=images, particle=number, beads=bead_model, memory=plan, my_particles=mine, processes=processes,
-                    refine_poses=refine_poses, **cut(bead_model, segmentation, deformation))
+    rows = torch.bincount(number)
+    portion = portions_of(rows)
+    first, last = processes.share(torch.bincount(portion, weights=rows).long())
+    mine = torch.nonzero((portion >= first) & (portion < last))[:, 0]
+    return FitModel(images=images, particle=number, beads=bead_model, memory=plan, portion=portion, my_particles=mine,
+                    processes=processes, refine_poses=refine_poses, **cut(bead_model, segmentation, deformation))
+
+
+def _require_extent(beads, name):
+    """Refuse a model that is next to a point: its parts cannot be told from one another."""
+    extent = float((beads.position - beads.position.mean(0)).square().sum(1).mean().sqrt())
+    if len(beads) > 1 and extent < SMALLEST_EXTENT:
+        raise InputError(f"{name}: its {len(beads)} residues lie within {extent:.2g} A r.m.s. of their middle: are its "
+                         "coordinates in A?")
 
 
 def _segments_that_fit(beads, asked, *, named) -> int:

@@ -49,7 +49,7 @@ def half_sets(model: FitModel) -> list[HalfSet]:
     """
     half = torch.zeros(model.n_particles, dtype=torch.long)
     half[model.particle] = model.images.stack.half
-    if min(int((half == number).sum()) for number in (1, 2)) < FEWEST:
+    if min(int(((half == number) & model.seen).sum()) for number in (1, 2)) < FEWEST:
         return []
     return [part_of(model, torch.nonzero(half == number)[:, 0]) for number in (1, 2)]
 
@@ -60,7 +60,8 @@ def part_of(model: FitModel, particle: Int[Tensor, "some"]) -> HalfSet:
     number[particle] = torch.arange(len(particle))
     image = torch.nonzero(number[model.particle] >= 0)[:, 0]
     mine = number[model.my_particles]
-    part = replace(model, images=model.images.part(image), particle=number[model.particle[image]], my_particles=mine[mine >= 0])
+    part = replace(model, images=model.images.part(image), particle=number[model.particle[image]],
+                   portion=model.portion[particle], my_particles=mine[mine >= 0])
     group = torch.zeros(int(part.images.group.max()) + 1, dtype=torch.long)
     group[part.images.group] = model.images.group[image]
     return HalfSet(part, particle, image, group)

@@ -1,6 +1,6 @@
 """One pass over the images: the normal equations of every particle at the conformation found so far."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,7 +81,7 @@ def linearise(model: FitModel, state: FitState, disc: FourierDisc, particles: In
 
     def of_block(block: Block):
         latent = state.latent[block.particle]
-        matrix, gradient = _restrained(model, latent)
+        matrix, gradient = _restrained(model, latent, block.particle)
         contrast, contrast_sd, given = [], [], []
         for image, row in zip(block.image.split(model.images_at_once(disc)), block.row.split(model.images_at_once(disc)),
                               strict=True):
@@ -109,17 +109,27 @@ def mean_information(model: FitModel, state: FitState, disc: FourierDisc) -> Flo
     """Mean of the particles' normal matrices, measured on some of them, evenly spread."""
     n = model.deformation.n_latent
     some = model.evenly_spread(PARTICLES_MEASURED)
-    total = torch.zeros(n, n, dtype=torch.float64)
-    for matrix in linearise(model, state, disc, some[torch.isin(some, model.my_particles)],
-                            then=lambda found: found.matrix.sum(0, dtype=torch.float64)):
-        total += matrix
-    return model.processes.total(total).float() / len(some)
+    total, = sum_linearised(model, state, disc, some[torch.isin(some, model.my_particles)],
+                            lambda found: (found.matrix.sum(0, dtype=torch.float64),), [torch.zeros(n, n, dtype=torch.float64)])
+    return total.float() / len(some)
 
 
-def _restrained(model, latent):
-    """Where the sums over images begin: with what the restraints say, if there are any."""
+def sum_linearised(model: FitModel, state: FitState, disc: FourierDisc, particles: Int[Tensor, "some"],
+                   term: Callable[[Linearised], Sequence[Tensor]], like: Sequence[Tensor]) -> list[Tensor]:
+    """Sums over the particles of all processes of what `term` makes of their equations (see :meth:`Portions.sum`)."""
+    portions = model.particle_portions
+    terms = linearise(model, state, disc, particles, then=lambda found: (portions.of(found.block.particle), term(found)))
+    return portions.sum(terms, like)
+
+
+def _restrained(model, latent, particle):
+    """Where the sums over images begin: with what the restraints say, if there are any; of a particle without images nothing."""
     if model.restraints is None:
         n = latent.shape[1]
         return latent.new_zeros(len(latent), n, n), torch.zeros_like(latent)
     prior = restraint_equations(model.restraints, model.deformation, latent)
-    return prior.matrix.clone(), prior.gradient.clone()
+    matrix, gradient = prior.matrix.clone(), prior.gradient.clone()
+    unseen = ~model.seen[particle]
+    if unseen.any():
+        matrix[unseen], gradient[unseen] = 0.0, 0.0
+    return matrix, gradient

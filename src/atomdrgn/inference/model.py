@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..likelihood.noise import Noise
 from ..likelihood.restraints import Restraints
-from ..parallel import Processes
+from ..parallel import Portions, Processes
 from ..physics.disc import FourierDisc
 from ..physics.pose import Pose
 from ..structure.beads import BeadModel
@@ -71,8 +71,10 @@ class FitModel:
         Where the fit begins.
     memory : Memory
         What may be kept.
+    portion : (particle,)
+        The portion of the work that each particle belongs to, rising.
     my_particles : (some,)
-        The particles that are this process's share.
+        The particles that are this process's share: whole portions.
     processes : Processes
         That share the particles.
     refine_poses : bool
@@ -88,6 +90,7 @@ class FitModel:
     prior: PopulationPrior
     start: Population
     memory: Memory
+    portion: Int[Tensor, "particle"]
     my_particles: Int[Tensor, "some"]
     processes: Processes = field(default_factory=Processes)
     refine_poses: bool = False
@@ -100,6 +103,11 @@ class FitModel:
     @property
     def n_particles(self) -> int:
         return len(self.rows)
+
+    @cached_property
+    def seen(self) -> Bool[Tensor, "particle"]:
+        """Which particles have an image that counts; what is known of the others is what is known of the population."""
+        return torch.bincount(self.particle[~self.images.left_out], minlength=self.n_particles) > 0
 
     @cached_property
     def segment_of_trace(self) -> Int[Tensor, "trace"]:
@@ -127,19 +135,34 @@ class FitModel:
         mine[self.my_particles] = True
         return torch.nonzero(mine[self.particle])[:, 0]
 
+    @cached_property
+    def portions(self) -> Portions:
+        """Of the images: each is in its particle's."""
+        return replace(self.particle_portions, number=self.portion[self.particle])
+
+    @cached_property
+    def particle_portions(self) -> Portions:
+        """Of the particles."""
+        return Portions(self.portion, int(self.portion.max()) + 1, self.processes)
+
     def mine(self, index: Int[Tensor, "image"]) -> Int[Tensor, "some"]:
         """Those of some images that are this process's share."""
         return index[torch.isin(self.particle[index], self.my_particles)]
 
     def blocks(self, particles: Int[Tensor, "some"], disc: FourierDisc) -> Iterator[Block]:
-        """Particles with their images, about as many images at a time as are worked on together."""
+        """Particles with their images, about as many images at a time as are worked on together, none of two portions."""
         order, first = self._by_particle
-        number = (self.rows[particles].cumsum(0) - 1) // self.images_at_once(disc)
-        for some in particles.split(torch.unique_consecutive(number, return_counts=True)[1].tolist()):
+        for some in self._runs(particles, self.images_at_once(disc)):
             count = self.rows[some]
             row = torch.repeat_interleave(torch.arange(len(some)), count)
             start = torch.repeat_interleave(first[some] - (count.cumsum(0) - count), count)
             yield Block(some, order[start + torch.arange(len(row))], row)
+
+    def _runs(self, particles, images) -> Iterator[Int[Tensor, "some"]]:
+        """Runs of rising particles of one portion, with about so many images."""
+        for some in particles.split(torch.unique_consecutive(self.portion[particles], return_counts=True)[1].tolist()):
+            number = (self.rows[some].cumsum(0) - 1) // images
+            yield from some.split(torch.unique_consecutive(number, return_counts=True)[1].tolist())
 
     def pose(self, state: FitState, index: Int[Tensor, "batch"]) -> Pose:
         """Where the molecule stands in some images: as their file says, with the corrections found so far."""
@@ -163,7 +186,7 @@ class FitModel:
 
     def noise(self, spectrum: Float[Tensor, "group shell"]) -> Noise:
         """The noise of the images with this spectrum."""
-        return Noise(spectrum, self.images.group, self.images.stack.premultiplied)
+        return Noise(spectrum, self.images.group, self.images.stack.premultiplied, self.images.left_out)
 
     def whitened(self, index: Int[Tensor, "batch"], disc: FourierDisc, noise: Noise,
                  ) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch 2 frequency"]]:
@@ -171,8 +194,8 @@ class FitModel:
         return noise.whiten(self.images.coefficients(index, disc), self.images.stack.ctf[index], index, disc=disc)
 
     def batches(self, disc: FourierDisc, index: Int[Tensor, "image"] | None = None) -> tuple[Int[Tensor, "batch"], ...]:
-        """Images, by default this process's share, in runs that are worked on together."""
-        return (self.my_images if index is None else index).split(self.images_at_once(disc))
+        """Images, by default this process's share, in runs that are worked on together, none of two portions."""
+        return self.portions.batches(self.my_images if index is None else index, self.images_at_once(disc))
 
     def images_at_once(self, disc: FourierDisc) -> int:
         """How many images' arrays fit into the processor's memory."""

@@ -59,8 +59,6 @@ class Found:
     contrast, contrast_sd : (image,)
     pose, pose_sd : (image, 5)
         Steps of the poses and their standard deviations; of no images where poses are not refined.
-    covariance : (direction, direction)
-        Sum of the particles' posterior covariances, in the coordinates of the directions.
     """
 
     latent: Float[Tensor, "particle latent"]
@@ -70,15 +68,14 @@ class Found:
     contrast_sd: Float[Tensor, "image"]
     pose: Float[Tensor, "posed 5"]
     pose_sd: Float[Tensor, "posed 5"]
-    covariance: Float[Tensor, "direction direction"]
 
-    def note(self, model: FitModel, particle: Int[Tensor, "some"], settled: "_Settled") -> None:
-        """Fill in where some particles are."""
+    def note(self, model: FitModel, particle: Int[Tensor, "some"], settled: "_Settled") -> tuple[int, tuple[Tensor]]:
+        """Fill in where some particles are; returns their portion and the sum of their covariances along the directions."""
         self.latent[particle], self.latent_sd[particle] = settled.latent, settled.sd
         self.freedom[particle] = settled.freedom / model.rows[particle]
-        self.covariance.add_(settled.covariance)
         if settled.posed is not None:
             self.pose[settled.posed.image], self.pose_sd[settled.posed.image] = settled.pose
+        return model.particle_portions.of(particle), (settled.covariance,)
 
     def together(self, model: FitModel) -> "Found":
         """What all processes have found."""
@@ -118,35 +115,46 @@ def run_pass(model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, 
             yield linearised, made
 
     equations, posed = _collect(blocks_of(kept, lambda found: _reduced(found, directions)), count=len(kept),
-                                directions=directions)
+                                directions=directions, portions=model.particle_portions)
+    portions = replace(model.particle_portions, number=model.portion[kept])
     rounds = _rounds(model, directions)
     # what images say nothing of moves towards the prior as it would if each round counted it in
     keep_unseen = 0.0 if last else (model.n_particles / (model.n_particles + model.prior.particles)) ** rounds
     population, evidence = fit_population(equations, directions, state.population, prior=believed_means(model, state),
-                                          keep_unseen=keep_unseen, rounds=rounds, total=model.processes.total)
+                                          keep_unseen=keep_unseen, rounds=rounds, portions=portions)
     directions = replace(directions, unseen=population.root[:, directions.seen.shape[1]:])
     motions = motions_of(model, population)
     n, n_seen = model.n_particles, directions.seen.shape[1]
     corrected = 0 if state.poses is None else len(model.images)
     found = Found(torch.zeros(n, model.deformation.n_latent), torch.zeros(n, len(motions.variance)), torch.zeros(n), contrast,
-                  contrast_sd, *torch.zeros(2, corrected, POSE_NUMBERS), torch.zeros(n_seen, n_seen))
+                  contrast_sd, *torch.zeros(2, corrected, POSE_NUMBERS))
     settle = _Settled.given(population, directions, motions)
 
     def settled_chunk(some):
         of_poses = None if posed is None else posed.of_particles(some, state.latent[kept[some]])
         return settle(equations.cross[some], equations.target[some], of_poses)
 
-    batches = torch.arange(len(kept)).split(CHUNK)
-    for some, settled in zip(batches, in_order(settled_chunk, batches), strict=True):
-        found.note(model, kept[some], settled)
-    for linearised, settled in blocks_of(others, lambda found: _then_settled(found, directions, settle, state.latent)):
-        found.note(model, linearised.block.particle, settled)
+    def of_kept():
+        batches = portions.batches(torch.arange(len(kept)), CHUNK)
+        for some, settled in zip(batches, in_order(settled_chunk, batches), strict=True):
+            yield found.note(model, kept[some], settled)
+
+    def of_others():
+        for linearised, settled in blocks_of(others, lambda found: _then_settled(found, directions, settle, state.latent)):
+            yield found.note(model, linearised.block.particle, settled)
+
+    covariance = sum(model.particle_portions.sum(terms, [torch.zeros(n_seen, n_seen)])[0] for terms in (of_kept(), of_others()))
     reporter.finish()
     found = found.together(model)
     # brightness that all images share belongs to the amplitude
-    mean = float(found.contrast.mean())
-    sd = float((found.contrast_sd.square().mean() + found.contrast.var(correction=0)).sqrt()) / mean
-    uncertainty = torch.cat([directions.seen @ torch.linalg.cholesky(found.covariance / model.n_particles), directions.unseen], 1)
+    counts = ~model.images.left_out
+    mean = float(found.contrast[counts].mean())
+    sd = float((found.contrast_sd[counts].square().mean() + found.contrast[counts].var(correction=0)).sqrt()) / mean
+    found.contrast[~counts] = mean
+    unseen = ~model.seen
+    found.latent[unseen], found.latent_sd[unseen] = population.mean, motions.variance.sqrt()
+    uncertainty = torch.cat([directions.seen @ torch.linalg.cholesky(covariance / int(model.seen.sum())),
+                             directions.unseen], 1)
     widest = torch.linalg.eigvalsh(population.covariance).flip(0)
     row = history_row(model, state, disc, evidence=evidence[-1], directions=directions.seen.shape[1], contrast_sd=sd,
                       variance=widest)
@@ -176,7 +184,8 @@ def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> D
 
 
 def _divide(model, directions) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"]]:
-    """This process's particles: those that the population is fitted to, evenly spread, and the others.
+    """This process's particles: those that the population is fitted to, evenly spread, and the others; none of which no image
+    counts.
 
     As many as a round's work and the memory for their equations allow.
     """
@@ -184,13 +193,12 @@ def _divide(model, directions) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"
     bytes_each = 4 * (n_latent * (n_seen + 1) + 3 * n_seen**2)      # with what a round makes of them
     if model.refine_poses:      # twice, while they are put together
         bytes_each += 4 * 2 * POSE_NUMBERS * (n_latent + POSE_NUMBERS + 1) * len(model.images) / model.n_particles
-    mine = model.my_particles
-    enough = max(FEWEST_FITTED, ROUND_WORK / n_seen**3) * len(mine) / model.n_particles
-    room = max(1, int(min(model.memory.equations / bytes_each, enough)))
-    if room >= len(mine):
-        return mine, mine[:0]
-    chosen = torch.zeros(len(mine), dtype=torch.bool)
-    chosen[torch.linspace(0, len(mine) - 1, room).long()] = True
+    every = torch.nonzero(model.seen)[:, 0]
+    mine = every[torch.isin(every, model.my_particles)]
+    enough = max(FEWEST_FITTED, ROUND_WORK / n_seen**3) * len(every) / model.n_particles
+    # the same ones whatever the number of processes, where their memory together is the same
+    room = max(1, int(min(model.memory.equations * model.processes.count / bytes_each, enough)))
+    chosen = torch.isin(mine, every[torch.linspace(0, len(every) - 1, room).long()]) if room < len(every) else mine >= 0
     return mine[chosen], mine[~chosen]
 
 
@@ -212,16 +220,21 @@ def _then_settled(found: Linearised, directions: Directions, settle, latent):
     return replace(found, matrix=None, pose=None), settle(directions.seen.T @ found.matrix, found.target, posed)
 
 
-def _collect(blocks, *, count, directions) -> tuple[Equations, "_Posed | None"]:
+def _collect(blocks, *, count, directions, portions) -> tuple[Equations, "_Posed | None"]:
     n_latent, n_seen = directions.seen.shape
-    cross, target = torch.empty(count, n_seen, n_latent), torch.empty(count, n_latent)
-    total, start, posed = torch.zeros(n_latent, n_latent, dtype=torch.float64), 0, []
-    for linearised, (rows, matrix) in blocks:
-        end = start + len(rows)
-        cross[start:end], target[start:end] = rows, linearised.target
-        if linearised.pose is not None:
-            posed.append(_Posed(linearised.block.image, linearised.block.row + start, linearised.pose))
-        total, start = total + matrix, end
+    cross, target, posed = torch.empty(count, n_seen, n_latent), torch.empty(count, n_latent), []
+
+    def matrices():
+        start = 0
+        for linearised, (rows, matrix) in blocks:
+            end = start + len(rows)
+            cross[start:end], target[start:end] = rows, linearised.target
+            if linearised.pose is not None:
+                posed.append(_Posed(linearised.block.image, linearised.block.row + start, linearised.pose))
+            yield portions.of(linearised.block.particle), (matrix,)
+            start = end
+
+    total, = portions.sum(matrices(), [torch.zeros(n_latent, n_latent, dtype=torch.float64)])
     return Equations(cross, target, total), _Posed.together(posed) if posed else None
 
 

@@ -1,13 +1,12 @@
 """The population of motions: one Gaussian over all particles, and each particle's place in it, in closed form."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..parallel import in_order
+from ..parallel import Portions, in_order
 from ..physics.record import Record
 
 CHUNK = 256              # particles whose matrices are inverted together
@@ -117,7 +116,7 @@ class Equations(Record):
         ``seen.T @ matrix``.
     target : (particle, latent)
     total : (latent, latent)
-        Sum of the matrices.
+        Sum of the matrices of all of them, those of other processes too.
     """
 
     cross: Float[Tensor, "particle direction latent"]
@@ -151,7 +150,7 @@ class _Estimate:
 
 def fit_population(equations: Equations, directions: Directions, before: Population, *, prior: PopulationPrior,
                    keep_unseen: float = 1.0, rounds: int = ROUNDS, enough: float = ENOUGH,
-                   total: Callable[[Tensor], Tensor] = lambda value: value) -> tuple[Population, list[float]]:
+                   portions: Portions | None = None) -> tuple[Population, list[float]]:
     """The likeliest Gaussian over latents, and the log evidence a particle in each round.
 
     The mean is the one that makes the images likeliest at each covariance (generalised least squares), the covariance along
@@ -169,14 +168,15 @@ def fit_population(equations: Equations, directions: Directions, before: Populat
         Part of the covariance along these that stays; for the rest the prior takes its place.
     rounds, enough
         When to end: rounds at most, or a gain of the log evidence in two rounds for each number of the covariance.
-    total : callable
-        Sums a tensor over all processes.
+    portions : Portions, optional
+        Of the particles, which several processes share; by default this one has all.
 
     References
     ----------
     Varadhan & Roland, Scand. J. Stat. 35:335 (2008), scheme S3 (SQUAREM); Liu & Rubin, Biometrika 81:633 (1994), ECME.
     """
-    problem = _Problem(equations, directions, prior, total)
+    portions = portions or Portions.one(len(equations.target))
+    problem = _Problem(equations, directions, prior, portions)
     n_seen = directions.seen.shape[1]
     covariance, history = torch.eye(n_seen, dtype=torch.float64), []
     while len(history) < rounds:
@@ -199,20 +199,26 @@ def fit_population(equations: Equations, directions: Directions, before: Populat
 class _Problem:
     """The particles of a fit, and what one round sums over them."""
 
-    def __init__(self, equations: Equations, directions: Directions, prior: PopulationPrior, total):
-        self.equations, self.total = equations, total
-        self.seen = directions.seen
-        chunks = [slice(start, start + CHUNK) for start in range(0, len(equations.target), CHUNK)]
+    def __init__(self, equations: Equations, directions: Directions, prior: PopulationPrior, portions: Portions):
+        self.portions, self.seen = portions, directions.seen
+        batches = portions.batches(torch.arange(len(equations.target)), CHUNK)
+        self.of = [portions.of(batch) for batch in batches]
+        chunks = [slice(int(batch[0]), int(batch[-1]) + 1) for batch in batches]      # portions rise, so that each is a run
         self.chunks = [(equations.cross[chunk], equations.cross[chunk] @ self.seen, equations.target[chunk] @ self.seen)
                        for chunk in chunks]
-        self.count = float(total(torch.tensor(float(len(equations.target)), dtype=torch.float64)))
-        self.whole = total(equations.total.double())
-        self.target = total(equations.target.double().sum(0))
+        self.count = float(portions.processes.total(torch.tensor(float(len(equations.target)), dtype=torch.float64)))
+        self.whole = equations.total.double()
+        self.target = self._sum([(equations.target[chunk].double().sum(0),) for chunk in chunks],
+                                [torch.zeros(len(self.whole), dtype=torch.float64)])[0]
         self.mean_precision = torch.linalg.inv(prior.mean_covariance.double())
         self.believed_mean = prior.mean.double()
         self.back = torch.linalg.inv(torch.cat([directions.seen, directions.unseen], 1).double())
         seen = slice(0, directions.seen.shape[1])
         self.prior, self.weight = self.in_directions(prior.covariance)[seen, seen], prior.particles
+
+    def _sum(self, terms, like):
+        """Of terms of the chunks, over all processes."""
+        return self.portions.sum(zip(self.of, terms, strict=True), like)
 
     def in_directions(self, covariance):
         """A covariance in the coordinates of the directions, the seen ones first."""
@@ -227,13 +233,10 @@ class _Problem:
         """The likeliest mean at a covariance, and the sum of the particles' second moments about it."""
         precision = torch.linalg.inv(covariance)
         precision = (0.5 * (precision + precision.T)).float()      # sums in single precision left the covariance a little askew
-        sums = [torch.zeros_like(self.whole), torch.zeros_like(self.target), torch.zeros((), dtype=torch.float64)]
-        each = []
-        for spread, *terms in in_order(lambda chunk: _seen_through(*chunk, precision), self.chunks):
-            each.append(spread)
-            for sum_, term in zip(sums, terms, strict=True):
-                sum_ += term
-        information, right, log_volume = (self.total(sum_) for sum_ in sums)
+        each, found = [], in_order(lambda chunk: _seen_through(*chunk, precision), self.chunks)
+        terms = (each.append(spread) or of_mean for spread, *of_mean in found)
+        like = [torch.zeros_like(self.whole), torch.zeros_like(self.target), torch.zeros((), dtype=torch.float64)]
+        information, right, log_volume = self._sum(terms, like)
         left = self.whole - information + self.mean_precision
         mean = torch.linalg.solve(left, self.target - right + self.mean_precision @ self.believed_mean)
         second, explained = self._second_moments(each, mean.float())
@@ -250,10 +253,8 @@ class _Problem:
             place = (covariance @ right[..., None])[..., 0]
             return (covariance.sum(0) + place.T @ place).double(), 0.5 * (place * right).double().sum()
 
-        second, explained = torch.zeros_like(self.prior), torch.zeros((), dtype=torch.float64)
-        for moment, term in in_order(of_chunk, zip(self.chunks, each, strict=True)):
-            second, explained = second + moment, explained + term
-        return self.total(second), self.total(explained)
+        like = [torch.zeros_like(self.prior), torch.zeros((), dtype=torch.float64)]
+        return self._sum(in_order(of_chunk, zip(self.chunks, each, strict=True)), like)
 
 
 def _seen_through(cross, information, target, precision):

@@ -22,6 +22,7 @@ from ..structure.beads import coarse_grain, unmodelled
 from ..structure.lifting import lift_residues
 from ..structure.placement import place, require_inside
 from .bead_error import bead_error
+from .faults import read_images
 from .images import FourierImages
 from .memory import share_memory
 from .schedule import finest_resolution
@@ -134,7 +135,8 @@ def refine(structure: Structure, particles: ParticleStack, out, *, beads: int = 
     Raises
     ------
     InputError
-        Settings out of range, a model outside the box, or a half-set without images where a weight is to be chosen.
+        Settings out of range, a model outside the box, images of inverted contrast, or a half-set without images where a weight
+        is to be chosen.
     OutputExistsError
         The folder holds something.
     FileFormatError
@@ -160,14 +162,15 @@ def refine(structure: Structure, particles: ParticleStack, out, *, beads: int = 
         restraints = make_chain_restraints(model, bonds=bonds)
         error = bead_error(structure, model, images.disc, torch.Generator().manual_seed(seed))
         halves = _halves(particles) if weight is None else None
-        images.load(None, allowed, lambda batches: reporter.watch(batches, "reading images", len(batches)))
+        warned = read_images(images, model, memory=allowed, reporter=reporter)
         problem = SharedBeads(images, torch.arange(len(particles)), model, still(images))
         given = {"restraints": restraints, "error": error, "seed": seed}
         trials = [] if halves is None else cross_validate(problem, *halves, reporter=reporter, **given)
         chosen = weight if halves is None else choose(trials).weight
         found = refine_shared_beads(problem, weight=chosen, watch=_watch(reporter, "refining"), **given)
         before = _base_look(problem, found, seed=seed)
-        summary = _summary(problem, found, before, structure=structure, restraints=restraints, trials=trials, choices={
+        summary = _summary(problem, found, before, structure=structure, warned=warned, restraints=restraints, trials=trials,
+                           choices={
             "beads": beads, "bonds": bonds, "weight": chosen, "weight_chosen_by": "cross-validation" if trials else "user",
             "seed": seed}, more=settings or {})
     atoms = lift_residues(structure.position, model, found.position, doubt=restraints.bond_error)
@@ -229,7 +232,7 @@ def _base_look(problem, found: Found, *, seed) -> Look:
     return replace(look, spectrum=found.look.spectrum)
 
 
-def _summary(problem, found: Found, before: Look, *, structure, restraints, trials, choices, more):
+def _summary(problem, found: Found, before: Look, *, structure, warned, restraints, trials, choices, more):
     disc, base = problem.images.disc, problem.beads.position
     shift = (found.position - base)[problem.beads.trace_index].square().sum(1)
     beads, stack = found.look.bright(problem.beads), problem.images.stack
@@ -247,7 +250,7 @@ def _summary(problem, found: Found, before: Look, *, structure, restraints, tria
         "base_bond_error": round(restraints.bond_error, 3), "displacement_rms": round(float(shift.mean().sqrt()), 4),
         "displacement_largest": round(float(shift.max().sqrt()), 4),
         "cross_validation": _trial_rows(trials),
-        "unmodelled": unmodelled(structure), "warnings": list(stack.warnings), **more,
+        "unmodelled": unmodelled(structure), "warnings": [*stack.warnings, *warned], **more,
     }
 
 

@@ -1,6 +1,7 @@
 """What a fit writes when it is done: the files that others read."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,22 @@ from .ensemble import Ensemble
 from .far_start import FarStart
 from .flexed_segments import FoundFlexing
 from .groups import find_groups
+from .halves import part_of
 from .misfit import misfits
 from .model import FitModel
 from .pose_errors import Play
 from .state import FitState
 from .states import find_states
 
+MOST_ODD = 1e6      # an outlier score, where pixels are beyond all bounds
+
 
 def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ensemble, *, structure: Structure,
                   reporter: Reporter, composition: Composition | None = None, far: FarStart | None = None,
-                  correction: BaseCorrection | None = None, flexing: FoundFlexing | None = None) -> None:
-    """Write what was found, where the fit began if that is far from the base model, where that is wrong, and what beads do within
-    their segments; summary.json, last, says that the run is whole."""
+                  correction: BaseCorrection | None = None, flexing: FoundFlexing | None = None,
+                  warned: Sequence[str] = ()) -> None:
+    """Write what was found, where the fit began if that is far from the base model, where that is wrong, what beads do within
+    their segments, and what was warned of; summary.json, last, says that the run is whole."""
     latent = ensemble.latent
     gain, outlier = _judge(model, state, latent, reporter)
     groups = find_groups(model, state, ensemble, reporter)
@@ -51,18 +56,24 @@ def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ense
     states = find_states(ensemble.density, ensemble.draws)
     write_particles(folder, model.images.stack, model.particle, gain=gain, outlier=outlier,
                     place=ensemble.place, sd=ensemble.sd, state=states.of_particle,
-                    more={} if composition is None else composition_columns(composition))
+                    more=_left_out(model) | ({} if composition is None else composition_columns(composition)))
     _write_residues(folder, model, ensemble, groups, correction)
     if state.poses is not None:
         write_poses(folder, model, state)
     parts = {} if composition is None else {"composition": composition_summary(model, composition)}
-    found = _summary(model, state, ensemble, structure=structure, gain=gain, groups=groups, states=states)
+    found = _summary(model, state, ensemble, structure=structure, gain=gain, groups=groups, states=states, warned=warned)
     corrected = {} if state.poses is None else {"pose_correction": _pose_summary(state.poses)}
     begun = {} if far is None else {"far_start": {"selection": far.selection, "turn": round(far.turn, 1)}}
     moved = {} if correction is None else {"base_correction": _correction_summary(model, correction)}
     flexes = {} if flexing is None else {"flexing": _flexing_summary(flexing)}
     astray = {} if ensemble.play is None else {"pose_errors": _pose_errors(ensemble.play)}
     write_json(folder / SUMMARY, found | begun | moved | flexes | parts | corrected | astray)
+
+
+def _left_out(model) -> dict[str, list]:
+    """A column of particles.csv: how many images of each particle were given no weight, if any was."""
+    out = model.images.left_out
+    return {"images_left_out": torch.bincount(model.particle[out], minlength=model.n_particles).tolist()} if out.any() else {}
 
 
 def write_poses(folder: Path, model: FitModel, state: FitState) -> None:
@@ -195,10 +206,23 @@ def _judge(model, state, latent, reporter):
     (fitted, base), count = misfits(model, state, model.images.disc, [latent, torch.zeros_like(latent)],
                                      advance=reporter.advance)
     reporter.finish()
-    return 0.5 * (base - fitted), outlier_scores(fitted, count)
+    gain, outlier = 0.5 * (base - fitted), outlier_scores(fitted, count)
+    if not model.seen.all():
+        outlier[~model.seen] = _scores_of_left_out(model, state, fitted, count)
+    return gain, outlier
 
 
-def _summary(model, state, ensemble: Ensemble, *, structure, gain, groups, states):
+def _scores_of_left_out(model, state, misfit, count) -> Float[Tensor, "left_out"]:
+    """How odd the particles are of which no image counts, by these images, among the others with their misfits and counts."""
+    out = part_of(model, torch.nonzero(~model.seen)[:, 0])
+    out.model.images.left_out[:] = False
+    own = out.state(state)
+    (of_these,), of_numbers = misfits(out.model, own, model.images.disc, [own.latent])
+    misfit, count = torch.cat([misfit[model.seen], of_these]), torch.cat([count[model.seen], of_numbers])
+    return outlier_scores(misfit, count)[-len(of_these):].abs().nan_to_num(MOST_ODD).clamp_max(MOST_ODD)
+
+
+def _summary(model, state, ensemble: Ensemble, *, structure, gain, groups, states, warned):
     left_out = unmodelled(structure)
     stack, motions = model.images.stack, ensemble.motions
     variance = motions.variance.clone()
@@ -216,12 +240,18 @@ def _summary(model, state, ensemble: Ensemble, *, structure, gain, groups, state
         "residues": int(model.beads.trace.sum()), "chains": len(set(model.beads.chain.tolist())), "beads": len(model.beads),
         "resolution": round(model.images.disc.resolution, 3), "motions_supported": ensemble.supported,
         "motions": rows, "groups": groups.rows, "states": states.rows,
-        "half_set_error": None if not ensemble.supports else round(float(ensemble.half_error.square().mean().sqrt()), 3),
-        "mean_log_likelihood_gain": round(float(gain.mean()), 3),
+        "half_set_error": _known_error(ensemble) if ensemble.supports else None,
+        "mean_log_likelihood_gain": round(float(gain[model.seen].mean()), 3),
         "bead_width": round(model.bead_width(state), 3),
         "contrast_sd": round(state.contrast_sd, 4),
-        "unmodelled": left_out, "warnings": list(stack.warnings), "passes": state.step, "base": BASE,
+        "unmodelled": left_out, "warnings": [*stack.warnings, *warned], "passes": state.step, "base": BASE,
     }
+
+
+def _known_error(ensemble):
+    """What summary.json says of the half-sets' difference, A: of the residues of which it is known, if there are any."""
+    square = ensemble.half_error[ensemble.half_error.isfinite()].square()
+    return round(float(square.mean().sqrt()), 3) if len(square) else None
 
 
 def motion_rows(variance: Float[Tensor, "k"], share: Float[Tensor, "k"], latent_sd: Float[Tensor, "particle k"]) -> list[dict]:

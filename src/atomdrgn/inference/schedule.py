@@ -5,6 +5,7 @@ from ..physics.grid import ImageGrid
 
 COARSEST = 60.0        # A: where a fit starts, or at a third of a small box
 FINEST = 5.0           # A: one bead a residue says nothing beyond
+SMALLEST_BOX = 8       # pixels
 STEP = 1.35            # from one resolution to the next
 COARSE_PASSES, FINE_PASSES = 3, 2
 SEARCHES = (0.4, 0.6, 0.8)      # parts of the passes after which the leading motions are looked at widely
@@ -16,8 +17,11 @@ def finest_resolution(grid: ImageGrid, resolution: float | None = None) -> float
     Raises
     ------
     InputError
-        One is asked for that the pixels cannot hold, or that is coarser than the box allows to start from.
+        The images have next to no pixels, or a resolution is asked for that these cannot hold, or that is coarser than the box
+        allows to start from.
     """
+    if grid.box_size < SMALLEST_BOX:
+        raise InputError(f"images of {grid.box_size} pixels: at least {SMALLEST_BOX} are needed to see anything in them")
     if resolution is None:
         return max(grid.nyquist, FINEST)
     if not grid.nyquist * 0.999 <= resolution <= grid.extent / 2:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..physics.disc import FourierDisc
 from ..reporting import Reporter
-from .linearisation import linearise
+from .linearisation import sum_linearised
 from .model import FitModel
 from .state import FitState
 
@@ -42,7 +42,7 @@ class Scores:
 def sum_scores(model: FitModel, state: FitState, disc: FourierDisc, reporter: Reporter, *, title: str) -> Scores:
     """Scores of all images up to the resolution of `disc`."""
     n = model.deformation.n_latent
-    sums = [torch.zeros(n, n, dtype=torch.float64), torch.zeros(n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64)]
+    like = [torch.zeros(shape, dtype=torch.float64) for shape in ((n, n), (n,), (n, n))]
     reporter.start(title, len(model.my_images))
 
     def summed(found):
@@ -50,11 +50,9 @@ def sum_scores(model: FitModel, state: FitState, disc: FourierDisc, reporter: Re
         _, score = found.of_motions(model.deformation, state.latent)
         return found.matrix.sum(0).double(), found.target.sum(0).double(), (score.T @ score).double()
 
-    for terms in linearise(model.by_images, state, disc, model.my_particles, then=summed):
-        for so_far, term in zip(sums, terms, strict=True):
-            so_far += term
+    sums = sum_linearised(model.by_images, state, disc, model.my_particles, summed, like)
     reporter.finish()
-    return Scores(model.n_particles, *(model.processes.total(each) for each in sums))
+    return Scores(model.n_particles, *sums)
 
 
 @dataclass(frozen=True)

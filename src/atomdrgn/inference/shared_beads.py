@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,14 +13,13 @@ from torch import Tensor
 from ..likelihood.chain_restraints import ChainRestraints
 from ..likelihood.image_likelihood import Comparison
 from ..likelihood.noise import Noise
-from ..parallel import in_order
+from ..parallel import Portions, in_order
 from ..physics.bead_transform import bead_transform
 from ..physics.disc import FourierDisc
 from ..structure.beads import BeadModel
 from .bead_error import evidence_left
-from .calibration import IMAGES_MEASURED, ShellSums, fit_scales, sample_of_groups, sum_by_shell
+from .calibration import IMAGES_MEASURED, NARROWEST, ShellSums, fit_scales, sample_of_groups, sum_by_shell
 from .curvature import image_curvature
-from .gradient import add_gradients
 from .images import FourierImages
 from .schedule import coarsest_resolution, resolutions
 
@@ -65,8 +65,8 @@ class Look:
     spectrum: Float[Tensor, "group shell"] | None = None
 
     def bright(self, beads: BeadModel) -> BeadModel:
-        """The beads as the images show them."""
-        return beads.bright(self.amplitude, self.width2)
+        """The beads as the images show them, none narrower than any is fitted: these may be finer ones than the width is of."""
+        return beads.bright(self.amplitude, max(self.width2, NARROWEST**2 - float((beads.sigma**2).min())))
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,8 +84,8 @@ class SharedBeads:
     place : callable
         From the shared positions (*field, bead, 3) and numbers of images (image,) to the positions before the camera of each
         image (image, bead, 3), A, differentiable in the first: :func:`still` where nothing moves.
-    total : callable
-        Sums a tensor over all processes that have images of the same beads.
+    portions : Portions, optional
+        Of the images, which several processes share; by default this one is alone.
     sought : BeadModel, optional
         The beads whose positions are shared, where images are compared with a finer model than that.
     """
@@ -94,17 +94,22 @@ class SharedBeads:
     index: Int[Tensor, "image"]
     beads: BeadModel
     place: Place
-    total: Callable[[Tensor], Tensor] = lambda value: value
+    portions: Portions | None = None
     sought: BeadModel | None = None
 
     def batches(self, disc: FourierDisc, index: Int[Tensor, "some"] | None = None) -> tuple[Tensor, ...]:
         """Images, all that count by default, in runs that are worked on together."""
         most = BATCH_NUMBERS // (8 * len(self.beads) * (disc.reach + 1) + 8 * len(disc))
-        return (self.index if index is None else index).split(max(1, min(MOST_AT_ONCE, most)))
+        return self.shares.batches(self.index if index is None else index, max(1, min(MOST_AT_ONCE, most)))
+
+    @cached_property
+    def shares(self) -> Portions:
+        """The portions that sums are made of."""
+        return self.portions or Portions.one(len(self.images))
 
     def whitened(self, index, disc: FourierDisc, spectrum):
         """Transfer function (image, frequency) and data (image, 2, frequency), see :meth:`Noise.whiten`."""
-        noise = Noise(spectrum, self.images.group, self.images.stack.premultiplied)
+        noise = Noise(spectrum, self.images.group, self.images.stack.premultiplied, self.images.left_out)
         return noise.whiten(self.images.coefficients(index, disc), self.images.stack.ctf[index], index, disc=disc)
 
     def before_the_lens(self, position, look: Look, index, disc: FourierDisc) -> Float[Tensor, "image 2 frequency"]:
@@ -126,7 +131,10 @@ class SharedBeads:
             with torch.no_grad():
                 return self.compare(position, look, index, disc).log_likelihood(CONTRAST_SD).double()
 
-        return torch.cat(list(in_order(of_batch, self.batches(disc))))
+        found, batches = torch.zeros(len(self.images), dtype=torch.float64), self.batches(disc)
+        for index, of_these in zip(batches, in_order(of_batch, batches), strict=True):
+            found[index] = of_these
+        return found[self.index]
 
 
 def calibrate(problem: SharedBeads, position: Float[Tensor, "bead 3"], look: Look, disc: FourierDisc,
@@ -151,7 +159,7 @@ def measure(problem: SharedBeads, position, look: Look, disc: FourierDisc, gener
         transfer, data = problem.whitened(index, disc, flat)
         return transfer, data, problem.before_the_lens(position, look, index, disc) * transfer[:, None]
 
-    return sum_by_shell(compared, problem.batches(disc, sample), group=group, disc=disc, total=problem.total)
+    return sum_by_shell(compared, problem.batches(disc, sample), group=group, disc=disc, portions=problem.shares)
 
 
 @dataclass(frozen=True)
@@ -277,23 +285,28 @@ def descend(problem: SharedBeads, position: Float[Tensor, "*field bead 3"], look
 
 def transfer_power(problem: SharedBeads, look: Look, disc: FourierDisc) -> Float[Tensor, "shell"]:
     """Squared transfer function over the noise in each ring, summed over all images that count: what they can tell there."""
-    noise = Noise(look.spectrum, problem.images.group, problem.images.stack.premultiplied)
+    noise = Noise(look.spectrum, problem.images.group, problem.images.stack.premultiplied, problem.images.left_out)
 
     def of_batch(index):
         empty = torch.zeros(len(index), 2, len(disc))
         transfer, _ = noise.whiten(empty, problem.images.stack.ctf[index], index, disc=disc)
-        return torch.zeros(int(disc.shell.max()) + 1).index_add_(0, disc.shell, transfer.square().sum(0))
+        return problem.shares.of(index), (zero.index_add(0, disc.shell, transfer.square().sum(0)),)
 
-    return problem.total(sum(in_order(of_batch, problem.batches(disc)), torch.zeros(int(disc.shell.max()) + 1)))
+    zero = torch.zeros(int(disc.shell.max()) + 1)
+    return problem.shares.sum(in_order(of_batch, problem.batches(disc)), [zero])[0]
 
 
 def _posterior(problem, position, look, disc, *, restraints, weight):
     """Minus the log posterior and its gradient (bead, 3)."""
     place = position.detach().clone().requires_grad_()
-    value = add_gradients(lambda index: -problem.compare(place, look, index, disc).log_likelihood(CONTRAST_SD),
-                          problem.batches(disc), [place])
-    value = float(problem.total(torch.tensor(value, dtype=torch.float64)))
-    place.grad = problem.total(torch.zeros_like(place) if place.grad is None else place.grad)
+
+    def of_batch(index):
+        value = -problem.compare(place, look, index, disc).log_likelihood(CONTRAST_SD).sum()
+        return problem.shares.of(index), (value.detach().double(), *torch.autograd.grad(value, place))
+
+    value, place.grad = problem.shares.sum(in_order(of_batch, problem.batches(disc)),
+                                           [torch.zeros((), dtype=torch.float64), torch.zeros_like(place.detach())])
+    value = float(value)
     if weight:
         strain = weight * restraints(place).sum()
         strain.backward()

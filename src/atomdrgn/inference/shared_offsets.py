@@ -166,7 +166,7 @@ def _problem(part: Part, fine: FineBeads) -> SharedBeads:
     """The images of a part as those of shared positions."""
     model = part.model
     index = model.mine(part.images(MOST_IMAGES))
-    return SharedBeads(model.images, index, fine.beads, _placing(part, fine), total=model.processes.total, sought=model.beads)
+    return SharedBeads(model.images, index, fine.beads, _placing(part, fine), portions=model.portions, sought=model.beads)
 
 
 def _placing(part: Part, fine: FineBeads) -> Callable[[Tensor, Tensor], Tensor]:

@@ -1,16 +1,13 @@
 """What a fit knows between two passes over the images, and its file."""
 
-import os
 from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import FileFormatError
-from ..io.whole_file import whole_file
+from ..io.tensors import read_tensors, write_tensors
 from ..structure.surface import Surface
 from .density import Density
 from .mapping import Mapping
@@ -83,28 +80,19 @@ def save_state(state: FitState, path) -> None:
     write_tensors(path, tensors)
 
 
-def write_tensors(path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors whole or not at all: the file before stays until the new one is complete and on the disk."""
-    with whole_file(path) as temporary:
-        save_file(tensors, temporary)
-        temporary.chmod(0o666 & ~_umask())      # the library makes files that none but the owner can read
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def load_state(path) -> FitState:
+def load_state(path, *, particles: int | None = None, images: int | None = None) -> FitState:
     """Read what :func:`save_state` wrote.
+
+    Parameters
+    ----------
+    path : path
+    particles, images : int, optional
+        That it has to be of.
 
     Raises
     ------
     FileFormatError
-        The file is none, or is damaged.
+        The file is none, is damaged, or is of another number of particles or images.
     """
     try:
         held = read_tensors(path)
@@ -114,12 +102,12 @@ def load_state(path) -> FitState:
         poses = PoseCorrections(held["poses.value"], held["poses.sd"]) if "poses.value" in held else None
         mapping = Mapping(**{part: kind(*(held[f"mapping.{part}.{f.name}"] for f in fields(kind)))
                              for part, kind in MAPPING.items()}) if "mapping.surface.scale" in held else None
-        return FitState(**{name: held[name] for name in TENSORS}, population=population, poses=poses, mapping=mapping, **numbers)
-    except (SafetensorError, KeyError) as error:
-        raise FileFormatError(f"{path}: not a checkpoint of a fit ({error}); start again with --overwrite") from error
-
-
-def read_tensors(path) -> dict[str, Tensor]:
-    """Read what :func:`write_tensors` wrote."""
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}
+        state = FitState(**{name: held[name] for name in TENSORS}, population=population, poses=poses, mapping=mapping, **numbers)
+        for what, expected, there in (("particles", particles, state.latent), ("images", images, state.contrast)):
+            if expected is not None and len(there) != expected:
+                raise FileFormatError(f"it is of {len(there)} {what}, where {expected} are expected")
+    except KeyError as error:
+        raise FileFormatError(f"{path}: not a checkpoint of a fit (it has no {error}); start again with --overwrite") from error
+    except (FileFormatError, RuntimeError, ValueError) as error:      # also of numbers that are none, or shapes that are others
+        raise FileFormatError(f"{path}: not a checkpoint of a fit, or damaged ({error}); start again with --overwrite") from error
+    return state

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from ..errors import FileFormatError
+from ..io.tensors import read_tensors, write_tensors
 from ..run import CHECKPOINT, HISTORY, write_table
 from .folder import read_history
-from .state import read_tensors, write_tensors
 
 
 @dataclass(eq=False)
@@ -67,5 +66,8 @@ def load_training(training: Training, folder: Path) -> None:
                 state.setdefault(int(number), {})[part] = value
         training.optimizer.load_state_dict(training.optimizer.state_dict() | {"state": state})
         training.history = read_history(folder / HISTORY, int(held["epoch"]))
-    except (SafetensorError, KeyError, RuntimeError) as error:
-        raise FileFormatError(f"{path}: not a checkpoint of this fit ({error}); start again with --overwrite") from error
+        if len(training.history) != int(held["epoch"]):
+            raise FileFormatError(f"it is of {int(held['epoch'])} epochs, and {HISTORY} has {len(training.history)}")
+    except (FileFormatError, KeyError, RuntimeError, ValueError) as error:
+        raise FileFormatError(f"{path}: not a checkpoint of this fit, or damaged ({error}); start again with "
+                              "--overwrite") from error

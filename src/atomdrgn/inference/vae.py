@@ -4,6 +4,7 @@ These are the methods of cryoSPHERE (Ducrocq et al. 2025) and of Zhong et al. (2
 """
 
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,8 @@ from ..structure.beads import coarse_grain
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
 from ..structure.selection import select
-from .folder import BEADS, SEGMENTS, VAE, begin_run, run_settings
+from .faults import find_faults
+from .folder import BEADS, SEGMENTS, VAE, begin_run, only_writer, run_settings
 from .schedule import finest_resolution
 from .training import load_training, save_training
 from .vae_data import LOSSES, read_data
@@ -99,6 +101,8 @@ def fit_vae(structure: Structure, particles: ParticleStack, out, *, deformation:
     with whole_batches_on_threads():
         bead_model = coarse_grain(structure, beads=beads)
         require_inside(bead_model, particles.grid)
+        for found in () if resume else find_faults(particles, bead_model):
+            warnings.warn(found, stacklevel=2)
         given = {"n_pixels": particles.grid.box_size**2, "generator": torch.Generator().manual_seed(seed)}
         if deformation == SEGMENTS:
             model = _moving_segments(bead_model, segments, parts=parts, fixed=fixed, temperature=temperature, **given)
@@ -111,13 +115,14 @@ def fit_vae(structure: Structure, particles: ParticleStack, out, *, deformation:
             "inference": VAE, "deformation": str(deformation), **moved, "beads": beads, "fixed": fixed, "seed": seed,
             "resolution": round(disc.resolution, 4), "loss": loss, "epochs": epochs, "rate": rate})
         training = start_training(model, rate)
-        if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter):
-            if (folder / CHECKPOINT).exists():
-                load_training(training, folder)
-            data = read_data(particles, bead_model, disc, loss=loss, restraints=restraints)
-            _train(training, data, folder, batch=PUBLISHED[deformation].batch, epochs=epochs, minutes=minutes, seed=seed,
-                   reporter=reporter)
-            write_results(folder, training, data, structure=structure, seed=seed)
+        with only_writer(folder, reporter):
+            if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter):
+                if (folder / CHECKPOINT).exists():
+                    load_training(training, folder)
+                data = read_data(particles, bead_model, disc, loss=loss, restraints=restraints)
+                _train(training, data, folder, batch=PUBLISHED[deformation].batch, epochs=epochs, minutes=minutes, seed=seed,
+                       reporter=reporter)
+                write_results(folder, training, data, structure=structure, seed=seed)
     return open_run(folder)
 
 

@@ -14,7 +14,7 @@ from ..reporting import Reporter
 from ..structure.surface import Surface, straight_surface
 from .composition import keep_occupancy
 from .density import Density, fit_density, log_normal, spread_out
-from .linearisation import linearise
+from .linearisation import sum_linearised
 from .misfit import misfits
 from .model import FitModel, evenly_spread
 from .motions import Motions
@@ -131,13 +131,14 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions, reporter
     play = play_of_poses(model, state, surface, place, state.latent - surface(place), finest, reporter)
     sd = state.latent_sd[:, :k].maximum(0.02 * motions.variance.sqrt())
     belief, density = Belief(place, torch.diag_embed(sd)), spread_out(place)
+    some = slice(None) if model.seen.all() else model.seen
     for number in range(ROUNDS):
         last = number + 1 == ROUNDS
         disc = finest.coarser(max(FINEST_FIRST, finest.resolution)) if number == 0 else finest
         near, far = (NEAR, FAR) if last else (FEW_NEAR, FEW_FAR)
         looked = look(model, state, surface, belief, density, disc, generator, near=near, far=far, play=play,
                       reporter=reporter, title=f"looking widely, {number + 1} of {ROUNDS}")
-        density = fit_density(density, looked.place, looked.likelihood, error=belief.sd)
+        density = fit_density(density, looked.place[:, some], looked.likelihood[:, some], error=belief.sd[some])
         weight = looked.weight(density)
         belief = believe(looked.place, weight, belief)
         if not last:
@@ -261,11 +262,11 @@ def refit(model: FitModel, state: FitState, surface: Surface, place: Float[Tenso
             target = gradient + (matrix @ latent[found.block.particle][:, number, None])[..., 0]
             return (both.T @ matrix.flatten(1)).double(), (own.T @ target).double()
 
-        for of_matrix, of_right in linearise(model, replace(state, latent=seen), disc, model.my_particles, then=summed):
-            matrix += of_matrix / times
-            right += of_right / times
+        drawn = replace(state, latent=seen)
+        of_matrix, of_right = sum_linearised(model, drawn, disc, model.my_particles, summed, [matrix, right])
+        matrix += of_matrix / times
+        right += of_right / times
         reporter.finish()
-    matrix, right = model.processes.total(matrix), model.processes.total(right)
     matrix = matrix.view(n_features, n_features, n_latent, n_latent).transpose(1, 2).reshape(n_features * n_latent, -1)
     loose = torch.linalg.inv(model.prior.mean_covariance[number[:, None], number].double())
     k = len(surface.scale)

@@ -7,6 +7,7 @@ from ..errors import FileFormatError
 from .pdb_text import LARGEST_COORDINATE
 from .repeated_chains import AtomNames, ToldApart, tell_apart
 from .residue_names import describe_pseudo_atoms, is_pseudo_atom
+from .struct_conn import complete_links
 
 CATEGORY = "_atom_site."
 NULL = {"?", "."}
@@ -48,9 +49,11 @@ def tidy_atom_site(block: gemmi.cif.Block, *, path) -> tuple[ToldApart, list[str
         There are more copies of chains than names for them.
     """
     before = block.get_mmcif_category(CATEGORY, raw=True)
-    columns = _without_pseudo_atoms(_filled(before, path=path))
+    columns = _without_pseudo_atoms(_by_model(_filled(before, path=path)))
     dummies = columns.pop("", [])
     said = _check(columns, path=path)
+    authors = not any(NULL.issuperset(before.get(tag, ".")) for tag in ("auth_asym_id", "auth_seq_id"))
+    said += complete_links(block, columns, authors=authors, path=path)
     names = _names(columns)
     apart = tell_apart(names, path=path, segment_word="label_asym_id")
     if apart.copies:
@@ -81,6 +84,16 @@ def _filled(columns, *, path):
     if NULL.issuperset(columns.get("auth_seq_id", ".")):
         columns["auth_seq_id"] = _numbered(columns.get("label_seq_id", ["."] * rows), columns)
     return columns
+
+
+def _by_model(columns):
+    """The columns with the rows of each model side by side, in the order in which models begin."""
+    models = columns.get("pdbx_PDB_model_num", [])
+    places = {model: place for place, model in enumerate(dict.fromkeys(models))}
+    order = sorted(range(len(models)), key=lambda row: places[models[row]])
+    if order == list(range(len(models))):
+        return columns
+    return {tag: [column[row] for row in order] for tag, column in columns.items()}
 
 
 def _numbered(numbers, columns):

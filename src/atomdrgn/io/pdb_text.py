@@ -12,11 +12,14 @@ from .residue_names import describe_pseudo_atoms, is_pseudo_atom
 
 NUMBER = re.compile(r" *[-+]?(?:\d+\.?\d*|\.\d+) *")
 EXACT = re.compile(r" *-?\d+\.\d{3} *")
+CHARGE = re.compile(r"(?:\d[-+]|[-+]\d|[-+]|\d)?")
 COORDINATES = (("x", 30), ("y", 38), ("z", 46))
 WIDTH = 8
 LARGEST_COORDINATE = 1e5      # A
 UNKNOWN_PLACE = 9998.9      # A: CNS and CHARMM write 9999 three times for an atom whose place they do not know
 BELONGS_TO_ATOM = ("ANISOU", "SIGATM", "SIGUIJ")
+# Residues to which programs add a letter for their protons or partner, such as GROMACS: HISD, LYSH, ASPH, CYS2, ARGN.
+PROTONATED = {"ARG", "ASP", "CYS", "GLU", "HIS", "LYS", "TYR"}
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -56,7 +59,7 @@ def parse_pdb(text: str, *, path) -> PdbText:
     """
     pdb = PdbText([])
     records = list(_records(text, pdb, path=path))
-    # a letter in column 21 belongs to the residue's name (TIP3, POPC), unless residues of three letters have one there too
+    # a letter in column 21 belongs to the residue's name (TIP3, POPC, LYSH), unless residues of three letters have one there too
     two_letters = any(line[20:21].strip() and _is_standard(line[17:20].strip()) for kind, _, line in records if kind == "atom")
     dummies, kept, ended, model, high = [], True, 0, 0, []
     for kind, number, line in records:
@@ -68,6 +71,7 @@ def parse_pdb(text: str, *, path) -> PdbText:
             line, occupancy = _checked(line, number, path=path)
             if occupancy > 1:
                 high.append((number, occupancy))
+            line = _without_foreign_charge(line)
             line = _add_names(pdb.names, line, number, two_letters=two_letters, path=path)
             pdb.names.ended.append(ended)
             pdb.names.model.append(str(model))
@@ -161,6 +165,11 @@ def _checked(line, number, *, path):
     return line, float(value)
 
 
+def _without_foreign_charge(line):
+    """The line without what stands in the columns of the charge and is none: the line numbers of files before 1996."""
+    return line if CHARGE.fullmatch(line[78:80].strip()) else line[:78] + "  " + line[80:]
+
+
 def _no_number(what, expected, line, number, start, end, *, path):
     return FileFormatError(f"{path} line {number}: {what} of {_atom(line)} is {line[start:end]!r}; expected {expected} in "
                            f"columns {start + 1} to {end}")
@@ -171,7 +180,8 @@ def _atom(line):
 
 
 def _is_standard(residue_name):
-    return gemmi.find_tabulated_residue(residue_name).is_standard()
+    """Whether no program adds a fourth to it."""
+    return residue_name not in PROTONATED and gemmi.find_tabulated_residue(residue_name).is_standard()
 
 
 def _add_names(names, line, number, *, two_letters, path):

@@ -1,6 +1,6 @@
 """Polymers of a structure: the entities, label_asym_id and label_seq_id that an mmCIF file tells of them with."""
 
-from itertools import groupby
+from itertools import count, groupby
 
 import gemmi
 
@@ -109,7 +109,7 @@ def _name_anew(structure):
             if residue.entity_type == gemmi.EntityType.Polymer and residue.subchain in of_subchain:
                 sequences.setdefault(chain.name, of_subchain[residue.subchain].full_sequence)
     structure.assign_subchains(force=True, fail_if_unknown=False)
-    entities = {}
+    entities, subchains = {}, {}
     for chain in structure[0]:
         for residue in chain:
             kind = residue.entity_type
@@ -117,32 +117,36 @@ def _name_anew(structure):
             entity = entities.get((kind, key))
             if entity is None:
                 entity = entities[kind, key] = gemmi.Entity(str(len(entities) + 1))
-                entity.entity_type, entity.subchains = kind, []
+                entity.entity_type = kind
                 if kind == gemmi.EntityType.Polymer:
                     entity.full_sequence = sequences.get(chain.name, [])
-            if residue.subchain not in entity.subchains:
-                entity.subchains = [*entity.subchains, residue.subchain]
+            # handed over at the end: a list of gemmi's is copied each time, and each ion has a name
+            subchains.setdefault((kind, key), {})[residue.subchain] = None
+    for key, entity in entities.items():
+        entity.subchains = list(subchains[key])
     structure.entities = gemmi.EntityList(list(entities.values()))
 
 
 def _name_after_chains(structure):
     """The first part of each chain gets the author's name as label_asym_id, where gemmi made one up ("Axp").
 
-    Some programs (OpenMM) look up bonds by one kind of name and atoms by the other where a file has as many of both.
+    Some programs (OpenMM) look up bonds by one kind of name and atoms by the other where a file has as many of both. Names that
+    would need quotes are replaced, because gemmi writes a label_asym_id without.
     """
     chain_of = {}
-    for chain in structure[0]:
+    for chain in (chain for model in structure for chain in model):
         for residue in chain:
             chain_of.setdefault(residue.subchain, chain.name)
-    used, named, new = set(chain_of), set(), {}
+    used, named, new, fresh = set(chain_of), set(), {}, (f"x{i}" for i in count(1))
     for subchain, chain in chain_of.items():
-        if subchain.startswith(f"{chain}x"):
-            name = chain if chain and chain not in named | used else subchain
-            if len(name.encode()) > LONGEST_LABEL:
-                name = next(short for i in range(1, len(chain_of) + 1) if (short := f"x{i}") not in used)
-            if name != subchain:
-                new[subchain] = name
-                used.add(name)
+        name, made_up = subchain, subchain.startswith(f"{chain}x")
+        if made_up and chain and chain not in named | used:
+            name = chain
+        if made_up and len(name.encode()) > LONGEST_LABEL or _needs_quotes(name):
+            name = next(short for short in fresh if short not in used)
+        if name != subchain:
+            new[subchain] = name
+            used.add(name)
         named.add(chain)
     if not new:
         return
@@ -155,6 +159,10 @@ def _name_after_chains(structure):
     for assembly in structure.assemblies:
         for generator in assembly.generators:
             generator.subchains = [new.get(name, name) for name in generator.subchains]
+
+
+def _needs_quotes(name):
+    return bool(name) and (not name.isascii() or gemmi.cif.quote(name) != name)
 
 
 # ---- sequences and label_seq_id --------------------------------------------------------------------------------------------

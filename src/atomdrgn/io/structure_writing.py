@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import gemmi
 import numpy as np
@@ -125,7 +126,14 @@ def _pdb_text(structure):
         structure.clear_conect()
         for pair in sorted(orders):
             structure.add_conect(number[pair[0]], number[pair[1]], orders[pair])
-    return structure.make_pdb_string(gemmi.PdbWriteOptions(conect_records=bool(orders)))
+    options = gemmi.PdbWriteOptions(conect_records=bool(orders))
+    try:
+        return structure.make_pdb_string(options)
+    except UnicodeDecodeError:      # gemmi counts bytes and may cut a title within a letter, of which nothing is kept
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "structure.pdb"
+            structure.write_pdb(str(path), options)
+            return path.read_bytes().decode("utf-8", errors="ignore")
 
 
 # ---- mmCIF -----------------------------------------------------------------------------------------------------------------
@@ -144,6 +152,7 @@ def _document(structure):
     for row in block.find("_chem_comp.", ["id", "type"]):
         row[1] = gemmi.cif.quote(types.get(row.str(0), "."))
     _say_once(block, structure)
+    _quote_letters(block)
     _add_category(block, "chem_comp_bond", _bond_columns(templates))
     _add_category(block, "pdbx_poly_seq_scheme", _sequence_columns(structure))
     return document
@@ -193,6 +202,18 @@ def _say_once(block, structure):
     strands = _strands(structure)
     for row in block.find("_entity_poly.", ["entity_id", "pdbx_strand_id"]):
         row[1] = gemmi.cif.quote(",".join(strands.get(row.str(0), [""])))
+
+
+def _quote_letters(block):
+    """Quotes for insertion codes and alternative locations such as "'" and "#", which gemmi writes as they are."""
+    for tag in ("_atom_site.label_alt_id", "_atom_site.pdbx_PDB_ins_code", "_struct_conn.pdbx_ptnr1_label_alt_id",
+                "_struct_conn.pdbx_ptnr2_label_alt_id", "_struct_conn.pdbx_ptnr1_PDB_ins_code",
+                "_struct_conn.pdbx_ptnr2_PDB_ins_code"):
+        column = block.find_values(tag)
+        odd = {letter for letter in set(column) if len(letter) == 1 and letter not in ".?" and gemmi.cif.quote(letter) != letter}
+        for row, letter in enumerate(column) if odd else ():
+            if letter in odd:
+                column[row] = gemmi.cif.quote(letter)
 
 
 def _strands(structure):

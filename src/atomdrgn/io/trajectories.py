@@ -1,7 +1,12 @@
 """Trajectories of atoms, DCD and XTC: written frame after frame, read whole."""
 
 import errno
+import os
+import struct
+import subprocess
+import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,20 +46,61 @@ def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
         raise FileFormatError(f"{path}: the name of a trajectory has to end in {' or '.join(FORMATS)}")
     written = _Counted(frames, path)
     kind = DCDFile if path.suffix.lower() == ".dcd" else XTCFile
-    with whole_file(path) as temporary, _ascii_path(temporary) as named:
+    with whole_file(path) as temporary:
         try:
-            kind.write_iter(named, iter(written))
+            with _plain_name(temporary, path.suffix.lower()) as name:
+                kind.write_iter(name, iter(written))
         except (RuntimeError, TypeError) as error:      # the writers' ways to say it: one stumbles over its own message
             if not written.taken:
                 raise
             raise OSError(errno.EIO, "cannot be written to its end (is the disk full?)", str(path)) from error
         if written.count == 0:
             raise InputError(f"{path}: there is no frame to write")
+        # what is left in a buffer when the file is closed may be lost without a word
+        if not (_holds_dcd if kind is DCDFile else _holds_xtc)(temporary, written.count, written.atoms):
+            raise OSError(errno.EIO, "was not written to its end (is the disk full?)", str(path))
     return written.count
+
+
+def _holds_dcd(path, frames, atoms) -> bool:
+    """Whether a file of our writer is as long as so many frames are: a header, and three records a frame."""
+    return path.stat().st_size == 276 + frames * 3 * (4 * atoms + 8)
+
+
+def _holds_xtc(path, frames, atoms) -> bool:
+    """Whether a file consists of so many whole frames: each says how long it is."""
+    size, at = path.stat().st_size, 0
+    with open(path, "rb") as file:
+        for _ in range(frames):
+            file.seek(at)
+            head = file.read(92)
+            if len(head) < 56 or struct.unpack(">2i", head[:8]) != (1995, atoms):
+                return False
+            if atoms <= 9:      # not compressed
+                at += 56 + 12 * atoms
+            elif len(head) < 92:
+                return False
+            else:
+                at += 92 + (struct.unpack(">i", head[88:92])[0] + 3) // 4 * 4
+    return at == size
+
+
+@contextmanager
+def _plain_name(path, ending):
+    """A name of the file in ASCII, which is all that the library takes: its own, or that of a link to it."""
+    if str(path).isascii():
+        yield str(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="atomdrgn-") as folder:
+        link = Path(folder) / f"trajectory{ending}"
+        link.symlink_to(path.absolute())
+        yield str(link)
 
 
 def read_trajectory(path) -> np.ndarray:
     """All frames of a .dcd or .xtc file, float32 (frame, atom, 3), A.
+
+    A process of its own reads it: damaged files crash the library.
 
     Raises
     ------
@@ -63,41 +109,85 @@ def read_trajectory(path) -> np.ndarray:
     FileFormatError
         The name has another ending, or the file cannot be read as it promises.
     """
-    from biotite.structure.io.dcd import DCDFile
-    from biotite.structure.io.xtc import XTCFile
-
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise FileFormatError(f"{path}: the name of a trajectory has to end in {' or '.join(FORMATS)}")
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file; give the path of a trajectory")
-    try:
-        with _ascii_path(path) as named:
-            frames = (DCDFile if path.suffix.lower() == ".dcd" else XTCFile).read(named).get_coord()
-    except Exception as error:      # the readers raise many kinds; to the user they are one
-        raise FileFormatError(f"{path}: cannot be read as a {path.suffix} trajectory: {error}") from error
-    if frames is None or len(frames) == 0:
+    with _plain_name(path, path.suffix.lower()) as name, tempfile.TemporaryFile() as complaints:
+        memory = 2**31 + MOST_UNPACKED * path.stat().st_size
+        # -P: nothing that lies in the folder where the command is given is imported
+        command = [sys.executable, "-P", "-c", READER, path.suffix.lower()[1:], name, str(memory)]
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints,
+                              env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}) as reader:
+            timer = threading.Timer(LONGEST + path.stat().st_size / SLOWEST, reader.kill)
+            timer.start()
+            try:
+                frames = _received(reader.stdout)
+            finally:
+                timer.cancel()
+                reader.kill()
+        if frames is None:
+            complaints.seek(0)
+            said = complaints.read().decode(errors="replace").strip().splitlines() or ["the reader crashed"]
+            raise FileFormatError(f"{path}: cannot be read as a {path.suffix} trajectory: {said[-1]}")
+    if frames.size == 0:
         raise FileFormatError(f"{path}: holds no frame")
-    return np.ascontiguousarray(frames, dtype=np.float32)
+    return frames
 
 
-@contextmanager
-def _ascii_path(path) -> Iterator[Path]:
-    """A path of the same file in ASCII, which the libraries of trajectories want: a link, where its own has other letters."""
-    if str(path).isascii():
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="atomdrgn") as folder:
-        link = Path(folder) / f"frames{path.suffix if path.suffix.isascii() else ''}"
-        link.symlink_to(Path(path).absolute())
-        yield link
+MOST_UNPACKED = 64                  # bytes that the reader may take for each of the file's: XTC reaches some 12
+LONGEST, SLOWEST = 120.0, 2**20     # s, and bytes in another s: then something hangs
+READER = """
+import os, sys
+kind, path, memory = sys.argv[1:]
+try:
+    import resource
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+except (ImportError, ValueError, OSError):
+    pass
+out = os.fdopen(os.dup(1), "wb")      # the library prints
+os.dup2(2, 1)
+import numpy as np
+if kind == "dcd":
+    from biotite.structure.io.dcd import DCDFile as File
+else:
+    from biotite.structure.io.xtc import XTCFile as File
+try:
+    frames = File.read(path).get_coord()
+    frames = np.zeros((0, 0, 3)) if frames is None else frames
+except MemoryError:
+    sys.exit("it promises more than it can hold")
+except Exception as error:
+    sys.exit(" ".join(str(error).split()) or type(error).__name__)
+frames = np.ascontiguousarray(frames, dtype=np.float32)
+out.write(f"{frames.shape[0]} {frames.shape[1]}\\n".encode())
+out.write(frames.reshape(-1).view(np.uint8).data)
+out.flush()
+"""
+
+
+def _received(pipe) -> np.ndarray | None:
+    """What the reader sends, or None where it ends before its end."""
+    shape = pipe.readline().split()
+    if len(shape) != 2:
+        return None
+    frames = np.empty((int(shape[0]), int(shape[1]), 3), np.float32)
+    rest = memoryview(frames.reshape(-1).view(np.uint8))
+    while len(rest):
+        count = pipe.readinto(rest)
+        if not count:
+            return None
+        rest = rest[count:]
+    return frames
 
 
 class _Counted:
     """Frames as float32, checked and counted on their way; `taken` while the last one is in the writer's hands."""
 
     def __init__(self, frames, path):
-        self.frames, self.path, self.count, self.taken = frames, path, 0, False
+        self.frames, self.path, self.count, self.atoms, self.taken = frames, path, 0, 0, False
 
     def __iter__(self) -> Iterator[np.ndarray]:
         expected = None
@@ -109,6 +199,7 @@ class _Counted:
                 raise InputError(f"{self.path}: frame {self.count + 1} holds coordinates that are not finite")
             expected = frame.shape
             self.count += 1
+            self.atoms = len(frame)
             self.taken = True
             yield frame
             self.taken = False

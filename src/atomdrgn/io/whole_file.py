@@ -1,17 +1,28 @@
-"""Output files, and folders of them, that appear complete or not at all."""
+"""Output files, and folders of them, that appear complete or not at all, whatever happens to the process or the machine."""
 
+import errno
 import os
+import re
 import shutil
+import socket
+import zlib
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 
 from ..errors import MissingFileError, OutputExistsError
+
+_later: ContextVar[list[Path] | None] = ContextVar("later", default=None)      # files that are put on the disk together
+NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}      # of a folder, where a file system or Windows has none
 
 
 @contextmanager
 def whole_file(path) -> Iterator[Path]:
     """Path of a temporary file beside `path`, which takes its name when the block ends well and is removed when it does not.
+
+    The content is on the disk before it has the name: after a power cut there is the old file or the new one, both whole.
 
     Raises
     ------
@@ -21,12 +32,24 @@ def whole_file(path) -> Iterator[Path]:
     path = Path(path)
     if not path.parent.is_dir():
         raise MissingFileError(f"{path}: the folder {path.parent} is not there; make it first")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _clear_once(path.parent.absolute())
+    temporary = path.with_name(f".{path.name}.{_here()}-{os.getpid()}.part")
+    later = _later.get()
     try:
         yield temporary
+        if later is None:
+            sync_file(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is not None and error.filename is None:      # of a write to a file that is open already
+            error.filename = str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+    if later is None:
+        sync_folder(path.parent)
+    else:
+        later.append(path)
 
 
 @contextmanager
@@ -45,18 +68,140 @@ def whole_folder(path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise MissingFileError(f"{path}: {path.parent} is no folder") from error
-    temporary, before = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    _clear_once(path.parent)
+    temporary, before = (path.with_name(f".{path.name}.{_here()}-{os.getpid()}.{end}") for end in ("part", "old"))
     temporary.mkdir()
     try:
-        yield temporary
+        token = _later.set([])      # the files in it are put on the disk below
+        try:
+            yield temporary
+        finally:
+            _later.reset(token)
+        for file in sorted(temporary.rglob("*")):
+            sync_folder(file) if file.is_dir() else sync_file(file)
+        sync_folder(temporary)
         if path.exists():
             os.replace(path, before)
         os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        if isinstance(error.filename, str) and error.filename.startswith(str(temporary)):      # which nobody will find
+            error.filename = str(path) + error.filename.removeprefix(str(temporary))
+        raise
     finally:
         if before.exists() and not path.exists():
             os.replace(before, path)
         shutil.rmtree(before, ignore_errors=True)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def synced_together() -> Iterator[None]:
+    """Inside, each :func:`whole_file` takes its name at once, and all are put on the disk at the end: quicker for many."""
+    files: list[Path] = []
+    token = _later.set(files)
+    try:
+        yield
+    finally:
+        _later.reset(token)
+    if _later.get() is not None:      # within another such block, or a folder that does it
+        _later.get().extend(files)
+        return
+    there = dict.fromkeys(file for file in files if file.exists())
+    for file in there:
+        sync_file(file)
+    for folder in dict.fromkeys(file.parent for file in there):
+        sync_folder(folder)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until the content of a file is on the disk.
+
+    Raises
+    ------
+    OSError
+        It could not be written: some file systems say only now that they are full.
+    """
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk, where the file system can do that."""
+    try:
+        number = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in NO_SYNC:
+            return
+        raise
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in NO_SYNC:
+            raise
+    finally:
+        os.close(number)
+
+
+def new_file_mode() -> int:
+    """Permissions that a new file has by default."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+# ---- what killed processes have left -----------------------------------------------------------------------------------------
+
+LEFT = re.compile(r"\.(?P<name>.+)\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)\.(?P<kind>part|old)")
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file is named as the temporary files of this module are."""
+    return LEFT.fullmatch(name) is not None
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove temporary files of processes of this machine that are gone; a folder that one was about to replace is put back."""
+    with os.scandir(folder) as entries:
+        found = [match for entry in entries if (match := LEFT.fullmatch(entry.name))]
+    for match in sorted(found, key=lambda match: match["kind"]):      # old before part
+        if match["host"] not in (None, _here()) or is_running(int(match["pid"])):
+            continue
+        path, target = folder / match[0], folder / match["name"]
+        if match["kind"] == "old" and not target.exists():
+            os.replace(path, target)
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process of this machine has this number."""
+    if os.name == "nt":      # where a signal of 0 would end it
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):      # another user's
+        return True
+    return True
+
+
+@cache
+def _clear_once(folder: Path) -> None:
+    """As :func:`clear_leftovers`, once in the life of a process: folders may hold many thousand files."""
+    try:
+        clear_leftovers(folder)
+    except OSError:      # it is a courtesy: what hinders writing is told by writing
+        pass
+
+
+@cache
+def _here() -> str:
+    """Which machine this is, short: machines may share a folder."""
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
 
 
 def require_replaceable(folder: Path, files: Container[str], *, what: str, overwrite: bool) -> None:

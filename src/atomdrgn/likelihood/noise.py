@@ -26,18 +26,22 @@ class Noise:
         Which spectrum is an image's.
     premultiplied : (image,)
         True where the image was multiplied by its CTF, noise and all.
+    left_out : (image,), optional
+        True where the image counts for nothing.
     """
 
     spectrum: Float[Tensor, "group shell"]
     group: Int[Tensor, "image"]
     premultiplied: Tensor
+    left_out: Tensor | None = None
 
     def whiten(self, coefficient: Float[Tensor, "batch 2 frequency"], ctf: CTF, index: Int[Tensor, "batch"], *,
                disc: FourierDisc) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch 2 frequency"]]:
         """What to multiply a prediction by, and the image, so that their difference is white with unit variance.
 
         Sums over the disc then stand for sums over the whole Fourier plane: each term holds the root of its multiplicity.
-        An image that was premultiplied is divided by its CTF first, which leaves noise of the radial spectrum.
+        An image that was premultiplied is divided by its CTF first, which leaves noise of the radial spectrum. Of an image that
+        is left out, transfer function and data are zero: it adds nothing to any sum, and no coefficient of it is counted.
 
         Parameters
         ----------
@@ -59,6 +63,8 @@ class Noise:
         root = (disc.multiplicity / self.spectrum[self.group[index]][:, disc.shell]).sqrt()
         undo = self.premultiplied[index][:, None]
         held = ~undo | (oscillation.abs() > SMALLEST_CTF)
+        if self.left_out is not None:
+            held = held & ~self.left_out[index][:, None]
         root = root * held
         divisor = torch.where(undo & held, oscillation, 1.0)
         return oscillation * ctf.envelope(disc.kx, disc.ky) * root, coefficient * (root / divisor)[:, None]

@@ -96,16 +96,22 @@ def find_file(name, *, beside: Path, data_folder=None) -> Path:
 
 
 def find_stacks(names: Iterable[str], *, beside: Path, data_folder=None) -> tuple[np.ndarray, tuple[MrcHeader, ...]]:
-    """Number of the stack that each name means, (name,), and the headers of the stacks.
+    """Number of the stack that each name means, (name,), and the headers of the stacks; names of one file mean one stack.
 
     Raises
     ------
     MissingFileError, FileFormatError
         If a stack is missing, no MRC file, or compressed.
     """
-    numbers: dict[str, int] = {}
-    file = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
-    headers = tuple(read_header(find_file(name, beside=beside, data_folder=data_folder)) for name in numbers)
+    names = list(names)
+    found = {name: find_file(name, beside=beside, data_folder=data_folder) for name in dict.fromkeys(names)}
+    paths: dict[str, Path] = {}      # by the file itself: joined lists may name it in several ways, and copies are known by it
+    for path in found.values():
+        paths.setdefault(os.path.realpath(path), path)
+    numbers = {real: number for number, real in enumerate(paths)}
+    of_name = {name: numbers[os.path.realpath(path)] for name, path in found.items()}
+    file = np.array([of_name[name] for name in names], dtype=np.int64)
+    headers = tuple(map(read_header, paths.values()))
     for header in headers:
         require_plain(header)
     return file, headers

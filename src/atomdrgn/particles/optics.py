@@ -12,6 +12,8 @@ from .assembly import OpticsGroup
 from .ranges import numbers_in_range, require_in_range
 
 MICROSCOPE = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
+STATED_PIXELS = ("rlnImagePixelSize", "rlnPixelSize")
+DETECTOR = ("rlnDetectorPixelSize", "rlnMagnification")
 ABERRATIONS = ("rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike", "rlnEvenZernike")
 THESE_ARE_VOLUMES = (
     "these are subtomogram volumes, and 2D images are needed; extract the particles again as 2D stacks of tilts: in RELION 5 "
@@ -90,6 +92,22 @@ def unmodelled_aberrations(*tables: StarTable | None) -> tuple[Warning, ...]:
                               "resolution finer than a few angstrom suffers"),)
 
 
+def pixel_sizes_that_differ(particles: StarTable, optics: StarTable | None) -> tuple[Warning, ...]:
+    """A warning where the table that says the pixel size says another one by detector and magnification, or none."""
+    table = optics if optics is not None and _pixel_size(optics) is not None else particles
+    stated = next((name for name in STATED_PIXELS if name in table), None)
+    if stated is None or not all(name in table for name in DETECTOR):
+        return ()
+    pixel, magnification = table.numbers(DETECTOR[0]), table.numbers(DETECTOR[1])
+    computed = pixel * 1e4 / np.where(magnification > 0, magnification, np.nan)
+    taken = table.numbers(stated)
+    row = int(np.argmax(np.nan_to_num(np.abs(computed / taken - 1))))
+    if not abs(computed[row] / taken[row] - 1) > 0.01:
+        return ()
+    return (UserWarning(f"{table.path}: row {row + 1} of data_{table.block} has pixels of {taken[row]:.5g} A by {stated} and of "
+                        f"{computed[row]:.5g} A by {' over '.join(DETECTOR)}; the first is followed"),)
+
+
 def _from_columns(particles):
     _refuse_unusable(particles)
     pixel_size = _needed_pixel_size(particles)
@@ -143,7 +161,7 @@ def _needed_pixel_size(table):
 
 def _pixel_size(table):
     """Pixel size of each row of a table, A, or None where it has no such columns."""
-    for name in ("rlnImagePixelSize", "rlnPixelSize"):
+    for name in STATED_PIXELS:
         if name in table:
             return numbers_in_range(table, name)
     if "rlnDetectorPixelSize" in table:

@@ -79,8 +79,15 @@ QUANTITIES = {
 MICROMETRES = 20      # defocus of so little, A, is hardly ever one: in micrometres it is what images are taken at
 
 
-def numbers_in_range(table: StarTable, name: str) -> np.ndarray:
+def numbers_in_range(table: StarTable, name: str, *, used=None) -> np.ndarray:
     """The values of a column as float64 (row,), each a number that the quantity of this name can have.
+
+    Parameters
+    ----------
+    table : StarTable
+    name : str
+    used : (row,) bool, optional
+        Rows that are used: only these have to be in range.
 
     Raises
     ------
@@ -88,7 +95,9 @@ def numbers_in_range(table: StarTable, name: str) -> np.ndarray:
         With file, row, column and value of the first that is not.
     """
     values = table.numbers(name)
-    require_in_range(values, name, path=table.path, block=f"data_{table.block}", shown=lambda row: table.texts(name)[row])
+    row = np.arange(len(values)) if used is None else np.flatnonzero(used)
+    require_in_range(values[row], name, path=table.path, block=f"data_{table.block}", row=row,
+                     shown=lambda at: table.texts(name)[row[at]])
     return values
 
 

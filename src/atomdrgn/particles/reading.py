@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import FileFormatError, InputError
 from ..io.star import StarTable, read_star
 from .assembly import assemble
 from .cryosparc import read_cryosparc
@@ -79,8 +79,18 @@ def read_particles(path, *, box: int | None = None, data_folder=None, invert_con
 
 
 def optimisation_entry(tables: Iterable[StarTable]) -> StarTable | None:
-    """The table of an optimisation set that names its files, or None where tables are no optimisation set's."""
-    return next((table for table in tables if SET_PARTICLES in table), None)
+    """The table of an optimisation set that names its files, or None where tables are no optimisation set's.
+
+    Raises
+    ------
+    FileFormatError
+        If it names no file, or several: which is meant is not known.
+    """
+    entry = next((table for table in tables if SET_PARTICLES in table), None)
+    if entry is not None and len(entry) != 1:
+        raise FileFormatError(f"{entry.path}: an optimisation set of {len(entry)} rows, expected one: leave the row of the "
+                              f"particles that are meant ({SET_PARTICLES})")
+    return entry
 
 
 def follow_optimisation_set(tables: list[StarTable], tomograms, *, data_folder=None):

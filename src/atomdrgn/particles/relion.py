@@ -11,7 +11,7 @@ from ..io.star import StarTable, find_table
 from ..physics.rotations import matrix_from_euler
 from .assembly import ImageRows
 from .images import find_stacks, image_place, list_rows
-from .optics import THESE_ARE_VOLUMES, Optics, read_optics, unmodelled_aberrations
+from .optics import THESE_ARE_VOLUMES, Optics, pixel_sizes_that_differ, read_optics, unmodelled_aberrations
 from .ranges import numbers_in_range, refuse_micrometres
 from .tilt_series import as_tilt_series, read_tilt_rows, tilts_in_doubt
 
@@ -43,6 +43,7 @@ def read_relion(tables: list[StarTable], *, data_folder=None, invert_contrast: b
     optics = read_optics(particles, optics_table)
     names, section = image_names(particles)
     file, headers = find_stacks(names, beside=particles.path, data_folder=data_folder)
+    _refuse_unnumbered(particles, np.array([header.shape[0] for header in headers])[file])
     sign = np.full(len(particles), -1.0 if invert_contrast else 1.0)
     rows = ImageRows(
         source=particles.path, format="RELION 3.0" if optics_table is None else "RELION 3.1 or later",
@@ -50,7 +51,8 @@ def read_relion(tables: list[StarTable], *, data_folder=None, invert_contrast: b
         rotation=read_rotation(particles), shift=read_shift(particles, optics.pixel_size),
         ctf=read_ctf(particles, optics, allow_missing_ctf=allow_missing_ctf), groups=optics.groups, optics_group=optics.group,
         sign=sign, half=read_half(particles), origin_columns=_origin_columns(particles),
-        warnings=(*unmodelled_aberrations(particles, optics_table), *_radians_warning(particles)))
+        warnings=(*unmodelled_aberrations(particles, optics_table), *pixel_sizes_that_differ(particles, optics_table),
+                  *_radians_warning(particles), *_phase_in_radians_warning(particles)))
     tilts = read_tilt_rows(particles, tilt_series=tilt_series)
     if tilts is None:
         return replace(rows, warnings=(*rows.warnings, *tilts_in_doubt(particles)))
@@ -109,6 +111,15 @@ def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
     return [stack for _, stack in places], np.array([0 if number is None else number - 1 for number, _ in places], dtype=np.int64)
 
 
+def _refuse_unnumbered(particles, n_images):
+    """Refuse names without a number of stacks that hold several images (row,): which of them is meant is not known."""
+    names = particles.texts("rlnImageName")
+    row = next((row for row in np.flatnonzero(n_images > 1) if image_place(names[row])[0] is None), None)
+    if row is not None:
+        raise FileFormatError(f"{particles.path}: row {row + 1} of rlnImageName is {names[row][:80]!r}, which holds "
+                              f"{n_images[row]} images or is a volume; expected NUMBER@STACK, counted from 1")
+
+
 def read_rotation(particles: StarTable) -> np.ndarray:
     """Rotation of each row from molecule to microscope, float64 (row, 3, 3).
 
@@ -136,6 +147,16 @@ def _radians_warning(particles):
     if len(angles) >= FEW and np.abs(angles).max() <= 2 * np.pi and angles.std(0).max() > 0.5:
         yield UserWarning(f"{particles.path}: {', '.join(ANGLES)} are between {angles.min():.3g} and {angles.max():.3g} in all "
                           "rows: they are taken as degrees; multiply them by 57.29578 if they are in radians")
+
+
+def _phase_in_radians_warning(particles):
+    """Phase plates shift by tens of degrees: less than pi in all of many images is hardly ever one."""
+    if "rlnPhaseShift" not in particles or len(particles) < FEW:
+        return
+    size = np.abs(particles.numbers("rlnPhaseShift"))
+    if size.max() <= np.pi and np.median(size) > 0.2:
+        yield UserWarning(f"{particles.path}: rlnPhaseShift is between {size.min():.3g} and {size.max():.3g} in all rows: it is "
+                          "taken as degrees; multiply it by 57.29578 if it is in radians")
 
 
 def _origin_columns(particles):

@@ -80,7 +80,7 @@ def read_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> TiltRo
 
 def tilts_in_doubt(particles: StarTable) -> tuple[Warning, ...]:
     """A warning where rows that are read as single particles look like tilts, but lack doses or groups; or none."""
-    found = _lack_of_dose(particles) or _lack_of_groups(particles)
+    found = _lack_of_dose(particles) or _lack_of_groups(particles) or _lack_of_scale(particles)
     return (UserWarning(f"{found}: they are read as single particles"),) if found else ()
 
 
@@ -141,6 +141,23 @@ def _lack_of_groups(particles):
         return None
     return (f"{particles.path}: rlnCtfScalefactor and rlnCtfBfactor look like those of tilts, but no two rows share an "
             "rlnGroupName; if they are tilts, give those of one particle one group, or they may be in both half-sets")
+
+
+def _lack_of_scale(particles):
+    """What to say where groups and doses are those of tilts, but no scale is the cosine of one; or None."""
+    if any(name not in particles for name in (COLUMNS[0], COLUMNS[2])) or len(particles) == 0:
+        return None
+    if COLUMNS[1] in particles and np.ptp(particles.numbers(COLUMNS[1])) > 1e-3:
+        return None
+    group, dose = number_by_first_row(particles.texts(COLUMNS[0])), -particles.numbers(COLUMNS[2]) / 4
+    distinct = len(np.unique(np.stack([group, dose], 1), axis=0)) == len(dose)
+    repeat = len(dose) >= 1.5 * max(group.max() + 1, len(np.unique(dose)))
+    if not (distinct and repeat and (dose >= 0).all() and dose.max() > 0):
+        return None
+    state = "one for all" if COLUMNS[1] in particles else "not there"
+    return (f"{particles.path}: rows of one rlnGroupName differ in rlnCtfBfactor as tilts do by their dose, but "
+            f"rlnCtfScalefactor is {state}; if they are tilts of one particle, write the cosine of each tilt there (1 if not "
+            "known) and pass tilt_series (--tilt-series), or they may be in both half-sets")
 
 
 def _look_like_tilts(particles):

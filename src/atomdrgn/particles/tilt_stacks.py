@@ -14,12 +14,14 @@ from .assembly import ImageRows
 from .coordinates import finite_numbers, particle_position
 from .images import find_stacks, image_place
 from .optics import MICROSCOPE, THESE_ARE_VOLUMES, Optics, read_optics, unmodelled_aberrations
+from .ranges import require_in_range
 from .relion import euler_matrices, image_names, microscope_fields, particle_table, read_half, read_rotation
 from .tilt_series import without_excluded
 from .tomograms import lists_of_numbers, read_tomograms
 
 MIRROR = np.diag([1.0, 1.0, -1.0])
 STRETCHED = 0.01
+SMALL = 3.0      # degrees: a series of +-70 degrees that is taken for radians spans less
 SUBTOMOGRAM_ANGLES = ("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTomoSubtomogramPsi")
 
 
@@ -80,7 +82,9 @@ def read_tilt_stacks(tables: list[StarTable], *, tomograms, data_folder=None,
         ctf=_ctf(tilt_ctf, _microscope(optics, of_row, particles), row=row, depth=hand[row] * depth),
         groups=optics.groups, optics_group=optics.group[row], sign=np.full(len(row), -1.0 if invert_contrast else 1.0),
         half=None if half is None else half[row], warnings=(*unmodelled_aberrations(particles, optics_table), *odd,
-                                                                 *_stretch_warning(tomograms, by_name)))))
+                                                                 *_stretch_warning(tomograms, by_name),
+                                                                 *_small_tilts_warning(tomograms, by_name),
+                                                                 *_microscopes_that_differ(optics, of_row, particles)))))
 
 
 def visible_images(particles: StarTable, *, n_tilts, n_images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -161,6 +165,30 @@ def _stretch_warning(path, by_name):
                         f"(tomogram {name}), which is not modelled: their rotations are used"),)
 
 
+def _small_tilts_warning(path, by_name):
+    """Tilts that hardly differ are those of no series: their angles are in radians, or 0."""
+    for name, tomogram in by_name.items():
+        axis = tomogram.projection[tomogram.ctf["scale"] != 0, 2]
+        if len(axis) < 3:
+            continue
+        largest = np.degrees(np.arccos(np.clip(axis @ axis.T, -1, 1))).max()
+        if largest < SMALL:
+            return (UserWarning(f"{path}: no two tilts of tomogram {name} are more than {largest:.2g} degrees apart, as where "
+                                "angles are in radians in place of degrees, or missing: its images are taken as untilted"),)
+    return ()
+
+
+def _microscopes_that_differ(optics, tomograms, particles):
+    """A warning where the particles' optics and their tomograms' contradict each other, or none."""
+    for name, values in optics.values.items():
+        for row, tomogram in enumerate(tomograms):
+            if abs(tomogram.microscope.get(name, values[row]) - values[row]) > 0.01 * abs(values[row]):
+                return (UserWarning(f"{particles.path}: {name} is {values[row]:g} in the particles' optics and "
+                                    f"{tomogram.microscope[name]:g} in tomograms.star (tomogram "
+                                    f"{particles.texts('rlnTomoName')[row]}); the first is followed"),)
+    return ()
+
+
 def _refuse_other_images(tables, particles):
     general = find_table(tables, "general")
     flag = "rlnTomoSubTomosAre2DStacks"
@@ -215,6 +243,7 @@ def _microscope(optics, tomograms, particles):
     for name in MICROSCOPE:
         if name not in values and all(name in tomogram.microscope for tomogram in tomograms):
             values[name] = np.array([tomogram.microscope[name] for tomogram in tomograms])
+            require_in_range(values[name], f"{name} of the tomogram", quantity=name, path=particles.path)
     return microscope_fields(Optics(optics.groups, optics.group, values), path=particles.path)
 
 

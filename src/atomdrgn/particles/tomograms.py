@@ -10,6 +10,7 @@ from ..errors import FileFormatError, InputError
 from ..io.star import StarTable, find_table, read_star
 from .images import find_file
 from .optics import MICROSCOPE
+from .ranges import MICROMETRES, numbers_in_range, refuse_micrometres
 
 STRETCH = 0.25       # a projection matrix whose axes are longer or shorter by more is no alignment's
 FROM_WARPTOOLS = (".tomostar", "dummy")      # how WarpTools ends the names of tomograms, and begins those of tilt series' images
@@ -120,6 +121,8 @@ def _tomogram(entry, tilts):
     if not (pixel_size > 0 and (size > 0).all()):
         raise FileFormatError(f"{_of(entry)} has rlnTomoTiltSeriesPixelSize {pixel_size:g} and rlnTomoSizeX, Y and Z "
                               f"{', '.join(f'{n:g}' for n in size)}; all have to be above 0")
+    if len(tilts) == 0:
+        raise FileFormatError(f"{_of(entry)} has no tilts: data_{tilts.block} of {tilts.path} has names of columns and no rows")
     ctf = _tilt_ctf(tilts)
     used = ctf["scale"] != 0
     return Tomogram(
@@ -212,12 +215,13 @@ def lists_of_numbers(table: StarTable, name: str) -> list[np.ndarray]:
     FileFormatError
         If one is not a list of numbers.
     """
-    tokens = table.texts(name)
-    try:
-        # a set of particles repeats few different lists: each is read once
-        read = {token: np.array(token.strip("[]").split(","), dtype=float) for token in dict.fromkeys(tokens)}
-    except ValueError:
-        raise FileFormatError(f"{table.path}: {name} in data_{table.block} is no list of numbers, such as [0,1,0]") from None
+    tokens, read = table.texts(name), {}
+    for token in dict.fromkeys(tokens):      # a set of particles repeats few different lists: each is read once
+        try:
+            read[token] = np.array(token.strip("[]").split(","), dtype=float)
+        except ValueError:
+            raise FileFormatError(f"{table.path}: row {tokens.index(token) + 1} of {name} in data_{table.block} is "
+                                  f"{token[:80]!r}, expected a list of numbers, such as [0,1,0]") from None
     return [read[token] for token in tokens]
 
 
@@ -244,7 +248,20 @@ def _tilt_ctf(tilts):
                   "the dose that the specimen had before it, e/A^2")
     wrong = used & ~((ctf["defocus_u"] != 0) | (ctf["defocus_v"] != 0))
     _refuse_tilts(tilts, wrong, "a defocus of 0: the CTF was not estimated; estimate it, or exclude them (rlnCtfScalefactor 0)")
+    for name in (*DEFOCUS, "rlnPhaseShift", "rlnCtfScalefactor", "rlnMicrographPreExposure"):
+        if name in tilts:
+            numbers_in_range(tilts, name, used=used)
+    _refuse_micrometres(tilts, ctf["defocus_u"], ctf["defocus_v"], used)
     return ctf
+
+
+def _refuse_micrometres(tilts, defocus_u, defocus_v, used):
+    """Depth is added to the defocus of a particle and would hide the unit, so that it is looked for in the tilts."""
+    row = np.flatnonzero(used)
+    small = np.maximum(np.abs(defocus_u), np.abs(defocus_v))[row] < MICROMETRES
+    if np.count_nonzero(small) > len(row) / 2:      # a few may be near focus
+        refuse_micrometres(defocus_u[row], defocus_v[row], f"{DEFOCUS[0]} and {DEFOCUS[1]} in data_{tilts.block}",
+                           path=tilts.path, row=row)
 
 
 def _refuse_tilts(tilts, wrong, what):

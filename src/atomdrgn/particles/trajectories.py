@@ -74,7 +74,8 @@ class Trajectories:
             raise FileFormatError(f"{source}: no {COUNT} in data_{GENERAL}, so it is no motion file")
         blocks = [table for table in tables if table is not general]
         kept = self._in_order(blocks, source) if blocks and blocks[0].block == "0" else self._by_name(blocks, source)
-        write_star(path, [general.with_column(COUNT, [str(len(self.row))]), *kept])
+        # rows may share a block: copies of a particle
+        write_star(path, [general.with_column(COUNT, [str(len(kept))]), *kept])
 
     def _file(self):
         return find_file(self.name, beside=self.beside, data_folder=self.data_folder)
@@ -92,4 +93,9 @@ class Trajectories:
         absent = sorted(wanted - {table.block for table in blocks})
         if absent:
             raise InputError(f"{source}: no block of {len(absent):,} of the {len(wanted):,} particles (such as {absent[0]})")
-        return [table for table in blocks if table.block in wanted]
+        kept = [table for table in blocks if table.block in wanted]
+        names = [table.block for table in kept]
+        if len(names) > len(wanted):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"{source}: {twice} has {names.count(twice)} blocks, so that its motion cannot be told")
+        return kept

@@ -5,7 +5,6 @@ the same particles, the fit's latents kept fixed: as if nothing moved, with ever
 chosen latents.
 """
 
-import csv
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,14 +16,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import FileFormatError, InputError
 from ..io.whole_file import require_replaceable, whole_folder
 from ..particles.stack import ParticleStack
 from ..physics.atom_density import density_of_atoms
 from ..physics.half_maps import correlate_half_maps
 from ..physics.masks import mask_around
 from ..reporting import Reporter
-from ..run import RESIDUES, Run, require_segments, write_json, write_table
+from ..run import RESIDUES, Run, column_of_numbers, read_text_table, require_segments, write_json, write_table
 from ..structure.atoms import write_structure
 from ..structure.beads import BeadModel
 from ..structure.density_map import DensityMap, write_density_map
@@ -330,8 +329,11 @@ def _parts(material):
     yield "whole", torch.ones(n_beads, dtype=torch.bool)
     groups = material.run.summary.get("groups", [])
     if len(groups) > 1 and (material.run.folder / RESIDUES).exists():
-        with open(material.run.folder / RESIDUES, newline="", encoding="utf-8") as file:
-            of_trace = torch.tensor([int(row["group"]) for row in csv.DictReader(file)])
+        path = material.run.folder / RESIDUES
+        table = read_text_table(path, rows=len(material.beads.trace_index))
+        if "group" not in table:
+            raise FileFormatError(f"{path}: damaged (there is no column group); fit again with --overwrite")
+        of_trace = torch.from_numpy(column_of_numbers(path, "group", table["group"])).long()
         of_bead = torch.zeros(n_beads, dtype=torch.long)
         of_bead[material.beads.trace_index] = of_trace
         of_bead = of_bead[torch.from_numpy(material.beads.anchor)]

@@ -1,6 +1,5 @@
 """The particles that a run was fitted to, and the motions that each half-set's own fit found."""
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -8,7 +7,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ..errors import InputError, MissingFileError
+from ..inference.folder import hash_of_file
 from ..inference.state import load_state
+from ..particles.fingerprint import fingerprint
 from ..particles.reading import read_particles
 from ..particles.stack import ParticleStack
 from ..run import HALVES, Run
@@ -26,20 +27,21 @@ def particles_of_run(run: Run, particle_file=None) -> ParticleStack:
     ----------
     run : Run
     particle_file : path, optional
-        Where the particle file is now, if it has moved.
+        Where the particle file is now, if it has moved and does not lie beside the run.
 
     Raises
     ------
     MissingFileError
-        The particle file is not where it was.
+        The particle file is neither where it was nor beside the run.
     InputError
-        It is not the file that was fitted.
+        It is not the file that was fitted, or names other images now.
     """
     said = run.settings["input"]
-    path = Path(particle_file or find_file_of_run(run, said["particles"], what="particle file", option="--particles-file"))
+    path = Path(particle_file) if particle_file else find_file_of_run(
+        run, said.get("particles"), what="particle file", option="--particles-file")
     if not path.is_file():
-        raise MissingFileError(f"{run.folder}: its particles {path} are not there; say where they are now with --particles-file")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != said["particles_sha256"]:
+        raise MissingFileError(f"{path}: no such file; name the particle file of {run.folder} with --particles-file")
+    if hash_of_file(path) != said["particles_sha256"]:
         raise InputError(f"{path} is not the file that {run.folder} was fitted to: its content differs; name that file with "
                          "--particles-file, or fit again")
     reading = {name: value for name, value in run.settings.get("reading", {}).items() if name in READING and value is not None}
@@ -47,7 +49,17 @@ def particles_of_run(run: Run, particle_file=None) -> ParticleStack:
         reading["passthrough"] = passthrough_of_run(run, path)
     if "data_folder" in reading:
         reading["data_folder"] = data_folder_of_run(run)
-    return read_particles(path, **reading | {"tomograms": tomograms_of_run(run)})
+    reading["tomograms"] = tomograms_of_run(run)
+    for name in ("tomograms", "passthrough"):
+        file, fitted = reading.get(name), said.get(f"{name}_sha256")
+        if fitted is not None and (file is None or hash_of_file(file) != fitted):
+            raise InputError(f"{file or 'no file'} is what run.json names as {name}, and {run.folder} was fitted with a file of "
+                             "another content; put that one back, or fit again")
+    found = read_particles(path, **reading)
+    if said.get("images_sha256") not in (None, fingerprint(found)):      # runs of earlier versions do not say
+        raise InputError(f"{path}: the images that it names are not those that {run.folder} was fitted to (their stacks have "
+                         "other sizes or other pixels); put those back, or fit again")
+    return found
 
 
 def has_halves(run: Run) -> bool:

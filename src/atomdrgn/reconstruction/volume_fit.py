@@ -13,9 +13,9 @@ from torch import Tensor
 from ..errors import InputError
 from ..inference.field_data import FieldData, read_field_data
 from ..inference.field_training import Schedule, read_latents, run_epoch, start_training
-from ..inference.folder import begin_run, run_settings
-from ..inference.state import write_tensors
+from ..inference.folder import begin_run, only_writer, run_settings
 from ..inference.training import Training, load_training, save_training
+from ..io.tensors import write_tensors
 from ..model.particle_encoder import INTERMEDIATE, ParticleEncoder
 from ..model.pooling import make_pooling, require_pooling
 from ..model.positional_encoding import ENCODINGS, make_points
@@ -154,13 +154,14 @@ def fit_volume(particles: ParticleStack, out, *, latent: int = LATENT, encoding:
         "coefficients": schedule.coefficients, "tilts": schedule.tilts, "beta": schedule.beta,
         "precision": str(schedule.precision).removeprefix("torch."), "seed": seed})
     with whole_batches_on_threads():
-        if begin_run(folder, made, None, resume=resume, overwrite=overwrite, reporter=reporter):
-            data = field_data(particles, resolution=resolution, dose_mask=dose_mask, seed=seed, reporter=reporter)
-            training = start_training(new_model(data, shape, seed=seed), rate)
-            if resume and (folder / CHECKPOINT).exists():
-                load_training(training, folder)
-            _train(training, data, schedule, folder, minutes=minutes, reporter=reporter)
-            _write_results(folder, training, data)
+        with only_writer(folder, reporter):
+            if begin_run(folder, made, None, resume=resume, overwrite=overwrite, reporter=reporter):
+                data = field_data(particles, resolution=resolution, dose_mask=dose_mask, seed=seed, reporter=reporter)
+                training = start_training(new_model(data, shape, seed=seed), rate)
+                if resume and (folder / CHECKPOINT).exists():
+                    load_training(training, folder)
+                _train(training, data, schedule, folder, minutes=minutes, reporter=reporter)
+                _write_results(folder, training, data)
     return open_volume_run(folder)
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import InputError, OutputExistsError
+from ..io.folder_lock import locked_folder
 from ..io.mrc import read_header
 from ..io.star import StarTable, write_star
 from ..io.whole_file import whole_file
@@ -27,6 +28,7 @@ from .images import atoms_of, clean_images, premultiply, residues_of
 from .imaging import Imaging, image_once
 
 IMAGES_AT_A_TIME = 16
+PARTICLE_FILES = "particles.star", "particles.cs"
 SCATTERERS = {"atoms": atoms_of, "residues": residues_of}
 
 
@@ -115,17 +117,19 @@ def simulate_particles(structure: Structure, conformations: Float[Tensor, "confo
                          f"{len(conformations)}), but images of {imaging.n_particles}")
     contrast = (1 + errors.contrast * torch.randn(len(imaging), generator=generator)).clamp_min(0.1)
     turn, shift = _pose_errors(imaging.n_particles, errors, generator)
-    out.mkdir(parents=True, exist_ok=True)
     reporter = reporter or Reporter()
-    write_pdb_or_mmcif(structure, out / "base", say=reporter.say)
-    signal = _signals(structure, conformations, which, imaging, contrast, detail=detail)
-    _write_stacks(out, imaging, signal, snr=snr, generator=generator, reporter=reporter)
-    known = {"conformation": conformations.numpy()} if isinstance(conformations, Tensor) else {}
-    with whole_file(out / "truth.npz") as path, open(path, "wb") as file:
-        np.savez(file, **known, which=which.numpy(), particle=imaging.particle.numpy(), rotation=imaging.pose.rotation.numpy(),
-                 shift=imaging.pose.shift.numpy(), contrast=contrast.numpy(),
-                 defocus=torch.stack([imaging.ctf.defocus_u, imaging.ctf.defocus_v], -1).numpy(), **(truth or {}))
-    return _write_particle_file(out, imaging, turn, shift)
+    with locked_folder(out, reporter):
+        for name in PARTICLE_FILES:      # the new one comes last: until then nothing here passes for a set of particles
+            (out / name).unlink(missing_ok=True)
+        write_pdb_or_mmcif(structure, out / "base", say=reporter.say)
+        signal = _signals(structure, conformations, which, imaging, contrast, detail=detail)
+        _write_stacks(out, imaging, signal, snr=snr, generator=generator, reporter=reporter)
+        known = {"conformation": conformations.numpy()} if isinstance(conformations, Tensor) else {}
+        with whole_file(out / "truth.npz") as path, open(path, "wb") as file:
+            np.savez(file, **known, which=which.numpy(), particle=imaging.particle.numpy(),
+                     rotation=imaging.pose.rotation.numpy(), shift=imaging.pose.shift.numpy(), contrast=contrast.numpy(),
+                     defocus=torch.stack([imaging.ctf.defocus_u, imaging.ctf.defocus_v], -1).numpy(), **(truth or {}))
+        return _write_particle_file(out, imaging, turn, shift)
 
 
 def require_free(out: Path, *, overwrite: bool) -> None:
@@ -138,7 +142,7 @@ def require_free(out: Path, *, overwrite: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise OutputExistsError(f"{out} is a file: choose a folder with another name")
-    if any((out / name).exists() for name in ("particles.star", "particles.cs")) and not overwrite:
+    if any((out / name).exists() for name in PARTICLE_FILES) and not overwrite:
         raise OutputExistsError(f"{out} holds particles: choose another folder, or --overwrite (overwrite=True) to replace them")
 
 
@@ -186,30 +190,51 @@ def _write_stacks(out, imaging, signal, *, snr, generator, reporter):
         variance = 0.0
         reporter.start("making images", len(imaging))
         for path, batches in zip(paths, _batches(imaging), strict=True):
-            pixels = _pixels(path)
-            for index in batches:
-                image = signal(index)
-                variance += float(image.double().var((-2, -1)).sum())
-                pixels[imaging.section[index].numpy()] = image.numpy()
-                reporter.advance(len(index))
+            with _Pixels(path) as pixels:
+                for index in batches:
+                    image = signal(index)
+                    variance += float(image.double().var((-2, -1)).sum())
+                    pixels.write(imaging.section[index].tolist(), image)
+                    reporter.advance(len(index))
         reporter.finish()
         deviation = math.sqrt(variance / len(imaging) / snr)
         for path, stack, batches in zip(paths, imaging.stacks, _batches(imaging), strict=True):
-            pixels = _pixels(path)
-            for index in batches:
-                at = imaging.section[index].numpy()
-                image = torch.from_numpy(pixels[at])
-                image = image + deviation * torch.randn(image.shape, generator=generator)
-                again = torch.nonzero(imaging.premultiplied[index])[:, 0]
-                if len(again):
-                    image[again] = premultiply(image[again], imaging.ctf[index[again]], stack.grid)
-                pixels[at] = (imaging.sign[index, None, None] * image).numpy()
+            with _Pixels(path) as pixels:
+                for index in batches:
+                    at = imaging.section[index].tolist()
+                    image = pixels.read(at)
+                    image = image + deviation * torch.randn(image.shape, generator=generator)
+                    again = torch.nonzero(imaging.premultiplied[index])[:, 0]
+                    if len(again):
+                        image[again] = premultiply(image[again], imaging.ctf[index[again]], stack.grid)
+                    pixels.write(at, imaging.sign[index, None, None] * image)
 
 
-def _pixels(path):
-    """The images of a stack on disk, to be read and written."""
-    header = read_header(path)
-    return np.memmap(path, header.dtype, "r+", header.offset, header.shape)
+class _Pixels:
+    """The images of a stack on disk, to be read and written. Not through a memory map: a full disk would end the process."""
+
+    def __init__(self, path):
+        self.header, self.file = read_header(path), open(path, "rb+")
+        self.shape = self.header.shape[1:]
+        self.size = self.shape[0] * self.shape[1] * self.header.dtype.itemsize
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def write(self, sections, images):
+        for section, image in zip(sections, images.numpy().astype(self.header.dtype, copy=False), strict=True):
+            self.file.seek(self.header.offset + section * self.size)
+            self.file.write(image.tobytes())
+
+    def read(self, sections):
+        images = np.empty((len(sections), *self.shape), np.float32)
+        for number, section in enumerate(sections):
+            self.file.seek(self.header.offset + section * self.size)
+            images[number] = np.frombuffer(self.file.read(self.size), self.header.dtype).reshape(self.shape)
+        return torch.from_numpy(images)
 
 
 def _batches(imaging) -> Iterator[list[Tensor]]:

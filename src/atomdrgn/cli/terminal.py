@@ -1,0 +1,42 @@
+"""What is printed: whatever stands in a file or a name, a terminal shows it and a shell takes it as text."""
+
+import io
+import shlex
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """A text in which what would steer a terminal, such as the escape that begins its commands, is spelled out.
+
+    Parameters
+    ----------
+    text : str
+    keep : str
+        Characters that stay although they do not print.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
+                   for letter in text)
+
+
+def shell_word(path) -> str:
+    """A path as one word of a command line, which is no option either."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+class PlainOutput(io.TextIOBase):
+    """A stream that hands text on to another one, printable: lines and tabs stay as they are."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        self.stream.write(printable(text, keep="\n\t"))
+        return len(text)
+
+    def flush(self) -> None:
+        self.stream.flush()
+
+    def isatty(self) -> bool:
+        return self.stream.isatty()

@@ -1,0 +1,73 @@
+"""Arrays in .npz files, read so that a damaged or hostile file is an error and nothing else."""
+
+import errno
+import math
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+from ..errors import FileFormatError
+
+MOST_UNPACKED = 1100      # bytes of an array for each of the file's: zip's method reaches 1,032
+VERSIONS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def read_npz(path: Path, *, check: Callable[[str, tuple, np.dtype], None] | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by their names.
+
+    Parameters
+    ----------
+    path : Path
+    check : function of name, shape and dtype, optional
+        Raises an error where an array is not as expected; it is asked before memory is taken.
+
+    Raises
+    ------
+    FileFormatError
+        The file is no .npz, is damaged, promises more than it can hold, or has objects in it, which are not read.
+    FileNotFoundError, PermissionError and other errors with a number
+        The system cannot read it.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if len(members) < len(archive.infolist()):
+                raise FileFormatError("two arrays have one name")
+            for name, info in members.items():
+                shape, dtype = _header(archive, info)
+                if check is not None:
+                    check(name, shape, dtype)
+            return {name: _array(archive, info) for name, info in members.items()}
+    except (FileFormatError, MemoryError):
+        raise
+    except Exception as error:      # zipfile, zlib and numpy raise many kinds; to the user they are one
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):      # of a place before the file's beginning
+            raise
+        raise FileFormatError(f"{type(error).__name__}: {error}") from error
+
+
+def _header(archive, info):
+    """Shape and dtype of an array, when the file can hold it."""
+    with archive.open(info) as member:
+        read = VERSIONS.get(npy.read_magic(member))
+        if read is None:
+            raise FileFormatError(f"{info.filename} is of an unknown version")
+        shape, _, dtype = read(member)
+        start = member.tell()
+    size = math.prod(shape) * dtype.itemsize
+    if dtype.hasobject:
+        raise FileFormatError(f"{info.filename} holds objects, not numbers")
+    if start + size != info.file_size or info.file_size > MOST_UNPACKED * (info.compress_size + 1):
+        raise FileFormatError(f"{info.filename} promises {size:,} bytes of numbers, and the file holds {info.compress_size:,}")
+    return shape, dtype
+
+
+def _array(archive, info):
+    with archive.open(info) as member:
+        array = npy.read_array(member, allow_pickle=False)
+        if member.read(1):      # to the end, where the check sum is compared
+            raise FileFormatError(f"{info.filename} goes on behind its numbers")
+    return array

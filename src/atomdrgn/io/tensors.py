@@ -1,0 +1,62 @@
+"""Tensors in .safetensors files with a check sum."""
+
+import errno
+import hashlib
+import os
+import re
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import FileFormatError
+from .whole_file import new_file_mode, whole_file
+
+CHECK = "sha256"      # in the file's metadata; files of earlier versions have none
+
+
+def write_tensors(path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors whole or not at all, with a check sum."""
+    with whole_file(path) as temporary:
+        try:
+            save_file(tensors, temporary, metadata={CHECK: _check_sum(tensors)})
+        except SafetensorError as error:      # it tells what the system says in words of its own
+            said = re.search(r"os error (\d+)", str(error))
+            number = int(said[1]) if said else errno.EIO
+            raise OSError(number, os.strerror(number), str(path)) from error
+        temporary.chmod(new_file_mode())      # the library makes files that none but the owner can read
+
+
+def read_tensors(path) -> dict[str, Tensor]:
+    """Read what :func:`write_tensors` wrote.
+
+    Raises
+    ------
+    FileFormatError
+        The file is none, is damaged, or its content has changed since it was written. The message does not name the file.
+    FileNotFoundError and other errors with a number
+        The system cannot read it.
+    """
+    with open(path, "rb"):      # the library's errors say less
+        pass
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = (file.metadata() or {}).get(CHECK)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise FileFormatError(f"{error}") from error
+    if said is not None and said != _check_sum(tensors):
+        raise FileFormatError("its check sum is another: the content has changed since it was written")
+    return tensors
+
+
+def _check_sum(tensors):
+    """Of names, kinds, shapes and values, whatever the order."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
+

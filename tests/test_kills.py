@@ -1,0 +1,34 @@
+"""Commands that are killed at any of their file operations are gone on with, or started over, as they say (see kills.py)."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kills import COMMANDS
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the command is killed in a child of the process")
+
+
+def killed(command, *moments):
+    script = Path(__file__).with_name("kills.py")
+    ended = subprocess.run([sys.executable, str(script), command, *map(str, moments)], capture_output=True, text=True,
+                           env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+@pytest.mark.parametrize("command", ["fit", "export"])
+def test_at_some_moments(command):
+    found = killed(command, 4)
+    assert found["killed"] == 4 and found["wrong"] == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_at_every_file_operation(command):
+    found = killed(command)
+    assert found["killed"] == found["operations"] > 3 and found["wrong"] == {}
