@@ -4,6 +4,7 @@ import subprocess
 import sys
 import warnings
 
+import gemmi
 import pytest
 import torch
 
@@ -56,6 +57,18 @@ def test_numbers_are_the_authors(shared):
     assert {"82", "82A", "82B"} <= {f"{number}{icode}" for number, icode in numbers}
 
 
+@pytest.mark.parametrize("ending", ["pdb", "cif"])
+def test_elements_that_a_residue_does_not_hold_follow_from_names(tmp_path, ending):
+    """Programs that take the element from the first letters of a name make calcium of CA."""
+    ion = atom_line(90, "CA", "CA", "A", 90, (9, 9, 9), element="CA", record="HETATM")
+    path = write_pdb(tmp_path / "a.pdb", [line[:76] + line[12:16].strip()[:2].rjust(2) for line in helix("A", 2)], [ion])
+    if ending == "cif":
+        gemmi.read_structure(str(path)).make_mmcif_document().write_file(str(tmp_path / "a.cif"))
+    with pytest.warns(UserWarning, match=r"2 atoms .* elements that these do not hold \(CA of A:1 ALA: Ca\)"):
+        structure = read_structure(tmp_path / f"a.{ending}")
+    assert structure.element[structure.atom_name == "CA"].tolist() == [6, 6, 20]
+
+
 def test_the_first_of_several_models_is_used_and_said(tmp_path):
     models = [["MODEL     1", *helix("A", 3), "ENDMDL"], ["MODEL     2", *helix("A", 3, start=(5, 5, 5)), "ENDMDL"]]
     path = tmp_path / "two.pdb"
@@ -67,6 +80,25 @@ def test_the_first_of_several_models_is_used_and_said(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(read_structure(tmp_path / "one.cif")) == 15
+
+
+@pytest.mark.parametrize("move, said", [(20.0, True), (0.5, False), (0.0, False)])
+def test_models_that_are_copies_of_one_molecule_are_said(tmp_path, move, said):
+    models = [["MODEL     1", *helix("A", 3), "ENDMDL"], ["MODEL     2", *helix("A", 3, start=(move, 0, 0)), "ENDMDL"]]
+    path = tmp_path / "a.pdb1.pdb"
+    path.write_text("\n".join(line for model in models for line in model) + "\nEND\n")
+    with pytest.warns(UserWarning, match="2 models; the first is used") as warned:
+        read_structure(path)
+    assert ("as in a biological assembly" in str(warned[0].message)) is said
+
+
+def test_models_of_other_shapes_are_no_copies(tmp_path):
+    other = helix("A", 3, start=(20, 0, 0))
+    other[4] = other[4][:30] + f"{50:8.3f}" + other[4][38:]
+    path = tmp_path / "nmr.pdb"
+    path.write_text("\n".join(["MODEL     1", *helix("A", 3), "ENDMDL", "MODEL     2", *other, "ENDMDL", "END\n"]))
+    with pytest.warns(UserWarning, match="the first is used$"):
+        read_structure(path)
 
 
 @pytest.mark.parametrize("name, content, message", [

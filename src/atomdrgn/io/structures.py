@@ -26,6 +26,9 @@ ION_NAMES = {"SOD": "Na", "POT": "K", "CLA": "Cl", "CAL": "Ca", "CES": "Cs", "ZN
 # name that starts one column early ("HE1", "CD", "HG") reads as helium, cadmium, mercury.
 LIGAND_ELEMENTS = {"Cl", "Br", "Fe", "Zn", "Mg", "Mn", "Ni", "Cu", "Co", "Na", "Se", "Si", "Li", "Al", "Be", "Mo"}
 
+# Of amino acids and nucleotides, with selenium and what is bound to them where a residue keeps its name.
+STANDARD_ELEMENTS = {"H", "D", "C", "N", "O", "S", "P", "Se", "F", "Cl", "Br", "I", "X"}
+
 ORGANIC_ELEMENTS = tuple("HCNOPSFDBIK")
 
 PDB_RECORDS = {"HEADER", "TITLE", "REMARK", "CRYST1", "MODEL", "ATOM", "HETATM"}
@@ -90,7 +93,7 @@ def read_gemmi(path) -> gemmi.Structure:
         wanted = "ATOM records" if kind == "pdb" else "an _atom_site category"
         raise FileFormatError(f"{path}: holds no atom; a {kind} file with {wanted} was expected")
     _tell(read, path)
-    _mend_elements(structure, stated=read.elements)
+    _mend_elements(structure, stated=read.elements, path=path)
     keep_links(structure, read.told.copies)
     structure.setup_entities()
     keep_declared_bonds(structure, path=path, lines=read.lines, block=read.block)
@@ -192,17 +195,29 @@ def _entry(path):
 # ---- elements -------------------------------------------------------------------------------------------------------------
 
 
-def _mend_elements(structure, *, stated):
+def _mend_elements(structure, *, stated, path):
     """Elements that a file leaves out follow from names and residue, not from the column in which a name starts.
 
-    `stated` is the element column of a PDB file, None for other formats, where gemmi knows what it was told.
+    So do those that a standard residue does not hold: calcium for CA, cadmium for CD. `stated` is the element column of a PDB
+    file, None for other formats, where gemmi knows what it was told.
     """
-    atoms = [(residue, atom) for model in structure for chain in model for residue in chain for atom in residue]
+    wrong, standard = [], {}
+    atoms = [(chain, residue, atom) for model in structure for chain in model for residue in chain for atom in residue]
     if stated is None:
-        stated = [atom.element.name for _, atom in atoms]
-    for (residue, atom), symbol in zip(atoms, stated, strict=True):
+        stated = [atom.element.name for _, _, atom in atoms]
+    for (chain, residue, atom), symbol in zip(atoms, stated, strict=True):
         if gemmi.Element(symbol).atomic_number == 0:
             atom.element = gemmi.Element(_element_from_names(residue, atom))
+        elif atom.element.name not in STANDARD_ELEMENTS:
+            if residue.name not in standard:
+                info = gemmi.find_tabulated_residue(residue.name)
+                standard[residue.name] = info.is_standard() and (info.is_amino_acid() or info.is_nucleic_acid())
+            if standard[residue.name]:
+                wrong.append(f"{atom.name} of {chain.name}:{residue.seqid} {residue.name}: {atom.element.name}")
+                atom.element = gemmi.Element(_element_from_names(residue, atom))
+    if wrong:
+        warnings.warn(f"{path}: {len(wrong)} atoms of standard residues have elements that these do not hold "
+                      f"({wrong[0]}): they are read by their names", stacklevel=4)
 
 
 def _element_from_names(residue, atom):

@@ -1,5 +1,6 @@
 """The atoms of a structure file, and the way back to a file."""
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,6 +16,8 @@ from ..errors import InputError, UnmodelledWarning
 from ..io.structure_writing import why_no_coordinates, write_gemmi
 from ..io.structure_writing import why_no_pdb as why_no_pdb_of_source
 from ..io.structures import read_gemmi
+
+MOVED, ROUNDING = 5.0, 0.01      # A, RMSD: of copies that do not overlap, and what three decimals leave of it when superposed
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +89,20 @@ def read_structure(path) -> Structure:
     """
     source = read_gemmi(path)
     if len(source) > 1:
-        warnings.warn(f"{path}: holds {len(source)} models; the first is used", UnmodelledWarning, stacklevel=2)
+        copies = ("; the next is the same molecule in another place, as in a biological assembly; where the images show both, "
+                  "write them as one model, with a chain name each") if _is_moved(source[0], source[1]) else ""
+        warnings.warn(f"{path}: holds {len(source)} models; the first is used{copies}", UnmodelledWarning, stacklevel=2)
         del source[1:]
     return structure_from_gemmi(source, name=Path(path).name)
+
+
+def _is_moved(one, other):
+    """Whether two models are one rigid molecule in two places, and not two conformations of it."""
+    here, there = ([site.atom.pos for site in model.all()] for model in (one, other))
+    if len(here) != len(there) or len(here) < 3:
+        return False
+    apart = math.sqrt(sum(a.dist(b) ** 2 for a, b in zip(here, there, strict=True)) / len(here))
+    return apart > MOVED and gemmi.superpose_positions(here, there).rmsd < ROUNDING
 
 
 def structure_from_gemmi(source: gemmi.Structure, *, name: str = "structure") -> Structure:
