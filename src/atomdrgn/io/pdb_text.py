@@ -18,8 +18,8 @@ WIDTH = 8
 LARGEST_COORDINATE = 1e5      # A
 UNKNOWN_PLACE = 9998.9      # A: CNS and CHARMM write 9999 three times for an atom whose place they do not know
 BELONGS_TO_ATOM = ("ANISOU", "SIGATM", "SIGUIJ")
-# Residues to which programs add a letter for their protons or partner, such as GROMACS: HISD, LYSH, ASPH, CYS2, ARGN.
-PROTONATED = {"ARG", "ASP", "CYS", "GLU", "HIS", "LYS", "TYR"}
+# Letters that programs such as GROMACS add to the names of residues for their protons or partner: HISD, LYSH, CYS2.
+FOURTH_LETTERS = {"ARG": "HN", "ASP": "HP", "CYS": "12HMNX", "GLU": "HP", "HIS": "12ABDEHPX", "LYS": "HNP", "TYR": "HMN"}
 DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -60,7 +60,7 @@ def parse_pdb(text: str, *, path) -> PdbText:
     pdb = PdbText([])
     records = list(_records(text, pdb, path=path))
     # a letter in column 21 belongs to the residue's name (TIP3, POPC, LYSH), unless residues of three letters have one there too
-    two_letters = any(line[20:21].strip() and _is_standard(line[17:20].strip()) for kind, _, line in records if kind == "atom")
+    two_letters = any(line[20:21].strip() and _no_fourth_letter(line) for kind, _, line in records if kind == "atom")
     dummies, kept, ended, model, high = [], True, 0, 0, []
     for kind, number, line in records:
         if kind == "atom":
@@ -179,9 +179,10 @@ def _atom(line):
     return f"{line[12:16].strip()} of {line[21:22].strip()}:{line[22:27].strip()} {line[17:20].strip()}"
 
 
-def _is_standard(residue_name):
-    """Whether no program adds a fourth to it."""
-    return residue_name not in PROTONATED and gemmi.find_tabulated_residue(residue_name).is_standard()
+def _no_fourth_letter(line):
+    """Whether column 21, where something stands, is no part of the residue's name."""
+    name = line[17:20].strip()
+    return line[20] not in FOURTH_LETTERS.get(name, "") and gemmi.find_tabulated_residue(name).is_standard()
 
 
 def _add_names(names, line, number, *, two_letters, path):
