@@ -91,6 +91,9 @@ def test_of_several_classes_the_likeliest_counts(tiny, fields):
     stack = read_particles(write_cs(tiny.folder / "x.cs", fields))
     torch.testing.assert_close(stack.pose.rotation, plain.pose.rotation)
     assert stack.half.tolist() == [1, 2, 1, 2, 1, 2]       # nothing says it, so alternately
+    fields["alignments_class_3/class_posterior"][4] = np.nan
+    with pytest.raises(FileFormatError, match="row 5 of alignments_class_3/class_posterior is nan, expected 0 to 1.01"):
+        read_particles(write_cs(tiny.folder / "x.cs", fields))
 
 
 @pytest.mark.parametrize("name, value, says", [

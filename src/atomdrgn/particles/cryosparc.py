@@ -174,6 +174,8 @@ def _of_best_class(table, name, *, path):
     if len(prefixes) == 1:
         return table[f"{prefixes[0]}/{name}"]
     _require(table, [f"{prefix}/class_posterior" for prefix in prefixes], path=path, what="choose among the classes")
+    for prefix in prefixes:      # NaN would be the best of all
+        require_in_range(table[f"{prefix}/class_posterior"], f"{prefix}/class_posterior", quantity="class_posterior", path=path)
     best = np.argmax([table[f"{prefix}/class_posterior"] for prefix in prefixes], axis=0)
     return np.stack([table[f"{prefix}/{name}"] for prefix in prefixes])[best, np.arange(len(best))]
 

@@ -71,6 +71,7 @@ QUANTITIES = {
     "ctf/accel_kv": VOLTAGE, "ctf/cs_mm": SPHERICAL_ABERRATION, "ctf/amp_contrast": CONTRAST, "ctf/df1_A": DEFOCUS,
     "ctf/df2_A": DEFOCUS, "ctf/df_angle_rad": RADIANS, "ctf/phase_shift_rad": RADIANS, "ctf/scale": SCALE,
     "ctf/bfactor": B_FACTOR, "pose": RADIANS, "shift": ORIGIN_PIXELS, "psize_A": PIXEL, "blob/psize_A": PIXEL,
+    "class_posterior": Quantity(0.0, 1.01, "(a probability)"),      # rounding goes a little beyond 1
     # what an assembled set holds, whatever file it came from
     "voltage_kv": VOLTAGE, "spherical_aberration_mm": SPHERICAL_ABERRATION, "amplitude_contrast": CONTRAST,
     "defocus_u": DEFOCUS, "defocus_v": DEFOCUS, "defocus_angle": Quantity(-100.0, 100.0, "rad"),
