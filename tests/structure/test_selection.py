@@ -49,6 +49,7 @@ def test_a_chain_without_a_name(beads):
     ("A:30-40", "'A:30-40' holds no residue; what exists is A:1-20"),
     ("A:5-2", "ends before it begins"),
     ("A:five", "'five' is no range"),
+    ("A:1-1" + "0" * 26, "is no range"),
     ("", "chain"),
     ("a", "no chain 'a'"),
 ])

@@ -7,7 +7,7 @@ import numpy as np
 from ..errors import InputError
 from .beads import BeadModel
 
-RANGE = re.compile(r"(-?\d+)([A-Za-z]?)(?:-(-?\d+)([A-Za-z]?))?")
+RANGE = re.compile(r"(-?\d{1,9})([A-Za-z]?)(?:-(-?\d{1,9})([A-Za-z]?))?")      # longer numbers are those of no residue
 
 
 def select(beads: BeadModel, selection: str) -> np.ndarray:
