@@ -12,7 +12,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(VENV)/bin/python -m ruff check .
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not slow and not long"
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m slow
 
 # anew only where the dependencies have changed: the package itself is installed in place

@@ -155,7 +155,7 @@ def test_what_is_said_wrongly_is_used_or_refused_in_one_line(folder, tmp_path, v
         (folder / file).write_text(before)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_of_it_through_an_analysis(folder, tmp_path):
     number = 0
     for value in (None, {"a": [1]}, "text", [[]], -1, 10**400, True):

@@ -28,6 +28,13 @@ def test_at_some_moments(command):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"fit", "export"}))
+def test_others_at_some_moments(command):
+    found = killed(command, 2)
+    assert found["killed"] == 2 and found["wrong"] == {}
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("command", COMMANDS)
 def test_at_every_file_operation(command):
     found = killed(command)
