@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .errors import FileFormatError, MissingFileError
 from .io.star import StarTable, read_star
-from .particles.reading import follow_optimisation_set, optimisation_entry
+from .particles.reading import optimisation_entry, tomograms_of_set
 from .run import Run
 from .volume_run import VolumeRun
 
@@ -109,7 +109,8 @@ def tomograms_of_run(run: Run | VolumeRun, *, data_folder=None) -> Path | None:
     if of_set is None:
         return None
     path = find_file_of_run(run, of_set, what="optimisation set", option="--tomograms, which it names")
-    return follow_optimisation_set(read_star(path), None, data_folder=data_folder or data_folder_of_run(run))[1]
+    entry = optimisation_entry(read_star(path))
+    return None if entry is None else tomograms_of_set(entry, data_folder=data_folder or data_folder_of_run(run))
 
 
 def set_named_in(settings: dict) -> str | None:

@@ -1,7 +1,6 @@
 """The way back: chosen particles as a particle file of the program that the particles came from."""
 
 import csv
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ..errors import FileFormatError, InputError, OutputExistsError
+from ..inference.folder import hash_of_file
 from ..io.numbers import WHOLE, read_numbers
 from ..io.text import read_text
 from ..particles.stack import ParticleStack
@@ -232,8 +232,7 @@ def particle_file_of_run(run: Run | VolumeRun, particle_file=None, *, passthroug
 
 
 def _require_fitted_file(run, path, *, say):
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if run.settings.get("input", {}).get("particles_sha256") not in (None, digest):
+    if run.settings.get("input", {}).get("particles_sha256") not in (None, hash_of_file(path)):
         raise InputError(f"{path}: is not the file that was fitted (its content is another, and particles are known by "
                          f"their rows); name that file {say}")
 

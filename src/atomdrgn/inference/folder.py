@@ -10,7 +10,7 @@ from ..io.folder_lock import locked_folder
 from ..io.star import read_star
 from ..parallel import Processes
 from ..particles.fingerprint import fingerprint
-from ..particles.reading import follow_optimisation_set
+from ..particles.reading import optimisation_entry, tomograms_of_set
 from ..particles.stack import ParticleStack
 from ..reporting import Reporter
 from ..run import (
@@ -73,8 +73,8 @@ def _of_further_files(reading, listed):
     """Hashes of the files that particles are read from beside the one that lists them; None where there is none."""
     of_set = set_named_in({"reading": reading, "input": {"particles": listed}})
     tomograms = reading.get("tomograms")
-    if tomograms is None and of_set is not None:
-        tomograms = follow_optimisation_set(read_star(of_set), None, data_folder=reading.get("data_folder"))[1]
+    if tomograms is None and of_set is not None and (entry := optimisation_entry(read_star(of_set))) is not None:
+        tomograms = tomograms_of_set(entry, data_folder=reading.get("data_folder"))
     files = {"tomograms_sha256": tomograms, "passthrough_sha256": reading.get("passthrough")}
     return {name: None if path is None else hash_of_file(path) for name, path in files.items()}
 

@@ -7,10 +7,9 @@ from ..errors import FileFormatError
 from .pdb_text import LARGEST_COORDINATE
 from .repeated_chains import AtomNames, ToldApart, tell_apart
 from .residue_names import describe_pseudo_atoms, is_pseudo_atom
-from .struct_conn import complete_links
+from .struct_conn import NULL, complete_links, plain_value
 
 CATEGORY = "_atom_site."
-NULL = {"?", "."}
 # What one column says is what another says too, where the one is missing; the author's names are meant.
 COUNTERPARTS = {
     "auth_atom_id": "label_atom_id", "label_atom_id": "auth_atom_id", "auth_comp_id": "label_comp_id",
@@ -161,7 +160,7 @@ def _values(column):
 
 def _plain(column):
     """The values of a column without their quotes, "" where there is none."""
-    plain = {token: "" if token in NULL else gemmi.cif.as_string(token) for token in set(column)}
+    plain = {token: plain_value(token) for token in set(column)}
     return [plain[token] for token in column]
 
 

@@ -41,7 +41,7 @@ def complete_links(block: gemmi.cif.Block, columns: dict[str, list[str]], *, aut
         return []
     residues = _Residues(columns)
     rows = len(next(iter(table.values())))
-    plain = {tag: [_plain(token) for token in column] for tag, column in table.items()}
+    plain = {tag: [plain_value(token) for token in column] for tag, column in table.items()}
     lost = []
     for end in ENDS:
         found = [residues.find(_End(plain, end, row), authors=authors) for row in range(rows)]
@@ -80,7 +80,7 @@ class _Residues:
         self.by_label, self.by_author = defaultdict(list), defaultdict(list)
         missing = ["."] * rows
         for names in dict.fromkeys(zip(*(columns.get(tag, missing) for tag in tags), strict=True)):
-            asym, seq, comp, chain, number, icode = map(_plain, names)
+            asym, seq, comp, chain, number, icode = map(plain_value, names)
             residue = {"label_asym_id": asym, "label_seq_id": seq, "label_comp_id": comp, "auth_asym_id": chain,
                        "auth_seq_id": number, "ins_code": icode}
             self.by_label[asym, seq, comp].append(residue)
@@ -100,7 +100,8 @@ class _Residues:
         return residues[0] | {"label_atom_id": end.atom_name} if len(residues) == 1 and end.atom_name else None
 
 
-def _plain(token):
+def plain_value(token: str) -> str:
+    """The value of a CIF token without its quotes, "" where there is none."""
     return "" if token in NULL else gemmi.cif.as_string(token)
 
 

@@ -105,9 +105,22 @@ def follow_optimisation_set(tables: list[StarTable], tomograms, *, data_folder=N
     if entry is None:
         return tables, tomograms
     particles = find_file(entry.texts(SET_PARTICLES)[0], beside=entry.path, data_folder=data_folder)
-    if tomograms is None and "rlnTomoTomogramsFile" in entry:
-        tomograms = find_file(entry.texts("rlnTomoTomogramsFile")[0], beside=entry.path, data_folder=data_folder)
+    if tomograms is None:
+        tomograms = tomograms_of_set(entry, data_folder=data_folder)
     return read_star(particles), tomograms
+
+
+def tomograms_of_set(entry: StarTable, *, data_folder=None) -> Path | None:
+    """The tomograms.star that the entry of an optimisation set names; None where it names none.
+
+    Raises
+    ------
+    MissingFileError
+        If it is missing.
+    """
+    if "rlnTomoTomogramsFile" not in entry:
+        return None
+    return find_file(entry.texts("rlnTomoTomogramsFile")[0], beside=entry.path, data_folder=data_folder)
 
 
 def _refuse_tomograms(tomograms, path):
