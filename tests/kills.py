@@ -1,7 +1,10 @@
-"""Commands are killed at their file operations, then gone on with or started over as they say: ``python tests/kills.py fit``.
+"""Commands are killed, then gone on with or started over as they say: ``python tests/kills.py fit``.
 
-Each command runs in a child of this process, which ends without a word before its N-th operation. What it leaves has to be, in
-the end, what the command leaves undisturbed. With a number behind the command so many moments are tried, spread evenly.
+Each command runs in a child of this process, which ends without a word before its N-th file operation. What it leaves has to
+be, in the end, what the command leaves undisturbed, and what is said on the way has to fit. With a number behind the command so
+many operations are tried, spread evenly; with ``--moments`` before the number the command is killed after so many random times.
+
+``fit-pair`` is a fit by two processes. The other one is treated as torchrun does it, which ends it politely; it has to end.
 """
 
 import builtins
@@ -9,19 +12,24 @@ import io
 import json
 import os
 import shutil
+import signal
+import socket
 import sys
 import tempfile
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 
-KILLED = 77
+KILLED, SLAIN, HUNG = 77, -signal.SIGKILL, -1000      # exit codes
+PATIENCE, MERCY = 40.0, 2.0      # s until a process that has to end hangs; until it is told to
 PARTICLES = ["base.pdb", "particles.star"]
 # Of each command its words, and what goes on with it or starts it over.
 COMMANDS = {
     "fit": (["fit", *PARTICLES, "--segments", "2", "--out", "out"], "--resume"),
+    "fit-pair": (["fit", *PARTICLES, "--segments", "2", "--out", "out"], "--resume"),
     "fit-vae": (["fit", *PARTICLES, "--inference", "vae", "--epochs", "2", "--segments", "2", "--out", "out"], "--resume"),
     "volume": (["volume", "particles.star", "--latent", "2", "--epochs", "2", "--width", "16", "--depth", "1", "--out", "out"],
                "--resume"),
@@ -37,37 +45,97 @@ COMMANDS = {
 }
 
 
-def main(command: str, moments: int | None = None) -> dict:
-    """How many operations there are, at how many the command was killed, and what is wrong then: nothing, if all is well."""
-    words, again = COMMANDS[command]
+PROCESSES = {"fit-pair": 2}
+
+
+def main(command: str, moments: int | None = None, *, timed: bool = False) -> dict:
+    """Number of operations and of kills, what is wrong then (nothing, if all is well); all files."""
     for module in ("analysis.analyze", "analysis.export", "inference.fit", "reconstruction.debias", "simulate"):
         import_module(f"atomdrgn.{module}")      # here once, and not in every child
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         _in_child(_make_particles)
+        words, processes = COMMANDS[command][0], PROCESSES.get(command, 1)
         if "run" in words:
             _in_child(lambda: _call(["fit", *PARTICLES, "--segments", "2", "--out", "run"]))
-        count = _in_child(lambda: _call(words), at=None)
+        count = _in_child(lambda: _call(words), at=None)      # of one process, also where it is compared with two
         expected = _left()
         _clear()
-        every = count if moments is None else moments
-        chosen = np.unique(np.linspace(1, count, every).round().astype(int)).tolist()
-        wrong = {}
-        for moment in chosen:
-            fault = _fault(words, again, moment, expected)
+        kills = _at_times(words, processes, moments) if timed else _at_operations(words, processes, moments or count, count)
+        killed, wrong = 0, {}
+        for moment, fault in kills:
+            fault = fault or _fault(command, killed, expected)
             if fault:
                 wrong[moment] = fault
+            killed += 1
             _clear()
-        return {"operations": count, "killed": len(chosen), "wrong": wrong}
+        return {"operations": count, "killed": killed, "wrong": wrong, "files": [Path(name).name for name in expected]}
 
 
-def _fault(words, again, moment, expected):
-    """What is wrong when a command that was killed at a moment is gone on with."""
-    if _in_child(lambda: _call(words), at=moment) != KILLED:
-        return "was not killed"
-    code = _in_child(lambda: _call([*words, again]))
+def _at_operations(words, processes, moments, count):
+    """Kill the command before so many of its operations: which one it was, and what went wrong so far."""
+    for moment in np.unique(np.linspace(1, count, moments).round().astype(int)).tolist():
+        codes = _ended(words, processes, at=moment)
+        yield moment, "was not killed" if codes[0] != KILLED else _fault_of_survivors(codes)
+
+
+def _at_times(words, processes, moments):
+    """Kill the command as often, after times that are random: some seconds, and what went wrong so far."""
+    random = np.random.default_rng(0)
+    began = time.monotonic()
+    _ended(words, processes)
+    longest = time.monotonic() - began
+    _clear()
+    killed = 0
+    while killed < moments:
+        after, whom = random.uniform(0, longest), [[0], [1], [0, 1]][random.integers(3)] if processes > 1 else [0]
+        codes = _ended(words, processes, after=after, whom=whom)
+        if all(code == 0 for code in codes):      # this time it was quicker
+            _clear()
+            continue
+        killed += 1
+        yield f"{after:.3f} s, {whom}", _fault_of_survivors(codes)
+
+
+def _fault_of_survivors(codes):
+    """What is wrong with the processes that were not killed: they have to end in one line that says what to do."""
+    for rank, code in enumerate(codes):
+        if code in (KILLED, SLAIN, 0):
+            continue
+        lines = Path(f"said{rank}").read_text().splitlines()
+        if code == HUNG:
+            return f"process {rank} hangs"
+        if code not in (2, 130) or len(lines) != 1 or "--resume" not in lines[0]:
+            return f"process {rank} ends with {code}: {lines}"
+    return ""
+
+
+def _fault(command, number, expected):
+    """What is wrong when a command that was killed is given again: plainly every other time, then as that says."""
+    words, again = COMMANDS[command]
+    processes = 1 + number // 2 % PROCESSES.get(command, 1)
+    if number % 2 == 0:
+        code = _ended(words, processes)[0]
+        if code == 0:      # nothing was left that counts
+            return _difference(expected)
+        said = Path("said0").read_text()
+        if code != 2 or again not in said or said.count("\n") != 1:
+            return f"given again it ends with {code}: {said[-300:]}"
+    begun, lock = Path("out/run.json").exists(), Path("out/unfinished.lock")
+    taken_over = lock.exists() and lock.read_text() != ""
+    code = _ended([*words, again], processes, quiet=False)[0]
+    said = Path("said0").read_text()
     if code:
-        return f"{again} ends with {code}: {Path('said').read_text()[-300:]}"
+        return f"{again} ends with {code}: {said[-300:]}"
+    if again == "--resume" and ("no run to go on with" in said) == begun:
+        return f"what --resume says is not so: {said[-300:]}"
+    if ("going on in its folder" in said) != taken_over:
+        return f"whether the folder is taken over is not said: {said[-300:]}"
+    return _difference(expected)
+
+
+def _difference(expected):
+    """How what is left differs from what it should be, in words; nothing where it does not."""
     found = _left()
     names = sorted(found.keys() ^ expected.keys())
     if names:
@@ -75,17 +143,56 @@ def _fault(words, again, moment, expected):
     return ", ".join(name for name in expected if found[name] != expected[name])
 
 
-def _call(words):
-    """Exit code of the command line; what it says is in the file `said`."""
+def _call(words, *, rank: int = 0, quiet: bool = True):
+    """Exit code of the command line; what it says is in the file `said0`, or that of the process' rank."""
     from atomdrgn.cli import main
 
     sys.argv = ["atomdrgn", *words]
-    with open("said", "w") as said, redirect_stdout(said), redirect_stderr(said):
+    with open(f"said{rank}", "w") as said, redirect_stdout(said), redirect_stderr(said):
         try:
-            main([*words, "--quiet"])
+            main([*words, *(["--quiet"] if quiet else [])])
         except SystemExit as end:
             return end.code
     return 0
+
+
+def _ended(words, processes=1, *, at=0, after=None, whom=(), quiet=True) -> list[int]:
+    """What each process of a command ends with, whose first is killed before an operation, or some of them after some seconds."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+
+    def work(rank):
+        if processes > 1:
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes),
+                           "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        return _call(words, rank=rank, quiet=quiet)
+
+    children = {rank: _child(lambda rank=rank: work(rank), at=0 if rank else at) for rank in range(processes)}
+    codes, began, fallen, told = {}, time.monotonic(), None, False
+    while len(codes) < processes:
+        for rank in children.keys() - codes.keys():
+            pid, status = os.waitpid(children[rank], os.WNOHANG)
+            if pid:
+                codes[rank] = os.waitstatus_to_exitcode(status)
+        now, left = time.monotonic(), children.keys() - codes.keys()
+        if after is not None and now - began >= after:
+            for rank in left & set(whom):
+                os.kill(children[rank], signal.SIGKILL)
+            after = None
+        if fallen is None and any(codes.values()):
+            fallen = now
+        if fallen is not None and now - fallen > PATIENCE:
+            for rank in left:
+                os.kill(children[rank], signal.SIGKILL)
+                os.waitpid(children[rank], 0)
+                codes[rank] = HUNG
+        elif fallen is not None and now - fallen > MERCY and not told:
+            for rank in left:
+                os.kill(children[rank], signal.SIGTERM)
+            told = True
+        time.sleep(0.002)
+    return [codes[rank] for rank in range(processes)]
 
 
 def _make_particles():
@@ -97,13 +204,26 @@ def _make_particles():
     lines = helix("A", 12, start=(0, 0, -9)) + helix("A", 12, first=13, start=(12, 0, -9))
     structure = read_structure(write_pdb(Path("two.pdb"), lines))
     moves = torch.as_tensor(structure.residue > 12)[:, None] * torch.tensor([1.0, 0.0, 0.0])
-    conformations = structure.position + torch.linspace(-3, 3, 12)[:, None, None] * moves
+    # as many as make half-sets, learned borders and a corrected base: all that a fit leaves on its way
+    conformations = structure.position + torch.linspace(-3, 3, 24)[:, None, None] * moves
     simulate_particles(structure, conformations, ".", grid=ImageGrid(32, 3.0), snr=0.5)
     Path("two.pdb").unlink()
 
 
 def _in_child(work, *, at: int | None = 0) -> int:
-    """What a child that does some work ends with, killed before its operation number `at`; how many there are, of None."""
+    """What a child that does some work ends with; the number of its operations where `at` is None."""
+    code = os.waitstatus_to_exitcode(os.waitpid(_child(work, at=at), 0)[1])
+    if code:
+        raise SystemExit(f"it ends with {code}: {Path('said0').read_text()}")
+    if at is None:
+        number = int(Path("count").read_text())
+        Path("count").unlink()
+        return number
+    return code
+
+
+def _child(work, *, at: int | None) -> int:
+    """Number of a child that does some work and is killed before its operation number `at`; of None it counts them."""
     child = os.fork()
     if child == 0:
         try:
@@ -116,14 +236,7 @@ def _in_child(work, *, at: int | None = 0) -> int:
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
             code = 99
         os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if at is None:
-        if code:
-            raise SystemExit(f"the command ends with {code}: {Path('said').read_text()}")
-        number = int(Path("count").read_text())
-        Path("count").unlink()
-        return number
-    return code
+    return child
 
 
 def _count_operations(last):
@@ -133,7 +246,7 @@ def _count_operations(last):
     def counted(function, changes):
         def wrapped(path, *more, **named):
             if not isinstance(path, int) and changes(*more, **named) and os.path.abspath(path).startswith(here) and (
-                    os.path.basename(path) != "said"):
+                    not os.path.basename(path).startswith("said")):
                 count[0] += 1
                 if count[0] == last:
                     os._exit(KILLED)
@@ -179,4 +292,5 @@ def _clear():
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
-    print(json.dumps(main(sys.argv[1], *map(int, sys.argv[2:])), indent=2))
+    given = [word for word in sys.argv[1:] if word != "--moments"]
+    print(json.dumps(main(given[0], *map(int, given[1:]), timed="--moments" in sys.argv), indent=2))

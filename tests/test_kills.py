@@ -1,4 +1,4 @@
-"""Commands that are killed at any of their file operations are gone on with, or started over, as they say (see kills.py)."""
+"""Commands that are killed at any moment are gone on with, or started over, as they say (see kills.py)."""
 
 import json
 import os
@@ -22,16 +22,24 @@ def killed(command, *moments):
 
 
 @pytest.mark.parametrize("command", ["fit", "export"])
-def test_at_some_moments(command):
+def test_at_some_operations(command):
     found = killed(command, 4)
     assert found["killed"] == 4 and found["wrong"] == {}
+    assert command != "fit" or {"half1.safetensors", "borders.npz", "base_correction.npz"} <= set(found["files"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"fit", "export"}))
-def test_others_at_some_moments(command):
+def test_others_at_some_operations(command):
     found = killed(command, 2)
     assert found["killed"] == 2 and found["wrong"] == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["fit", "fit-pair"])
+def test_at_some_random_times(command):
+    found = killed("--moments", command, 4)
+    assert found["killed"] == 4 and found["wrong"] == {}
 
 
 @pytest.mark.long
@@ -39,3 +47,10 @@ def test_others_at_some_moments(command):
 def test_at_every_file_operation(command):
     found = killed(command)
     assert found["killed"] == found["operations"] > 3 and found["wrong"] == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("command", COMMANDS)
+def test_at_forty_random_times(command):
+    found = killed("--moments", command, 40)
+    assert found["killed"] == 40 and found["wrong"] == {}

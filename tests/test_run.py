@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from atomdrgn.errors import FileFormatError, InputError, MissingFileError, OutputExistsError
-from atomdrgn.inference.folder import begin_run, only_writer
+from atomdrgn.inference.folder import require_beginning
 from atomdrgn.io.folder_lock import LOCK
-from atomdrgn.reporting import Reporter
 from atomdrgn.run import (
     FILES,
     FORMAT,
@@ -72,10 +71,7 @@ def test_a_base_whose_residues_share_a_name_is_refused_before_anything_is_writte
     source[0]["B"].name = "A"
     doubled = structure_from_gemmi(source, name="two.pdb")
     with pytest.raises(InputError, match=r"two.pdb: residue A:1 ALA \(atom 1\) and residue A:1 ALA \(atom 21\) cannot be told"):
-        begin_run(tmp_path / "run", {}, doubled, resume=False, overwrite=False, reporter=Reporter())
-    assert not (tmp_path / "run").exists()
-    with pytest.raises(InputError, match="cannot be told"), only_writer(tmp_path / "run", Reporter()):
-        begin_run(tmp_path / "run", {}, doubled, resume=False, overwrite=False, reporter=Reporter())
+        require_beginning(tmp_path / "run", doubled, resume=False, overwrite=False)
     assert not (tmp_path / "run").exists()
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from os import environ
+from threading import Thread
 from typing import TypeVar
 
 import torch
@@ -203,11 +204,30 @@ def joined_processes() -> Iterator[Processes]:
     if count == 1:
         yield Processes()
         return
-    torch.distributed.init_process_group("gloo")
+    _find_the_others()
     try:
         yield Processes(torch.distributed.get_rank(), count, int(environ.get("LOCAL_WORLD_SIZE", count)))
     finally:
         torch.distributed.destroy_process_group()
+
+
+def _find_the_others():
+    """Wait until all processes have found each other, so that a signal ends the wait: where one is lost, torchrun sends it."""
+    errors = []
+
+    def find():
+        try:
+            torch.distributed.init_process_group("gloo")
+        except BaseException as error:
+            errors.append(error)
+
+    # the library waits without looking at signals: not in the thread that takes them
+    thread = Thread(target=find, daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        with _loss_is_told():
+            raise errors[0]
 
 
 @contextmanager

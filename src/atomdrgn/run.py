@@ -25,8 +25,9 @@ from torch import Tensor
 from . import run_contents as contents
 from .errors import FileFormatError, InputError, MissingFileError, OutputExistsError, UnmodelledWarning
 from .io.arrays import read_npz
-from .io.folder_lock import LOCK
+from .io.folder_lock import LOCK, writing_in
 from .io.json_objects import read_json_object
+from .io.table_cells import as_cell, from_cell
 from .io.whole_file import is_leftover, sync_folder, whole_file
 from .structure.atoms import Structure, read_structure, write_structure
 from .structure.beads import BeadModel, coarse_grain
@@ -283,6 +284,7 @@ def require_segments(run: Run, wanted: str) -> None:
 def read_summary(folder: Path) -> dict:
     """What summary.json holds, which a run has once it is whole."""
     if not (folder / SUMMARY).exists():
+        _refuse_while_written(folder, SUMMARY)
         raise MissingFileError(f"{folder}: the fit did not end (there is no {SUMMARY}); "
                                "go on with it: the same command with --resume")
     return _read_json(folder / SUMMARY, contents.SUMMARY)
@@ -291,6 +293,10 @@ def read_summary(folder: Path) -> dict:
 def read_settings(folder: Path) -> dict:
     """What run.json holds, when this version can read the folder."""
     if not (folder / SETTINGS).exists():
+        _refuse_while_written(folder, SETTINGS)
+        if (folder / LOCK).exists() and _holds_nothing(folder):
+            raise MissingFileError(f"{folder}: what should have become a run was stopped before its first file was written; give "
+                                   "the command that makes it again")
         raise MissingFileError(f"{folder}: there is no {SETTINGS}, so it is no run; name the folder that `atomdrgn fit` wrote")
     settings = _read_json(folder / SETTINGS, {})
     if settings.get("format") != FORMAT:
@@ -299,6 +305,12 @@ def read_settings(folder: Path) -> dict:
     with _said_of(folder / SETTINGS):
         contents.check_said(settings, contents.SETTINGS)
     return settings
+
+
+def _refuse_while_written(folder, missing):
+    writing = writing_in(folder)
+    if writing:
+        raise MissingFileError(f"{folder}: the run is not whole yet (there is no {missing}): {writing}")
 
 
 def require_whole(folder: Path) -> None:
@@ -332,12 +344,30 @@ def require_free(folder: Path, *, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f"{folder} is a file: choose a folder with --out")
-    if folder.exists() and any(path.name != LOCK and not is_leftover(path.name) for path in folder.iterdir()):
+    if folder.exists() and not _holds_nothing(folder):
         if not (folder / SETTINGS).exists():
             raise OutputExistsError(f"{folder} is not empty and is no run: choose another folder with --out")
         if not overwrite:
             raise OutputExistsError(f"{folder} holds a run: --resume goes on with it, --overwrite replaces it, "
                                     "--out puts this one elsewhere")
+
+
+def _holds_nothing(folder):
+    """Whether all that is in a folder is what a killed process has left."""
+    return all(path.name == LOCK or is_leftover(path.name) for path in folder.iterdir())
+
+
+def require_not_written(folder: Path) -> None:
+    """Refuse a folder that another command is writing to.
+
+    Raises
+    ------
+    OutputExistsError
+        One is, or may be.
+    """
+    writing = writing_in(folder)
+    if writing:
+        raise OutputExistsError(f"{folder}: {writing}")
 
 
 def create_run_folder(folder: Path, *, overwrite: bool) -> None:
@@ -427,11 +457,10 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 
 def write_table(path: Path, columns: dict[str, Iterable]) -> None:
-    """Columns as CSV, whole or not at all."""
+    """Columns as CSV, whole or not at all; texts that look like formulas as :func:`~.io.table_cells.as_cell` writes them."""
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        writer.writerows([as_cell(value) for value in row] for row in (columns, *zip(*columns.values(), strict=True)))
 
 
 def read_text_table(path: Path, *, rows: int | None = None) -> dict[str, list[str]]:
@@ -449,7 +478,7 @@ def read_text_table(path: Path, *, rows: int | None = None) -> dict[str, list[st
     with _said_of(path):
         try:
             text = path.read_bytes().decode("utf-8")
-            lines = list(csv.reader(io.StringIO(text, newline="")))
+            lines = [[from_cell(cell) for cell in line] for line in csv.reader(io.StringIO(text, newline=""))]
         except (ValueError, csv.Error) as error:
             raise FileFormatError(str(error)) from error
         header, *lines = lines or [[]]

@@ -14,6 +14,7 @@ from biotite.structure.io.xtc import XTCFile
 
 from atomdrgn import Reporter, export, read_structure
 from atomdrgn.errors import InputError, MissingPackageError, OutputExistsError
+from atomdrgn.io.folder_lock import LOCK
 from atomdrgn.run import Run
 from atomdrgn.structure.beads import coarse_grain
 from hinged import hinged_run, two_helices
@@ -156,8 +157,15 @@ def test_a_fault_on_the_way_leaves_nothing_half_done(run, tmp_path, monkeypatch)
     for format in ("dcd", "pdb"):
         with pytest.raises(OSError, match="No space left"):
             export(run, tmp_path / format, format=format)
-    assert [path.name for path in (tmp_path / "dcd").iterdir()] == ["reference.pdb"]
-    assert sorted(path.name for path in (tmp_path / "pdb").iterdir()) == [f"{i:06d}.pdb" for i in range(4)]
+    assert sorted(path.name for path in (tmp_path / "dcd").iterdir()) == ["reference.pdb", LOCK]
+    assert sorted(path.name for path in (tmp_path / "pdb").iterdir()) == [*(f"{i:06d}.pdb" for i in range(4)), LOCK]
+    monkeypatch.undo()
+    for format in ("dcd", "pdb"):      # the mark stays until an export ends well
+        with pytest.raises(OutputExistsError, match="--overwrite"):
+            export(run, tmp_path / format, format=format)
+        assert (tmp_path / format / LOCK).exists()
+        export(run, tmp_path / format, format=format, overwrite=True)
+        assert not (tmp_path / format / LOCK).exists()
 
 
 @pytest.mark.parametrize("settings, says", [

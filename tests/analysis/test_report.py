@@ -207,3 +207,27 @@ def test_residues_move_within_their_segments_on_the_page_too(browser, flexed_run
     expected, rigid = (flexed_run.atoms_of(each)[0].numpy()[drawn] for each in (motion, rigid))
     np.testing.assert_allclose(np.reshape(found, (-1, 3)), expected, atol=0.01)
     assert np.abs(expected - rigid).max() > 0.5
+
+
+@pytest.mark.parametrize("answer", ["return null", "throw new Error('blocked')"])
+def test_without_webgl_all_but_the_structure_is_shown(browser, page, answer):
+    source = ("const all = HTMLCanvasElement.prototype, get = all.getContext; all.getContext = function (kind, ...more) "
+              f"{{ if (/webgl/.test(kind)) {{ {answer} }} return get.call(this, kind, ...more); }}")
+    browser.command("Page.enable")
+    without = browser.command("Page.addScriptToEvaluateOnNewDocument", source=source)
+    try:
+        browser.log("browser")
+        browser.open(page)
+        browser.wait("return window.atomdrgn && atomdrgn.player.time > 0.02")      # the map's mark moves on
+        assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []
+    finally:
+        browser.command("Page.removeScriptToEvaluateOnNewDocument", **without)
+    assert "cannot be drawn" in browser.run("return document.getElementById('viewer').innerText")
+    assert browser.run("return document.getElementById('name').textContent && document.getElementById('verdict').textContent")
+    titles = browser.run("return [...document.querySelectorAll('h2, h3')].map(title => title.textContent)")
+    charts = browser.run("return document.querySelectorAll('#sections svg').length")
+    browser.open(page)
+    browser.wait("return window.atomdrgn && atomdrgn.player.time > 0.02")
+    assert "cannot be drawn" not in browser.run("return document.getElementById('viewer').innerText")
+    assert titles == browser.run("return [...document.querySelectorAll('h2, h3')].map(title => title.textContent)")
+    assert charts == browser.run("return document.querySelectorAll('#sections svg').length") > 3

@@ -2,8 +2,10 @@
 
 import json
 import re
+import socket
+import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from biotite.structure.io.dcd import DCDFile
 
 from atomdrgn import open_run, read_structure, write_structure
 from atomdrgn.cli.summary import summary_lines
+from atomdrgn.errors import InputError
 from atomdrgn.inference.state import save_state
 
 
@@ -138,8 +141,64 @@ def test_resume_of_what_is_complete_changes_nothing(fit, folder):
     assert fit("--resume").code == 0 and (folder / "particles.fit" / "latents.npz").read_bytes() == before
 
 
-def test_resume_of_nothing_starts(fit):
-    assert fit("--resume").code == 0
+def test_resume_of_nothing_starts_and_says_so(fit):
+    ended = fit("--resume")
+    assert ended.code == 0 and "particles.fit holds no run to go on with: a new one is begun" in ended.err
+    again = fit("--resume")
+    assert "a new one" not in again.err and "complete" in again.err
+
+
+@pytest.mark.parametrize("more", [(), ("--inference", "vae")])
+def test_no_image_is_read_for_a_base_that_a_run_cannot_keep(fit, monkeypatch, more):
+    def refuse(structure):
+        raise InputError("residues cannot be told apart")
+
+    def read(*_):
+        raise AssertionError("an image is read")
+
+    monkeypatch.setattr("atomdrgn.inference.folder.require_base_survives", refuse)
+    monkeypatch.setattr("atomdrgn.particles.stack.ParticleStack.read", read)
+    for again in ((), ("--resume",)):
+        ended = fit(*more, *again)
+        assert ended.code == 2 and "cannot be told apart" in ended.err, ended
+
+
+@pytest.fixture
+def another_fit():
+    """A process of this machine that has a folder locked as a fit has: a function of the folder."""
+    with ExitStack() as ends:
+        def lock(path):
+            hold = ("import sys, time; from pathlib import Path; from atomdrgn.io.folder_lock import locked_folder\n"
+                    "with locked_folder(Path(sys.argv[1])): print(flush=True); time.sleep(1000)")
+            process = subprocess.Popen([sys.executable, "-c", hold, str(path)], stdout=subprocess.PIPE)
+            ends.callback(process.wait)
+            ends.callback(process.kill)
+            process.stdout.readline()
+            return process
+        yield lock
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_whose_fit_is_at_it_is_no_stopped_one(fit, atomdrgn, folder, another_fit, begun):
+    """Whoever would read it waits; so does another fit, before it reads anything."""
+    if begun:
+        with ctrl_c_after(1):
+            fit()
+    process = another_fit(folder / "particles.fit")
+    says = f"another command is writing there (process {process.pid} on {socket.gethostname()}); wait until it has ended"
+    for words in (("export", "particles.fit", "--out", "e"), ("analyze", "particles.fit"),
+                  ("debias", "particles.fit", "--out", "d"), ("simulate", "particles.fit", "--out", "v"),
+                  ("select", "particles.fit", "--where", "motion1 > 0", "--out", "s.star")):
+        ended = atomdrgn(*words)
+        assert ended.code == 2 and says in ended.err and ended.err.count("\n") == 1 and "--resume" not in ended.err, ended.err
+    for more in ((), ("--overwrite",), ("--resume",)):
+        ended = fit(*more)
+        assert ended.code == 2 and says in ended.err and "reading images" not in ended.err, ended.err
+    process.kill()
+    process.wait()
+    ended = atomdrgn("export", "particles.fit", "--out", "e")
+    assert ended.code == 2 and ("go on with it: the same command with --resume" if begun else
+                                "was stopped before its first file was written; give the command") in ended.err
 
 
 def test_parts_are_repeated_or_put_in_one_string(fit):

@@ -49,7 +49,7 @@ def test_the_last_frame_of_a_trajectory_is_not_lost_in_silence(on_a_small_disk, 
         code, line, files = on_a_small_disk(pages - too_few, "export", MODEL, "--format", "xtc", "--particles", "0:6",
                                             "--out", "e")
         assert code == 1 and line.startswith("error: e/ensemble.xtc: ") and "disk full" in line, line
-        assert files == ["./e/reference.pdb"]
+        assert files == ["./e/reference.pdb", "./e/unfinished.lock"]
 
 
 def test_a_folder_of_results_appears_whole_or_not_at_all(on_a_small_disk, folder):

@@ -80,3 +80,23 @@ def test_three_processes_and_one_are_the_same_to_the_last_bit(tmp_path, monkeypa
         _, err = ended.communicate(timeout=600)
         assert ended.returncode == 0, err
     same(tmp_path / "of_1", tmp_path / "of_3")
+
+
+def test_a_process_that_waits_for_one_that_never_comes_ends_when_it_is_told(folder):
+    """As torchrun tells it where the other one was lost: in one line, not when the library has waited for long enough."""
+    port = free_port()
+    waiting = subprocess.Popen([sys.executable, *FIT, "--out", "pair"], stderr=subprocess.PIPE, text=True, env=os.environ | {
+        "OMP_NUM_THREADS": "1", "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+    deadline = time.monotonic() + 100
+    while True:      # until it listens
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        assert waiting.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    waiting.send_signal(signal.SIGTERM)
+    _, err = waiting.communicate(timeout=20)
+    assert waiting.returncode == 130 and err.splitlines()[-1] == (
+        "stopped; to go on: atomdrgn fit base.pdb particles.star --segments 2 --out pair --resume"), err
+    assert not (folder / "pair").exists()

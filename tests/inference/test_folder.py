@@ -116,7 +116,8 @@ def test_a_run_that_was_stopped_before_run_json_is_begun_anew(hinged, settings, 
     (tmp_path / "run").mkdir()
     for name in left:
         (tmp_path / "run" / name).write_text("{")
-    assert begin(tmp_path / "run", settings, hinged[0], **how) == (True, [])
+    said = [f"{tmp_path / 'run'} holds no run to go on with: a new one is begun"] if "resume" in how else []
+    assert begin(tmp_path / "run", settings, hinged[0], **how) == (True, said)
     assert read_settings(tmp_path / "run") == settings and (tmp_path / "run" / BASE).exists()
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from atomdrgn.errors import OutputExistsError
-from atomdrgn.io.folder_lock import LOCK, locked_folder
+from atomdrgn.io.folder_lock import LOCK, locked_folder, writing_in
 from atomdrgn.reporting import Reporter
 
 
@@ -116,3 +116,52 @@ def test_where_the_file_system_has_no_locks_the_process_is_looked_for(tmp_path, 
     (tmp_path / LOCK).write_text(json.dumps({"pid": child.pid, "host": socket.gethostname()}))
     with locked_folder(tmp_path):
         pass
+
+
+def test_an_error_in_the_middle_of_the_work_leaves_a_mark_that_any_machine_may_take_over(tmp_path, monkeypatch):
+    with pytest.raises(ValueError), locked_folder(tmp_path / "out") as unfinished:
+        unfinished.begin()
+        (tmp_path / "out" / "000000.pdb").write_text("")
+        raise ValueError
+    assert (tmp_path / "out" / LOCK).exists() and writing_in(tmp_path / "out") is None
+    with pytest.raises(ValueError), locked_folder(tmp_path / "out"):      # refused: it stays unfinished
+        raise ValueError
+    assert (tmp_path / "out" / LOCK).exists()
+    monkeypatch.setattr("socket.gethostname", lambda: "another.machine")
+    told = Told()
+    with locked_folder(tmp_path / "out", told) as unfinished:
+        unfinished.begin()
+    assert "ended in an error" in told.lines[0]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["000000.pdb"]
+
+
+def test_an_error_before_anything_is_changed_leaves_no_mark(tmp_path):
+    (tmp_path / "000000.pdb").write_text("of another command")
+    with pytest.raises(ValueError), locked_folder(tmp_path):
+        raise ValueError
+    with pytest.raises(ValueError), locked_folder(tmp_path / "new") as unfinished:
+        unfinished.begin()
+        raise ValueError
+    assert [path.name for path in tmp_path.iterdir()] == ["000000.pdb"]
+
+
+def test_who_writes_is_told_and_who_has_ended_is_not(tmp_path):
+    assert writing_in(tmp_path) is None and writing_in(tmp_path / "absent") is None
+    with locked_folder(tmp_path):
+        assert writing_in(tmp_path) is None      # this process
+    first = holder(tmp_path)
+    try:
+        for _ in range(2):      # a look takes nothing
+            assert writing_in(tmp_path) == (f"another command is writing there (process {first.pid} on {socket.gethostname()}); "
+                                            "wait until it has ended")
+    finally:
+        first.kill()
+        first.wait()
+    assert (tmp_path / LOCK).exists() and writing_in(tmp_path) is None
+    (tmp_path / LOCK).write_text(json.dumps({"pid": 1, "host": "another.machine"}))
+    assert "or was killed there (process 1 on another.machine), which cannot be seen from this machine" in writing_in(tmp_path)
+
+
+def test_a_shorter_line_over_a_longer_one_is_read_alone(tmp_path):
+    (tmp_path / LOCK).write_text(json.dumps({"pid": 1, "host": socket.gethostname()}) + "\nme.machine\"}\n")
+    assert writing_in(tmp_path) is None

@@ -1,5 +1,6 @@
 import os
 import struct
+import warnings
 
 import numpy as np
 import pytest
@@ -126,6 +127,44 @@ def test_nothing_that_lies_beside_the_trajectory_is_imported(tmp_path, monkeypat
     assert read_trajectory("path.dcd").shape == (2, 20, 3) and not (tmp_path / "executed").exists()
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("left", [2 * 3 * 128, 2 * 3 * 128 + 50])
+def test_frames_that_a_dcd_names_and_lacks_are_told(tmp_path, order, left):
+    path = tmp_path / "path.dcd"
+    write_trajectory(path, np.ones((5, 30, 3)))
+    whole = path.read_bytes()
+    if order == ">":      # written on another machine: all numbers of these records are of 4 bytes, but for titles
+        whole = _turned_round(whole)
+    path.write_bytes(whole[:276 + left])
+    with pytest.warns(UserWarning, match="path.dcd: its header names 5 frames and 2 are there"):
+        assert read_trajectory(path).shape == (2, 30, 3)
+    for said in (5, 0, 3):      # right, never filled in, and not kept up: nothing is missing
+        path.write_bytes(whole[:8] + struct.pack(f"{order}i", said) + whole[12:])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert len(read_trajectory(path)) == 5
+
+
+def _turned_round(dcd):
+    numbers, text = np.frombuffer(dcd, "<u4").byteswap().tobytes(), range(4, 8)
+    titles = range(92 + 8, 92 + 8 + 160)
+    return bytes(dcd[at] if at in text or at in titles else byte for at, byte in enumerate(numbers))
+
+
+@pytest.mark.parametrize("atoms", [5, 30])
+def test_what_follows_the_last_whole_frame_of_an_xtc_is_told(tmp_path, atoms):
+    path = tmp_path / "path.xtc"
+    write_trajectory(path, np.random.default_rng(0).normal(0, 30, (3, atoms, 3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(read_trajectory(path)) == 3
+    with open(path, "ab") as file:
+        file.write(b"\0\0\7")
+    with pytest.warns(UserWarning, match="path.xtc: 3 bytes follow its last whole frame"):
+        assert len(read_trajectory(path)) == 3
+
+
+@pytest.mark.filterwarnings("ignore:.*(header names|bytes follow)")
 def test_a_cut_trajectory_is_an_error_or_holds_the_frames_before(tmp_path):
     frames = np.random.default_rng(0).normal(0, 30, (3, 30, 3)).astype(np.float32)
     for ending in (".dcd", ".xtc"):

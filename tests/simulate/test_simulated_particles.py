@@ -16,12 +16,13 @@ from atomdrgn import (
     read_particles,
     read_structure,
     simulate_particles,
+    write_structure,
 )
 from atomdrgn.errors import InputError, OutputExistsError
 from atomdrgn.physics.fourier import inverse_transform, transform
 from atomdrgn.reporting import Reporter
 from atomdrgn.simulate.images import atoms_of, clean_images
-from atomdrgn.simulate.particles import Errors
+from atomdrgn.simulate.particles import Errors, require_free
 from atomdrgn.structure.beads import ATOMIC_BLUR
 from molecules import atom_line, helix, write_pdb
 
@@ -82,10 +83,34 @@ def test_a_seed_says_everything(structure, tmp_path):
 
 def test_particles_are_not_overwritten(structure, tmp_path):
     simulate_particles(structure, conformations(structure, 2), tmp_path, grid=GRID, snr=1.0)
-    with pytest.raises(OutputExistsError, match="holds particles"):
+    with pytest.raises(OutputExistsError, match="holds particles.star"):
         simulate_particles(structure, conformations(structure, 2), tmp_path, grid=GRID, snr=1.0)
     simulate_particles(structure, conformations(structure, 3), tmp_path, grid=GRID, snr=1.0, overwrite=True)
     assert len(read_particles(tmp_path / "particles.star")) == 3
+
+
+def test_no_base_model_of_before_is_left_or_lost(structure, tmp_path):
+    """A set has one base model: another that is there is the user's, until they say that it may go."""
+    write_structure(structure, tmp_path / "base.pdb")
+    before = (tmp_path / "base.pdb").read_bytes()
+    structure.source[0][0].name = "AA"
+    with pytest.raises(OutputExistsError, match="holds base.pdb"):
+        simulate_particles(structure, conformations(structure, 2), tmp_path, grid=GRID, snr=1.0)
+    assert (tmp_path / "base.pdb").read_bytes() == before and not (tmp_path / "base.cif").exists()
+    simulate_particles(structure, conformations(structure, 2), tmp_path, grid=GRID, snr=1.0, overwrite=True)
+    assert (tmp_path / "base.cif").exists() and not (tmp_path / "base.pdb").exists()
+    structure.source[0][0].name = "A"
+    simulate_particles(structure, conformations(structure, 2), tmp_path, grid=GRID, snr=1.0, overwrite=True)
+    assert (tmp_path / "base.pdb").exists() and not (tmp_path / "base.cif").exists()
+
+
+def test_a_base_model_that_is_read_is_not_replaced(structure, tmp_path):
+    write_structure(structure, tmp_path / "base.pdb")
+    with pytest.raises(OutputExistsError, match="base.pdb is read"):
+        require_free(tmp_path, overwrite=True, inputs=[tmp_path / "base.pdb"])
+    with pytest.raises(OutputExistsError, match="holds base.pdb"):
+        require_free(tmp_path, overwrite=False, inputs=[tmp_path / "two.pdb"])
+    require_free(tmp_path, overwrite=True, inputs=[tmp_path / "two.pdb"])
 
 
 def test_a_base_that_no_pdb_file_holds_is_mmcif_and_said(structure, tmp_path):

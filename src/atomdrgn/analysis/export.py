@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from ..errors import InputError, OutputExistsError
-from ..io.folder_lock import writes_in_folder
+from ..io.folder_lock import locked_folder
 from ..io.pdb_series import LARGEST_B, PdbSeries
 from ..io.trajectories import write_trajectory
-from ..io.whole_file import whole_file
+from ..io.whole_file import synced_together, whole_file
 from ..parallel import in_order
 from ..reporting import Reporter
 from ..run import Run
@@ -53,10 +53,11 @@ class Exported:
     geometry: GeometryReport | None = None
 
 
-@writes_in_folder
 def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | None = None, origin=None, samples: int = 0,
            relax: bool = False, geometry: bool = False, overwrite: bool = False, reporter: Reporter | None = None) -> Exported:
     """Write the structures of particles, all atoms, in constant memory. Every file appears complete or not at all.
+
+    Until all are there the folder is marked as unfinished (:func:`~atomdrgn.io.folder_lock.locked_folder`).
 
     Parameters
     ----------
@@ -107,29 +108,30 @@ def export(run: Run, out, *, format: str = "dcd", particles: Iterable[int] | Non
     trajectory = out / f"ensemble.{format}" if format in TRAJECTORIES else None
     files = [trajectory.name, *REFERENCES] if trajectory else [f"{name}.{ENDINGS[format]}" for name in names]
     measured = relax or geometry
-    refuse_what_is_there(out, [*files, *(GEOMETRY_FILES if measured else ())], overwrite=overwrite)
-    settled = _Settled(run, relax=relax) if measured else None
-    out.mkdir(parents=True, exist_ok=True)
-    if overwrite:      # what belongs to structures that are replaced
-        for name in (*GEOMETRY_FILES, *(REFERENCES if trajectory else ())):
-            (out / name).unlink(missing_ok=True)
-    if samples and not _moves(run):
-        reporter.say("no motion is supported: all draws of all particles are the same structure")
-    frames = _conformations(run, chosen, samples)
-    frames = settled(zip(numbers, frames, strict=True)) if measured else (frame.numpy() for frame in frames)
-    title = "relaxing and writing structures" if relax else "writing structures"
-    frames = (frame + origin for frame in reporter.watch(frames, title, len(names)))
-    reference, count = None, len(names)
-    if trajectory:
-        reference = write_reference(place(run.structure, -origin), out, reporter=reporter)
-        count = write_trajectory(trajectory, frames)
-    else:
-        errors = None if samples or "half_error" not in run.model else _b_factors(run, chosen)
-        _write_files(run, numbers, [out / name for name in files], frames, errors, format=format)
-    report = None
-    if measured:
-        report = GeometryReport(settled.geometry.base, names, settled.rows)
-        write_geometry(report, out)
+    with locked_folder(out, reporter) as unfinished, synced_together():
+        refuse_what_is_there(out, [*files, *(GEOMETRY_FILES if measured else ())], overwrite=overwrite)
+        settled = _Settled(run, relax=relax) if measured else None
+        if samples and not _moves(run):
+            reporter.say("no motion is supported: all draws of all particles are the same structure")
+        unfinished.begin()
+        if overwrite:      # what belongs to structures that are replaced
+            for name in (*GEOMETRY_FILES, *(REFERENCES if trajectory else ())):
+                (out / name).unlink(missing_ok=True)
+        frames = _conformations(run, chosen, samples)
+        frames = settled(zip(numbers, frames, strict=True)) if measured else (frame.numpy() for frame in frames)
+        title = "relaxing and writing structures" if relax else "writing structures"
+        frames = (frame + origin for frame in reporter.watch(frames, title, len(names)))
+        reference, count = None, len(names)
+        if trajectory:
+            reference = write_reference(place(run.structure, -origin), out, reporter=reporter)
+            count = write_trajectory(trajectory, frames)
+        else:
+            errors = None if samples or "half_error" not in run.model else _b_factors(run, chosen)
+            _write_files(run, numbers, [out / name for name in files], frames, errors, format=format)
+        report = None
+        if measured:
+            report = GeometryReport(settled.geometry.base, names, settled.rows)
+            write_geometry(report, out)
     return Exported(trajectory or out, reference, count, report)
 
 

@@ -173,28 +173,27 @@ def fit(
     stack = read_particles(particles, **reading)
     settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)
     out = out or Path(particles.with_suffix(".fit").name)
-    with joined_processes() as processes, progress(quiet=quiet or not processes.first, compiles=True) as reporter:
-        choices = {} if segments is None else {"segments": segments}
-        choices |= {"beads": beads, "temperature": temperature, "parts": _selections(parts), "fixed": fixed,
-                    "resolution": resolution, "seed": seed, "resume": resume, "overwrite": overwrite, "settings": settings,
-                    "reporter": reporter}
-        try:
+    choices = {} if segments is None else {"segments": segments}
+    choices |= {"beads": beads, "temperature": temperature, "parts": _selections(parts), "fixed": fixed, "resolution": resolution,
+                "seed": seed, "resume": resume, "overwrite": overwrite, "settings": settings}
+    try:
+        with joined_processes() as processes, progress(quiet=quiet or not processes.first, compiles=True) as reporter:
             if inference is Inference.vae:
                 if processes.count > 1:
                     raise InputError("--inference vae is the work of one process: start it without torchrun")
                 from ..inference.vae import fit_vae
 
-                run = fit_vae(structure, stack, out, **choices, **learning)
+                run = fit_vae(structure, stack, out, **choices, reporter=reporter, **learning)
             else:
                 from ..inference.fit import fit as fit_particles
 
                 run = fit_particles(structure, stack, out, **choices, composition=composition, refine_poses=refine_poses,
-                                    keep_base=keep_base, memory=memory, processes=processes)
-        except KeyboardInterrupt:
-            again = command_line(without=("--overwrite", "--resume"))
-            raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
-        if not quiet and processes.first:
-            print("\n".join(summary_lines(run)))
+                                    keep_base=keep_base, memory=memory, reporter=reporter, processes=processes)
+    except KeyboardInterrupt:
+        again = command_line(without=("--overwrite", "--resume"))
+        raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
+    if not quiet and processes.first:
+        print("\n".join(summary_lines(run)))
 
 
 def _refuse_with_beads(**of_segments):

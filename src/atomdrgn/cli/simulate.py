@@ -140,7 +140,7 @@ def simulate(
         "--reach": reach, "--dose": dose}, reading=reading, series=series)
     use_threads(threads)
     errors = Errors(contrast_error, rotation_error, shift_error)
-    require_free(out, overwrite=overwrite)
+    require_free(out, overwrite=overwrite, inputs=structures)
     molecule = read_molecule(structures, superposed=like is None if superpose is None else superpose)
     centre = box_centre(map_file=map_file, origin=origin)
     if like is None or centre is not None:

@@ -24,7 +24,6 @@ from ..run import (
     Run,
     open_run,
     read_arrays,
-    require_free,
     write_arrays,
     write_table,
 )
@@ -41,7 +40,7 @@ from .ensemble import judge_support, make_ensemble
 from .far_start import find_far_start
 from .faults import read_images
 from .flexed_segments import find_flexing
-from .folder import CLOSED_FORM, begin_run, only_writer, read_history, run_settings
+from .folder import CLOSED_FORM, begin_run, only_writer, read_history, require_beginning, run_settings
 from .groups import cut_at_groups
 from .halves import half_sets, join, part_of
 from .images import FourierImages
@@ -151,8 +150,8 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     """
     folder, processes = Path(out), processes or Processes()
     reporter = reporter if reporter and processes.first else Reporter()
-    if not resume and processes.first:
-        require_free(folder, overwrite=overwrite)
+    if processes.first:
+        require_beginning(folder, structure, resume=resume, overwrite=overwrite)
     with whole_batches_on_threads():
         model = _assemble(structure, particles, segments=segments, beads=beads, temperature=temperature, parts=parts, fixed=fixed,
                           composition=composition, refine_poses=refine_poses, resolution=resolution, memory=memory,

@@ -22,6 +22,8 @@ from ..run import (
     read_numbers_table,
     read_settings,
     require_base_survives,
+    require_free,
+    require_not_written,
     require_whole,
     write_base,
     write_json,
@@ -114,6 +116,33 @@ def only_writer(folder: Path, reporter: Reporter, processes: Processes | None = 
     return locked_folder(folder, reporter) if processes is None or processes.first else nullcontext()
 
 
+def require_beginning(folder: Path, structure: Structure | None, *, resume: bool, overwrite: bool) -> None:
+    """Refuse what no run can be begun with, or gone on with, before any image is read.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    structure : Structure or None
+        The base model; none where volumes are fitted without one.
+    resume, overwrite : bool
+        Go on with the run that is there, or replace it.
+
+    Raises
+    ------
+    InputError
+        The base model's residues cannot be told apart.
+    OutputExistsError
+        A new run would mix with what is there, or replace it; or another command is writing there.
+    """
+    require_not_written(folder)
+    if resume and (folder / SETTINGS).exists():
+        return
+    require_free(folder, overwrite=overwrite)
+    if structure is not None:
+        require_base_survives(structure)
+
+
 def begin_run(folder: Path, settings: dict, structure: Structure | None, *, resume: bool, overwrite: bool, reporter: Reporter,
               processes: Processes | None = None) -> bool:
     """Whether anything is left to do in the folder of a run; a new one is made where there is none to go on with.
@@ -129,14 +158,14 @@ def begin_run(folder: Path, settings: dict, structure: Structure | None, *, resu
     resume, overwrite : bool
         Go on with the run that is there, or replace it.
     reporter : Reporter
-        Is told where nothing is left to do.
+        Is told where nothing is left to do, and where there is no run to go on with.
     processes : Processes, optional
         That do this together; the first of them writes.
 
     Raises
     ------
     InputError
-        The run to go on with has other settings or input, or the base model's residues cannot be told apart.
+        The run to go on with has other settings or input.
     OutputExistsError
         A new run would mix with what is there, or replace it.
     """
@@ -148,8 +177,8 @@ def begin_run(folder: Path, settings: dict, structure: Structure | None, *, resu
         return not _is_complete(folder, reporter)
     processes.wait()      # until each has seen what was there
     if processes.first:
-        if structure is not None:
-            require_base_survives(structure)
+        if resume:
+            reporter.say(f"{folder} holds no run to go on with: a new one is begun")
         create_run_folder(folder, overwrite=overwrite)
         write_json(folder / SETTINGS, settings)
         if structure is not None:

@@ -18,14 +18,14 @@ from ..parallel import whole_batches_on_threads
 from ..particles.stack import ParticleStack
 from ..physics.disc import make_disc
 from ..reporting import Reporter
-from ..run import CHECKPOINT, Run, open_run, require_free
+from ..run import CHECKPOINT, Run, open_run
 from ..structure.atoms import Structure
 from ..structure.beads import coarse_grain
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
 from ..structure.selection import select
 from .faults import find_faults
-from .folder import BEADS, SEGMENTS, VAE, begin_run, only_writer, run_settings
+from .folder import BEADS, SEGMENTS, VAE, begin_run, only_writer, require_beginning, run_settings
 from .schedule import finest_resolution
 from .training import load_training, save_training
 from .vae_data import LOSSES, read_data
@@ -96,8 +96,7 @@ def fit_vae(structure: Structure, particles: ParticleStack, out, *, deformation:
         raise InputError(f"a deformation of {deformation!r}: choose {' or '.join(PUBLISHED)}")
     rate = PUBLISHED[deformation].rate if rate is None else rate
     _require_sound(particles, loss=loss, epochs=epochs, minutes=minutes, rate=rate)
-    if not resume:
-        require_free(folder, overwrite=overwrite)
+    require_beginning(folder, structure, resume=resume, overwrite=overwrite)
     with whole_batches_on_threads():
         bead_model = coarse_grain(structure, beads=beads)
         require_inside(bead_model, particles.grid)

@@ -1,17 +1,17 @@
-"""A folder that one command at a time writes to; while it does, and where it was killed, a file in the folder says so."""
+"""A folder that one command at a time writes to; while it does, and where it did not end well, a file in the folder says so."""
 
 import errno
 import json
 import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import wraps
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import OutputExistsError
 from ..reporting import Reporter
-from .whole_file import clear_leftovers, is_running, synced_together
+from .whole_file import clear_leftovers, is_running
 
 try:
     import fcntl
@@ -23,8 +23,19 @@ LARGEST = 4096      # bytes of one that is read
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}      # of file systems that have none
 
 
+@dataclass
+class Unfinished:
+    """Whether what is in a folder has to be marked as unfinished if the command that has it locked ends in an error."""
+
+    marked: bool
+
+    def begin(self) -> None:
+        """From here on files are changed."""
+        self.marked = True
+
+
 @contextmanager
-def locked_folder(folder: Path, reporter: Reporter | None = None) -> Iterator[None]:
+def locked_folder(folder: Path, reporter: Reporter | None = None) -> Iterator[Unfinished]:
     """A folder that no other command writes to while the block lasts.
 
     The system holds the lock for this process, so that it ends with it, however that ends; the file's text is for people, and for
@@ -38,6 +49,12 @@ def locked_folder(folder: Path, reporter: Reporter | None = None) -> Iterator[No
     reporter : Reporter, optional
         Is told of a file that is taken over.
 
+    Yields
+    ------
+    Unfinished
+        The file stays after an error if the folder was marked before, or if the block has begun to change its files, and there
+        are any.
+
     Raises
     ------
     OutputExistsError
@@ -49,61 +66,69 @@ def locked_folder(folder: Path, reporter: Reporter | None = None) -> Iterator[No
     except (FileExistsError, NotADirectoryError):
         raise OutputExistsError(f"{folder} is a file, or lies in one: choose a folder with --out") from None
     path = folder / LOCK
-    file = _taken(path, reporter or Reporter())
+    file, left = _taken(path, reporter or Reporter())
+    unfinished, ended_well = Unfinished(left is not None), False
     try:
-        os.ftruncate(file, 0)
-        os.pwrite(file, (json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n").encode(), 0)
+        _write(file, ended=False)
         clear_leftovers(folder)
-        yield
+        yield unfinished
+        ended_well = True
     finally:
-        path.unlink(missing_ok=True)      # before the system's lock goes, so that nobody else's file is removed
+        if not ended_well and unfinished.marked and any(each.name != LOCK for each in folder.iterdir()):
+            with suppress(OSError):      # of a full disk: the text that is there marks the folder too
+                _write(file, ended=True)
+        else:
+            path.unlink(missing_ok=True)      # before the system's lock goes, so that nobody else's file is removed
         os.close(file)
         if made and not any(folder.iterdir()):
             folder.rmdir()
 
 
-def writes_in_folder(function: Callable) -> Callable:
-    """A function whose second argument is the folder that it writes many files to, and which may be given a `reporter`.
-
-    The folder is locked meanwhile, so that it says so where the function was killed; the files go to the disk together.
-    """
-
-    @wraps(function)
-    def wrapped(what, out, **options):
-        with locked_folder(Path(out), options.get("reporter")), synced_together():
-            return function(what, out, **options)
-
-    return wrapped
+def writing_in(folder: Path) -> str | None:
+    """That another command is writing to a folder at this moment, or may be, and what to do, in words; None where none is."""
+    try:
+        file = os.open(folder / LOCK, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        left = _who(os.pread(file, LARGEST, 0))
+        if left is not None and (left["pid"], left["host"]) == (os.getpid(), socket.gethostname()):      # this one
+            return None
+        return _held(folder / LOCK, left, free=_lock(file, shared=True))
+    except OSError:
+        return None
+    finally:
+        os.close(file)
 
 
 def _taken(path, reporter):
-    """The open file, which is this process's now."""
+    """The open file, which is this process's now, and who had left it there."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             free = _lock(file)
             left = _who(os.pread(file, LARGEST, 0))
-            if free is False:
-                raise OutputExistsError(_refusal(path, left, lives=True))
-            if not _is_at(file, path):      # the process that had it has just ended and removed it
+            if free is not False and not _is_at(file, path):      # the process that had it has just ended and removed it
                 os.close(file)
                 continue
-            if left is not None and not _is_over(left, known=free):
-                raise OutputExistsError(_refusal(path, left, lives=False))
+            held = _held(path, left, free=free)
+            if held is not None:
+                raise OutputExistsError(f"{path.parent}: {held}")
             if left is not None:
-                reporter.say(f"{path} was left by process {left['pid']}, which has ended: going on in its folder")
-            return file
+                how = "ended in an error" if left["ended"] else "has ended"
+                reporter.say(f"{path} was left by process {left['pid']}, which {how}: going on in its folder")
+            return file, left
         except BaseException:
             os.close(file)
             raise
 
 
-def _lock(file) -> bool | None:
+def _lock(file, *, shared: bool = False) -> bool | None:
     """Whether the system's lock is this process's now; None where the file system has none."""
     if fcntl is None:
         return None
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in NO_LOCKS:
             return None
@@ -113,30 +138,38 @@ def _lock(file) -> bool | None:
     return True
 
 
+def _write(file, *, ended):
+    """Say in an open lock file whose it is, in one line; what is behind it is of whoever had it before."""
+    said = {"pid": os.getpid(), "host": socket.gethostname()} | ({"ended": True} if ended else {})
+    text = json.dumps(said) + "\n"
+    os.pwrite(file, text.encode(), 0)
+    os.ftruncate(file, len(text))
+
+
 def _who(text):
     """Who has written a lock file; None where it is new, and an unknown one where it cannot be read."""
     if not text.strip():
         return None
     try:
-        said = json.loads(text)
-        return {"pid": int(said["pid"]), "host": str(said["host"])}
-    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-        return {"pid": -1, "host": ""}
+        said = json.loads(text.splitlines()[0])
+        return {"pid": int(said["pid"]), "host": str(said["host"]), "ended": said.get("ended") is True}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        return {"pid": -1, "host": "", "ended": False}
 
 
-def _is_over(left, *, known: bool | None) -> bool:
-    """Whether the process that left a file has ended; it has where the system's lock was free, on this machine."""
-    if left["host"] != socket.gethostname():
-        return False
-    return known is True or not is_running(left["pid"])
+def _held(path, left, *, free: bool | None) -> str | None:
+    """That a lock file is another command's and what to do, in words; None where nobody has it, as far as can be known.
 
-
-def _refusal(path, left, *, lives):
+    `free` says whether the system's lock was; None where there is none.
+    """
     who = "" if left is None else f" (process {left['pid']} on {left['host'] or 'an unknown machine'})"
-    if lives or left["host"] == socket.gethostname():
-        return f"{path.parent}: another command is writing there{who}; wait until it has ended, or take another folder"
-    return (f"{path.parent}: another command is writing there, or was killed there{who}, which cannot be seen from this machine; "
-            f"if it has ended, remove {path} and start again")
+    here = left is not None and left["host"] == socket.gethostname()
+    if free is False or here and not left["ended"] and free is None and is_running(left["pid"]):
+        return f"another command is writing there{who}; wait until it has ended"
+    if left is None or here or left["ended"]:
+        return None
+    return (f"another command is writing there, or was killed there{who}, which cannot be seen from this machine; if it has "
+            f"ended, remove {path} and start again")
 
 
 def _is_at(file, path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,21 +69,26 @@ def _holds_dcd(path, frames, atoms) -> bool:
 
 
 def _holds_xtc(path, frames, atoms) -> bool:
-    """Whether a file consists of so many whole frames: each says how long it is."""
-    size, at = path.stat().st_size, 0
+    """Whether a file consists of so many whole frames."""
+    return _end_of_xtc(path, frames, atoms) == path.stat().st_size
+
+
+def _end_of_xtc(path, frames, atoms) -> int | None:
+    """Where so many frames of a file end, each of which says how long it is; None where there are no such frames."""
+    at = 0
     with open(path, "rb") as file:
         for _ in range(frames):
             file.seek(at)
             head = file.read(92)
             if len(head) < 56 or struct.unpack(">2i", head[:8]) != (1995, atoms):
-                return False
+                return None
             if atoms <= 9:      # not compressed
                 at += 56 + 12 * atoms
             elif len(head) < 92:
-                return False
+                return None
             else:
                 at += 92 + (struct.unpack(">i", head[88:92])[0] + 3) // 4 * 4
-    return at == size
+    return at
 
 
 @contextmanager
@@ -100,7 +106,8 @@ def _plain_name(path, ending):
 def read_trajectory(path) -> np.ndarray:
     """All frames of a .dcd or .xtc file, float32 (frame, atom, 3), A.
 
-    A process of its own reads it: damaged files crash the library.
+    A process of its own reads it: damaged files crash the library. A warning says where frames are missing at the end: a DCD file
+    says how many it has; in an XTC file it shows only if it ends within one.
 
     Raises
     ------
@@ -133,7 +140,27 @@ def read_trajectory(path) -> np.ndarray:
             raise FileFormatError(f"{path}: cannot be read as a {path.suffix} trajectory: {said[-1]}")
     if frames.size == 0:
         raise FileFormatError(f"{path}: holds no frame")
+    missing = (_missing_from_dcd if path.suffix.lower() == ".dcd" else _missing_from_xtc)(path, *frames.shape[:2])
+    if missing:
+        warnings.warn(f"{path}: {missing}: it was cut short, or the program that wrote it was stopped; only whole frames "
+                      "are read", stacklevel=2)
     return frames
+
+
+def _missing_from_dcd(path, frames, atoms) -> str | None:
+    """That a file whose header names more frames than are read does so, in words. A header of 0 was never filled in."""
+    with open(path, "rb") as file:
+        head = file.read(12)
+    order = next((order for order in "<>" if struct.unpack(f"{order}i", head[:4])[0] == 84), None)
+    said = 0 if order is None else struct.unpack(f"{order}i", head[8:])[0]
+    return f"its header names {said:,} frames and {frames:,} are there" if said > frames else None
+
+
+def _missing_from_xtc(path, frames, atoms) -> str | None:
+    """That there is more in a file than the frames that are read, in words."""
+    size = path.stat().st_size
+    end = _end_of_xtc(path, frames, atoms)
+    return None if end is None or end >= size else f"{size - end:,} bytes follow its last whole frame"
 
 
 MOST_UNPACKED = 64                  # bytes that the reader may take for each of the file's: XTC reaches some 12

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..inference.field_data import FieldData, read_field_data
 from ..inference.field_training import Schedule, read_latents, run_epoch, start_training
-from ..inference.folder import begin_run, only_writer, run_settings
+from ..inference.folder import begin_run, only_writer, require_beginning, run_settings
 from ..inference.training import Training, load_training, save_training
 from ..io.tensors import write_tensors
 from ..model.particle_encoder import INTERMEDIATE, ParticleEncoder
@@ -35,7 +35,6 @@ from ..run import (
     PARTICLES,
     SUMMARY,
     VOLUME,
-    require_free,
     write_arrays,
     write_json,
     write_table,
@@ -146,8 +145,7 @@ def fit_volume(particles: ParticleStack, out, *, latent: int = LATENT, encoding:
     schedule = fill_schedule(particles, latent, epochs=epochs, batch=batch, rate=rate, coefficients=coefficients, tilts=tilts,
                              beta=beta, precision=precision, seed=seed)
     _require_sound(particles, shape, schedule, minutes=minutes, resolution=resolution)
-    if not resume:
-        require_free(folder, overwrite=overwrite)
+    require_beginning(folder, None, resume=resume, overwrite=overwrite)
     made = run_settings(None, particles, more=settings or {}, choices={
         "inference": VOLUME, "latent": latent, "encoding": encoding, "pooling": pooling, "width": width, "depth": depth,
         "resolution": resolution, "dose_mask": dose_mask, "epochs": epochs, "batch": schedule.batch, "rate": rate,

@@ -1,7 +1,7 @@
 """Particle sets with their truth: images, particle file, base structure."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,13 +22,14 @@ from ..physics.grid import ImageGrid
 from ..physics.pose import Pose
 from ..physics.rotations import euler_from_matrix, matrix_from_vector
 from ..reporting import Reporter
-from ..structure.atoms import Structure, write_pdb_or_mmcif
+from ..structure.atoms import Structure, why_no_pdb, write_pdb_or_mmcif
 from .conformations import RunConformations
 from .images import atoms_of, clean_images, premultiply, residues_of
 from .imaging import Imaging, image_once
 
 IMAGES_AT_A_TIME = 16
 PARTICLE_FILES = "particles.star", "particles.cs"
+BASE_FILES = "base.pdb", "base.cif"      # one of the two
 SCATTERERS = {"atoms": atoms_of, "residues": residues_of}
 
 
@@ -103,11 +104,12 @@ def simulate_particles(structure: Structure, conformations: Float[Tensor, "confo
     InputError
         Coordinates that are not those of the structure's atoms, a ratio that is not positive, numbers of particles that differ.
     OutputExistsError
-        The folder holds particles.
+        The folder holds particles, or a base model that would stay beside the new one.
     """
     out, errors = Path(out), errors or Errors()
     _check(structure, conformations, snr=snr, detail=detail, grid=grid, imaging=imaging)
     require_free(out, overwrite=overwrite)
+    _refuse(out, BASE_FILES[:1] if why_no_pdb(structure) else BASE_FILES[1:], overwrite=overwrite)      # which would be a second
     generator = generator or torch.Generator().manual_seed(0)
     if imaging is None:
         imaging = image_once(len(conformations) if which is None else len(which), grid, generator)
@@ -119,7 +121,8 @@ def simulate_particles(structure: Structure, conformations: Float[Tensor, "confo
     turn, shift = _pose_errors(imaging.n_particles, errors, generator)
     reporter = reporter or Reporter()
     with locked_folder(out, reporter):
-        for name in PARTICLE_FILES:      # the new one comes last: until then nothing here passes for a set of particles
+        # the new particle file comes last: until then nothing here passes for a set of particles
+        for name in (*PARTICLE_FILES, *(BASE_FILES if overwrite else ())):
             (out / name).unlink(missing_ok=True)
         write_pdb_or_mmcif(structure, out / "base", say=reporter.say)
         signal = _signals(structure, conformations, which, imaging, contrast, detail=detail)
@@ -132,18 +135,36 @@ def simulate_particles(structure: Structure, conformations: Float[Tensor, "confo
         return _write_particle_file(out, imaging, turn, shift)
 
 
-def require_free(out: Path, *, overwrite: bool) -> None:
+def require_free(out: Path, *, overwrite: bool, inputs: Iterable[Path] | None = None) -> None:
     """Refuse a folder with particles, unless they may be replaced.
+
+    Parameters
+    ----------
+    out : Path
+    overwrite : bool
+        Replace what is there.
+    inputs : iterable of Path, optional
+        Files that are read, which are never replaced; where they are given a base model that is there counts as particles do.
 
     Raises
     ------
     OutputExistsError
-        There are particles, or a file has the folder's name.
+        There are such files, or a file has the folder's name.
     """
     if out.exists() and not out.is_dir():
         raise OutputExistsError(f"{out} is a file: choose a folder with another name")
-    if any((out / name).exists() for name in PARTICLE_FILES) and not overwrite:
-        raise OutputExistsError(f"{out} holds particles: choose another folder, or --overwrite (overwrite=True) to replace them")
+    read = {path.resolve() for path in inputs or ()}
+    own = next((name for name in BASE_FILES if (out / name).resolve() in read), None)
+    if own:
+        raise OutputExistsError(f"{out / own} is read, and the set's own {own} would replace it: choose another folder")
+    _refuse(out, PARTICLE_FILES if inputs is None else (*PARTICLE_FILES, *BASE_FILES), overwrite=overwrite)
+
+
+def _refuse(out, names, *, overwrite):
+    there = next((name for name in names if (out / name).exists()), None)
+    if there and not overwrite:
+        raise OutputExistsError(f"{out} holds {there}: choose another folder, or --overwrite (overwrite=True) to replace what "
+                                "is there")
 
 
 def _check(structure, conformations, *, snr, detail, grid, imaging):

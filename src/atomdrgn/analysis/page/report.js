@@ -18,7 +18,7 @@ function nameOf(column) {
 // ---- the stage ---------------------------------------------------------------------------------------------------------------
 
 const decoder = new Decoder(DATA.molecule, DATA.decoder);
-const stage = new Stage(by("viewer"), DATA, decoder);
+const stage = makeStage(by("viewer"), DATA, decoder);
 const player = { way: null, time: 0, playing: false, last: 0, place: null };
 const moves = DATA.traversals.filter(way => way.name !== "centres");
 let map = null;

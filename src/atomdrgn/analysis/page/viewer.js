@@ -101,6 +101,31 @@ class Stage {
   }
 }
 
+// a stage on which nothing is drawn, where the browser cannot: all else on the page is as it would be
+class EmptyStage {
+  constructor(element) {
+    element.replaceChildren(html("p", { class: "empty" }, "The structure cannot be drawn: this browser offers no WebGL, or has switched it off. Everything else on this page is complete, and the structures are in the folder analysis beside it."));
+    by("home").hidden = true;
+  }
+
+  colour() {}
+  hide() {}
+  show() {}
+  haunt() {}
+  home() {}
+  axes() {}
+}
+
+function makeStage(element, data, decoder) {
+  try {
+    const probe = document.createElement("canvas");
+    return probe.getContext("webgl2") || probe.getContext("webgl") ? new Stage(element, data, decoder) : new EmptyStage(element);
+  } catch (error) {      // of a browser or of the library that finds itself without WebGL
+    console.warn("nothing is drawn:", error);
+    return new EmptyStage(element);
+  }
+}
+
 // of ribbons: how many points across; the larger the molecule, the coarser
 const qualityFor = atoms => atoms < 3200 ? 6 : atoms < 9000 ? 4 : 3;
 
