@@ -1,106 +1,130 @@
-"""Mutants of trajectories and of runs, read as commands read them: ``python tests/fuzz.py runs 2000``, or trajectories.
+"""Mutants of all files that commands read, used as commands use them: ``python tests/fuzz.py 2000 [KIND ...]``.
 
-Each is used, or refused by an error of ours; whatever else happens is printed. The same seed makes the same mutants.
+Each is used, or refused by an error of ours; whatever else happens is printed and counted: another exception, the end of the
+process ("crash"), more than 10 s ("slow"), more than 2 GB ("memory"). Each mutant has a seed of its own, so that the same
+numbers make the same mutants, one by one: ``python tests/fuzz.py 1 star 0 417`` is number 417 of the STAR files of seed 0.
 """
 
 import json
+import multiprocessing
 import random
-import shutil
+import resource
+import signal
 import sys
 import tempfile
-import time
 import traceback
 import warnings
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from atomdrgn.errors import AtomdrgnError
-from atomdrgn.io.trajectories import read_trajectory, write_trajectory
+from fuzz_kinds import KINDS
 
-LONGEST = 10.0      # s that a mutant may take
-
-
-def mutant(content: bytes, chance: random.Random) -> bytes:
-    """The content with some bytes changed, lost, put in, or cut off."""
-    changed = bytearray(content)
-    for _ in range(chance.choice([1, 1, 2, 5])):
-        if not changed:
-            break
-        place, how = chance.randrange(chance.choice([len(changed), min(200, len(changed))])), chance.random()
-        if how < 0.5:
-            changed[place] = chance.choice([0, 255, 127, 128, chance.randrange(256)])
-        elif how < 0.65:
-            changed[place:place + 4] = chance.choice([b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff", bytes(4), b"\0\x10\0\0"])
-        elif how < 0.8:
-            del changed[place:]
-        elif how < 0.9:
-            del changed[place:place + chance.randrange(50)]
-        else:
-            changed[place:place] = chance.randbytes(chance.randrange(20))
-    return bytes(changed)
+LONGEST = 10            # s that a mutant may take
+STUCK = 60              # s after which a process that answers nothing is ended
+LARGEST = 2 * 2**30     # bytes that it may take besides what the process has
+MEGABYTE = 2**20
 
 
-def trajectories(scratch: Path, chance: random.Random):
-    """A function that reads a mutant of a trajectory."""
-    whole = []
-    for ending in (".xtc", ".dcd"):
-        for atoms in (5, 40, 300):
-            path = scratch / f"whole{ending}"
-            write_trajectory(path, np.random.default_rng(0).normal(0, 20, (4, atoms, 3)))
-            whole.append((ending, path.read_bytes()))
-
-    def read(number):
-        ending, content = chance.choice(whole)
-        path = scratch / f"mutant{ending}"
-        path.write_bytes(mutant(content, chance))
-        read_trajectory(path)
-
-    return read
+class _TooSlow(BaseException):
+    """Not to be taken for an error by anything that catches errors."""
 
 
-def runs(scratch: Path, chance: random.Random):
-    """A function that uses a run with one file changed; structures are the matter of their readers."""
-    from hinged import hinged_run, two_helices
-    from test_damaged_runs import use
+def main(kinds, mutants: int, *, seed: int = 0, first: int = 0) -> dict[str, Counter]:
+    """Of each kind how many mutants were used, refused, slow, or ended in another way; as "MB" the most that a process took.
 
-    whole = hinged_run(scratch, two_helices(scratch), np.linspace(-4, 4, 12)).folder
-    names = sorted(path.name for path in whole.iterdir() if path.suffix != ".cif")
-
-    def read(number):
-        folder = scratch / f"run{number}"
-        shutil.copytree(whole, folder)
-        path = folder / chance.choice(names)
-        path.write_bytes(mutant(path.read_bytes(), chance))
-        try:
-            use(folder, scratch / f"out{number}", thoroughly=chance.random() < 0.05)
-        finally:
-            for each in (folder, scratch / f"out{number}"):
-                shutil.rmtree(each, ignore_errors=True)
-
-    return read
+    A process that ends is followed by another, which goes on behind the mutant that ended it.
+    """
+    counts = {kind: Counter() for kind in kinds}
+    for kind in kinds:
+        number = first
+        while number < first + mutants:
+            number = _in_process(kind, number, first + mutants, seed, counts[kind])
+    return counts
 
 
-def main(kind: str, mutants: int, seed: int = 0) -> Counter:
-    """How many mutants were used, refused, slow, or ended in another way."""
-    counts: Counter = Counter()
-    with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
+def read_here(kind: str, mutants: int, scratch: Path, *, seed: int = 0) -> Counter:
+    """The same of a few mutants in this process: a crash ends it, memory is not looked at, and the machine may be busy."""
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        read = {"trajectories": trajectories, "runs": runs}[kind](Path(scratch), random.Random(seed))
-        for number in range(mutants):
-            started = time.monotonic()
-            try:
-                read(number)
-                counts["used"] += 1
-            except AtomdrgnError:
-                counts["refused"] += 1
-            except Exception as error:
-                counts[type(error).__name__] += 1
-                print(traceback.format_exc(), file=sys.stderr)
-            counts["slow"] += time.monotonic() - started > LONGEST
-    return +counts
+        before = signal.signal(signal.SIGALRM, _say_slow)
+        try:
+            read = KINDS[kind](scratch)
+            read(None)
+            return Counter(_outcome(read, kind, number, seed, longest=STUCK) for number in range(mutants))
+        finally:
+            signal.signal(signal.SIGALRM, before)
+
+
+def _in_process(kind, first, end, seed, counts):
+    """Count from the first mutant on, and return the one to go on with."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=_read_mutants, args=(kind, first, end, seed, there))
+    process.start()
+    there.close()
+    number, started = first, False
+    try:
+        while here.poll(STUCK * (1 if started else 5)):
+            outcome, memory = here.recv()
+            started = True
+            if outcome is not None:
+                counts[outcome] += 1
+                number += 1
+            counts["MB"] = max(counts["MB"], memory)
+        counts["slow"] += 1
+        print(f"{kind} {number} of seed {seed}: stuck", file=sys.stderr)
+        process.kill()
+        number += 1
+    except EOFError:
+        process.join()
+        if not started:
+            raise RuntimeError(f"{kind}: the whole cannot be used") from None
+        if number < end:
+            counts["crash"] += 1
+            print(f"{kind} {number} of seed {seed}: the process ended with {process.exitcode}", file=sys.stderr)
+            number += 1
+    process.join()
+    return number
+
+
+def _read_mutants(kind, first, end, seed, pipe):
+    warnings.simplefilter("ignore")
+    signal.signal(signal.SIGALRM, _say_slow)
+    with tempfile.TemporaryDirectory() as scratch:
+        read = KINDS[kind](Path(scratch))
+        read(None)      # the whole: what is loaded and compiled is not the mutants'
+        virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (virtual + LARGEST, -1))
+        pipe.send((None, _memory()))
+        for number in range(first, end):
+            pipe.send((_outcome(read, kind, number, seed), _memory()))
+
+
+def _outcome(read, kind, number, seed, *, longest=LONGEST):
+    try:
+        signal.alarm(longest)
+        read(random.Random(f"{kind} {seed} {number}"))
+        return "used"
+    except AtomdrgnError:
+        return "refused"
+    except (Exception, _TooSlow) as error:
+        print(f"{kind} {number} of seed {seed}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        return "slow" if isinstance(error, _TooSlow) else "memory" if isinstance(error, MemoryError) else type(error).__name__
+    finally:
+        signal.alarm(0)
+
+
+def _memory():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // MEGABYTE
+
+
+def _say_slow(*_):
+    raise _TooSlow
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], *map(int, sys.argv[2:]))))
+    words = sys.argv[1:]
+    chosen = [word for word in words[1:] if word in KINDS] or list(KINDS)
+    seed, first = [*map(int, (word for word in words[1:] if word not in KINDS)), 0, 0][:2]
+    print(json.dumps(main(chosen, int(words[0]), seed=seed, first=first), indent=1))

@@ -41,6 +41,7 @@ from .structure.surface import Surface
 FORMAT = 1                 # of the folder; a number that this version does not know is refused
 SETTINGS, BASE, MODEL, LATENTS, MOTIONS = "run.json", "base.cif", "model.npz", "latents.npz", "motions.npz"
 PARTICLES, RESIDUES, HISTORY, SUMMARY = "particles.csv", "residues.csv", "history.csv", "summary.json"
+LEAST_ROW = 8              # bytes of particles.csv that a particle takes: its number, first row and rows, commas, and more
 POSES = "poses.csv"        # where poses were refined
 CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
 BORDERS = "borders.npz"    # the segment of each residue, as learned
@@ -537,9 +538,15 @@ def read_arrays(path: Path, held: dict | None = None, *, sizes: dict[str, int] |
         raise MissingFileError(f"{path} is missing: the run is not whole; fit again with --overwrite")
     check = contents.Contents(held or {}, {} if sizes is None else sizes)
     with _said_of(path):
-        arrays = read_npz(path, check=check.check_header)
+        arrays = read_npz(path, check=check.check_header, rows=_most_rows(path.parent))
         check.check_values(arrays)
     return arrays
+
+
+def _most_rows(folder):
+    """How many particles a run can have by the size of its particles.csv."""
+    table = folder / PARTICLES
+    return table.stat().st_size // LEAST_ROW if table.exists() else 0
 
 
 def _read_json(path, kinds):

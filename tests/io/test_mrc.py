@@ -97,7 +97,7 @@ def test_a_compressed_map_is_the_plain_one(tmp_path, name):
     (lambda raw: gzip.compress(raw + bytes(10**8)), "unpacks to more than 1,504 bytes"),
     (lambda raw: gzip.compress(raw)[:-30], "damaged or cut short"), (lambda raw: gzip.compress(raw[:500]), "500 bytes"),
     (lambda raw: b"\x1f\x8b" + raw, "damaged or cut short"),
-    (lambda raw: gzip.compress(np.array([2**30, 2**30, 2**30], "<i4").tobytes() + raw[12:]), "more than the compressed file")])
+    (lambda raw: gzip.compress(np.array([2**30, 2**30, 2**30], "<i4").tobytes() + raw[12:]), "a compressed map of this size")])
 def test_a_compressed_map_that_is_not_what_its_header_says_is_refused(tmp_path, change, says):
     plain = write(tmp_path / "plain.mrc", values(np.float32)).read_bytes()
     path = tmp_path / "x.map.gz"

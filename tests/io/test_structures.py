@@ -11,6 +11,7 @@ import torch
 from atomdrgn.errors import FileFormatError, MissingFileError
 from atomdrgn.io.structures import read_gemmi, structure_format
 from atomdrgn.structure.atoms import read_structure, write_structure
+from atomdrgn.structure.bonding import find_bonds
 from molecules import atom_line, helix, write_pdb
 
 
@@ -110,6 +111,11 @@ def test_models_of_other_shapes_are_no_copies(tmp_path):
     ("broken.bcif", b"\x00\x01", "cannot be read as bcif"),
     ("broken.pdb.gz", b"not compressed", "broken.pdb.gz"),
     ("structure.xyz", b"1\n", "has to end in"),
+    ("zero.pdb", "\n".join(helix("A", 3)).encode().replace(b"CB", b"C\0", 1), "zero.pdb: no text: it holds bytes that are 0"),
+    ("zero.cif", b"data_x\n_atom_site.id 'a\0b'\n", "zero.cif: no text: it holds bytes that are 0"),
+    ("zero.cif", "data_x\n_atom_site.id 'a\0b'\n".encode("utf-16"), "zero.cif: no text: it holds bytes that are 0"),
+    ("mixed.cif", b"data_x\n_atom_site.id 1\nloop_\n_struct_conn.id\n_truct_conn.name\n1 2\n",
+     "mixed.cif line 3: a loop has columns of several categories \\(_struct_conn, _truct_conn\\)"),
     ("a.pdb", b"\ndata_x\nloop_\n_atom_site.id\n1\n", "begins with data_, as mmCIF files do: .* ends in .cif"),
     ("a.cif", b"REMARK\nATOM\n", "begins as PDB files do: .* ends in .pdb"),
 ])
@@ -117,6 +123,27 @@ def test_unreadable_files_are_said(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FileFormatError, match=message):
         read_gemmi(tmp_path / name)
+
+
+@pytest.mark.parametrize("column", range(12, 60))
+def test_letters_beyond_ascii_are_one_column_of_any_record(tmp_path, column):
+    """gemmi counts in bytes, and would part a letter in two."""
+    link = "LINK         CB  ALA A   1                 CB  ALA A   3     1555   1555  2.10"
+    link = link[:column] + "\u00e9" + link[column + 1:]
+    (tmp_path / "x.pdb").write_text("\n".join(["TITLE     " + "\u00e9" * 80, link, *helix("A", 3), "END", ""]), encoding="utf-8")
+    structure = read_structure(tmp_path / "x.pdb")
+    find_bonds(structure)
+    assert len(structure) == 15 and dict(structure.source.info)
+
+
+def test_bugs_are_no_files_that_cannot_be_read(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise ValueError("a bug")
+
+    path = write_pdb(tmp_path / "x.pdb", helix("A", 3))
+    monkeypatch.setattr("atomdrgn.io.pdb_text.tell_apart", broken)
+    with pytest.raises(ValueError, match="^a bug$"):
+        read_gemmi(path)
 
 
 def test_compressed_files_are_known_by_what_they_hold(tmp_path):

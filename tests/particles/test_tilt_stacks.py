@@ -353,6 +353,11 @@ def test_pseudo_subtomograms_are_refused_with_the_commands_that_make_stacks(tilt
         tilted.read()
 
 
+def test_a_table_without_rows_says_nothing(tilted):
+    tilted.general = {"rlnTomoSubTomosAre2DStacks": []}
+    assert tilted.read().n_particles == 3
+
+
 def test_an_at_sign_may_be_part_of_a_name(tilted):
     """NUMBER@STACK is digits before the first @; folders of tomograms may have one too, and blanks."""
     whole = tilted.read()

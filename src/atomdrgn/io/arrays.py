@@ -10,12 +10,14 @@ import numpy as np
 from numpy.lib import format as npy
 
 from ..errors import FileFormatError
+from .compressed import ALWAYS_NUMBERS, most_unpacked
 
-MOST_UNPACKED = 1100      # bytes of an array for each of the file's: zip's method reaches 1,032
+MOST_OF_ZIP = 1100      # bytes of an array for each of the file's: zip's method reaches 1,032
+MOST_OF_A_ROW = 16 << 10      # bytes of a row; where nothing moves rows are alike, and pack to next to nothing
 VERSIONS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def read_npz(path: Path, *, check: Callable[[str, tuple, np.dtype], None] | None = None) -> dict[str, np.ndarray]:
+def read_npz(path: Path, *, check: Callable[[str, tuple, np.dtype], None] | None = None, rows: int = 0) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by their names.
 
     Parameters
@@ -23,11 +25,14 @@ def read_npz(path: Path, *, check: Callable[[str, tuple, np.dtype], None] | None
     path : Path
     check : function of name, shape and dtype, optional
         Raises an error where an array is not as expected; it is asked before memory is taken.
+    rows : int
+        Rows that arrays are known to have by another file, such as particles; they may be alike, however many they are.
 
     Raises
     ------
     FileFormatError
-        The file is no .npz, is damaged, promises more than it can hold, or has objects in it, which are not read.
+        The file is no .npz, is damaged, promises more than it can hold or than a file of its size may, or has objects in it,
+        which are not read.
     FileNotFoundError, PermissionError and other errors with a number
         The system cannot read it.
     """
@@ -40,6 +45,10 @@ def read_npz(path: Path, *, check: Callable[[str, tuple, np.dtype], None] | None
                 shape, dtype = _header(archive, info)
                 if check is not None:
                     check(name, shape, dtype)
+            held, most = path.stat().st_size, rows * MOST_OF_A_ROW + ALWAYS_NUMBERS
+            promised = sum(info.file_size for info in members.values())
+            if promised > most_unpacked(held, always=most):
+                raise FileFormatError(f"{held:,} bytes unpack to {promised:,}, and no arrays of this kind do")
             return {name: _array(archive, info) for name, info in members.items()}
     except (FileFormatError, MemoryError):
         raise
@@ -60,7 +69,7 @@ def _header(archive, info):
     size = math.prod(shape) * dtype.itemsize
     if dtype.hasobject:
         raise FileFormatError(f"{info.filename} holds objects, not numbers")
-    if start + size != info.file_size or info.file_size > MOST_UNPACKED * (info.compress_size + 1):
+    if start + size != info.file_size or info.file_size > MOST_OF_ZIP * (info.compress_size + 1):
         raise FileFormatError(f"{info.filename} promises {size:,} bytes of numbers, and the file holds {info.compress_size:,}")
     return shape, dtype
 

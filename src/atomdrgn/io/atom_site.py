@@ -25,7 +25,7 @@ def atom_block(document: gemmi.cif.Document, *, path) -> gemmi.cif.Block:
     Raises
     ------
     FileFormatError
-        None does, or several do.
+        None does, or several do, or a loop in it has columns of several categories.
     """
     blocks = [block for block in document if CATEGORY in block.get_mmcif_category_names()]
     if not blocks:
@@ -33,6 +33,11 @@ def atom_block(document: gemmi.cif.Document, *, path) -> gemmi.cif.Block:
     if len(blocks) > 1:
         names = ", ".join(block.name for block in blocks[:5])
         raise FileFormatError(f"{path}: {len(blocks)} of its data blocks hold atoms ({names}): write one structure to a file")
+    for item in blocks[0]:
+        categories = {tag.rpartition(".")[0] for tag in item.loop.tags} if item.loop is not None else ()
+        if len(categories) > 1:
+            raise FileFormatError(f"{path} line {item.line_number}: a loop has columns of several categories "
+                                  f"({', '.join(sorted(categories)[:3])}); each category stands in a loop of its own")
     return blocks[0]
 
 

@@ -1,9 +1,7 @@
 """MRC stacks and maps: headers, chosen sections of a stack without the rest, whole maps read and written."""
 
-import gzip
 import math
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +11,12 @@ from mrcfile.dtypes import HEADER_DTYPE
 from mrcfile.utils import byte_order_from_machine_stamp, dtype_from_mode
 
 from ..errors import FileFormatError, MissingFileError
+from .compressed import ALWAYS_NUMBERS, GZIP, most_unpacked, unpack_start
 from .text import describe_beginning, foreign_kind
 from .whole_file import whole_file
 
 HEADER_BYTES = 1024
 MODES = (0, 1, 2, 6, 12)
-GZIP = b"\x1f\x8b"
-GZIP_GAIN = 1032      # how many bytes one of a gzip file can stand for
-PIECE = 1 << 24       # bytes that are unpacked at a time
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ def read_header(path) -> MrcHeader:
         raw = np.fromfile(path, dtype=np.uint8, count=HEADER_BYTES)
         compressed = raw[:2].tobytes() == GZIP
         if compressed:
-            raw = np.frombuffer(_unpacked(path, HEADER_BYTES), np.uint8)
+            raw = np.frombuffer(unpack_start(path, HEADER_BYTES), np.uint8)
         size = None if compressed else path.stat().st_size
     except FileNotFoundError:
         raise MissingFileError(f"{path}: no such file") from None
@@ -179,26 +175,14 @@ def write_map(path, density, *, voxel_size: float, origin=(0.0, 0.0, 0.0)) -> No
         file.update_header_stats()
 
 
-def _unpacked(path, count):
-    """The first bytes of a gzip file, at most `count`; no more are unpacked."""
-    pieces, left = [], count
-    try:
-        with gzip.open(path) as file:
-            while left and (piece := file.read(min(left, PIECE))):
-                pieces.append(piece)
-                left -= len(piece)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FileFormatError(f"{path}: compressed by gzip, and damaged or cut short ({error}); copy it again") from None
-    return b"".join(pieces)
-
-
 def _unpacked_sections(header):
     count = math.prod(header.shape)
     promised = header.offset + count * header.dtype.itemsize
-    if promised > GZIP_GAIN * header.path.stat().st_size:
-        raise FileFormatError(f"{header.path}: the header promises {promised:,} bytes, which is more than the compressed file "
-                              "can hold")
-    raw = _unpacked(header.path, promised + 1)
+    most = most_unpacked(header.path.stat().st_size, always=ALWAYS_NUMBERS)
+    if promised > most:
+        raise FileFormatError(f"{header.path}: the header promises {promised:,} bytes, and a compressed map of this size holds "
+                              f"at most {most:,}; gunzip it if it is sound")
+    raw = unpack_start(header.path, promised + 1)
     if len(raw) != promised:
         held = f"more than {promised:,}" if len(raw) > promised else f"{len(raw):,}"
         raise FileFormatError(f"{header.path}: unpacks to {held} bytes, where its header promises {promised:,}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import gemmi
 
 from ..errors import FileFormatError
+from .gemmi_refusals import refusing
 from .repeated_chains import AtomNames, ToldApart, tell_apart
 from .residue_names import describe_pseudo_atoms, is_pseudo_atom
 
@@ -103,16 +104,19 @@ def make_structure(pdb: PdbText, *, name: str, path) -> tuple[gemmi.Structure, T
     if apart.order:
         pdb.lines = _reordered(pdb, apart.order)
         pdb.elements = [pdb.elements[atom] for atom in apart.order]
-    structure = gemmi.read_pdb_string("\n".join(pdb.lines) + "\n")
+    with refusing(path, "pdb"):
+        structure = gemmi.read_pdb_string("\n".join(pdb.lines) + "\n")
     structure.name = name
     _give_long_names(structure, pdb.names, apart.order)
     return structure, apart
 
 
 def _records(text, pdb, *, path) -> Iterator[tuple[str, int, str]]:
-    """Kind, number and text of each line up to END."""
+    """Kind, number and text, in ASCII, of each line up to END."""
     behind, end = 0, None
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+        if not line.isascii():
+            line = line.encode("ascii", "replace").decode()      # columns are counted in characters here, and in bytes by gemmi
         start = line[:6].upper().rstrip()
         if start[:4] in ("ATOM", "HETA"):
             if end is not None:
@@ -129,9 +133,7 @@ def _records(text, pdb, *, path) -> Iterator[tuple[str, int, str]]:
 
 
 def _in_columns(line, number, *, path):
-    """A record of an atom in ASCII, its tabs as the blanks that they stand for."""
-    if not line.isascii():
-        line = line.encode("ascii", "replace").decode()
+    """A record of an atom, its tabs as the blanks that they stand for."""
     if "\t" not in line:
         return line
     line = line.expandtabs(8)

@@ -1,19 +1,19 @@
 """PDB, mmCIF and BinaryCIF files (each also .gz) to one ``gemmi.Structure``; :mod:`.structure_writing` is the way back."""
 
 import codecs
-import gzip
-import io
 import os
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import gemmi
-import numpy as np
 
-from ..errors import AtomdrgnError, FileFormatError, MissingFileError, UnmodelledWarning
+from ..errors import FileFormatError, MissingFileError, UnmodelledWarning
 from .atom_site import atom_block, tidy_atom_site
+from .binary_cif import read_binary_cif
+from .compressed import GZIP, unpack_text
 from .declared_bonds import keep_declared_bonds
+from .gemmi_refusals import refusing
 from .pdb_text import make_structure, parse_pdb
 from .repeated_chains import ToldApart, keep_links
 
@@ -32,7 +32,6 @@ STANDARD_ELEMENTS = {"H", "D", "C", "N", "O", "S", "P", "Se", "F", "Cl", "Br", "
 ORGANIC_ELEMENTS = tuple("HCNOPSFDBIK")
 
 PDB_RECORDS = {"HEADER", "TITLE", "REMARK", "CRYST1", "MODEL", "ATOM", "HETATM"}
-GZIP = b"\x1f\x8b"      # how a compressed file begins
 
 # Names under which a gemmi.Structure, and every copy of it, keeps what happened on reading; they are in no file.
 LEFT_OUT, REORDERED = "_atomdrgn.left_out", "_atomdrgn.reordered"
@@ -81,13 +80,8 @@ def read_gemmi(path) -> gemmi.Structure:
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file; give the path of a PDB, mmCIF or BinaryCIF file")
     kind = structure_format(path)
-    try:
-        content = _content(path)
-        read = _of_pdb(content, path) if kind == "pdb" else _of_cif(content, path, binary=kind == "bcif")
-    except AtomdrgnError:
-        raise
-    except Exception as error:      # gemmi, biotite and zlib raise many kinds; to the user they are one
-        raise FileFormatError(f"{path}: cannot be read as {kind}: {error}") from error
+    content = _content(path)
+    read = _of_pdb(content, path) if kind == "pdb" else _of_cif(content, path, binary=kind == "bcif")
     structure = read.structure
     if len(structure) == 0 or structure[0].count_atom_sites() == 0:
         wanted = "ATOM records" if kind == "pdb" else "an _atom_site category"
@@ -117,13 +111,21 @@ def is_in_file_order(structure: gemmi.Structure) -> bool:
 def _content(path):
     content = path.read_bytes()
     # browsers and programs unpack files, or pack them, and leave their names
-    return gzip.decompress(content) if content.startswith(GZIP) else content
+    return unpack_text(path) if content.startswith(GZIP) else content
 
 
-def _text(content):
+def _text(content, path):
     """Text in UTF-8 or UTF-16, with or without a byte order mark, or else in Latin-1, whatever the locale."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return content.decode("utf-16")
+        text = content.decode("utf-16", "replace")
+    else:
+        text = _text_of_bytes(content)
+    if "\0" in text:      # gemmi takes it for the end of a line, or of a name
+        raise FileFormatError(f"{path}: no text: it holds bytes that are 0; copy or write it again")
+    return text
+
+
+def _text_of_bytes(content):
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -147,7 +149,7 @@ class _Read:
 
 
 def _of_pdb(content, path):
-    text = _text(content)
+    text = _text(content, path)
     if text.lstrip().startswith("data_"):
         raise FileFormatError(f"{path}: begins with data_, as mmCIF files do: give it a name that ends in .cif")
     pdb = parse_pdb(text, path=path)
@@ -156,10 +158,12 @@ def _of_pdb(content, path):
 
 
 def _of_cif(content, path, *, binary):
-    block = _block_of_binary(content) if binary else atom_block(_document(_text(content), path), path=path)
+    block = atom_block(_of_binary(content, path) if binary else _document(_text(content, path), path), path=path)
     told, said, dummies = tidy_atom_site(block, path=path)
     # chains stay in parts as the file has them (polymer, ligands, water), so that the atoms stay in file order
-    return _Read(gemmi.make_structure_from_block(block), told, [*said, *told.said], dummies, block=block)
+    with refusing(path, "mmcif"):
+        structure = gemmi.make_structure_from_block(block)
+    return _Read(structure, told, [*said, *told.said], dummies, block=block)
 
 
 def _document(text, path):
@@ -171,7 +175,22 @@ def _document(text, path):
             return gemmi.cif.read_string(text)
         except ValueError:
             text = text.encode("ascii", "replace").decode()
-    return gemmi.cif.read_string(text)
+    with refusing(path, "mmcif"):
+        return gemmi.cif.read_string(text)
+
+
+def _of_binary(content, path):
+    try:
+        blocks = read_binary_cif(content)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: cannot be read as bcif: {error}") from error
+    document = gemmi.cif.Document()
+    for name, categories in blocks:
+        with refusing(path, "bcif"):
+            block = document.add_new_block(name)
+            for category, columns in categories.items():
+                block.set_mmcif_category(f"_{category.lstrip('_')}.", columns, raw=True)
+    return document
 
 
 def _tell(read, path):
@@ -232,32 +251,3 @@ def _element_from_names(residue, atom):
     if not biopolymer and atom.element.name in LIGAND_ELEMENTS:
         return atom.element.name
     return letters[:1] if letters[:1] in ORGANIC_ELEMENTS else "X"
-
-
-# ---- BinaryCIF --------------------------------------------------------------------------------------------------------------
-
-
-def _block_of_binary(content):
-    from biotite.structure.io.pdbx import BinaryCIFFile
-
-    binary = BinaryCIFFile.read(io.BytesIO(content))
-    source = binary.block
-    document = gemmi.cif.Document()
-    block = document.add_new_block(next(iter(binary.keys())))
-    for name, category in source.items():
-        columns = {tag: _tokens(column) for tag, column in category.items()}
-        block.set_mmcif_category(f"_{name}.", columns, raw=True)
-    return block
-
-
-def _tokens(column):
-    """The values of a BinaryCIF column as CIF tokens."""
-    values = column.as_array(str)
-    if column.data.array.dtype.kind not in "iuf":
-        unique, index = np.unique(values, return_inverse=True)
-        values = np.array([gemmi.cif.quote(v) for v in unique.tolist()], dtype=object)[index]
-    tokens = values.astype(object)
-    if column.mask is not None:
-        tokens[column.mask.array == 1] = "."
-        tokens[column.mask.array == 2] = "?"
-    return tokens.tolist()

@@ -192,7 +192,7 @@ def _microscopes_that_differ(optics, tomograms, particles):
 def _refuse_other_images(tables, particles):
     general = find_table(tables, "general")
     flag = "rlnTomoSubTomosAre2DStacks"
-    if general is not None and flag in general and general.texts(flag)[0] == "0":
+    if general is not None and flag in general and general.texts(flag)[:1] == ["0"]:
         raise InputError(f"{particles.path}: {flag} is 0: {THESE_ARE_VOLUMES}")
     numbered = [row for row, name in enumerate(particles.texts("rlnImageName")) if image_place(name)[0] is not None]
     if numbered:

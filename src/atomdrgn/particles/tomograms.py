@@ -273,7 +273,8 @@ def _refuse_tilts(tilts, wrong, what):
 
 def _of(table):
     """How a message names a tomogram: by its row in the overview, or its block of tilts."""
-    return f"{table.path}: tomogram {table.texts('rlnTomoName')[0] if 'rlnTomoName' in table else table.block}"
+    named = table.texts("rlnTomoName")[:1] if "rlnTomoName" in table else []
+    return f"{table.path}: tomogram {named[0] if named else table.block}"
 
 
 def _number(entry, name):
