@@ -28,18 +28,18 @@ def test_threads_of_arithmetic_are_given_back_even_after_an_error():
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize(("items", "expected"), [(1, 1), (128, 1), (129, 2), (1000, 8), (3072, PORTIONS), (100_000, PORTIONS)])
+@pytest.mark.parametrize(("items", "expected"), [(1, 1), (512, 1), (513, 2), (4000, 8), (12_288, PORTIONS), (99_000, 22)])
 def test_portions_are_runs_of_as_much_work(items, expected):
     number = portions_of(torch.ones(items, dtype=torch.long))
     size = torch.bincount(number)
     assert len(size) == expected and (number.diff() >= 0).all()
-    assert (size[:-1] == size[0]).all() and size[-1] <= size[0] and (items <= 128 or size[0] % 128 == 0)
+    assert (size[:-1] == size[0]).all() and size[-1] <= size[0] and (items <= 512 or size[0] % 512 == 0)
 
 
 def test_portions_weigh_items_by_their_work():
     work = torch.tensor([1, 40] * 200)
     of_portion = torch.bincount(portions_of(work), weights=work)
-    assert len(of_portion) == 22 and (of_portion[:-1] - 384).abs().max() <= 40
+    assert len(of_portion) == 16 and (of_portion[:-1] - 512).abs().max() <= 40
 
 
 def test_no_batch_is_of_two_portions():
@@ -56,8 +56,8 @@ def test_sums_do_not_depend_on_the_number_of_processes(monkeypatch, processes, m
     """To the last bit, where plain sums differ: terms are of all magnitudes and signs."""
     monkeypatch.setattr("atomdrgn.parallel.MOST_TOGETHER", most)
     generator = torch.Generator().manual_seed(0)
-    value = torch.randn(1000, 3, generator=generator) * 10 ** (12 * torch.rand(1000, 3, generator=generator))
-    number = portions_of(torch.ones(1000, dtype=torch.long))
+    value = torch.randn(5000, 3, generator=generator) * 10 ** (12 * torch.rand(5000, 3, generator=generator))
+    number = portions_of(torch.ones(5000, dtype=torch.long))
     like = [torch.zeros(3), torch.zeros((), dtype=torch.float64)]
 
     def summed(processes):

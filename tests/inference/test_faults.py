@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from atomdrgn.errors import InputError
-from atomdrgn.inference.faults import find_faults
+from atomdrgn.inference.faults import find_faults, read_images
+from atomdrgn.inference.images import FourierImages
+from atomdrgn.reporting import Reporter
 from atomdrgn.structure.beads import coarse_grain
 from hinge import make_hinged, with_pixels
 
@@ -45,3 +47,10 @@ def test_of_noise_nothing_is_said(small, tmp_path):
         pixels[:] = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(3)).numpy()
 
     assert find_faults(with_pixels(particles, tmp_path / "noise", drown), beads) == ()
+
+
+def test_molecules_that_no_image_can_show_are_refused(small):
+    beads, particles = small
+    images = FourierImages(replace(particles, pose=replace(particles.pose, shift=particles.pose.shift + 300.0)), 15.0)
+    with pytest.raises(InputError, match="shifts put every molecule outside of its image"):
+        read_images(images, beads, reporter=Reporter())

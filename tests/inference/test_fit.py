@@ -162,12 +162,12 @@ def test_nothing_moves_where_nothing_moved(hinged, tmp_path):
 
 
 def test_a_spoilt_image_does_not_change_what_is_found_in_the_others(run, hinged, tmp_path):
-    """One pixel of one image, the brightness of another; both stay in the files, as unknown as the population is wide."""
+    """One pixel of one image, a stripe of another; both stay in the files, as unknown as the population is wide."""
     structure, particles, _ = hinged
 
     def spoil(pixels):
         pixels[7, 20, 30] = 1000 * pixels.std()
-        pixels[40] *= 30
+        pixels[40, :8] += 30 * pixels.std()
 
     with pytest.warns(UserWarning, match="2 of 150 images \\(rows 8 and 41\\) are nothing like the others"):
         spoilt = fit(structure, with_pixels(particles, tmp_path / "spoilt", spoil), tmp_path / "run", segments=4, resolution=9.0)

@@ -110,3 +110,65 @@ def test_shares_of_processes_are_screened_together(hinged, tmp_path):
         return torch.nonzero(images.left_out)[:, 0].tolist()
 
     assert together(2, left_out) == [[7], [7]]
+
+
+@pytest.mark.parametrize("memory", [1e9, 0.0])
+def test_images_of_another_scale_are_brought_to_that_of_the_others(hinged, tmp_path, memory):
+    """They tell what they told; one that differs in more than its scale does not."""
+    _, particles, _ = hinged
+
+    def scale(pixels):
+        pixels[::50] *= 10
+        pixels[7] *= 0.01
+        pixels[20, :8] += 60 * pixels[20].std()
+
+    images, plain = FourierImages(with_pixels(particles, tmp_path / "scaled", scale), 15.0), FourierImages(particles, 15.0)
+    for each in (images, plain):
+        each.load(memory=memory)
+    assert torch.nonzero(images.left_out)[:, 0].tolist() == [20]
+    assert torch.nonzero(images.stack.corrections.scale != 1)[:, 0].tolist() == [0, 7, 50, 100]
+    assert "4 of 150 images (rows 1, 8, 51 and 101) are of another scale" in images.warnings[1]
+    index = torch.tensor([0, 7, 8])
+    found, expected = (each.coefficients(index, images.disc) for each in (images, plain))
+    ratio = (found * expected).sum((1, 2)) / expected.square().sum((1, 2))
+    torch.testing.assert_close(ratio, torch.ones(3), rtol=0.1, atol=0)
+    assert (found - ratio[:, None, None] * expected).square().mean() < 1e-3 * expected.square().mean()
+
+
+@pytest.mark.parametrize("memory", [1e9, 0.0])
+@pytest.mark.parametrize("place", [(20, 30), (slice(None), 11), (slice(3, 5), slice(None))])
+def test_pixels_that_are_faulty_in_all_images_are_filled_in(hinged, tmp_path, place, memory):
+    """One pixel, a column, two rows."""
+    _, particles, _ = hinged
+
+    def spoil(pixels):
+        pixels[(slice(None), *place)] += 20 * pixels.std()
+
+    spoilt = FourierImages(with_pixels(particles, tmp_path / "spoilt", spoil), 15.0)
+    spoilt.load(memory=memory)
+    expected = torch.zeros(48, 48, dtype=torch.bool)
+    expected[place] = True
+    assert spoilt.stack.corrections.faulty == tuple(torch.nonzero(expected.flatten())[:, 0].tolist())
+    assert not spoilt.left_out.any() and "nothing like those around in all images alike" in spoilt.warnings[0]
+    index = torch.tensor([3, 77])
+    plain = particles.read(index)
+    assert torch.equal(spoilt.stack.read(index)[:, ~expected], plain[:, ~expected])
+    assert (spoilt.stack.read(index)[:, expected] - plain[:, expected]).abs().max() < 6 * plain.std()
+    part = spoilt.part(torch.tensor([77, 3])).coefficients(torch.tensor([1, 0]), spoilt.disc)
+    torch.testing.assert_close(part, spoilt.coefficients(index, spoilt.disc), rtol=0, atol=0)
+
+
+def test_a_background_that_all_images_share_is_taken_off(hinged, tmp_path):
+    _, particles, _ = hinged
+    line = np.linspace(-1, 1, 48, dtype=np.float32)
+
+    def light(pixels):
+        pixels += 3 * pixels.std() * (line**2 - 0.5 * line[:, None] ** 2 + 0.3 * line * line[:, None])
+
+    images, plain = FourierImages(with_pixels(particles, tmp_path / "lit", light), 15.0), FourierImages(particles, 15.0)
+    for each in (images, plain):
+        each.load()
+    assert not images.left_out.any() and "150 of 150 images are brighter on one side or in the middle" in images.warnings[0]
+    index = torch.tensor([3, 77])
+    found, expected = (each.coefficients(index, images.disc) for each in (images, plain))
+    assert (found - expected).square().mean() < 0.02 * expected.square().mean()

@@ -4,13 +4,29 @@ import pytest
 import torch
 
 from atomdrgn.errors import InputError
-from atomdrgn.inference.screening import Figures, figures_of, find_ramps, ramp, stand_out
+from atomdrgn.inference.screening import Figures, figures_of, find_backgrounds, stand_out
+from atomdrgn.particles.corrections import TERMS, background_terms
 
 BOX = 32
 
 
 def noise(count, *, seed=0, box=BOX):
     return torch.randn(count, box, box, generator=torch.Generator().manual_seed(seed))
+
+
+def ramp(slope, box=BOX):
+    """Planes of these slopes."""
+    return background(torch.cat([slope, torch.zeros(len(slope), TERMS - 2)], 1), box)
+
+
+def background(terms, box=BOX):
+    return (terms @ background_terms(box)).unflatten(1, (box, box))
+
+
+def find_ramps(figures, group, box):
+    found = find_backgrounds(figures, group, box)
+    assert not found[:, 2:].any()
+    return found[:, :2]
 
 
 def in_group(count, number=0):
@@ -101,13 +117,13 @@ def test_figures_are_those_of_the_pixels():
     torch.testing.assert_close(found.power, image.double().var((1, 2), correction=0), rtol=1e-4, atol=0)
     farthest = (image - image.mean((1, 2), keepdim=True)).abs().amax((1, 2)) / found.rms
     torch.testing.assert_close(found.extreme, farthest.double(), rtol=1e-4, atol=0)
-    assert (found.slope - torch.tensor([1.0, -2.0])).abs().max() < 0.3
+    assert (found.background[:, :2] - torch.tensor([1.0, -2.0])).abs().max() < 0.3
 
 
-def test_slopes_do_not_see_what_stands_in_the_circle():
+def test_backgrounds_do_not_see_what_stands_in_the_circle():
     line = torch.linspace(-1, 1, BOX)
     within = (line.square() + line[:, None].square() < 0.9) * line * 50.0
-    assert figures_of(within[None]).slope.abs().max() < 1e-4
+    assert figures_of(within[None]).background.abs().max() < 1e-4
 
 
 def test_a_ramp_of_one_image_is_found():

@@ -13,16 +13,17 @@ from atomdrgn.inference import vae
 from atomdrgn.inference.fit import fit
 from atomdrgn.inference.folder import read_history
 from atomdrgn.inference.gradient import whitened_images
+from atomdrgn.inference.images import FourierImages
 from atomdrgn.inference.vae import fit_vae
 from atomdrgn.inference.vae_data import read_data
 from atomdrgn.inference.vae_training import image_losses, run_epoch, start_training
 from atomdrgn.model.autoencoder import N_LATENT, MotionAutoencoder
-from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.fourier import inverse_transform, transform
 from atomdrgn.physics.projection import project_beads
 from atomdrgn.run import BASE, CHECKPOINT, HISTORY, LATENTS, MODEL, MOTIONS, PARTICLES, RESIDUES, SETTINGS, SUMMARY
 from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.segmentation import make_segments
+from hinge import with_pixels
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +31,11 @@ def begun(hinged):
     """A function: training and data of a fit before its first epoch."""
     structure, particles, _ = hinged
     beads = coarse_grain(structure)
-    disc = make_disc(particles.grid, 9.0)
 
     def call(loss="correlation"):
         model = MotionAutoencoder(beads, make_segments(beads, 3), named=0, n_pixels=48**2,
                                   generator=torch.Generator().manual_seed(0))
-        return start_training(model, 3e-6), read_data(particles, beads, disc, loss=loss)
+        return start_training(model, 3e-6), read_data(FourierImages(particles, 9.0), beads, loss=loss)
 
     return call
 
@@ -178,8 +178,7 @@ def test_a_damaged_checkpoint_is_refused(run, hinged, tmp_path):
 
 def test_particles_are_in_order_and_have_one_image_each(hinged, tmp_path):
     _, particles, _ = hinged
-    beads, disc = coarse_grain(hinged[0]), make_disc(particles.grid, 20.0)
-    data = read_data(particles[torch.tensor([8, 2, 5])], beads, disc, loss="correlation")
+    data = read_data(FourierImages(particles[torch.tensor([8, 2, 5])], 20.0), coarse_grain(hinged[0]), loss="correlation")
     assert data.stack.particle.tolist() == [2, 5, 8]
     torch.testing.assert_close(data.images.rotation, particles.pose.rotation[[2, 5, 8]])
     tilts = replace(particles, particle=particles.particle // 2)
@@ -257,3 +256,25 @@ def test_settings_out_of_range_are_refused(hinged, tmp_path, wrong, says):
     with pytest.raises(InputError, match=says):
         fit_vae(structure, particles, tmp_path / "run", **TWO_SEGMENTS | wrong)
     assert not (tmp_path / "run").exists()
+
+
+def test_spoilt_images_have_no_part_in_training(hinged, tmp_path):
+    structure, particles, _ = hinged
+
+    def spoil(pixels):
+        pixels[7, 20, 30] = 1000 * pixels.std()
+
+    spoilt = with_pixels(particles, tmp_path / "spoilt", spoil)
+    with pytest.warns(UserWarning, match="1 of 150 images .row 8. is nothing like the others"):
+        run = fit_vae(structure, spoilt, tmp_path / "run", **TWO_SEGMENTS | {"epochs": 1})
+    with open(run.folder / PARTICLES, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["images_left_out"]) for row in rows] == [int(i == 7) for i in range(150)]
+    assert float(rows[7]["outlier_score"]) > 100 and float(rows[7]["log_likelihood_gain"]) == 0
+    assert np.isfinite(run.latent).all() and len(run.summary["warnings"]) == 1
+    images, plain = (FourierImages(each, 9.0) for each in (spoilt, particles))
+    images.load(memory=0.0)
+    data, expected = (read_data(each, coarse_grain(structure), loss="likelihood") for each in (images, plain))
+    torch.testing.assert_close(data.noise.spectrum, expected.noise.spectrum, rtol=0.05, atol=0)
+    torch.testing.assert_close(data.beads.amplitude, expected.beads.amplitude, rtol=0.02, atol=0)
+    assert not data.pixels[7].any() and data.pixels[8].std() == pytest.approx(float(expected.pixels[8].std()), rel=0.01)

@@ -13,6 +13,7 @@ from atomdrgn.reconstruction.debias import DEFAULT_METHODS, debias
 from atomdrgn.reconstruction.run_particles import half_latents, half_of_particle, motion_of, particle_numbers, particles_of_run
 from atomdrgn.run import HALVES, open_run
 from atomdrgn.structure.atoms import read_structure
+from hinge import with_pixels
 
 pytestmark = pytest.mark.slow
 
@@ -137,3 +138,15 @@ def test_what_cannot_be_done_is_refused(run, hinged, found, tmp_path):
     (tmp_path / "other" / "map.mrc").write_bytes(b"mine")
     with pytest.raises(OutputExistsError, match="map.mrc"):
         debias(run, hinged[1], tmp_path / "other", overwrite=True)
+
+
+def test_a_spoilt_image_has_no_weight(run, found, hinged, tmp_path):
+    def spoil(pixels):
+        pixels[7, 3, 3] = 3000 * pixels.std()
+
+    spoilt = with_pixels(hinged[1], tmp_path / "spoilt", spoil)
+    with pytest.warns(UserWarning, match="1 of 150 images .row 8. is nothing like the others"):
+        again = debias(run, spoilt, tmp_path / "out", centres=2)
+    for one, other in zip(again.summary["gains"], found.summary["gains"], strict=True):
+        assert one["gain"] == pytest.approx(other["gain"], abs=other["gain_error"])
+    assert len(again.summary["warnings"]) == 1

@@ -19,6 +19,7 @@ from atomdrgn.reconstruction.volume_fit import chosen_precision, conditioned_vol
 from atomdrgn.reporting import Reporter
 from atomdrgn.run import CHECKPOINT, FIELD, MAP, MEAN, PARTICLES, SUMMARY
 from atomdrgn.structure.density_map import read_density_map
+from hinge import with_pixels
 from molecules import helix, write_pdb
 
 SETTINGS = {"latent": 2, "width": 32, "depth": 1, "epochs": 8, "batch": 8, "coefficients": 64, "rate": 2e-3,
@@ -275,3 +276,20 @@ def test_a_damaged_checkpoint_is_told(states, run, tmp_path):
 def test_precision_follows_the_processor_where_it_is_not_named():
     assert chosen_precision("float32") is torch.float32
     assert chosen_precision("auto") in (torch.float32, torch.bfloat16)
+
+
+def test_a_spoilt_image_does_not_change_what_is_found_in_the_others(short, states, tmp_path):
+    """It has no weight, and its particle stays in every file."""
+    _, stack, _ = states
+
+    def spoil(pixels):
+        pixels[7, 3, 3] = 1000 * pixels.std()
+
+    with pytest.warns(UserWarning, match="1 of 40 images .row 8. is nothing like the others"):
+        spoilt = fit_volume(with_pixels(stack, tmp_path / "spoilt", spoil)[:FEW], tmp_path / "run", **SETTINGS)
+    assert float(map_correlation(spoilt.mean.density, short.mean.density)) > 0.98
+    assert spoilt.summary["error_gain"] == pytest.approx(short.summary["error_gain"], rel=0.2)
+    assert np.isfinite(spoilt.latent).all() and np.isfinite(spoilt.latent_sd).all()
+    rows = (spoilt.folder / "particles.csv").read_text().splitlines()
+    assert rows[0].endswith(",images_left_out") and [int(row[-1]) for row in rows[1:]] == [int(i == 7) for i in range(FEW)]
+    assert len(spoilt.summary["warnings"]) == 1

@@ -111,7 +111,7 @@ def backproject(
                                       mask=None if mask is None else read_density_map(mask).in_pose_frame(),
                                       b_factor=b_factor, seed=seed, reporter=reporter)
         write_reconstruction(found, out, overwrite=overwrite,
-                             settings={"source": str(particles), "command": command_line(), "warnings": list(stack.warnings)})
+                             settings={"source": str(particles), "command": command_line()})
     if not quiet:
         print("\n".join(_closing_lines(found, out)))
 

@@ -68,7 +68,8 @@ class FieldData:
 
 
 def read_field_data(stack: ParticleStack, mean: Float[Tensor, "z y x"], spectrum: Float[Tensor, "group shell"], *,
-                    resolution: float = 0.0, dose_mask: bool = True, reporter: Reporter | None = None) -> FieldData:
+                    left_out: Bool[Tensor, "image"] | None = None, resolution: float = 0.0, dose_mask: bool = True,
+                    reporter: Reporter | None = None) -> FieldData:
     """Read all images once.
 
     Parameters
@@ -78,6 +79,8 @@ def read_field_data(stack: ParticleStack, mean: Float[Tensor, "z y x"], spectrum
         The mean volume, on the voxels of the images; density per A^3.
     spectrum : (group, shell)
         Noise power for each pair of optics group and tilt, from frequency 0.
+    left_out : (image,), optional
+        Which images have no weight: nothing is left of them, nor of their transfer.
     resolution : float
         Finest that is used, A; 0: Nyquist.
     dose_mask : bool
@@ -98,7 +101,7 @@ def read_field_data(stack: ParticleStack, mean: Float[Tensor, "z y x"], spectrum
     by the weights of dose and tilt; here the prediction is, so that each error counts with the square, as the likelihood has it.
     """
     disc = make_disc(stack.grid, max(resolution, 1e-6))
-    noise = Noise(spectrum[:, 1:], noise_groups(stack.optics_group, stack.tilt), stack.premultiplied)
+    noise = Noise(spectrum[:, 1:], noise_groups(stack.optics_group, stack.tilt), stack.premultiplied, left_out)
     source, point = SliceSource(mean, disc), encoded_points(stack.grid)
     parts = []
     reporter = reporter or Reporter()

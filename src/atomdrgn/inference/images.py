@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import fields, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -9,10 +10,11 @@ from torch import Tensor
 
 from ..likelihood.noise import noise_groups
 from ..parallel import Portions, in_order
+from ..particles.corrections import Corrections
 from ..particles.images import list_rows
 from ..particles.stack import ParticleStack
 from ..physics.disc import FourierDisc, make_disc
-from .screening import Figures, figures_of, find_ramps, ramp, replaced, stand_out
+from .screening import Figures, figures_of, find_backgrounds, find_faulty_pixels, find_scales, share_of_mean, stand_out
 
 logger = logging.getLogger(__name__)
 READ_AT_ONCE = 128                # images
@@ -26,8 +28,8 @@ class FourierImages:
     file. What is finer is read again in each pass, in order.
 
     :meth:`load` also screens the images. One that stands out from the others is left out: its coefficients are zero, and whoever
-    compares it with something leaves it out too (:class:`~atomdrgn.likelihood.noise.Noise`). A ramp of brightness that stands
-    out is taken off.
+    compares it with something leaves it out too (:class:`~atomdrgn.likelihood.noise.Noise`). What images can be freed of is
+    corrected whenever they are read from `stack`.
 
     Parameters
     ----------
@@ -38,6 +40,8 @@ class FourierImages:
 
     Attributes
     ----------
+    stack : ParticleStack
+        The images, with their corrections once they are loaded.
     left_out : (image,) bool
         Which images stand out from the others.
     warnings : tuple of str
@@ -52,7 +56,6 @@ class FourierImages:
         self.scale = torch.empty(0)
         self.place = torch.full((len(stack),), -1)      # of each image in `kept`
         self.left_out = torch.zeros(len(stack), dtype=torch.bool)
-        self.slope = torch.zeros(len(stack), 2)         # of the ramp that is taken off each image
         self.warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -85,51 +88,72 @@ class FourierImages:
             logger.info("%d of %d coefficients an image are kept in memory", count, len(self.disc))
         self.kept, self.scale = torch.empty(len(index), 2, count, dtype=torch.float16), torch.empty(len(index))
         self.place[index] = torch.arange(len(index))
-        self.slope, self.left_out = torch.zeros_like(self.slope), torch.zeros_like(self.left_out)
-        figures = self._figures_of_all(index, portions, progress)
+        self.left_out = torch.zeros_like(self.left_out)
+        self._correct(**vars(Corrections.none(len(self))))
+        figures, mean = self._figures_of_all(index, portions, progress)
         screened = torch.nonzero(figures.power)[:, 0]
-        self.slope[screened] = find_ramps(figures[screened], self.group[screened], self.stack.grid.box_size).float()
-        if self.slope.any():
-            leaning = torch.nonzero(self.slope.any(1))[:, 0]
-            again = self._figures_of_all(index[torch.isin(index, leaning)], portions)
-            figures = replaced(figures, leaning, again[leaning])
-        self.left_out[screened] = stand_out(figures[screened], group=self.group[screened], tilt=self.stack.tilt[screened])
+        compared = {"group": self.group[screened], "tilt": self.stack.tilt[screened]}
+        faulty = find_faulty_pixels(mean / max(1, len(screened)), self.stack.pose.rotation[screened])
+        if faulty:
+            self._correct(faulty=faulty)
+            figures, _ = self._figures_of_all(index, portions)
+        for name, find in (("background", lambda found: find_backgrounds(found, compared["group"], self.stack.grid.box_size)),
+                           ("scale", lambda found: find_scales(found, **compared))):
+            before = getattr(self.stack.corrections, name)
+            after = before.index_copy(0, screened, find(figures[screened]).float())
+            changed = torch.nonzero((after != before).reshape(len(self), -1).any(1))[:, 0]
+            if len(changed):
+                self._correct(**{name: after})
+                again, _ = self._figures_of_all(index[torch.isin(index, changed)], portions)
+                figures.put(changed, again[changed])
+        self.left_out[screened] = stand_out(figures[screened], **compared)
         self.warnings = self._findings()
 
-    def _figures_of_all(self, index, portions, progress=iter) -> Figures:
-        """Of images that each process reads some of, keeping the coarsest coefficients; zero of those that none reads."""
-        count = self.kept.shape[2]
+    def _correct(self, **changes) -> None:
+        """Change some of the stack's corrections."""
+        self.stack = replace(self.stack, corrections=replace(self.stack.corrections or Corrections.none(len(self)), **changes))
+
+    def _figures_of_all(self, index, portions, progress=iter) -> tuple[Figures, Float[Tensor, "box box"]]:
+        """Of images that each process reads some of, keeping the coarsest coefficients, and the sum of what each image adds to
+        the mean; zero of those that none reads.
+        """
+        count, found = self.kept.shape[2], Figures.none(len(self))
         by_rank = torch.argsort(self.disc.rank)[:count]
 
         def read(batch):
-            images = self._read(batch)
+            images = self.stack.read(batch)
             figures = figures_of(images)
+            share = share_of_mean(images, figures.rms)
             if not count:
-                return figures, None, None
+                return figures, share, None, None
             coefficient = self.disc.parts(images)[..., by_rank]
             # in units of their own r.m.s.: half precision spans nine decades about one
             scale = coefficient.square().mean((1, 2)).sqrt().clamp_min(1e-30)
-            return figures, (coefficient / scale[:, None, None]).half(), scale
+            return figures, share, (coefficient / scale[:, None, None]).half(), scale
 
-        batches = portions.batches(index, READ_AT_ONCE)
-        found = Figures(*torch.zeros(2, len(self), dtype=torch.float64), torch.zeros(len(self), 2, dtype=torch.float64))
-        for batch, (figures, coefficient, scale) in zip(batches, in_order(read, progress(batches)), strict=True):
-            found.power[batch], found.extreme[batch], found.slope[batch] = figures.power, figures.extreme, figures.slope
-            if count:
-                self.kept[self.place[batch]], self.scale[self.place[batch]] = coefficient, scale
-        total = portions.processes.total
-        return Figures(total(found.power), total(found.extreme), total(found.slope))
+        def shares(batches):
+            for batch, (figures, share, coefficient, scale) in zip(batches, in_order(read, progress(batches)), strict=True):
+                found.put(batch, figures)
+                if count:
+                    self.kept[self.place[batch]], self.scale[self.place[batch]] = coefficient, scale
+                yield portions.of(batch), (share,)
 
-    def _read(self, index) -> Float[Tensor, "batch box box"]:
-        """Pixels of some images, without their ramps."""
-        images, slope = self.stack.read(index), self.slope[index]
-        return images - ramp(slope, self.stack.grid.box_size) if slope.any() else images
+        box = self.stack.grid.box_size
+        total, = portions.sum(shares(portions.batches(index, READ_AT_ONCE)), [torch.zeros(box, box, dtype=torch.float64)])
+        return Figures(*(portions.processes.total(getattr(found, each.name)) for each in fields(found))), total
 
     def _findings(self) -> tuple[str, ...]:
         """What screening has found, in sentences."""
-        name, found = self.stack.source.name, []
+        name, corrections, found = self.stack.source.name, self.stack.corrections, []
+        counts = ~self.left_out
+        if corrections.faulty:
+            number = len(corrections.faulty)
+            which = f"{number:,} pixels are" if number > 1 else "a pixel is"
+            found.append(f"{name}: {which} nothing like those around in all images alike, and filled in from these")
         for which, what in ((self.left_out, "nothing like the others in power or in single pixels, and given no weight"),
-                            (self.slope.any(1) & ~self.left_out, "brighter on one side, and a ramp of brightness was taken off")):
+                            ((corrections.scale != 1) & counts, "of another scale than the others, and brought to theirs"),
+                            (corrections.background.any(1) & counts,
+                             "brighter on one side or in the middle, and that background was taken off")):
             number = int(which.sum())
             if number:
                 rows = "" if number == len(self) else f" ({list_rows(self.stack.row[which])})"
@@ -140,14 +164,14 @@ class FourierImages:
         """Some of the images; what is kept of them is shared."""
         part = FourierImages(self.stack[index], self.disc.resolution)
         part.kept, part.scale, part.place = self.kept, self.scale, self.place[index]
-        part.left_out, part.slope = self.left_out[index], self.slope[index]
+        part.left_out = self.left_out[index]
         return part
 
     def coefficients(self, index: Int[Tensor, "batch"], disc: FourierDisc) -> Float[Tensor, "batch 2 frequency"]:
         """Of some images, on this disc or a coarser one; zero of images that are left out."""
         place = self.place[index]
         if len(disc) > self.kept.shape[2] or (place < 0).any():
-            found = disc.parts(self._read(index))
+            found = disc.parts(self.stack.read(index))
         else:
             found = self.kept[place][..., disc.rank].float().mul_(self.scale[place, None, None])
         out = self.left_out[index]

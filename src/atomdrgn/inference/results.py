@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..particles.stack import ParticleStack
@@ -56,7 +56,8 @@ def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ense
     states = find_states(ensemble.density, ensemble.draws)
     write_particles(folder, model.images.stack, model.particle, gain=gain, outlier=outlier,
                     place=ensemble.place, sd=ensemble.sd, state=states.of_particle,
-                    more=_left_out(model) | ({} if composition is None else composition_columns(composition)))
+                    more=left_out_column(model.particle, model.images.left_out)
+                    | ({} if composition is None else composition_columns(composition)))
     _write_residues(folder, model, ensemble, groups, correction)
     if state.poses is not None:
         write_poses(folder, model, state)
@@ -70,10 +71,10 @@ def write_results(folder: Path, model: FitModel, state: FitState, ensemble: Ense
     write_json(folder / SUMMARY, found | begun | moved | flexes | parts | corrected | astray)
 
 
-def _left_out(model) -> dict[str, list]:
+def left_out_column(particle: Int[Tensor, "image"], left_out: Bool[Tensor, "image"]) -> dict[str, list]:
     """A column of particles.csv: how many images of each particle were given no weight, if any was."""
-    out = model.images.left_out
-    return {"images_left_out": torch.bincount(model.particle[out], minlength=model.n_particles).tolist()} if out.any() else {}
+    count = torch.bincount(particle[left_out], minlength=int(particle.max()) + 1)
+    return {"images_left_out": count.tolist()} if left_out.any() else {}
 
 
 def write_poses(folder: Path, model: FitModel, state: FitState) -> None:

@@ -4,7 +4,6 @@ These are the methods of cryoSPHERE (Ducrocq et al. 2025) and of Zhong et al. (2
 """
 
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +15,6 @@ from ..likelihood.chain_restraints import make_chain_restraints
 from ..model.autoencoder import MotionAutoencoder, OffsetAutoencoder
 from ..parallel import whole_batches_on_threads
 from ..particles.stack import ParticleStack
-from ..physics.disc import make_disc
 from ..reporting import Reporter
 from ..run import CHECKPOINT, Run, open_run
 from ..structure.atoms import Structure
@@ -24,8 +22,9 @@ from ..structure.beads import coarse_grain
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
 from ..structure.selection import select
-from .faults import find_faults
+from .faults import read_images
 from .folder import BEADS, SEGMENTS, VAE, begin_run, only_writer, require_beginning, run_settings
+from .images import FourierImages
 from .schedule import finest_resolution
 from .training import load_training, save_training
 from .vae_data import LOSSES, read_data
@@ -80,7 +79,8 @@ def fit_vae(structure: Structure, particles: ParticleStack, out, *, deformation:
     Raises
     ------
     InputError
-        Settings out of range, particles of several images, a model outside the box, or a run of other settings to resume.
+        Settings out of range, particles of several images, a model outside the box, images of inverted contrast, or a run of
+        other settings to resume.
     OutputExistsError
         The folder holds something.
     FileFormatError
@@ -100,8 +100,6 @@ def fit_vae(structure: Structure, particles: ParticleStack, out, *, deformation:
     with whole_batches_on_threads():
         bead_model = coarse_grain(structure, beads=beads)
         require_inside(bead_model, particles.grid)
-        for found in () if resume else find_faults(particles, bead_model):
-            warnings.warn(found, stacklevel=2)
         given = {"n_pixels": particles.grid.box_size**2, "generator": torch.Generator().manual_seed(seed)}
         if deformation == SEGMENTS:
             model = _moving_segments(bead_model, segments, parts=parts, fixed=fixed, temperature=temperature, **given)
@@ -109,19 +107,23 @@ def fit_vae(structure: Structure, particles: ParticleStack, out, *, deformation:
         else:
             model = OffsetAutoencoder(bead_model, _fixed_beads(bead_model, fixed), **given)
             restraints, moved = make_chain_restraints(bead_model, contacts=False), {}
-        disc = make_disc(particles.grid, finest_resolution(particles.grid, resolution))
+        images = FourierImages(particles, finest_resolution(particles.grid, resolution))
+        disc = images.disc
         made = run_settings(structure, particles, more=settings or {}, choices={
             "inference": VAE, "deformation": str(deformation), **moved, "beads": beads, "fixed": fixed, "seed": seed,
             "resolution": round(disc.resolution, 4), "loss": loss, "epochs": epochs, "rate": rate})
         training = start_training(model, rate)
+        # before there is a folder, so that none is left where images are refused
+        warned = () if resume else read_images(images, bead_model, reporter=reporter)
         with only_writer(folder, reporter):
             if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter):
                 if (folder / CHECKPOINT).exists():
                     load_training(training, folder)
-                data = read_data(particles, bead_model, disc, loss=loss, restraints=restraints)
+                warned = read_images(images, bead_model, reporter=reporter) if resume else warned
+                data = read_data(images, bead_model, loss=loss, restraints=restraints)
                 _train(training, data, folder, batch=PUBLISHED[deformation].batch, epochs=epochs, minutes=minutes, seed=seed,
                        reporter=reporter)
-                write_results(folder, training, data, structure=structure, seed=seed)
+                write_results(folder, training, data, structure=structure, warned=warned, seed=seed)
     return open_run(folder)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..likelihood.chain_restraints import ChainRestraints
@@ -14,7 +14,7 @@ from ..physics.disc import FourierDisc
 from ..physics.projection import project_beads
 from ..structure.beads import BeadModel
 from .gradient import WhitenedImages, whitened_images
-from .images import READ_AT_ONCE
+from .images import READ_AT_ONCE, FourierImages
 from .scales import scales_at_base
 
 LOSSES = ("correlation", "likelihood")
@@ -29,8 +29,10 @@ class VaeData:
     ----------
     stack : ParticleStack
         The images.
+    left_out : (image,)
+        Which have no weight: they stand out from the others.
     pixels : (image, pixel)
-        As they are, but for the mean and standard deviation of the set: what the encoder sees.
+        As they are, but for the mean and standard deviation of the set: what the encoder sees; 0 of images that are left out.
     images : WhitenedImages
         What predictions are compared with, under flat noise of spectrum 1.
     disc : FourierDisc
@@ -46,6 +48,7 @@ class VaeData:
     """
 
     stack: ParticleStack
+    left_out: Bool[Tensor, "image"]
     pixels: Float[Tensor, "image pixel"]
     images: WhitenedImages
     disc: FourierDisc
@@ -85,15 +88,17 @@ class VaeData:
         return 1 / self.pixels.shape[1] if self.loss == "correlation" else 1.0
 
 
-def read_data(particles: ParticleStack, beads: BeadModel, disc: FourierDisc, *, loss: str,
-              restraints: ChainRestraints | None = None) -> VaeData:
-    """Images for the encoder and for the loss, and the scales that they share with the base model."""
-    particles = particles[torch.argsort(particles.particle)]      # an image is a particle here, and particles are in order
+def read_data(images: FourierImages, beads: BeadModel, *, loss: str, restraints: ChainRestraints | None = None) -> VaeData:
+    """Images, which have been screened, for the encoder and for the loss, and the scales that they share with the base model."""
+    order = torch.argsort(images.stack.particle)      # an image is a particle here, and particles are in order
+    particles, left_out, disc = images.stack[order], images.left_out[order], images.disc
     everything = torch.arange(len(particles))
     group = noise_groups(particles.optics_group, particles.tilt)
-    flat = Noise(torch.ones(int(group.max()) + 1, int(disc.shell.max()) + 1), group, particles.premultiplied)
-    images = whitened_images(particles, flat, disc, everything)
-    amplitude, noise = scales_at_base(images, group, beads=beads, disc=disc, premultiplied=particles.premultiplied)
+    flat = Noise(torch.ones(int(group.max()) + 1, int(disc.shell.max()) + 1), group, particles.premultiplied, left_out)
+    whitened = whitened_images(particles, flat, disc, everything)
+    amplitude, noise = scales_at_base(whitened, group, beads=beads, disc=disc, premultiplied=particles.premultiplied)
     pixels = torch.cat([particles.read(some).flatten(1) for some in everything.split(READ_AT_ONCE)])
-    pixels = (pixels - pixels.mean()) / pixels.std()
-    return VaeData(particles, pixels, images, disc, beads.bright(amplitude), noise, loss, restraints)
+    counted = pixels[~left_out] if left_out.any() else pixels
+    pixels = (pixels - counted.mean()) / counted.std()
+    pixels[left_out] = 0.0
+    return VaeData(particles, left_out, pixels, whitened, disc, beads.bright(amplitude), noise, loss, restraints)

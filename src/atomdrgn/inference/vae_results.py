@@ -1,5 +1,6 @@
 """What an amortised fit writes when it is done: the same files as the closed form."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from ..structure.segmentation import Segmentation
 from ..structure.surface import fit_surface
 from .folder import BEADS
 from .motions import leading_axes, with_settled_sign
-from .results import motion_rows, outlier_scores, residue_names, rounded, write_particles
+from .results import MOST_ODD, left_out_column, motion_rows, outlier_scores, residue_names, rounded, write_particles
 from .training import Training
 from .vae_data import CONTRAST_SD, VaeData
 from .vae_training import AT_ONCE
@@ -27,7 +28,8 @@ DRAWS = 16      # of each latent, for its error
 
 
 @torch.no_grad()
-def write_results(folder: Path, training: Training, data: VaeData, *, structure: Structure, seed: int) -> None:
+def write_results(folder: Path, training: Training, data: VaeData, *, structure: Structure, warned: Sequence[str],
+                  seed: int) -> None:
     """Read every particle at the posterior means and write what was found; summary.json, last, says that the run is whole."""
     model, beads = training.model, data.beads
     mean, log_sd = _posteriors(model, data)
@@ -44,14 +46,16 @@ def write_results(folder: Path, training: Training, data: VaeData, *, structure:
     write_arrays(folder / LATENTS, latent=place.numpy(), latent_sd=sd.numpy(), encoded=mean.numpy(),
                  encoded_sd=log_sd.exp().numpy())
     write_arrays(folder / MOTIONS, **conformations.motions(mean))
-    write_particles(folder, data.stack, torch.arange(len(data)), gain=gain, outlier=outlier, place=place, sd=sd)
+    write_particles(folder, data.stack, torch.arange(len(data)), gain=gain, outlier=outlier, place=place, sd=sd,
+                    more=left_out_column(torch.arange(len(data)), data.left_out))
     _write_residues(folder, model, beads, mean, draws)
     write_json(folder / SUMMARY, {
         "particles": len(data), "images": len(data), **conformations.summary, "residues": int(beads.trace.sum()),
         "chains": len(set(beads.chain.tolist())), "beads": len(beads), "resolution": round(data.disc.resolution, 3),
-        "motions": motion_rows(axes.variance, axes.share, sd), "mean_log_likelihood_gain": round(float(gain.mean()), 3),
+        "motions": motion_rows(axes.variance, axes.share, sd),
+        "mean_log_likelihood_gain": round(float(gain[~data.left_out].mean()), 3),
         "bead_width": round(float(beads.sigma.median()), 3), "contrast_sd": CONTRAST_SD, "unmodelled": unmodelled(structure),
-        "warnings": list(data.stack.warnings), "passes": training.epoch, "base": BASE})
+        "warnings": [*data.stack.warnings, *warned], "passes": training.epoch, "base": BASE})
 
 
 def _write_residues(folder, model, beads, mean, draws) -> None:
@@ -169,7 +173,10 @@ def _axes(moved) -> _Axes:
 
 
 def _judge(model: Autoencoder, data, latent):
-    """Of each particle: how much likelier its image is at its conformation than at the base, and how odd what is left is."""
+    """Of each particle: how much likelier its image is at its conformation than at the base, and how odd what is left is.
+
+    Images that have no weight are as odd as can be.
+    """
 
     def of_batch(index):
         with torch.no_grad():
@@ -179,4 +186,6 @@ def _judge(model: Autoencoder, data, latent):
 
     parts = in_order(of_batch, torch.arange(len(data)).split(AT_ONCE))
     fitted, base, count = (torch.cat(each) for each in zip(*parts, strict=True))
-    return fitted - base, outlier_scores(-2 * fitted, count)
+    outlier = torch.full_like(fitted, MOST_ODD)
+    outlier[~data.left_out] = outlier_scores(-2 * fitted[~data.left_out], count[~data.left_out])
+    return fitted - base, outlier

@@ -19,7 +19,7 @@ def start_training(model: Autoencoder, rate: float) -> Training:
 
 
 def run_epoch(training: Training, data: VaeData, *, batch: int, beta: float, seed: int) -> dict[str, float | int]:
-    """See every image once, in a new order; what the epoch found, for the history.
+    """See every image that counts once, in a new order; what the epoch found, for the history.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def run_epoch(training: Training, data: VaeData, *, batch: int, beta: float, see
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + training.epoch)
     parameters = list(training.model.parameters())
-    found = torch.zeros(3, len(data))
-    for step in torch.randperm(len(data), generator=generator).split(batch):
+    found, counted = torch.zeros(3, len(data)), torch.nonzero(~data.left_out)[:, 0]
+    for step in counted[torch.randperm(len(counted), generator=generator)].split(batch):
         noise = torch.randn(len(step), N_LATENT, generator=generator)
         shared = training.model.draw(generator)
 
@@ -45,13 +45,13 @@ def run_epoch(training: Training, data: VaeData, *, batch: int, beta: float, see
             of_images, divergence, strain = image_losses(training.model, data, step[rows], noise[rows], shared)
             found[:, step[rows]] = torch.stack([of_images, divergence, strain]).detach()
             # of the whole set's evidence an image bears its own part of the divergence of what all images share
-            divergence = divergence + training.model.kl() / len(data)
+            divergence = divergence + training.model.kl() / len(counted)
             return (of_images + data.nat * (beta * divergence + strain)) / len(step)
 
         training.optimizer.zero_grad()
         add_gradients(losses, torch.arange(len(step)).split(AT_ONCE), parameters)
         training.optimizer.step()
-    loss, divergence, strain = found.mean(1).tolist()
+    loss, divergence, strain = found[:, counted].mean(1).tolist()
     kl = {"kl": round(divergence, 4)}
     if data.restraints is None:
         kl["kl_segments"] = round(training.model.kl().item(), 3)

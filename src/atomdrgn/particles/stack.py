@@ -13,6 +13,7 @@ from ..physics.ctf import CTF
 from ..physics.grid import ImageGrid
 from ..physics.pose import Pose
 from ..physics.record import Record
+from .corrections import Corrections
 from .images import ImageFiles
 from .resampling import resample
 
@@ -55,6 +56,8 @@ class ParticleStack(Record):
         What it was recognised as.
     warnings : tuple of str
         What was odd about it; each was also issued as a warning when it was read.
+    corrections : Corrections (image,), optional
+        What :meth:`read` frees images of; nothing by default.
     """
 
     images: ImageFiles
@@ -72,6 +75,7 @@ class ParticleStack(Record):
     source: Path
     format: str
     warnings: tuple[str, ...] = ()
+    corrections: Corrections | None = None
 
     def __len__(self) -> int:
         return len(self.particle)
@@ -124,7 +128,7 @@ class ParticleStack(Record):
             pixels = part.read()
             chosen._check(pixels, part, chosen.row.cpu()[mine])
             result[mine] = resample(pixels, self.optics_group_grids[number], self.grid)
-        return result
+        return result if chosen.corrections is None else chosen.corrections.to("cpu").apply(result)
 
     def _check(self, pixels, part, row):
         low, high = pixels.flatten(1).amin(1), pixels.flatten(1).amax(1)

@@ -1,6 +1,5 @@
 """A map from particle images with known poses: backprojection weighted by CTF^2 over noise, half-maps, filters."""
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InputError
+from ..inference.faults import read_images
 from ..inference.images import FourierImages
 from ..io.whole_file import require_replaceable, whole_folder
 from ..particles.stack import ParticleStack
@@ -95,7 +95,10 @@ def backproject(particles: ParticleStack, *, chosen=None, weights=None, mask: De
     """
     if mask is not None:
         _require_mask(mask)
-    strength = _without_spoilt(particles, image_strength(particles, chosen=chosen, weights=weights))
+    strength = image_strength(particles, chosen=chosen, weights=weights)
+    images = FourierImages(particles, particles.grid.nyquist)
+    warned = read_images(images, None, index=torch.nonzero(strength > 0)[:, 0], reporter=reporter or Reporter())
+    particles, strength = images.stack, strength * ~images.left_out
     counts = require_both_halves(particles, strength)
     spectrum = measure_noise(particles[strength > 0], seed=seed)
     sums = [empty_sum(particles.grid) for _ in range(2)]
@@ -105,16 +108,7 @@ def backproject(particles: ParticleStack, *, chosen=None, weights=None, mask: De
                spectrum=spectrum, reporter=reporter)
     return finish(*sums, mask=mask, b_factor=b_factor, seed=seed, summary={
         "particles": sum(counts), "half_set_particles": counts, "images": len(some), "tilts": some.n_tilts,
-        "weighted": weights is not None})
-
-
-def _without_spoilt(particles, strength) -> Float[Tensor, "image"]:
-    """Weights of images, 0 where an image stands out from the others; that is said."""
-    images = FourierImages(particles, particles.grid.nyquist)
-    images.load(torch.nonzero(strength > 0)[:, 0], memory=0.0)
-    if images.left_out.any():
-        warnings.warn(images.warnings[0], stacklevel=3)
-    return strength * ~images.left_out
+        "weighted": weights is not None, "warnings": [*particles.warnings, *warned]})
 
 
 def finish(first: SliceSum, second: SliceSum, *, mask: DensityMap | None = None, b_factor: float | None = None, seed: int = 0,

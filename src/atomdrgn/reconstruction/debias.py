@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..errors import FileFormatError, InputError
+from ..inference.faults import read_images
+from ..inference.images import FourierImages
 from ..io.whole_file import require_replaceable, whole_folder
 from ..particles.stack import ParticleStack
 from ..physics.atom_density import density_of_atoms
@@ -54,7 +56,9 @@ class Material:
     ----------
     run : Run
     stack : ParticleStack
-        Its images.
+        Its images, with their corrections.
+    counts : (image,)
+        Which of them count: what stands out from the others has no weight.
     spectrum : (group, shell)
         Noise of the images.
     beads : BeadModel
@@ -69,6 +73,7 @@ class Material:
 
     run: Run
     stack: ParticleStack
+    counts: Bool[Tensor, "image"]
     spectrum: Float[Tensor, "group shell"]
     beads: BeadModel
     centres: int
@@ -174,7 +179,7 @@ def maps_following(material: Material) -> list[Shown]:
     tensors = material.tensors
     parts = make_parts(material.bead, tensors["weight"].float(), tensors["centroid"].float(), material.stack.grid)
     maps = follow_motion(material.stack, material.own_motion[material.number], parts, spectrum=material.spectrum,
-                         reporter=material.reporter)
+                         strength=material.counts.float(), reporter=material.reporter)
     return [Shown("following", maps, material.bead, material.density(material.bead), float(material.run.n_particles))]
 
 
@@ -190,7 +195,7 @@ def maps_around(material: Material) -> list[Shown]:
     shown = []
     for i, (at, width) in enumerate(zip(centre, kernel_width(place, centre).tolist(), strict=True), 1):
         weight = kernel_weights(place, sd, at, width)
-        strength = weight[material.number]
+        strength = weight[material.number] * material.counts
         require_both_halves(material.stack, strength)
         maps = static_maps(material.stack, spectrum=material.spectrum, strength=strength, reporter=material.reporter)
         model = material.mean_density(weight)
@@ -287,16 +292,20 @@ def debias(run: Run, particles: ParticleStack, out, *, methods: Sequence[str] = 
         raise InputError(f"{particles.source} has {particles.n_particles} particles and {run.folder} was fitted to "
                          f"{run.n_particles}: give the particles of the fit")
     require_both_halves(particles, torch.ones(len(particles)))
-    beads = run.bead_model
-    material = Material(run, particles, measure_noise(particles, seed=seed), beads, centres, at, seed, reporter)
-    static = Shown("static", static_maps(particles, spectrum=material.spectrum, reporter=reporter),
+    beads, images = run.bead_model, FourierImages(particles, particles.grid.nyquist)
+    warned = read_images(images, None, reporter=reporter)
+    particles, counts = images.stack, ~images.left_out
+    require_both_halves(particles, counts.float())
+    material = Material(run, particles, counts, measure_noise(particles, seed=seed, counts=counts), beads, centres, at, seed,
+                        reporter)
+    static = Shown("static", static_maps(particles, spectrum=material.spectrum, strength=counts.float(), reporter=reporter),
                    material.bead, material.mean_density(torch.ones(run.n_particles)), float(run.n_particles))
     found = {name: METHODS[name](material) for name in methods}
     gains = _gains(material, static.maps, found["following"][0].maps) if "following" in found else []
     supports = {"static": _support(material, [static]), **{name: _support(material, maps) for name, maps in found.items()}}
     # a map that follows motions fitted to noise shows some of the base model where nothing is
     best = next(name for name in (*JUDGES, *found) if name in found)
-    summary = _summary(material, found, gains, supports, best) | (settings or {})
+    summary = _summary(material, found, gains, supports, best) | {"warnings": [*particles.warnings, *warned]} | (settings or {})
     with whole_folder(out) as folder:
         _write(folder, material, static, found, gains, supports, best)
         write_json(folder / SUMMARY, summary)

@@ -1,7 +1,7 @@
 """The mean volume that a volume field adds to, and the noise about it."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..particles.stack import ParticleStack
@@ -14,7 +14,7 @@ from .slice_sum import empty_sum
 from .weighted_images import Target, add_images
 
 
-def mean_volume(stack: ParticleStack, *, seed: int = 0,
+def mean_volume(stack: ParticleStack, *, seed: int = 0, counts: Bool[Tensor, "image"] | None = None,
                 reporter: Reporter | None = None) -> tuple[Float[Tensor, "z y x"], Float[Tensor, "group shell"]]:
     """The regularised backprojection of all images (density per A^3), and their noise spectra.
 
@@ -26,13 +26,16 @@ def mean_volume(stack: ParticleStack, *, seed: int = 0,
     stack : ParticleStack
     seed : int
         For the sample that noise is measured on.
+    counts : (image,), optional
+        Which images count; all by default.
     reporter : Reporter, optional
         Watches.
     """
-    spectrum = measure_noise(stack, seed=seed)
+    spectrum = measure_noise(stack, seed=seed, counts=counts)
+    strength = torch.ones(len(stack)) if counts is None else counts.float()
     number = torch.unique(stack.particle, return_inverse=True)[1]
     sums = [empty_sum(stack.grid) for _ in range(2)]
-    add_images(stack, [Target(total, (number % 2 == part).float(), stack.pose) for part, total in enumerate(sums)],
+    add_images(stack, [Target(total, strength * (number % 2 == part), stack.pose) for part, total in enumerate(sums)],
                spectrum=spectrum, title="mean volume", reporter=reporter)
     parts = [total.density(FLOOR * total.shell_weight()) for total in sums]
     whole = sums[0].plus(sums[1])

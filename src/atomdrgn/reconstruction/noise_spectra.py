@@ -1,7 +1,7 @@
 """Noise spectra of images without a model: what is left of their power when the signal that half-sets share is taken away."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..likelihood.noise import noise_groups
@@ -17,7 +17,8 @@ SAMPLE = 1000              # images of each group that are measured
 FLOOR = 0.05               # of the images' power: no noise is smaller
 
 
-def measure_noise(stack: ParticleStack, *, seed: int = 0) -> Float[Tensor, "group shell"]:
+def measure_noise(stack: ParticleStack, *, seed: int = 0,
+                  counts: Bool[Tensor, "image"] | None = None) -> Float[Tensor, "group shell"]:
     """Noise power of a coefficient for each pair of optics group and tilt, and ring of frequencies.
 
     Power and CTF^2 are measured on a sample of images. Their signal is what two half-maps of that sample have in common, shell by
@@ -28,12 +29,19 @@ def measure_noise(stack: ParticleStack, *, seed: int = 0) -> Float[Tensor, "grou
     stack : ParticleStack
     seed : int
         For the sample.
+    counts : (image,), optional
+        Which images count; all by default.
 
     Returns
     -------
     (group, shell)
-        Scaled so that white noise of unit variance a pixel is 1.
+        Scaled so that white noise of unit variance a pixel is 1; 1 for a group of which no image counts.
     """
+    if counts is not None and not counts.all():
+        some, group = stack[counts], noise_groups(stack.optics_group, stack.tilt)
+        result = torch.ones(int(group.max()) + 1, stack.grid.box_size // 2 + 1)
+        result[group[counts]] = measure_noise(some, seed=seed)[noise_groups(some.optics_group, some.tilt)]
+        return result
     group = noise_groups(stack.optics_group, stack.tilt)
     sample = _sample(group, seed)
     some, group = stack[sample], group[sample]

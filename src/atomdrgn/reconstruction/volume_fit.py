@@ -11,9 +11,12 @@ from numpy import ndarray
 from torch import Tensor
 
 from ..errors import InputError
+from ..inference.faults import read_images
 from ..inference.field_data import FieldData, read_field_data
 from ..inference.field_training import Schedule, read_latents, run_epoch, start_training
 from ..inference.folder import begin_run, only_writer, require_beginning, run_settings
+from ..inference.images import FourierImages
+from ..inference.results import left_out_column
 from ..inference.training import Training, load_training, save_training
 from ..io.tensors import write_tensors
 from ..model.particle_encoder import INTERMEDIATE, ParticleEncoder
@@ -129,7 +132,7 @@ def fit_volume(particles: ParticleStack, out, *, latent: int = LATENT, encoding:
     Raises
     ------
     InputError
-        Settings out of range, or a run of other settings to resume.
+        Settings out of range, no image that is like the others, or a run of other settings to resume.
     OutputExistsError
         The folder holds something.
     FileFormatError
@@ -151,15 +154,19 @@ def fit_volume(particles: ParticleStack, out, *, latent: int = LATENT, encoding:
         "resolution": resolution, "dose_mask": dose_mask, "epochs": epochs, "batch": schedule.batch, "rate": rate,
         "coefficients": schedule.coefficients, "tilts": schedule.tilts, "beta": schedule.beta,
         "precision": str(schedule.precision).removeprefix("torch."), "seed": seed})
+    images = FourierImages(particles, particles.grid.nyquist)
     with whole_batches_on_threads():
+        # before there is a folder, so that none is left where images are refused
+        warned = () if resume else read_images(images, None, reporter=reporter)
         with only_writer(folder, reporter):
             if begin_run(folder, made, None, resume=resume, overwrite=overwrite, reporter=reporter):
-                data = field_data(particles, resolution=resolution, dose_mask=dose_mask, seed=seed, reporter=reporter)
+                warned = read_images(images, None, reporter=reporter) if resume else warned
+                data = field_data(images, resolution=resolution, dose_mask=dose_mask, seed=seed, reporter=reporter)
                 training = start_training(new_model(data, shape, seed=seed), rate)
                 if resume and (folder / CHECKPOINT).exists():
                     load_training(training, folder)
                 _train(training, data, schedule, folder, minutes=minutes, reporter=reporter)
-                _write_results(folder, training, data)
+                _write_results(folder, training, data, images.left_out, warned)
     return open_volume_run(folder)
 
 
@@ -213,11 +220,12 @@ def conditioned_volumes(particles: ParticleStack, latent: Float[ndarray, "partic
                              tilts=None, beta=None, precision=precision, seed=seed)
     _require_sound(particles, shape, schedule, minutes=None, resolution=resolution)
     require_both_halves(particles, torch.ones(len(particles)))
-    grid, result = particles.grid, []
+    grid, result, images = particles.grid, [], FourierImages(particles, particles.grid.nyquist)
     with whole_batches_on_threads():
+        read_images(images, None, reporter=reporter)
         for half in (1, 2):
-            mine = particles[particles.half == half]
-            kept = torch.isin(number, mine.particle)
+            mine = images.part(torch.nonzero(particles.half == half)[:, 0])
+            kept = torch.isin(number, mine.stack.particle)
             data = field_data(mine, resolution=resolution, dose_mask=True, seed=seed, reporter=reporter)
             model = new_model(data, shape, seed=seed, latent=((latent - centre) / scale)[kept])
             training = start_training(model, rate)
@@ -243,11 +251,11 @@ def chosen_precision(name: str) -> torch.dtype:
     return PRECISIONS[name]
 
 
-def field_data(particles: ParticleStack, *, resolution: float | None, dose_mask: bool, seed: int,
-               reporter: Reporter) -> FieldData:
-    """What a field is trained on: the mean volume, and what it leaves of the images."""
-    mean, spectrum = mean_volume(particles, seed=seed, reporter=reporter)
-    return read_field_data(particles, mean, spectrum, resolution=resolution or 0.0, dose_mask=dose_mask, reporter=reporter)
+def field_data(images: FourierImages, *, resolution: float | None, dose_mask: bool, seed: int, reporter: Reporter) -> FieldData:
+    """What a field is trained on: the mean volume, and what it leaves of images that have been screened."""
+    mean, spectrum = mean_volume(images.stack, seed=seed, counts=~images.left_out, reporter=reporter)
+    return read_field_data(images.stack, mean, spectrum, left_out=images.left_out, resolution=resolution or 0.0,
+                           dose_mask=dose_mask, reporter=reporter)
 
 
 def new_model(data: FieldData, shape: FieldShape, *, seed: int, latent: Float[Tensor, "particle latent"] | None = None,
@@ -333,7 +341,7 @@ def relative_change(before: Float[Tensor, "particle latent"], now: Float[Tensor,
     return float(((now - before).square().mean() / spread).sqrt())
 
 
-def _write_results(folder: Path, training: Training, data: FieldData):
+def _write_results(folder: Path, training: Training, data: FieldData, left_out, warned):
     """What was found; summary.json, last, says that the run is whole."""
     stack, grid = data.stack, data.disc.grid
     latent, sd = read_latents(training.model, data)
@@ -343,7 +351,8 @@ def _write_results(folder: Path, training: Training, data: FieldData):
     first = torch.where(data.there, stack.row[data.image.clamp_min(0)], torch.iinfo(torch.int64).max).amin(1)
     columns = {f"z{k + 1}": [f"{value:.5g}" for value in latent[:, k].tolist()] for k in range(latent.shape[1])}
     write_table(folder / PARTICLES, {"particle": range(len(data)), "first_row": first.tolist(),
-                                     "rows": data.there.sum(1).tolist(), **columns})
+                                     "rows": data.there.sum(1).tolist(), **columns,
+                                     **left_out_column(torch.unique(stack.particle, return_inverse=True)[1], left_out)})
     if latent.shape[1] == 0:
         write_density_map(folder / MAP, DensityMap(field_map(training.model.field, data.mean, latent[0], grid),
                                                          grid.pixel_size, name="map"))
@@ -352,4 +361,4 @@ def _write_results(folder: Path, training: Training, data: FieldData):
         "particles": len(data), "images": len(stack), "tilts": stack.n_tilts, "latent": latent.shape[1],
         "box_size": grid.box_size, "voxel_size": grid.pixel_size, "resolution": round(data.disc.resolution, 3),
         "epochs": training.epoch, "error_gain": last["error_gain"], "kl": last["kl"], "latent_change": last["latent_change"],
-        "cpu_seconds": last["cpu_seconds"], "image_bytes": data.nbytes, "warnings": list(stack.warnings)})
+        "cpu_seconds": last["cpu_seconds"], "image_bytes": data.nbytes, "warnings": [*stack.warnings, *warned]})
