@@ -3,8 +3,9 @@
     python -m benchmarks.scaling
     python -m benchmarks.scaling --set FOLDER --images 5000,20000,100000 --memory 2.5 --processes 1
 
-Every fit is a program of its own, so that its memory is its own. FOLDER holds base.pdb and particles.star, of which the first
-images are taken; without it particles of adenylate kinase are simulated.
+Every fit is a program of its own, so that its memory is its own. FOLDER holds base.pdb and
+particles.star, of which the first images are taken; without it particles of adenylate kinase are
+simulated.
 """
 
 import os
@@ -22,9 +23,15 @@ EXAMPLE = Path(__file__).parents[1] / "examples"
 
 
 def main(
-    folder: Annotated[Path | None, typer.Option("--set", help="Folder with base.pdb and particles.star.")] = None,
-    images: Annotated[str, typer.Option(help="Numbers of images, with commas between them.")] = "500,1000,2000,4000",
-    processes: Annotated[str, typer.Option(help="Numbers of processes, with commas between them.")] = "1,2",
+    folder: Annotated[
+        Path | None, typer.Option("--set", help="Folder with base.pdb and particles.star.")
+    ] = None,
+    images: Annotated[
+        str, typer.Option(help="Numbers of images, with commas between them.")
+    ] = "500,1000,2000,4000",
+    processes: Annotated[
+        str, typer.Option(help="Numbers of processes, with commas between them.")
+    ] = "1,2",
     segments: Annotated[int, typer.Option()] = 12,
     memory: Annotated[float | None, typer.Option(help="GB for each process.")] = None,
     one: Annotated[Path | None, typer.Option(hidden=True)] = None,
@@ -36,13 +43,30 @@ def main(
     with tempfile.TemporaryDirectory() as temporary:
         counts = [int(count) for count in images.split(",")]
         folder = folder or simulated(Path(temporary) / "set", max(counts))
-        print(f"{folder.name}, {segments} segments, {os.cpu_count()} cores; memory is the largest process's")
+        print(
+            f"{folder.name}, {segments} segments, {os.cpu_count()} cores; memory is the largest "
+            "process's"
+        )
         titles = ("images", "processes", "seconds", "ms an image", "images a second", "peak GB")
         print("".join(f"{title:>17}" for title in titles), flush=True)
         for count in counts:
             for together in map(int, processes.split(",")):
-                seconds, peak = measure(folder, count, together, segments=segments, memory=memory, out=Path(temporary) / "run")
-                row = (count, together, f"{seconds:.1f}", f"{1e3 * seconds / count:.2f}", f"{count / seconds:.1f}", f"{peak:.2f}")
+                seconds, peak = measure(
+                    folder,
+                    count,
+                    together,
+                    segments=segments,
+                    memory=memory,
+                    out=Path(temporary) / "run",
+                )
+                row = (
+                    count,
+                    together,
+                    f"{seconds:.1f}",
+                    f"{1e3 * seconds / count:.2f}",
+                    f"{count / seconds:.1f}",
+                    f"{peak:.2f}",
+                )
                 print("".join(f"{value:>17}" for value in row), flush=True)
 
 
@@ -57,22 +81,47 @@ def simulated(folder, count):
 
     closed, path = demo.adenylate_kinase()
     conformations = np.stack([path(s) for s in np.random.default_rng(0).uniform(0, 1, count)])
-    simulate_particles(closed, torch.tensor(conformations, dtype=torch.float32), folder, grid=demo.GRID, snr=demo.SNR)
+    simulate_particles(
+        closed,
+        torch.tensor(conformations, dtype=torch.float32),
+        folder,
+        grid=demo.GRID,
+        snr=demo.SNR,
+    )
     return folder
 
 
 def measure(folder, count, processes, *, segments, memory, out):
     """Seconds and peak memory (GB) of a fit in a program of its own, start and end included."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        if processes > 1
+        else []
+    )
     more = ["--memory", str(memory)] if memory else []
-    command = [sys.executable, *launcher, "-m", "benchmarks.scaling", "--set", str(folder), "--images", str(count), "--segments",
-               str(segments), "--one", str(out), *more]
+    command = [
+        sys.executable,
+        *launcher,
+        "-m",
+        "benchmarks.scaling",
+        "--set",
+        str(folder),
+        "--images",
+        str(count),
+        "--segments",
+        str(segments),
+        "--one",
+        str(out),
+        *more,
+    ]
     started = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True)
     seconds = time.monotonic() - started
     if done.returncode:
         sys.exit(done.stderr)
-    return seconds, max(float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak "))
+    return seconds, max(
+        float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("peak ")
+    )
 
 
 def fit_one(folder, count, *, segments, memory, out):
@@ -80,12 +129,24 @@ def fit_one(folder, count, *, segments, memory, out):
     import atomdrgn
     from atomdrgn.parallel import joined_processes
 
-    structure, particles = atomdrgn.read_structure(folder / "base.pdb"), atomdrgn.read_particles(folder / "particles.star")
+    structure, particles = (
+        atomdrgn.read_structure(folder / "base.pdb"),
+        atomdrgn.read_particles(folder / "particles.star"),
+    )
     with joined_processes() as processes:
-        atomdrgn.fit(structure, particles[slice(count)], out, segments=segments, memory=memory, overwrite=True,
-                     processes=processes)
+        atomdrgn.fit(
+            structure,
+            particles[slice(count)],
+            out,
+            segments=segments,
+            memory=memory,
+            overwrite=True,
+            processes=processes,
+        )
     # each process writes its line at once, so that lines of several do not mix
-    os.write(1, f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.3f}\n".encode())
+    os.write(
+        1, f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.3f}\n".encode()
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Write docs/commands.md, the reference of the command line, from the texts that --help shows.
 
-    python docs/make_commands.py
+python docs/make_commands.py
 """
 
 import re
@@ -11,14 +11,15 @@ import typer
 from atomdrgn.cli import app
 
 PAGE = Path(__file__).parent / "commands.md"
-SHARED = {"volumes": "volume"}      # commands on the page of another
+SHARED = {"volumes": "volume"}  # commands on the page of another
 HEAD = """# Commands
 
 Made from the texts of `--help` by docs/make_commands.py; do not edit it by hand.
 
-Results are printed on standard output; progress, warnings and errors on standard error. Exit codes: 0 for success, 2 for input or
-settings that cannot be used, 1 for what went wrong otherwise, such as a full disk, 130 for Ctrl-C. An error is one line that
-says what was found, what was expected and what to do; `--debug` shows where it comes from.
+Results are printed on standard output; progress, warnings and errors on standard error. Exit codes:
+0 for success, 2 for input or settings that cannot be used, 1 for what went wrong otherwise, such as
+a full disk, 130 for Ctrl-C. An error is one line that says what was found, what was expected and
+what to do; `--debug` shows where it comes from.
 """
 
 
@@ -32,7 +33,14 @@ def reference() -> str:
 def _pages(commands):
     """A list of links: each command's page says what for, what comes out, and what to look at."""
     links = [f"- [{name}]({SHARED.get(name, name)}.md)" for name in commands]
-    return "\n".join(["What each command is for, what it writes, and what to look at before it is believed:", "", *links, ""])
+    return "\n".join(
+        [
+            "What each command is for, what it writes, and what to look at before it is believed:",
+            "",
+            *links,
+            "",
+        ]
+    )
 
 
 def _section(name, command):
@@ -43,7 +51,9 @@ def _section(name, command):
 
 def _text(text):
     """A help text as Markdown: what stands below "Examples" becomes a block of code."""
-    body, _, examples = text.replace("[bold]", "**").replace("[/bold]", "**").partition("**Examples**")
+    body, _, examples = (
+        text.replace("[bold]", "**").replace("[/bold]", "**").partition("**Examples**")
+    )
     body = re.sub(r"\*\*(atomdrgn \w+)\*\*", r"`\1`", body).strip()
     code = "\n".join(line.strip() for line in examples.strip().splitlines())
     return f"{body}\n\n```sh\n{code}\n```\n"

@@ -1,9 +1,10 @@
-"""Adenylate kinase closes over its substrates: the whole way from particle images to a structure for every particle.
+"""Adenylate kinase closes over its substrates: the whole way from particle images to a structure
+for every particle.
 
     demo.py [OUT]        OUT: folder for everything, made anew; demo by default
 
-Particles are simulated on the way from the open to the closed crystal structure; a fit starts from the closed one and has to find
-how far each particle is. The truth is used at the end only.
+Particles are simulated on the way from the open to the closed crystal structure; a fit starts from
+the closed one and has to find how far each particle is. The truth is used at the end only.
 """
 
 import shlex
@@ -22,7 +23,7 @@ from atomdrgn import ImageGrid, Structure, read_structure, simulate_particles
 
 DATA = Path(__file__).parent / "data"
 MADE = {"base.pdb", "particles.star", "particles.mrcs", "truth.npz", "particles.fit", "ensemble"}
-LID, NMP = (122, 159), (30, 59)      # the two domains that close; the rest is the core
+LID, NMP = (122, 159), (30, 59)  # the two domains that close; the rest is the core
 GRID, SNR = ImageGrid(64, 1.8), 0.1
 
 
@@ -32,12 +33,32 @@ def main(out, particles=800):
     clear(out)
     started = time.monotonic()
     closed, path = adenylate_kinase()
-    closing = np.random.default_rng(0).uniform(0, 1, particles)      # 0: as in 4AKE, open; 1: as in 1AKE, closed
+    # 0: as in 4AKE, open; 1: as in 1AKE, closed
+    closing = np.random.default_rng(0).uniform(0, 1, particles)
     conformations = np.stack([path(s) for s in closing])
-    print(f"making {particles} images of {GRID.box_size} x {GRID.box_size} pixels, signal-to-noise ratio {SNR}", flush=True)
-    star = simulate_particles(closed, torch.tensor(conformations, dtype=torch.float32), out, grid=GRID, snr=SNR,
-                              truth={"closing": closing})
-    run("atomdrgn", "fit", out / "base.pdb", star, "--segments", "12", "--out", out / "particles.fit")
+    print(
+        f"making {particles} images of {GRID.box_size} x {GRID.box_size} pixels, signal-to-noise "
+        f"ratio {SNR}",
+        flush=True,
+    )
+    star = simulate_particles(
+        closed,
+        torch.tensor(conformations, dtype=torch.float32),
+        out,
+        grid=GRID,
+        snr=SNR,
+        truth={"closing": closing},
+    )
+    run(
+        "atomdrgn",
+        "fit",
+        out / "base.pdb",
+        star,
+        "--segments",
+        "12",
+        "--out",
+        out / "particles.fit",
+    )
     run("atomdrgn", "export", out / "particles.fit", "--out", out / "ensemble", "--format", "dcd")
     found = DCDFile.read(out / "ensemble" / "ensemble.dcd").get_coord()
     report(closed, found=found, true=conformations, out=out, seconds=time.monotonic() - started)
@@ -59,14 +80,15 @@ def run(*command):
     subprocess.run([Path(sys.executable).parent / command[0], *command[1:]], check=True)
 
 
-# ---- the truth: a path between two crystal structures -----------------------------------------------------------------------
+# ---- the truth: a path between two crystal structures -------------------------------------------
 
 
 def adenylate_kinase():
-    """The closed structure about its middle, and a function from 0 (open) .. 1 (closed) to coordinates (atom, 3), A.
+    """The closed structure about its middle, and a function from 0 (open) .. 1 (closed) to
+    coordinates (atom, 3), A.
 
-    Each domain turns and moves as a rigid body while it changes in itself along straight lines, so that both ends are the
-    crystal structures and no bond is stretched between them.
+    Each domain turns and moves as a rigid body while it changes in itself along straight lines, so
+    that both ends are the crystal structures and no bond is stretched between them.
     """
     closed, there = read_structure(DATA / "1ake.pdb"), read_structure(DATA / "4ake.pdb")
     position = closed.position.double().numpy()
@@ -76,14 +98,19 @@ def adenylate_kinase():
     core = ~in_lid & ~in_nmp
     turn, centre, shift = superposition(goal[core], position[core])
     goal = turn.apply(goal - centre) + centre + shift
-    domains = [(members, *superposition(position[members], goal[members])) for members in (core, in_lid, in_nmp)]
+    domains = [
+        (members, *superposition(position[members], goal[members]))
+        for members in (core, in_lid, in_nmp)
+    ]
 
     def path(closing):
         opening, result = 1 - closing, np.empty_like(position)
         for members, turn, centre, shift in domains:
             rest = turn.inv().apply(goal[members] - centre - shift) + centre - position[members]
             part = Rotation.from_rotvec(opening * turn.as_rotvec())
-            result[members] = part.apply(position[members] + opening * rest - centre) + centre + opening * shift
+            result[members] = (
+                part.apply(position[members] + opening * rest - centre) + centre + opening * shift
+            )
         return result
 
     return closed.moved(torch.tensor(position, dtype=torch.float32)), path
@@ -95,19 +122,31 @@ def within(structure: Structure, domain):
 
 
 def same_atoms(structure: Structure, other: Structure):
-    """(atom,) int: for each atom of `structure` the one of `other` with the same name in the same residue."""
-    number = {key: i for i, key in enumerate(zip(other.residue.tolist(), other.atom_name.tolist(), strict=True))}
-    return np.array([number[key] for key in zip(structure.residue.tolist(), structure.atom_name.tolist(), strict=True)])
+    """(atom,) int: for each atom of `structure` the one of `other` with the same name in the same
+    residue.
+    """
+    number = {
+        key: i
+        for i, key in enumerate(zip(other.residue.tolist(), other.atom_name.tolist(), strict=True))
+    }
+    return np.array(
+        [
+            number[key]
+            for key in zip(structure.residue.tolist(), structure.atom_name.tolist(), strict=True)
+        ]
+    )
 
 
 def superposition(moving, fixed):
-    """Turn about a centre, and the shift after it, that bring points onto others with least squares."""
+    """Turn about a centre, and the shift after it, that bring points onto others with least
+    squares.
+    """
     centre = moving.mean(0)
     turn, _ = Rotation.align_vectors(fixed - fixed.mean(0), moving - centre)
     return turn, centre, fixed.mean(0) - centre
 
 
-# ---- the result against the truth -------------------------------------------------------------------------------------------
+# ---- the result against the truth ---------------------------------------------------------------
 
 
 def report(base: Structure, *, found, true, out, seconds):
@@ -117,8 +156,13 @@ def report(base: Structure, *, found, true, out, seconds):
     for name, domain in (("lid", LID), ("NMP-binding domain", NMP)):
         correlation = np.corrcoef(opening(base, found, domain), opening(base, true, domain))[0, 1]
         print(f"  opening of the {name}: correlation {correlation:.3f}")
-    before, after = (trace_rmsd(x[:, trace], true[:, trace]) for x in (base.position.numpy()[None], found))
-    print(f"  trace RMSD: {before:.2f} A with the base structure for every particle, {after:.2f} A with the fitted ones")
+    before, after = (
+        trace_rmsd(x[:, trace], true[:, trace]) for x in (base.position.numpy()[None], found)
+    )
+    print(
+        f"  trace RMSD: {before:.2f} A with the base structure for every particle, {after:.2f} A "
+        "with the fitted ones"
+    )
     print(f"  in {seconds:.0f} s altogether")
     print(f"""
 {out}/particles.star    the images, with base.pdb and truth.npz
@@ -132,7 +176,9 @@ def opening(structure: Structure, position, domain):
     """Distance of a domain's centre from the core's, A, in each of many conformations."""
     trace = structure.atom_name == "CA"
     core = trace & ~within(structure, LID) & ~within(structure, NMP)
-    return np.linalg.norm(position[:, trace & within(structure, domain)].mean(1) - position[:, core].mean(1), axis=-1)
+    return np.linalg.norm(
+        position[:, trace & within(structure, domain)].mean(1) - position[:, core].mean(1), axis=-1
+    )
 
 
 def trace_rmsd(position, true):

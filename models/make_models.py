@@ -1,4 +1,5 @@
-"""Make the fitted runs of this folder anew: simulate particles, fit them, keep what opening a run needs, write its card.
+"""Make the fitted runs of this folder anew: simulate particles, fit them, keep what opening a run
+needs, write its card.
 
     make_models.py adk [WORK]                 adenylate kinase, of examples/data
     make_models.py antibody 1IGY.cif [WORK]   an antibody, PDB entry 1IGY, which has to be at hand
@@ -16,30 +17,38 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from atomdrgn import ImageGrid, open_run, read_structure, simulate_particles, write_structure
-from atomdrgn.run import CHECKPOINT, FILES, HALVES
+from atomdrgn.runs.run import CHECKPOINT, FILES, HALVES
 
 HERE = Path(__file__).parent
 PARTICLES = {"adk": 1000, "antibody": 500}
-LEFT_OUT = {CHECKPOINT, *HALVES}      # only `fit --resume` needs them
+LEFT_OUT = {CHECKPOINT, *HALVES}  # only `fit --resume` needs them
 
 
 def adk(work):
-    """Particles on the way from the open to the closed crystal structure; 0 is open, 1 is closed."""
+    """Particles on the way from the open (0) to the closed (1) crystal structure."""
     sys.path.insert(0, str(HERE.parent / "examples"))
     import demo
 
     closed, path = demo.adenylate_kinase()
     closing = np.random.default_rng(0).uniform(0, 1, PARTICLES["adk"])
     conformations = torch.tensor(np.stack([path(s) for s in closing]), dtype=torch.float32)
-    simulate_particles(closed, conformations, work, grid=ImageGrid(64, 1.8), snr=0.1, truth={"closing": closing})
-    return closing, "closing", "adenylate kinase on the way from its open (4AKE) to its closed crystal structure (1AKE)"
+    simulate_particles(
+        closed, conformations, work, grid=ImageGrid(64, 1.8), snr=0.1, truth={"closing": closing}
+    )
+    return (
+        closing,
+        "closing",
+        "adenylate kinase on the way from its open (4AKE) to its closed crystal structure (1AKE)",
+    )
 
 
 def antibody(work, source):
     """Particles whose first Fab is turned by -30 to 30 degrees about an axis through its hinge."""
     structure = polymer_of(source, work / "1igy.pdb")
     structure = structure.moved(structure.position - structure.position.mean(0))
-    beads_of_fab = np.isin(structure.chain, ["A"]) | ((structure.chain == "B") & (structure.residue <= 236))
+    beads_of_fab = np.isin(structure.chain, ["A"]) | (
+        (structure.chain == "B") & (structure.residue <= 236)
+    )
     position = structure.position.double().numpy()
     hinge = position[(structure.chain == "B") & (structure.residue == 236)].mean(0)
     arm = position[beads_of_fab].mean(0) - hinge
@@ -49,10 +58,23 @@ def antibody(work, source):
     conformations = np.repeat(position[None], len(angle), 0)
     for number, turn in enumerate(Rotation.from_rotvec(np.radians(angle)[:, None] * axis)):
         conformations[number, beads_of_fab] = turn.apply(position[beads_of_fab] - hinge) + hinge
-    simulate_particles(structure, torch.tensor(conformations, dtype=torch.float32), work, grid=ImageGrid(64, 4.0), snr=0.1,
-                       truth={"angle": angle})
-    return angle, "angle", ("an antibody (PDB entry 1IGY; Harris, Skaletsky & McPherson 1998) whose Fab of chains A and B "
-                            "turns by -30 to 30 degrees about its hinge at B:236")
+    simulate_particles(
+        structure,
+        torch.tensor(conformations, dtype=torch.float32),
+        work,
+        grid=ImageGrid(64, 4.0),
+        snr=0.1,
+        truth={"angle": angle},
+    )
+    return (
+        angle,
+        "angle",
+        (
+            "an antibody (PDB entry 1IGY; Harris, Skaletsky & McPherson 1998) whose Fab of chains "
+            "A and B "
+            "turns by -30 to 30 degrees about its hinge at B:236"
+        ),
+    )
 
 
 def polymer_of(source, path):
@@ -72,7 +94,18 @@ def polymer_of(source, path):
 
 def fit(work):
     """The run, made by the command that its card names."""
-    command = ["atomdrgn", "fit", "base.pdb", "particles.star", "--segments", "12", "--out", "particles.fit", "--overwrite", "-q"]
+    command = [
+        "atomdrgn",
+        "fit",
+        "base.pdb",
+        "particles.star",
+        "--segments",
+        "12",
+        "--out",
+        "particles.fit",
+        "--overwrite",
+        "-q",
+    ]
     subprocess.run([Path(sys.executable).parent / command[0], *command[1:]], cwd=work, check=True)
     return open_run(work / "particles.fit"), " ".join(command[:-2])
 
@@ -90,8 +123,8 @@ CARD = """# {name}
 
 What: {what}.
 
-From what: {particles:,} simulated images of 64 x 64 pixels, signal-to-noise ratio 0.1, exact poses, with CTF. The images are not
-kept; `models/make_models.py {made_by}` makes them, and this run, anew.
+From what: {particles:,} simulated images of 64 x 64 pixels, signal-to-noise ratio 0.1, exact poses,
+with CTF. The images are not kept; `models/make_models.py {made_by}` makes them, and this run, anew.
 
 By which command: `{command}`, atomdrgn {version}.
 
@@ -104,7 +137,8 @@ To look at it:
 
     atomdrgn analyze models/{name} --out look
 
-The folder holds what opening a run needs ({size:.1f} MB). The checkpoints of the fit, which only `--resume` needs, are left out.
+The folder holds what opening a run needs ({size:.1f} MB). The checkpoints of the fit, which only
+`--resume` needs, are left out.
 """
 
 
@@ -112,13 +146,21 @@ def write_card(target, run, *, truth, **says):
     """MODEL.md: what, from what, by which command, with which result."""
     found = run.summary
     says |= {
-        "name": target.name, "particles": found["particles"], "version": run.settings["version"],
+        "name": target.name,
+        "particles": found["particles"],
+        "version": run.settings["version"],
         "supported": found["motions_supported"],
-        "sizes": ", ".join(f"{motion['variance'] ** 0.5:.2f} A r.m.s." for motion in found["motions"]),
-        "correlation": np.abs(np.corrcoef(run.latent[:, 0], truth)[0, 1]), "half_sets": found["half_set_error"],
-        "groups": "\n".join(f"- {group['selection']} ({group['residues']} residues), {group['motion']:.1f} A r.m.s."
-                            for group in found["groups"]),
-        "size": sum(path.stat().st_size for path in target.iterdir()) / 1e6}
+        "sizes": ", ".join(
+            f"{motion['variance'] ** 0.5:.2f} A r.m.s." for motion in found["motions"]
+        ),
+        "correlation": np.abs(np.corrcoef(run.latent[:, 0], truth)[0, 1]),
+        "half_sets": found["half_set_error"],
+        "groups": "\n".join(
+            f"- {group['selection']} ({group['residues']} residues), {group['motion']:.1f} A r.m.s."
+            for group in found["groups"]
+        ),
+        "size": sum(path.stat().st_size for path in target.iterdir()) / 1e6,
+    }
     (target / "MODEL.md").write_text(CARD.format(**says))
 
 
@@ -131,8 +173,15 @@ def main(name, *rest):
     truth, of, what = {"adk": adk, "antibody": antibody}[name](work, *source)
     run, command = fit(work)
     keep(run, HERE / name)
-    write_card(HERE / name, run, truth=truth, of=of, what=what, command=command,
-               made_by=" ".join([name, *(Path(one).name for one in source)]))
+    write_card(
+        HERE / name,
+        run,
+        truth=truth,
+        of=of,
+        what=what,
+        command=command,
+        made_by=" ".join([name, *(Path(one).name for one in source)]),
+    )
 
 
 if __name__ == "__main__":

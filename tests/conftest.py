@@ -1,10 +1,13 @@
-"""What all tests share: shapes are checked as annotated, and real data is found where it is kept beside the repository."""
+"""What all tests share: shapes are checked as annotated, and real data is found where it is kept
+beside the repository.
+"""
 
 import os
 from importlib import import_module
 from pathlib import Path
 
-if "PYTEST_XDIST_WORKER" in os.environ:      # as many workers as cores: threads of theirs would wait for each other
+# as many workers as cores: threads of theirs would wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
@@ -17,8 +20,9 @@ def pytest_configure(config):
     """Shapes are checked but where only slow tests run: there checks are a third of the time."""
     if config.option.markexpr == "slow":
         return
-    # modules of compiled loops come first: the compiler does not take functions that are wrapped in checks of their shapes.
-    # They hold nothing but loops over arrays, so that the rest is still checked
+    # modules of compiled loops come first: the compiler does not take functions that are wrapped in
+    # checks of their shapes. They hold nothing but loops over arrays, so that the rest is still
+    # checked
     for file in sorted(SOURCE.rglob("*.py")):
         if "from numba import" in file.read_text():
             import_module(".".join(file.relative_to(SOURCE).with_suffix("").parts))
@@ -27,7 +31,9 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Folder of third-party data that the project does not carry; tests that need it are skipped where it is absent."""
+    """Folder of third-party data that the project does not carry; tests that need it are skipped
+    where it is absent.
+    """
     folder = Path(__file__).parents[2] / "shared"
     if not folder.is_dir():
         pytest.skip(f"real data is not here: {folder}")

@@ -1,8 +1,10 @@
-"""Mutants of all files that commands read, used as commands use them: ``python tests/fuzz.py 2000 [KIND ...]``.
+"""Mutants of all files that commands read, used as commands use them: ``python tests/fuzz.py 2000
+[KIND ...]``.
 
-Each is used, or refused by an error of ours; whatever else happens is printed and counted: another exception, the end of the
-process ("crash"), more than 10 s ("slow"), more than 2 GB ("memory"). Each mutant has a seed of its own, so that the same
-numbers make the same mutants, one by one: ``python tests/fuzz.py 1 star 0 417`` is number 417 of the STAR files of seed 0.
+Each is used, or refused by an error of ours; whatever else happens is printed and counted: another
+exception, the end of the process ("crash"), more than 10 s ("slow"), more than 2 GB ("memory").
+Each mutant has a seed of its own, so that the same numbers make the same mutants, one by one:
+``python tests/fuzz.py 1 star 0 417`` is number 417 of the STAR files of seed 0.
 """
 
 import json
@@ -20,9 +22,9 @@ from pathlib import Path
 from atomdrgn.errors import AtomdrgnError
 from fuzz_kinds import KINDS
 
-LONGEST = 10            # s that a mutant may take
-STUCK = 60              # s after which a process that answers nothing is ended
-LARGEST = 2 * 2**30     # bytes that it may take besides what the process has
+LONGEST = 10  # s that a mutant may take
+STUCK = 60  # s after which a process that answers nothing is ended
+LARGEST = 2 * 2**30  # bytes that it may take besides what the process has
 MEGABYTE = 2**20
 
 
@@ -31,7 +33,8 @@ class _TooSlow(BaseException):
 
 
 def main(kinds, mutants: int, *, seed: int = 0, first: int = 0) -> dict[str, Counter]:
-    """Of each kind how many mutants were used, refused, slow, or ended in another way; as "MB" the most that a process took.
+    """Of each kind how many mutants were used, refused, slow, or ended in another way; as "MB" the
+    most that a process took.
 
     A process that ends is followed by another, which goes on behind the mutant that ended it.
     """
@@ -44,14 +47,18 @@ def main(kinds, mutants: int, *, seed: int = 0, first: int = 0) -> dict[str, Cou
 
 
 def read_here(kind: str, mutants: int, scratch: Path, *, seed: int = 0) -> Counter:
-    """The same of a few mutants in this process: a crash ends it, memory is not looked at, and the machine may be busy."""
+    """The same of a few mutants in this process: a crash ends it, memory is not looked at, and the
+    machine may be busy.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = signal.signal(signal.SIGALRM, _say_slow)
         try:
             read = KINDS[kind](scratch)
             read(None)
-            return Counter(_outcome(read, kind, number, seed, longest=STUCK) for number in range(mutants))
+            return Counter(
+                _outcome(read, kind, number, seed, longest=STUCK) for number in range(mutants)
+            )
         finally:
             signal.signal(signal.SIGALRM, before)
 
@@ -82,7 +89,10 @@ def _in_process(kind, first, end, seed, counts):
             raise RuntimeError(f"{kind}: the whole cannot be used") from None
         if number < end:
             counts["crash"] += 1
-            print(f"{kind} {number} of seed {seed}: the process ended with {process.exitcode}", file=sys.stderr)
+            print(
+                f"{kind} {number} of seed {seed}: the process ended with {process.exitcode}",
+                file=sys.stderr,
+            )
             number += 1
     process.join()
     return number
@@ -93,7 +103,7 @@ def _read_mutants(kind, first, end, seed, pipe):
     signal.signal(signal.SIGALRM, _say_slow)
     with tempfile.TemporaryDirectory() as scratch:
         read = KINDS[kind](Path(scratch))
-        read(None)      # the whole: what is loaded and compiled is not the mutants'
+        read(None)  # the whole: what is loaded and compiled is not the mutants'
         virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (virtual + LARGEST, -1))
         pipe.send((None, _memory()))
@@ -109,8 +119,18 @@ def _outcome(read, kind, number, seed, *, longest=LONGEST):
     except AtomdrgnError:
         return "refused"
     except (Exception, _TooSlow) as error:
-        print(f"{kind} {number} of seed {seed}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
-        return "slow" if isinstance(error, _TooSlow) else "memory" if isinstance(error, MemoryError) else type(error).__name__
+        print(
+            f"{kind} {number} of seed {seed}:\n{traceback.format_exc()}",
+            file=sys.stderr,
+            flush=True,
+        )
+        return (
+            "slow"
+            if isinstance(error, _TooSlow)
+            else "memory"
+            if isinstance(error, MemoryError)
+            else type(error).__name__
+        )
     finally:
         signal.alarm(0)
 

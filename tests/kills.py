@@ -1,10 +1,13 @@
-"""Commands are killed, then gone on with or started over as they say: ``python tests/kills.py fit``.
+"""Commands are killed, then gone on with or started over as they say: ``python tests/kills.py
+fit``.
 
-Each command runs in a child of this process, which ends without a word before its N-th file operation. What it leaves has to
-be, in the end, what the command leaves undisturbed, and what is said on the way has to fit. With a number behind the command so
-many operations are tried, spread evenly; with ``--moments`` before the number the command is killed after so many random times.
+Each command runs in a child of this process, which ends without a word before its N-th file
+operation. What it leaves has to be, in the end, what the command leaves undisturbed, and what is
+said on the way has to fit. With a number behind the command so many operations are tried, spread
+evenly; with ``--moments`` before the number the command is killed after so many random times.
 
-``fit-pair`` is a fit by two processes. The other one is treated as torchrun does it, which ends it politely; it has to end.
+``fit-pair`` is a fit by two processes. The other one is treated as torchrun does it, which ends it
+politely; it has to end.
 """
 
 import builtins
@@ -23,24 +26,69 @@ from pathlib import Path
 
 import numpy as np
 
-KILLED, SLAIN, HUNG = 77, -signal.SIGKILL, -1000      # exit codes
-PATIENCE, MERCY = 40.0, 2.0      # s until a process that has to end hangs; until it is told to
+KILLED, SLAIN, HUNG = 77, -signal.SIGKILL, -1000  # exit codes
+PATIENCE, MERCY = 40.0, 2.0  # s until a process that has to end hangs; until it is told to
 PARTICLES = ["base.pdb", "particles.star"]
 # Of each command its words, and what goes on with it or starts it over.
 COMMANDS = {
     "fit": (["fit", *PARTICLES, "--segments", "2", "--out", "out"], "--resume"),
     "fit-pair": (["fit", *PARTICLES, "--segments", "2", "--out", "out"], "--resume"),
-    "fit-vae": (["fit", *PARTICLES, "--inference", "vae", "--epochs", "2", "--segments", "2", "--out", "out"], "--resume"),
-    "volume": (["volume", "particles.star", "--latent", "2", "--epochs", "2", "--width", "16", "--depth", "1", "--out", "out"],
-               "--resume"),
+    "fit-vae": (
+        [
+            "fit",
+            *PARTICLES,
+            "--inference",
+            "vae",
+            "--epochs",
+            "2",
+            "--segments",
+            "2",
+            "--out",
+            "out",
+        ],
+        "--resume",
+    ),
+    "volume": (
+        [
+            "volume",
+            "particles.star",
+            "--latent",
+            "2",
+            "--epochs",
+            "2",
+            "--width",
+            "16",
+            "--depth",
+            "1",
+            "--out",
+            "out",
+        ],
+        "--resume",
+    ),
     "refine": (["refine", *PARTICLES, "--restraint-weight", "1", "--out", "out"], "--overwrite"),
     "backproject": (["backproject", "particles.star", "--out", "out"], "--overwrite"),
     "export": (["export", "run", "--format", "pdb", "--out", "out"], "--overwrite"),
     "export-dcd": (["export", "run", "--out", "out"], "--overwrite"),
-    "analyze": (["analyze", "run", "--clusters", "2", "--frames", "3", "--out", "out"], "--overwrite"),
+    "analyze": (
+        ["analyze", "run", "--clusters", "2", "--frames", "3", "--out", "out"],
+        "--overwrite",
+    ),
     "debias": (["debias", "run", "--methods", "following", "--out", "out"], "--overwrite"),
-    "simulate": (["simulate", "base.pdb", "--particles", "20", "--box", "32", "--pixel-size", "3", "--out", "out"],
-                 "--overwrite"),
+    "simulate": (
+        [
+            "simulate",
+            "base.pdb",
+            "--particles",
+            "20",
+            "--box",
+            "32",
+            "--pixel-size",
+            "3",
+            "--out",
+            "out",
+        ],
+        "--overwrite",
+    ),
     "select": (["select", "run", "--where", "motion1 > 0", "--out", "out.star"], "--overwrite"),
 }
 
@@ -50,18 +98,29 @@ PROCESSES = {"fit-pair": 2}
 
 def main(command: str, moments: int | None = None, *, timed: bool = False) -> dict:
     """Number of operations and of kills, what is wrong then (nothing, if all is well); all files."""
-    for module in ("analysis.analyze", "analysis.export", "inference.fit", "reconstruction.debias", "simulate"):
-        import_module(f"atomdrgn.{module}")      # here once, and not in every child
+    for module in (
+        "analysis.analyze",
+        "analysis.structure_files.export",
+        "inference.fit",
+        "debiasing.debias",
+        "simulate",
+    ):
+        import_module(f"atomdrgn.{module}")  # here once, and not in every child
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         _in_child(_make_particles)
         words, processes = COMMANDS[command][0], PROCESSES.get(command, 1)
         if "run" in words:
             _in_child(lambda: _call(["fit", *PARTICLES, "--segments", "2", "--out", "run"]))
-        count = _in_child(lambda: _call(words), at=None)      # of one process, also where it is compared with two
+        # of one process, also where it is compared with two
+        count = _in_child(lambda: _call(words), at=None)
         expected = _left()
         _clear()
-        kills = _at_times(words, processes, moments) if timed else _at_operations(words, processes, moments or count, count)
+        kills = (
+            _at_times(words, processes, moments)
+            if timed
+            else _at_operations(words, processes, moments or count, count)
+        )
         killed, wrong = 0, {}
         for moment, fault in kills:
             fault = fault or _fault(command, killed, expected)
@@ -69,18 +128,27 @@ def main(command: str, moments: int | None = None, *, timed: bool = False) -> di
                 wrong[moment] = fault
             killed += 1
             _clear()
-        return {"operations": count, "killed": killed, "wrong": wrong, "files": [Path(name).name for name in expected]}
+        return {
+            "operations": count,
+            "killed": killed,
+            "wrong": wrong,
+            "files": [Path(name).name for name in expected],
+        }
 
 
 def _at_operations(words, processes, moments, count):
-    """Kill the command before so many of its operations: which one it was, and what went wrong so far."""
+    """Kill the command before so many of its operations: which one it was, and what went wrong so
+    far.
+    """
     for moment in np.unique(np.linspace(1, count, moments).round().astype(int)).tolist():
         codes = _ended(words, processes, at=moment)
         yield moment, "was not killed" if codes[0] != KILLED else _fault_of_survivors(codes)
 
 
 def _at_times(words, processes, moments):
-    """Kill the command as often, after times that are random: some seconds, and what went wrong so far."""
+    """Kill the command as often, after times that are random: some seconds, and what went wrong so
+    far.
+    """
     random = np.random.default_rng(0)
     began = time.monotonic()
     _ended(words, processes)
@@ -88,9 +156,12 @@ def _at_times(words, processes, moments):
     _clear()
     killed = 0
     while killed < moments:
-        after, whom = random.uniform(0, longest), [[0], [1], [0, 1]][random.integers(3)] if processes > 1 else [0]
+        after, whom = (
+            random.uniform(0, longest),
+            [[0], [1], [0, 1]][random.integers(3)] if processes > 1 else [0],
+        )
         codes = _ended(words, processes, after=after, whom=whom)
-        if all(code == 0 for code in codes):      # this time it was quicker
+        if all(code == 0 for code in codes):  # this time it was quicker
             _clear()
             continue
         killed += 1
@@ -98,7 +169,9 @@ def _at_times(words, processes, moments):
 
 
 def _fault_of_survivors(codes):
-    """What is wrong with the processes that were not killed: they have to end in one line that says what to do."""
+    """What is wrong with the processes that were not killed: they have to end in one line that says
+    what to do.
+    """
     for rank, code in enumerate(codes):
         if code in (KILLED, SLAIN, 0):
             continue
@@ -111,12 +184,14 @@ def _fault_of_survivors(codes):
 
 
 def _fault(command, number, expected):
-    """What is wrong when a command that was killed is given again: plainly every other time, then as that says."""
+    """What is wrong when a command that was killed is given again: plainly every other time, then
+    as that says.
+    """
     words, again = COMMANDS[command]
     processes = 1 + number // 2 % PROCESSES.get(command, 1)
     if number % 2 == 0:
         code = _ended(words, processes)[0]
-        if code == 0:      # nothing was left that counts
+        if code == 0:  # nothing was left that counts
             return _difference(expected)
         said = Path("said0").read_text()
         if code != 2 or again not in said or said.count("\n") != 1:
@@ -144,7 +219,9 @@ def _difference(expected):
 
 
 def _call(words, *, rank: int = 0, quiet: bool = True):
-    """Exit code of the command line; what it says is in the file `said0`, or that of the process' rank."""
+    """Exit code of the command line; what it says is in the file `said0`, or that of the process'
+    rank.
+    """
     from atomdrgn.cli import main
 
     sys.argv = ["atomdrgn", *words]
@@ -157,18 +234,29 @@ def _call(words, *, rank: int = 0, quiet: bool = True):
 
 
 def _ended(words, processes=1, *, at=0, after=None, whom=(), quiet=True) -> list[int]:
-    """What each process of a command ends with, whose first is killed before an operation, or some of them after some seconds."""
+    """What each process of a command ends with, whose first is killed before an operation, or some
+    of them after some seconds.
+    """
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
 
     def work(rank):
         if processes > 1:
-            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(processes),
-                           "LOCAL_WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+            os.environ |= {
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "WORLD_SIZE": str(processes),
+                "LOCAL_WORLD_SIZE": str(processes),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": str(port),
+            }
         return _call(words, rank=rank, quiet=quiet)
 
-    children = {rank: _child(lambda rank=rank: work(rank), at=0 if rank else at) for rank in range(processes)}
+    children = {
+        rank: _child(lambda rank=rank: work(rank), at=0 if rank else at)
+        for rank in range(processes)
+    }
     codes, began, fallen, told = {}, time.monotonic(), None, False
     while len(codes) < processes:
         for rank in children.keys() - codes.keys():
@@ -204,7 +292,8 @@ def _make_particles():
     lines = helix("A", 12, start=(0, 0, -9)) + helix("A", 12, first=13, start=(12, 0, -9))
     structure = read_structure(write_pdb(Path("two.pdb"), lines))
     moves = torch.as_tensor(structure.residue > 12)[:, None] * torch.tensor([1.0, 0.0, 0.0])
-    # as many as make half-sets, learned borders and a corrected base: all that a fit leaves on its way
+    # as many as make half-sets, learned borders and a corrected base: all that a fit leaves on its
+    # way
     conformations = structure.position + torch.linspace(-3, 3, 24)[:, None, None] * moves
     simulate_particles(structure, conformations, ".", grid=ImageGrid(32, 3.0), snr=0.5)
     Path("two.pdb").unlink()
@@ -223,7 +312,9 @@ def _in_child(work, *, at: int | None = 0) -> int:
 
 
 def _child(work, *, at: int | None) -> int:
-    """Number of a child that does some work and is killed before its operation number `at`; of None it counts them."""
+    """Number of a child that does some work and is killed before its operation number `at`; of None
+    it counts them.
+    """
     child = os.fork()
     if child == 0:
         try:
@@ -245,41 +336,62 @@ def _count_operations(last):
 
     def counted(function, changes):
         def wrapped(path, *more, **named):
-            if not isinstance(path, int) and changes(*more, **named) and os.path.abspath(path).startswith(here) and (
-                    not os.path.basename(path).startswith("said")):
+            if (
+                not isinstance(path, int)
+                and changes(*more, **named)
+                and os.path.abspath(path).startswith(here)
+                and (not os.path.basename(path).startswith("said"))
+            ):
                 count[0] += 1
                 if count[0] == last:
                     os._exit(KILLED)
             return function(path, *more, **named)
+
         return wrapped
 
     for name in ("replace", "rename", "unlink", "mkdir", "rmdir", "truncate"):
         setattr(os, name, counted(getattr(os, name), lambda *_, **__: True))
     os.open = counted(os.open, lambda flags, *_, **__: bool(flags & (os.O_WRONLY | os.O_RDWR)))
     for module in (builtins, io):
-        module.open = counted(open, lambda mode="r", *_, **__: any(letter in mode for letter in "wax+"))
+        module.open = counted(
+            open, lambda mode="r", *_, **__: any(letter in mode for letter in "wax+")
+        )
     return count
 
 
 def _left() -> dict[str, bytes]:
     """What stands in the command's files, but for times and what tells how it was called."""
-    files = sorted(path for path in Path().rglob("*") if path.is_file() and path.parts[0].startswith(("out", ".out")))
+    files = sorted(
+        path
+        for path in Path().rglob("*")
+        if path.is_file() and path.parts[0].startswith(("out", ".out"))
+    )
     return {str(path): _content(path) for path in files}
 
 
 def _content(path):
     if path.suffix == ".npz":
         with np.load(path) as held:
-            return b"".join(name.encode() + str(held[name].shape).encode() + held[name].tobytes() for name in sorted(held)
-                            if name != "command")
+            return b"".join(
+                name.encode() + str(held[name].shape).encode() + held[name].tobytes()
+                for name in sorted(held)
+                if name != "command"
+            )
     if path.suffix in (".mrc", ".mrcs", ".dcd"):
-        return path.read_bytes()[{".dcd": 276}.get(path.suffix, 1024):]      # headers have the time in them
+        # headers have the time in them
+        return path.read_bytes()[{".dcd": 276}.get(path.suffix, 1024) :]
     if path.suffix == ".json":
         said = json.loads(path.read_text())
-        return json.dumps({name: said[name] for name in sorted(said) if name not in ("command", "cpu_seconds")}).encode()
+        return json.dumps(
+            {name: said[name] for name in sorted(said) if name not in ("command", "cpu_seconds")}
+        ).encode()
     if path.name == "history.csv":
         header, *rows = [line.split(",") for line in path.read_text().splitlines()]
-        kept = [i for i, name in enumerate(header) if name not in ("seconds", "cpu_seconds", "moved_by_search")]
+        kept = [
+            i
+            for i, name in enumerate(header)
+            if name not in ("seconds", "cpu_seconds", "moved_by_search")
+        ]
         return repr([[float(row[i]) for i in kept] for row in rows]).encode()
     return path.read_bytes()
 

@@ -1,6 +1,8 @@
-"""Small molecules whose files declare bonds: peptides, nucleotides, sugars and ligands of the chemical component dictionary.
+"""Small molecules whose files declare bonds: peptides, nucleotides, sugars and ligands of the
+chemical component dictionary.
 
-Coordinates inside residues are the dictionary's ideal ones; residues are put beside each other where they touch least.
+Coordinates inside residues are the dictionary's ideal ones; residues are put beside each other
+where they touch least.
 """
 
 import gemmi
@@ -12,7 +14,7 @@ from atomdrgn import read_structure
 from molecules import atom_line, peptide
 
 TRIALS = 2000
-ROOM = 3.4      # A: atoms of two residues that are farther apart are far enough
+ROOM = 3.4  # A: atoms of two residues that are farther apart are far enough
 SIDE_CHAIN_FREE = ("N", "C", "O", "OXT", "CA")
 TRIPHOSPHATE = ("OP3",)
 
@@ -21,21 +23,30 @@ class Linked:
     """Atoms of residues, one after the other, and the bonds that their file declares."""
 
     def __init__(self):
-        self.rows, self.links, self.conect = [], [], []      # a row: chain, number, residue name, atom name, element, xyz
+        # a row: chain, number, residue name, atom name, element, xyz
+        self.rows, self.links, self.conect = [], [], []
 
     def at(self, address):
         """Number of the atom "A:12:SG"."""
         chain, number, name = address.split(":")
-        return next(k for k, row in enumerate(self.rows) if (row[0], row[1], row[3]) == (chain, int(number), name))
+        return next(
+            k
+            for k, row in enumerate(self.rows)
+            if (row[0], row[1], row[3]) == (chain, int(number), name)
+        )
 
     def link(self, one, other, *, length=None):
         """Declare a bond between residues, as long as it is or as it is said to be."""
         if length is None:
-            length = float(np.linalg.norm(self.rows[self.at(one)][5] - self.rows[self.at(other)][5]))
+            length = float(
+                np.linalg.norm(self.rows[self.at(one)][5] - self.rows[self.at(other)][5])
+            )
         self.links.append((one, other, length))
 
     def join(self, rows, at=None, by=None, length=None):
-        """Add residues so that their atom `by` is `length` from the atom `at`, touching as little as can be."""
+        """Add residues so that their atom `by` is `length` from the atom `at`, touching as little
+        as can be.
+        """
         if self.rows:
             rows = self._placed(rows, self.rows[self.at(at)][5], by, length)
         self.rows += rows
@@ -43,42 +54,72 @@ class Linked:
 
     def _placed(self, rows, anchor, by, length):
         chain, number, name = by.split(":")
-        hook = next(k for k, row in enumerate(rows) if (row[0], row[1], row[3]) == (chain, int(number), name))
+        hook = next(
+            k
+            for k, row in enumerate(rows)
+            if (row[0], row[1], row[3]) == (chain, int(number), name)
+        )
         here, new = (np.array([row[5] for row in some]) for some in (self.rows, rows))
         new, generator = new - new[hook], np.random.default_rng(0)
         tree, best = cKDTree(here), (-np.inf, None)
         others = np.arange(len(new)) != hook
         for _ in range(TRIALS):
             direction = generator.normal(size=3)
-            placed = Rotation.random(random_state=generator).apply(new) + anchor + length * direction / np.linalg.norm(direction)
-            # the anchor's own neighbours are about 2.5 A from the hook, and the hook's from the anchor
+            placed = (
+                Rotation.random(random_state=generator).apply(new)
+                + anchor
+                + length * direction / np.linalg.norm(direction)
+            )
+            # the anchor's own neighbours are about 2.5 A from the hook, and the hook's from the
+            # anchor
             apart = np.sort(tree.query(placed, k=2)[0], axis=1)
             rest = apart[others, 0]
-            worth = np.minimum(rest, ROOM).sum() + 3 * min(apart[hook, 1], 2.5) + rest.min(initial=3.0)
+            worth = (
+                np.minimum(rest, ROOM).sum() + 3 * min(apart[hook, 1], 2.5) + rest.min(initial=3.0)
+            )
             if worth > best[0]:
                 best = worth, placed
         return [(*row[:5], xyz) for row, xyz in zip(rows, best[1], strict=True)]
 
     def write(self, path):
-        """A PDB file with LINK, SSBOND and CONECT records; a path in .cif: the same as _struct_conn and without CONECT."""
+        """A PDB file with LINK, SSBOND and CONECT records; a path in .cif: the same as _struct_conn
+        and without CONECT.
+        """
         lines = []
         for number, (one, other, length) in enumerate(self.links, 1):
             (a, b), ends = (self.rows[self.at(x)] for x in (one, other)), []
             if a[3] == b[3] == "SG":
-                lines.append(f"SSBOND{number:4d} CYS {a[0]}{a[1]:5d}    CYS {b[0]}{b[1]:5d}{'':26}1555   1555{length:6.2f}")
+                lines.append(
+                    f"SSBOND{number:4d} CYS {a[0]}{a[1]:5d}    CYS {b[0]}{b[1]:5d}{'':26}1555   "
+                    f"1555{length:6.2f}"
+                )
                 continue
             for row in (a, b):
                 column = f" {row[3]:<3}" if len(row[4]) < 2 and len(row[3]) < 4 else f"{row[3]:<4}"
                 ends.append(f"{column} {row[2]:>3} {row[0]}{row[1]:4d} ")
-            lines.append(f"LINK        {ends[0]}               {ends[1]}    1555   1555{length:6.2f}")
+            lines.append(
+                f"LINK        {ends[0]}               {ends[1]}    1555   1555{length:6.2f}"
+            )
         chains = list(dict.fromkeys(row[0] for row in self.rows))
         place = {}
         for chain in chains:
             for k, row in enumerate(self.rows):
                 if row[0] == chain:
                     place[k] = len(place) + 1
-                    record = "ATOM" if gemmi.find_tabulated_residue(row[2]).is_standard() else "HETATM"
-                    lines.append(atom_line(place[k], row[3], row[2], *row[:2], row[5], element=row[4].upper(), record=record))
+                    record = (
+                        "ATOM" if gemmi.find_tabulated_residue(row[2]).is_standard() else "HETATM"
+                    )
+                    lines.append(
+                        atom_line(
+                            place[k],
+                            row[3],
+                            row[2],
+                            *row[:2],
+                            row[5],
+                            element=row[4].upper(),
+                            record=record,
+                        )
+                    )
             lines.append("TER")
         for one, other in self.conect:
             i, j = sorted((place[one], place[other]))
@@ -98,8 +139,18 @@ def component(chain, number, name, *, called=None, without=()):
     from biotite.structure.info import residue
 
     ideal = residue(name)
-    return [(chain, number, called or name, atom.atom_name, atom.element.capitalize(), atom.coord.astype(float))
-            for atom in ideal if atom.element not in ("H", "D") and atom.atom_name not in without]
+    return [
+        (
+            chain,
+            number,
+            called or name,
+            atom.atom_name,
+            atom.element.capitalize(),
+            atom.coord.astype(float),
+        )
+        for atom in ideal
+        if atom.element not in ("H", "D") and atom.atom_name not in without
+    ]
 
 
 def chain_of(chain, names, *, first=1):
@@ -107,12 +158,23 @@ def chain_of(chain, names, *, first=1):
     rows = []
     lines = peptide(chain, len(names))
     for k, name in enumerate(names):
-        own = {line[12:16].strip(): np.array([float(line[c:c + 8]) for c in (30, 38, 46)]) for line in lines[5 * k:5 * k + 5]}
-        rows += [(chain, first + k, name, atom, atom[0], own[atom]) for atom in ("N", "CA", "C", "O")]
+        own = {
+            line[12:16].strip(): np.array([float(line[c : c + 8]) for c in (30, 38, 46)])
+            for line in lines[5 * k : 5 * k + 5]
+        }
+        rows += [
+            (chain, first + k, name, atom, atom[0], own[atom]) for atom in ("N", "CA", "C", "O")
+        ]
         side = component(chain, first + k, name)
         frame = {row[3]: row[5] for row in side}
-        turn = Rotation.align_vectors(*(np.array([at["N"] - at["CA"], at["C"] - at["CA"]]) for at in (own, frame)))[0]
-        rows += [(*row[:5], turn.apply(row[5] - frame["CA"]) + own["CA"]) for row in side if row[3] not in SIDE_CHAIN_FREE]
+        turn = Rotation.align_vectors(
+            *(np.array([at["N"] - at["CA"], at["C"] - at["CA"]]) for at in (own, frame))
+        )[0]
+        rows += [
+            (*row[:5], turn.apply(row[5] - frame["CA"]) + own["CA"])
+            for row in side
+            if row[3] not in SIDE_CHAIN_FREE
+        ]
     return rows
 
 
@@ -145,7 +207,12 @@ def disulfide():
 def lanthionine():
     """The sulfur of a cysteine on what was a serine."""
     made = _holding("CYS")
-    made.join([row for row in chain_of("B", ["ALA", "SER", "ALA", "ALA"]) if row[3] != "OG"], "A:3:SG", "B:2:CB", 1.81)
+    made.join(
+        [row for row in chain_of("B", ["ALA", "SER", "ALA", "ALA"]) if row[3] != "OG"],
+        "A:3:SG",
+        "B:2:CB",
+        1.81,
+    )
     made.link("A:3:SG", "B:2:CB")
     return made
 
@@ -164,7 +231,12 @@ def nucleotides():
     """RNA with a modified base, and a branch from a 2' oxygen."""
     made = Linked().join(component("A", 1, "A", without=TRIPHOSPHATE))
     for number, name in ((2, "5MC"), (3, "G"), (4, "PSU")):
-        made.join(component("A", number, name, without=TRIPHOSPHATE), f"A:{number - 1}:O3'", f"A:{number}:P", 1.60)
+        made.join(
+            component("A", number, name, without=TRIPHOSPHATE),
+            f"A:{number - 1}:O3'",
+            f"A:{number}:P",
+            1.60,
+        )
         made.link(f"A:{number - 1}:O3'", f"A:{number}:P")
     made.join(component("B", 1, "U", without=TRIPHOSPHATE), "A:2:O2'", "B:1:P", 1.60)
     made.link("A:2:O2'", "B:1:P")
@@ -182,13 +254,19 @@ def chromophore():
 
 
 def drug(name="LIG"):
-    """Imatinib under the name that structure predictors give to ligands, beside a peptide, with CONECT records."""
+    """Imatinib under the name that structure predictors give to ligands, beside a peptide, with
+    CONECT records.
+    """
     made = _holding("PHE")
     made.join(component("L", 1, "STI", called=name), "A:3:CZ", "L:1:C16", 3.6)
     from biotite.structure.info import bonds_in_residue
 
     there = {row[3] for row in made.rows if row[0] == "L"}
-    made.conect = [(made.at(f"L:1:{a}"), made.at(f"L:1:{b}")) for a, b in bonds_in_residue("STI") if {a, b} <= there]
+    made.conect = [
+        (made.at(f"L:1:{a}"), made.at(f"L:1:{b}"))
+        for a, b in bonds_in_residue("STI")
+        if {a, b} <= there
+    ]
     return made
 
 
@@ -212,8 +290,21 @@ def haem():
     return made
 
 
-MOLECULES = {made.__name__: made for made in (
-    thioester, isopeptide, disulfide, lanthionine, glycan, nucleotides, chromophore, drug, zinc, haem)}
+MOLECULES = {
+    made.__name__: made
+    for made in (
+        thioester,
+        isopeptide,
+        disulfide,
+        lanthionine,
+        glycan,
+        nucleotides,
+        chromophore,
+        drug,
+        zinc,
+        haem,
+    )
+}
 
 
 def structure_of(made, path):

@@ -1,7 +1,8 @@
-"""What five common programs read of a structure file: names of atoms, residues, chains, and bonds between atoms.
+"""What five common programs read of a structure file: names of atoms, residues, chains, and bonds
+between atoms.
 
-An atom is (chain, number, insertion code, atom name); alternative locations of it are one atom, because OpenMM keeps one of
-them only.
+An atom is (chain, number, insertion code, atom name); alternative locations of it are one atom,
+because OpenMM keeps one of them only.
 """
 
 import json
@@ -45,13 +46,34 @@ def reading_of_gemmi(path) -> Reading:
     structure = gemmi.read_structure(str(path))
     model = structure[0]
     serials = {}
-    atoms = {(c.name, r.seqid.num, r.seqid.icode.strip(), a.name): serials.setdefault(a.serial, (
-        c.name, r.seqid.num, r.seqid.icode.strip(), a.name)) for c in model for r in c for a in r}
-    ends = [(model.find_cra(one.partner1, ignore_segment=True), model.find_cra(one.partner2, ignore_segment=True))
-            for one in structure.connections]
-    bonds = {frozenset((c.chain.name, c.residue.seqid.num, c.residue.seqid.icode.strip(), c.atom.name) for c in pair)
-             for pair in ends if all(c.atom for c in pair)}
-    bonds |= {frozenset((serials[i], serials[j])) for i, others in structure.conect_map.items() for j in others}
+    atoms = {
+        (c.name, r.seqid.num, r.seqid.icode.strip(), a.name): serials.setdefault(
+            a.serial, (c.name, r.seqid.num, r.seqid.icode.strip(), a.name)
+        )
+        for c in model
+        for r in c
+        for a in r
+    }
+    ends = [
+        (
+            model.find_cra(one.partner1, ignore_segment=True),
+            model.find_cra(one.partner2, ignore_segment=True),
+        )
+        for one in structure.connections
+    ]
+    bonds = {
+        frozenset(
+            (c.chain.name, c.residue.seqid.num, c.residue.seqid.icode.strip(), c.atom.name)
+            for c in pair
+        )
+        for pair in ends
+        if all(c.atom for c in pair)
+    }
+    bonds |= {
+        frozenset((serials[i], serials[j]))
+        for i, others in structure.conect_map.items()
+        for j in others
+    }
     return Reading(set(atoms), bonds)
 
 
@@ -72,7 +94,10 @@ def reading_of_biotite(path) -> Reading:
         warnings.simplefilter("ignore")
         atoms, bonded = read(altloc="all"), read(altloc="first", include_bonds=True)
     names = named(bonded)
-    return Reading(set(named(atoms)), {frozenset((names[i], names[j])) for i, j, _ in bonded.bonds.as_array().tolist()})
+    return Reading(
+        set(named(atoms)),
+        {frozenset((names[i], names[j])) for i, j, _ in bonded.bonds.as_array().tolist()},
+    )
 
 
 def reading_of_mdanalysis(path) -> Reading:
@@ -82,13 +107,27 @@ def reading_of_mdanalysis(path) -> Reading:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         atoms = MDAnalysis.Universe(str(path)).atoms
-    names = list(zip(atoms.chainIDs.tolist(), atoms.resids.tolist(), atoms.icodes.tolist(), atoms.names.tolist(), strict=True))
-    bonds = {frozenset((names[i], names[j])) for i, j in atoms.bonds.indices.tolist()} if hasattr(atoms, "bonds") else set()
+    names = list(
+        zip(
+            atoms.chainIDs.tolist(),
+            atoms.resids.tolist(),
+            atoms.icodes.tolist(),
+            atoms.names.tolist(),
+            strict=True,
+        )
+    )
+    bonds = (
+        {frozenset((names[i], names[j])) for i, j in atoms.bonds.indices.tolist()}
+        if hasattr(atoms, "bonds")
+        else set()
+    )
     return Reading(set(names), bonds)
 
 
 def reading_of_openmm(path) -> Reading:
-    """Of PDB and mmCIF, where it names chains by label_asym_id if there are more of those than of the author's names."""
+    """Of PDB and mmCIF, where it names chains by label_asym_id if there are more of those than of
+    the author's names.
+    """
     app = pytest.importorskip("openmm.app")
     topology = (app.PDBFile if path.suffix == ".pdb" else app.PDBxFile)(str(path)).topology
     chains = {}
@@ -103,7 +142,10 @@ def reading_of_openmm(path) -> Reading:
         chain = residue.chain.id.strip()
         return chains.get(chain, chain), int(residue.id), residue.insertionCode.strip(), atom.name
 
-    return Reading({name(atom) for atom in topology.atoms()}, {frozenset((name(i), name(j))) for i, j in topology.bonds()})
+    return Reading(
+        {name(atom) for atom in topology.atoms()},
+        {frozenset((name(i), name(j))) for i, j in topology.bonds()},
+    )
 
 
 def why_no_molstar() -> str | None:
@@ -119,8 +161,19 @@ def readings_of_molstar(*paths) -> list[Reading]:
     """Of PDB, mmCIF and BinaryCIF; skips the test where there is no Mol*."""
     if why_no_molstar():
         pytest.skip(why_no_molstar())
-    run = subprocess.run(["node", SCRIPT, *paths], capture_output=True, text=True, check=True,
-                         env=os.environ | {"NODE_PATH": str(MOLSTAR)})
+    run = subprocess.run(
+        ["node", SCRIPT, *paths],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"NODE_PATH": str(MOLSTAR)},
+    )
     read = [json.loads(line) for line in run.stdout.splitlines()]
-    return [Reading({tuple(atom) for atom in one["atoms"]}, {frozenset(map(tuple, bond)) for bond in one["bonds"]},
-                    one["polymerResidues"]) for one in read]
+    return [
+        Reading(
+            {tuple(atom) for atom in one["atoms"]},
+            {frozenset(map(tuple, bond)) for bond in one["bonds"]},
+            one["polymerResidues"],
+        )
+        for one in read
+    ]

@@ -28,73 +28,116 @@ def commands(page):
 
 
 @pytest.fixture
-def run(folder):      # noqa: F811
+def run(folder):  # noqa: F811
     structure = read_structure(folder / "base.pdb")
-    write_run(folder / "particles.fit", structure, folder / "particles.star", part=structure.residue > 12,
-              rotation=np.tile([1.0, 0, 0, 0], (12, 1)), translation=np.tile([3.0, 0, 0], (12, 1)),
-              columns={"motion1": range(12), "sd1": [1, 2] * 6, "state": [1, 2, 3] * 4, "outlier_score": [0.5] * 12})
+    write_run(
+        folder / "particles.fit",
+        structure,
+        folder / "particles.star",
+        part=structure.residue > 12,
+        rotation=np.tile([1.0, 0, 0, 0], (12, 1)),
+        translation=np.tile([3.0, 0, 0], (12, 1)),
+        columns={
+            "motion1": range(12),
+            "sd1": [1, 2] * 6,
+            "state": [1, 2, 3] * 4,
+            "outlier_score": [0.5] * 12,
+        },
+    )
     (folder / "clusters.csv").write_text("particle,cluster\n3,3\n4,2\n")
     (folder / "lasso.txt").write_text("1\n7\n")
 
 
-def test_the_commands_that_select(atomdrgn, run):      # noqa: F811
+def test_the_commands_that_select(atomdrgn, run):  # noqa: F811
     for words in commands("select.md"):
         ended = atomdrgn(*words)
         assert ended.code == 0, (words, ended.err)
         assert 0 < len(read_particles(words[words.index("--out") + 1])) <= 12
 
 
-def test_the_commands_that_simulate(atomdrgn, tmp_path, monkeypatch):      # noqa: F811
+def test_the_commands_that_simulate(atomdrgn, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     first = helix("A", 12, start=(0, 0, -9))
-    opened = read_structure(write_pdb(tmp_path / "open.pdb", first, helix("B", 12, start=(16, 0, -9))))
+    opened = read_structure(
+        write_pdb(tmp_path / "open.pdb", first, helix("B", 12, start=(16, 0, -9)))
+    )
     write_pdb(tmp_path / "closed.pdb", first, helix("B", 12, start=(11, 0, -9)))
-    write_trajectory(tmp_path / "path.dcd", [opened.position.numpy() * scale for scale in (1.0, 1.02)])
+    write_trajectory(
+        tmp_path / "path.dcd", [opened.position.numpy() * scale for scale in (1.0, 1.02)]
+    )
     for words in commands("simulate.md"):
         ended = atomdrgn(*words)
         assert ended.code == 0, (words, ended.err)
         if words[0] == "simulate":
-            assert len(read_particles(Path(words[words.index("--out") + 1]) / "particles.star")) >= 30
+            assert (
+                len(read_particles(Path(words[words.index("--out") + 1]) / "particles.star")) >= 30
+            )
 
 
 def steps(page):
-    """Each command of a page's shell blocks, as words, with the lines of output that the page shows right below it."""
-    for block, shown in re.findall(r"(?ms)^```sh\n(.*?)^```(?:\n\n```text\n(.*?)^```)?", (DOCS / page).read_text()):
+    """Each command of a page's shell blocks, as words, with the lines of output that the page shows
+    right below it.
+    """
+    for block, shown in re.findall(
+        r"(?ms)^```sh\n(.*?)^```(?:\n\n```text\n(.*?)^```)?", (DOCS / page).read_text()
+    ):
         *before, last = (shlex.split(line)[1:] for line in block.splitlines())
         yield from ((words, []) for words in before)
         yield last, [wording(line) for line in shown.splitlines()]
 
 
 def wording(line):
-    """A line of output without its numbers, whose last digits differ between machines, and without its spacing."""
+    """A line of output without its numbers, whose last digits differ between machines, and without
+    its spacing.
+    """
     return " ".join(re.sub(r"[-+]?\d[\d.,]*", "#", line).split())
 
 
 @pytest.mark.slow
-def test_the_commands_of_a_whole_analysis(atomdrgn, tmp_path, monkeypatch):      # noqa: F811
+def test_the_commands_of_a_whole_analysis(atomdrgn, tmp_path, monkeypatch):  # noqa: F811
     """Page after page on one set, and every file that a page's table names is there."""
     monkeypatch.chdir(tmp_path)
-    structure = read_structure(write_pdb(tmp_path / "model.pdb", helix("A", 12, start=(0, 0, -9)),
-                                         helix("A", 12, first=13, start=(12, 0, -9))))
+    structure = read_structure(
+        write_pdb(
+            tmp_path / "model.pdb",
+            helix("A", 12, start=(0, 0, -9)),
+            helix("A", 12, first=13, start=(12, 0, -9)),
+        )
+    )
     moves = torch.as_tensor(structure.residue > 12)[:, None] * torch.tensor([1.0, 0.0, 0.0])
     conformations = structure.position + torch.linspace(-4, 4, 40)[:, None, None] * moves
     simulate_particles(structure, conformations, tmp_path, grid=ImageGrid(32, 3.0), snr=1.0)
     (tmp_path / "base.pdb").rename("true.pdb")
     (tmp_path / "consensus.mrc").symlink_to("map/map.mrc")
     (tmp_path / "lasso.txt").write_text("3\n7\n")
-    for page in ("backproject", "dock", "inspect", "refine", "fit", "analyze", "export", "debias", "volume"):
+    for page in (
+        "backproject",
+        "dock",
+        "inspect",
+        "refine",
+        "fit",
+        "analyze",
+        "export",
+        "debias",
+        "volume",
+    ):
         for words in commands(f"{page}.md"):
             ended = atomdrgn(*words, *QUICKER.get(words[0], ()))
             assert ended.code == 0, (words, ended.err)
-        if page == "dock":      # two helices look alike from many sides
+        if page == "dock":  # two helices look alike from many sides
             Path("true.pdb").replace("base.pdb")
         written = {path.name for path in tmp_path.rglob("*")}
         assert not set(names_of_files(page)) - written, page
 
 
 # the last word on an option counts
-QUICKER = {"dock": ["--local"], "refine": ["--beads", "1", "--restraint-weight", "1"],
-           "fit": ["--segments", "2", "--resolution", "15"], "debias": ["--centres", "2"], "volume": ["--epochs", "2"]}
+QUICKER = {
+    "dock": ["--local"],
+    "refine": ["--beads", "1", "--restraint-weight", "1"],
+    "fit": ["--segments", "2", "--resolution", "15"],
+    "debias": ["--centres", "2"],
+    "volume": ["--epochs", "2"],
+}
 # what only other options or molecules write
 NOT_HERE = {"poses.csv", "weights.csv"}
 NAME = re.compile(r"[\w-]+\.(?:mrc|csv|json|cif|pdb|npz|html|cxc|dcd)")
@@ -121,7 +164,7 @@ def test_links_of_the_pages_lead_to_files(page):
 
 
 @pytest.mark.slow
-def test_the_tutorial(atomdrgn, tmp_path, monkeypatch):      # noqa: F811
+def test_the_tutorial(atomdrgn, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(DOCS.parent / "examples")
     for words, shown in steps("tutorial.md"):
@@ -131,7 +174,12 @@ def test_the_tutorial(atomdrgn, tmp_path, monkeypatch):      # noqa: F811
         assert not set(shown) - printed, (words, ended.out)
     which = np.load("set/truth.npz")["which"] == 1
     along = open_run("particles.fit").latent[:, 0]
-    assert abs(np.corrcoef(along, which)[0, 1]) > 0.8, "the first motion is the one that was simulated"
-    assert Path("particles.fit/report.html").exists() and Path("particles.fit/analysis/show.cxc").exists()
+    assert abs(np.corrcoef(along, which)[0, 1]) > 0.8, (
+        "the first motion is the one that was simulated"
+    )
+    assert (
+        Path("particles.fit/report.html").exists()
+        and Path("particles.fit/analysis/show.cxc").exists()
+    )
     _, moved = json.loads(Path("debiased/summary.json").read_text())["verdict"]
     assert moved.startswith("following the motion gains beyond the frequencies of the fit")

@@ -30,7 +30,9 @@ def test_the_demo_finds_the_motion(tmp_path, capfd):
 
 
 def test_more_images_tell_more(tmp_path, capfd):
-    """The power analysis at two sizes: the larger one finds the motion and puts most particles where they belong."""
+    """The power analysis at two sizes: the larger one finds the motion and puts most particles
+    where they belong.
+    """
     few, many = load(EXAMPLES / "how_many_images.py").main(tmp_path / "power", 25, 100)
     assert many["supported"] >= 1 and many["right"] > 0.7 and many["correlation"] > 0.5
     assert few["images"] == 25 and few["correlation"] < many["correlation"]
@@ -51,10 +53,15 @@ def test_the_demos_path_joins_the_crystal_structures_without_stretching():
         assert 2.9 < bond.min() and bond.max() < 4.0
 
 
-@pytest.mark.parametrize("name, source", [("1ake", "1ake_chainA.pdb"), ("4ake", "4ake_chainA_H.pdb")])
+@pytest.mark.parametrize(
+    "name, source", [("1ake", "1ake_chainA.pdb"), ("4ake", "4ake_chainA_H.pdb")]
+)
 def test_example_coordinates_are_made_by_the_script_beside_them(shared, tmp_path, name, source):
     make_data = load(EXAMPLES / "data" / "make_data.py")
-    write_structure(make_data.heavy_polymer_atoms(shared / "data" / "structures" / source, name), tmp_path / "made.pdb")
+    write_structure(
+        make_data.heavy_polymer_atoms(shared / "data" / "structures" / source, name),
+        tmp_path / "made.pdb",
+    )
     assert (tmp_path / "made.pdb").read_bytes() == (EXAMPLES / "data" / f"{name}.pdb").read_bytes()
 
 
@@ -62,8 +69,15 @@ def test_the_starts_of_zhong_2021_are_as_wrong_as_they_say():
     script = load(EXAMPLES / "reproduce" / "zhong2021.py")
     closed, path = script.adenylate_kinase()
     trace, truth = closed.atom_name == "CA", closed.position.numpy()
-    off = {name: script.rmse(x[trace], truth[trace]) for name, x in script.starts(closed, path).items()}
-    assert off["exact"] == 0 and abs(off["approximate"] - 5.15) < 0.1 and 5.5 < off["noise"] < 6.5 and 7.5 < off["open"] < 8.5
+    off = {
+        name: script.rmse(x[trace], truth[trace]) for name, x in script.starts(closed, path).items()
+    }
+    assert (
+        off["exact"] == 0
+        and abs(off["approximate"] - 5.15) < 0.1
+        and 5.5 < off["noise"] < 6.5
+        and 7.5 < off["open"] < 8.5
+    )
     assert {start for _, start, _, _ in script.ROWS} == set(off)
 
 
@@ -88,19 +102,23 @@ def test_the_turning_lid_turns_and_nothing_else_does():
 
 
 def test_cryosphere_s_dynamics_are_followed(tmp_path, capfd):
-    (found,) = load(EXAMPLES / "reproduce" / "cryosphere.py").main(tmp_path / "out", quick=True).values()
+    (found,) = (
+        load(EXAMPLES / "reproduce" / "cryosphere.py").main(tmp_path / "out", quick=True).values()
+    )
     assert found["correlation"] > 0.5 and found["rmsd"][0] < found["rmsd"][1]
     assert "| paper |" in capfd.readouterr().out
 
 
 def test_cryodrgn_s_set_is_made_trained_and_compared(tmp_path, capfd):
     """Three epochs find nothing in the latents; the volumes are those of the molecule all the same."""
-    (found,) = load(EXAMPLES / "reproduce" / "cryodrgn.py").main(tmp_path / "out", quick=True).values()
-    assert found["own"] > 0.5 and found["mean"] > 0.5          # of a density at random: 0
+    (found,) = (
+        load(EXAMPLES / "reproduce" / "cryodrgn.py").main(tmp_path / "out", quick=True).values()
+    )
+    assert found["own"] > 0.5 and found["mean"] > 0.5  # of a density at random: 0
     assert "| Linear1D | Spearman" in capfd.readouterr().out
 
 
 def test_two_states_of_tilt_series_are_told_apart(tmp_path, capfd):
     found = load(EXAMPLES / "reproduce" / "tomodrgn.py").main(tmp_path / "out", quick=True)
-    assert found["agreement"] > 0.5                   # by chance 0
+    assert found["agreement"] > 0.5  # by chance 0
     assert "| paper's ARI |" in capfd.readouterr().out

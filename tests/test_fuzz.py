@@ -4,13 +4,28 @@ import pytest
 
 from fuzz import KINDS, main, read_here
 
-MANY = {"words": 3000, "tables": 2500, "bcif": 2500, "mmcif": 2000, "pdb": 2000, "star": 1500, "tilts": 1500, "cs": 2000,
-        "mrc": 1500, "runs": 1500, "volume_runs": 1000, "trajectories": 300}
+MANY = {
+    "words": 3000,
+    "tables": 2500,
+    "bcif": 2500,
+    "mmcif": 2000,
+    "pdb": 2000,
+    "star": 1500,
+    "tilts": 1500,
+    "cs": 2000,
+    "mrc": 1500,
+    "runs": 1500,
+    "volume_runs": 1000,
+    "trajectories": 300,
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_some_mutants(kind, tmp_path):
-    assert set(read_here(kind, 6 if kind == "trajectories" else 30, tmp_path)) <= {"used", "refused"}
+    assert set(read_here(kind, 6 if kind == "trajectories" else 30, tmp_path)) <= {
+        "used",
+        "refused",
+    }
 
 
 @pytest.mark.long

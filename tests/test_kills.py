@@ -1,4 +1,6 @@
-"""Commands that are killed at any moment are gone on with, or started over, as they say (see kills.py)."""
+"""Commands that are killed at any moment are gone on with, or started over, as they say (see
+kills.py).
+"""
 
 import json
 import os
@@ -10,13 +12,19 @@ import pytest
 
 from kills import COMMANDS
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the command is killed in a child of the process")
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="the command is killed in a child of the process"
+)
 
 
 def killed(command, *moments):
     script = Path(__file__).with_name("kills.py")
-    ended = subprocess.run([sys.executable, str(script), command, *map(str, moments)], capture_output=True, text=True,
-                           env=os.environ | {"OMP_NUM_THREADS": "1"})
+    ended = subprocess.run(
+        [sys.executable, str(script), command, *map(str, moments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 
@@ -25,7 +33,9 @@ def killed(command, *moments):
 def test_at_some_operations(command):
     found = killed(command, 4)
     assert found["killed"] == 4 and found["wrong"] == {}
-    assert command != "fit" or {"half1.safetensors", "borders.npz", "base_correction.npz"} <= set(found["files"])
+    assert command != "fit" or {"half1.safetensors", "borders.npz", "base_correction.npz"} <= set(
+        found["files"]
+    )
 
 
 @pytest.mark.slow

@@ -13,14 +13,24 @@ from odd_sets import COMMANDS, KINDS
 
 def used(seeds, *words):
     script = Path(__file__).with_name("odd_sets.py")
-    ended = subprocess.run([sys.executable, str(script), str(seeds), *words], capture_output=True, text=True,
-                           env=os.environ | {"OMP_NUM_THREADS": "1"})
+    ended = subprocess.run(
+        [sys.executable, str(script), str(seeds), *words],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 
 
 def test_a_handful_of_sets():
-    kinds = ["noise alone", "one NaN", "the largest number", "one image again and again", "two optics groups of other scales"]
+    kinds = [
+        "noise alone",
+        "one NaN",
+        "the largest number",
+        "one image again and again",
+        "two optics groups of other scales",
+    ]
     found = used(1, *kinds)
     assert found["wrong"] == {} and set(found["counts"]) == set(COMMANDS)
     for command, count in found["counts"].items():

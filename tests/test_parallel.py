@@ -28,12 +28,18 @@ def test_threads_of_arithmetic_are_given_back_even_after_an_error():
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize(("items", "expected"), [(1, 1), (512, 1), (513, 2), (4000, 8), (12_288, PORTIONS), (99_000, 22)])
+@pytest.mark.parametrize(
+    ("items", "expected"), [(1, 1), (512, 1), (513, 2), (4000, 8), (12_288, PORTIONS), (99_000, 22)]
+)
 def test_portions_are_runs_of_as_much_work(items, expected):
     number = portions_of(torch.ones(items, dtype=torch.long))
     size = torch.bincount(number)
     assert len(size) == expected and (number.diff() >= 0).all()
-    assert (size[:-1] == size[0]).all() and size[-1] <= size[0] and (items <= 512 or size[0] % 512 == 0)
+    assert (
+        (size[:-1] == size[0]).all()
+        and size[-1] <= size[0]
+        and (items <= 512 or size[0] % 512 == 0)
+    )
 
 
 def test_portions_weigh_items_by_their_work():
@@ -56,7 +62,9 @@ def test_sums_do_not_depend_on_the_number_of_processes(monkeypatch, processes, m
     """To the last bit, where plain sums differ: terms are of all magnitudes and signs."""
     monkeypatch.setattr("atomdrgn.parallel.MOST_TOGETHER", most)
     generator = torch.Generator().manual_seed(0)
-    value = torch.randn(5000, 3, generator=generator) * 10 ** (12 * torch.rand(5000, 3, generator=generator))
+    value = torch.randn(5000, 3, generator=generator) * 10 ** (
+        12 * torch.rand(5000, 3, generator=generator)
+    )
     number = portions_of(torch.ones(5000, dtype=torch.long))
     like = [torch.zeros(3), torch.zeros((), dtype=torch.float64)]
 
@@ -65,7 +73,13 @@ def test_sums_do_not_depend_on_the_number_of_processes(monkeypatch, processes, m
         first, last = processes.share(torch.bincount(number))
         mine = torch.nonzero((number >= first) & (number < last))[:, 0]
         batches = portions.batches(mine, 7)
-        return portions.sum([(portions.of(batch), (value[batch].sum(0), value[batch].double().sum())) for batch in batches], like)
+        return portions.sum(
+            [
+                (portions.of(batch), (value[batch].sum(0), value[batch].double().sum()))
+                for batch in batches
+            ],
+            like,
+        )
 
     alone = summed(Processes())
     assert [each.dtype for each in alone] == [torch.float32, torch.float64]
@@ -76,10 +90,14 @@ def test_sums_do_not_depend_on_the_number_of_processes(monkeypatch, processes, m
 
 def test_processes_without_work_take_part():
     """Where there are fewer portions than processes."""
+
     def summed(processes):
         first, last = processes.share(torch.tensor([10]))
-        return Portions(torch.zeros(10, dtype=torch.long), 1, processes).sum(
-            [(0, (torch.ones(2),))] if last > first else [], [torch.zeros(2)])[0].tolist()
+        return (
+            Portions(torch.zeros(10, dtype=torch.long), 1, processes)
+            .sum([(0, (torch.ones(2),))] if last > first else [], [torch.zeros(2)])[0]
+            .tolist()
+        )
 
     assert together(3, summed) == [[1, 1]] * 3
 
@@ -88,5 +106,7 @@ def test_processes_without_work_take_part():
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_shares_follow_one_another_and_none_is_empty_without_need(sizes, count):
     shares = [Processes(rank, count).share(torch.tensor(sizes)) for rank in range(count)]
-    assert [first for first, _ in shares] == [0, *(last for _, last in shares[:-1])] and shares[-1][1] == len(sizes)
+    assert [first for first, _ in shares] == [0, *(last for _, last in shares[:-1])] and shares[-1][
+        1
+    ] == len(sizes)
     assert len(sizes) < count or all(last > first for first, last in shares)

@@ -1,4 +1,6 @@
-"""The README's Python runs as it stands, its commands exist, and the reference of the commands is up to date."""
+"""The README's Python runs as it stands, its commands exist, and the reference of the commands is
+up to date.
+"""
 
 import re
 import runpy
@@ -30,7 +32,7 @@ def particles(tmp_path, monkeypatch):
     simulate_particles(structure, conformations, tmp_path, grid=ImageGrid(32, 3.0), snr=1.0)
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)      # the matrices are tiny: threads would only wait for each other
+    torch.set_num_threads(1)  # the matrices are tiny: threads would only wait for each other
     yield
     torch.set_num_threads(threads)
 
@@ -39,14 +41,21 @@ def particles(tmp_path, monkeypatch):
 def test_the_python_of_the_readme_runs(particles, capsys):
     assert len(blocks("python")) == 1
     exec(compile(blocks("python")[0], "README.md", "exec"), {})
-    correlation = float(re.fullmatch(r"tensor\(\[(.*)\]\)\n", capsys.readouterr().out.splitlines(keepends=True)[-1])[1])
+    correlation = float(
+        re.fullmatch(
+            r"tensor\(\[(.*)\]\)\n", capsys.readouterr().out.splitlines(keepends=True)[-1]
+        )[1]
+    )
     assert correlation > 0.4 and Path("2.pdb").exists()
 
 
 def test_the_commands_of_the_readme_exist():
     group = typer.main.get_command(app)
-    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
-    lines = [line[line.index("atomdrgn"):] for line in lines]      # without the program that starts several
+    lines = [
+        shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()
+    ]
+    # without the program that starts several
+    lines = [line[line.index("atomdrgn") :] for line in lines]
     for _, name, *words in lines:
         options = {option for parameter in group.commands[name].params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= options

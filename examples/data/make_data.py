@@ -1,6 +1,8 @@
-"""Write 1ake.pdb and 4ake.pdb: the heavy polymer atoms of chain A of adenylate kinase, closed and open.
+"""Write 1ake.pdb and 4ake.pdb: the heavy polymer atoms of chain A of adenylate kinase, closed and
+open.
 
-    make_data.py CLOSED OPEN        structure files of PDB entries 1AKE (closed, with an inhibitor) and 4AKE (open)
+make_data.py CLOSED OPEN        structure files of PDB entries 1AKE (closed, with an inhibitor) and
+4AKE (open)
 """
 
 import sys
@@ -15,7 +17,9 @@ HERE = Path(__file__).parent
 
 
 def heavy_polymer_atoms(path, name):
-    """Chain A of a structure file without ligands, water, hydrogens, second conformers, and without what its header says."""
+    """Chain A of a structure file without ligands, water, hydrogens, second conformers, and without
+    what its header says.
+    """
     source = read_structure(path).source
     plain = gemmi.Structure()
     plain.add_model(gemmi.Model(1))

@@ -1,6 +1,7 @@
 """Heterogeneous cryo-EM reconstruction that ends in atomic structures: one for every particle.
 
-Public names load when they are first used, so that ``import atomdrgn`` is quick and changes nothing global.
+Public names load when they are first used, so that ``import atomdrgn`` is quick and changes nothing
+global.
 """
 
 from importlib import import_module
@@ -12,7 +13,7 @@ _HOME = {
     "ImageGrid": "physics.grid",
     "Pose": "physics.pose",
     "CTF": "physics.ctf",
-    "project_beads": "physics.projection",
+    "project_beads": "physics.projection.project",
     "normalized_cross_correlation": "physics.correlation",
     "Structure": "structure.atoms",
     "read_structure": "structure.atoms",
@@ -22,29 +23,29 @@ _HOME = {
     "coarse_grain": "structure.beads",
     "Segmentation": "structure.segmentation",
     "make_segments": "structure.segmentation",
-    "ParticleStack": "particles.stack",
+    "ParticleStack": "particles.stack.stack",
     "read_particles": "particles.reading",
     "inspect": "inspection",
     "fit": "inference.fit",
-    "refine": "inference.refinement",
-    "Refinement": "inference.refinement",
-    "Run": "run",
-    "open_run": "run",
-    "export": "analysis.export",
-    "place_in_tomogram": "analysis.placing",
-    "select_particles": "analysis.selecting",
-    "fit_volume": "reconstruction.volume_fit",
-    "VolumeRun": "volume_run",
-    "open_volume_run": "volume_run",
-    "backproject": "reconstruction.backprojection",
-    "dock": "reconstruction.docking",
-    "Docking": "reconstruction.docking",
-    "debias": "reconstruction.debias",
+    "refine": "inference.base_model.refinement",
+    "Refinement": "inference.base_model.refinement",
+    "Run": "runs.run",
+    "open_run": "runs.run",
+    "export": "analysis.structure_files.export",
+    "place_in_tomogram": "analysis.particle_files.placing",
+    "select_particles": "analysis.particle_files.selecting",
+    "fit_volume": "volume.volume_fit",
+    "VolumeRun": "runs.volume_run",
+    "open_volume_run": "runs.volume_run",
+    "backproject": "backprojection.backprojection",
+    "dock": "docking.docking",
+    "Docking": "docking.docking",
+    "debias": "debiasing.debias",
     "DensityMap": "structure.density_map",
     "read_density_map": "structure.density_map",
     "write_density_map": "structure.density_map",
     "analyze": "analysis.analyze",
-    "analyze_volumes": "analysis.analyze_volumes",
+    "analyze_volumes": "analysis.volumes.analyze_volumes",
     "simulate_particles": "simulate",
 }
 

@@ -2,7 +2,10 @@
 
 
 class AtomdrgnError(Exception):
-    """Anything that the user can mend. The message says what was found, what was expected and what to do."""
+    """Anything that the user can mend.
+
+    The message says what was found, what was expected and what to do.
+    """
 
 
 class FileFormatError(AtomdrgnError, ValueError):
@@ -14,7 +17,9 @@ class MissingFileError(AtomdrgnError, FileNotFoundError):
 
 
 class InputError(AtomdrgnError, ValueError):
-    """Files that are fine on their own do not fit each other or the settings, or a setting is out of range."""
+    """Files that are fine on their own do not fit each other or the settings, or a setting is out
+    of range.
+    """
 
 
 class OutputExistsError(AtomdrgnError, FileExistsError):
@@ -30,4 +35,6 @@ class ProcessLostError(AtomdrgnError, RuntimeError):
 
 
 class UnmodelledWarning(UserWarning):
-    """Something that a file holds is left out of the model; the result is valid without it, but not as good."""
+    """Something that a file holds is left out of the model; the result is valid without it, but not
+    as good.
+    """

@@ -6,22 +6,34 @@ from pathlib import Path
 import torch
 
 from .errors import InputError
-from .likelihood.agreement import AS_READ, BLOB, FAULTS, OTHERS, TILT_FAULTS, Agreement, measure_agreement
-from .likelihood.tilt_agreement import TiltAgreement
-from .particles.stack import ParticleStack
+from .likelihood.agreement.agreement import (
+    AS_READ,
+    BLOB,
+    FAULTS,
+    OTHERS,
+    TILT_FAULTS,
+    Agreement,
+    measure_agreement,
+)
+from .likelihood.agreement.tilt_agreement import TiltAgreement
+from .particles.stack.stack import ParticleStack
 from .physics.grid import ImageGrid
 from .reporting import Reporter
 from .structure.atoms import Structure
 from .structure.beads import coarse_grain
 from .structure.placement import require_inside
 
-IMAGES_LOOKED_AT = 200       # whose pixels are measured
+IMAGES_LOOKED_AT = 200  # whose pixels are measured
 # Compared before a fit: a hundredth of its time for some hundred images, less for more.
 
 
 @dataclass(frozen=True)
 class OpticsSummary:
-    """One optics group: how many images, the microscope, the pixels on disk, and whether they were multiplied by the CTF."""
+    """One optics group.
+
+    How many images, the microscope, the pixels on disk, and whether they were multiplied by the
+    CTF.
+    """
 
     name: str
     n_images: int
@@ -75,13 +87,22 @@ class Contents:
 
     def lines(self) -> list[str]:
         """The same for people."""
-        rows = [("format", self.format), ("images", self._counts()),
-                ("read as", f"{self.grid.box_size} x {self.grid.box_size} pixels of {self.grid.pixel_size:.4g} A")]
+        rows = [
+            ("format", self.format),
+            ("images", self._counts()),
+            (
+                "read as",
+                f"{self.grid.box_size} x {self.grid.box_size} pixels of "
+                f"{self.grid.pixel_size:.4g} A",
+            ),
+        ]
         rows += [("optics group", _optics_line(group)) for group in self.optics]
-        rows += [("defocus", f"{_range([x / 1e4 for x in self.defocus], '.2f')} um"),
-                 ("dose", f"{_range(self.dose, '.0f')} e/A^2" if self.dose[1] > 0 else "none given"),
-                 ("half-sets", f"{self.half_sets[0]:,} and {self.half_sets[1]:,} particles"),
-                 ("pixel values", f"mean {self.image_mean:.3g}, s.d. {self.image_sd:.3g} in an image")]
+        rows += [
+            ("defocus", f"{_range([x / 1e4 for x in self.defocus], '.2f')} um"),
+            ("dose", f"{_range(self.dose, '.0f')} e/A^2" if self.dose[1] > 0 else "none given"),
+            ("half-sets", f"{self.half_sets[0]:,} and {self.half_sets[1]:,} particles"),
+            ("pixel values", f"mean {self.image_mean:.3g}, s.d. {self.image_sd:.3g} in an image"),
+        ]
         rows += [("warning", text) for text in self.warnings]
         return [str(self.source), *(f"  {title:<13} {text}" for title, text in rows)]
 
@@ -89,7 +110,9 @@ class Contents:
         least, median, most = self.tilts
         if most == 1:
             return f"{self.n_images:,}, one a particle"
-        each = f"{most} of each" if least == most else f"{least} to {most} of each, median {median:g}"
+        each = (
+            f"{most} of each" if least == most else f"{least} to {most} of each, median {median:g}"
+        )
         return f"{self.n_images:,} of {self.n_particles:,} particles, {each}"
 
 
@@ -117,8 +140,15 @@ class Inspection:
         return [*self.contents.lines(), "", *_agreement_lines(self.model, self.agreement)]
 
 
-def inspect(particles: ParticleStack, structure: Structure | None = None, *, resolution: float | None = None, limit: int = 2000,
-            seed: int = 0, reporter: Reporter | None = None) -> Inspection:
+def inspect(
+    particles: ParticleStack,
+    structure: Structure | None = None,
+    *,
+    resolution: float | None = None,
+    limit: int = 2000,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> Inspection:
     """What a particle set holds, and how well a structure explains its images at their poses.
 
     Parameters
@@ -143,13 +173,17 @@ def inspect(particles: ParticleStack, structure: Structure | None = None, *, res
     Raises
     ------
     InputError
-        More than half of the structure lies outside the images, or there is no such resolution or number of images.
+        More than half of the structure lies outside the images, or there is no such resolution or
+        number of images.
     FileFormatError
         An image that is compared is empty or not finite.
     """
     if resolution is not None and not 0 < resolution <= particles.grid.extent:
-        raise InputError(f"a resolution of {resolution:g} A: expected a positive number, at most the width of the images, "
-                         f"{particles.grid.extent:g} A")
+        raise InputError(
+            f"a resolution of {resolution:g} A: expected a positive number, at most the width of "
+            "the images, "
+            f"{particles.grid.extent:g} A"
+        )
     if limit < 1:
         raise InputError(f"a limit of {limit} images: expected at least 1")
     generator = torch.Generator().manual_seed(seed)
@@ -158,30 +192,49 @@ def inspect(particles: ParticleStack, structure: Structure | None = None, *, res
         return Inspection(contents)
     beads = coarse_grain(structure)
     require_inside(beads, particles.grid)
-    agreement = measure_agreement(particles, beads, resolution=resolution, limit=limit, generator=generator, reporter=reporter)
+    agreement = measure_agreement(
+        particles, beads, resolution=resolution, limit=limit, generator=generator, reporter=reporter
+    )
     return Inspection(contents, structure.name, agreement)
 
 
 def _contents(stack, generator):
     particle, count = stack.particle.unique(return_counts=True)
-    half_of_particle = torch.zeros(int(particle[-1]) + 1, dtype=torch.long).index_put_((stack.particle,), stack.half)[particle]
+    half_of_particle = torch.zeros(int(particle[-1]) + 1, dtype=torch.long).index_put_(
+        (stack.particle,), stack.half
+    )[particle]
     mean, sd = _pixel_values(stack, generator)
     return Contents(
-        source=stack.source, format=stack.format, n_images=len(stack), n_particles=len(particle),
-        tilts=(int(count.min()), float(count.double().quantile(0.5)), int(count.max())), grid=stack.grid,
-        optics=tuple(_optics_summary(stack, number) for number in stack.optics_group.unique().tolist()),
-        defocus=_least_and_most(0.5 * (stack.ctf.defocus_u + stack.ctf.defocus_v)), dose=_least_and_most(stack.ctf.dose),
+        source=stack.source,
+        format=stack.format,
+        n_images=len(stack),
+        n_particles=len(particle),
+        tilts=(int(count.min()), float(count.double().quantile(0.5)), int(count.max())),
+        grid=stack.grid,
+        optics=tuple(
+            _optics_summary(stack, number) for number in stack.optics_group.unique().tolist()
+        ),
+        defocus=_least_and_most(0.5 * (stack.ctf.defocus_u + stack.ctf.defocus_v)),
+        dose=_least_and_most(stack.ctf.dose),
         half_sets=(int((half_of_particle == 1).sum()), int((half_of_particle == 2).sum())),
-        image_mean=mean, image_sd=sd, warnings=stack.warnings)
+        image_mean=mean,
+        image_sd=sd,
+        warnings=stack.warnings,
+    )
 
 
 def _optics_summary(stack, number):
     mine = torch.nonzero(stack.optics_group == number)[:, 0]
     first = stack.ctf[mine[0]]
     return OpticsSummary(
-        name=stack.optics_group_names[number], n_images=len(mine), voltage_kv=float(first.voltage_kv),
-        spherical_aberration_mm=float(first.spherical_aberration_mm), amplitude_contrast=float(first.amplitude_contrast),
-        grid=stack.optics_group_grids[number], premultiplied=bool(stack.premultiplied[mine[0]]))
+        name=stack.optics_group_names[number],
+        n_images=len(mine),
+        voltage_kv=float(first.voltage_kv),
+        spherical_aberration_mm=float(first.spherical_aberration_mm),
+        amplitude_contrast=float(first.amplitude_contrast),
+        grid=stack.optics_group_grids[number],
+        premultiplied=bool(stack.premultiplied[mine[0]]),
+    )
 
 
 def _pixel_values(stack, generator):
@@ -201,34 +254,61 @@ def _range(values, form):
 
 def _optics_line(group):
     premultiplied = ", multiplied by the CTF" if group.premultiplied else ""
-    return (f"{group.name}: {group.n_images:,} images, {group.voltage_kv:g} kV, Cs {group.spherical_aberration_mm:g} mm, "
-            f"amplitude contrast {group.amplitude_contrast:g}, {group.grid.box_size} pixels of {group.grid.pixel_size:.4g} A"
-            f"{premultiplied}")
+    return (
+        f"{group.name}: {group.n_images:,} images, {group.voltage_kv:g} kV, Cs "
+        f"{group.spherical_aberration_mm:g} mm, "
+        f"amplitude contrast {group.amplitude_contrast:g}, {group.grid.box_size} pixels of "
+        f"{group.grid.pixel_size:.4g} A"
+        f"{premultiplied}"
+    )
 
 
 def _agreement_lines(model, agreement: Agreement) -> list[str]:
     width = max(map(len, agreement.correlation)) + 2
     mean, error = agreement.mean(AS_READ)
-    lines = [f"{model} against {agreement.n_images:,} images of {agreement.n_particles:,} particles, down to "
-             f"{agreement.resolution:.3g} A",
-             f"  {'poses':<{width}}{'correlation':<20}worse than as in the file by",
-             f"  {AS_READ:<{width}}{mean:.4f} +- {error:.4f}",
-             f"  {'contrast inverted':<{width}}{-mean:.4f} +- {error:.4f}"]
-    possible = [name for name in (OTHERS, *FAULTS, *TILT_FAULTS, BLOB) if name in agreement.possible]
+    lines = [
+        f"{model} against {agreement.n_images:,} images of {agreement.n_particles:,} particles, "
+        "down to "
+        f"{agreement.resolution:.3g} A",
+        f"  {'poses':<{width}}{'correlation':<20}worse than as in the file by",
+        f"  {AS_READ:<{width}}{mean:.4f} +- {error:.4f}",
+        f"  {'contrast inverted':<{width}}{-mean:.4f} +- {error:.4f}",
+    ]
+    possible = [
+        name for name in (OTHERS, *FAULTS, *TILT_FAULTS, BLOB) if name in agreement.possible
+    ]
     lines += [f"  {name:<{width}}{_compared(agreement, name)}" for name in possible]
     tilts = [] if agreement.tilts is None else _tilt_lines(agreement.tilts.in_groups())
     return [*lines, *tilts, f"  {agreement.verdict}"]
 
 
 def _tilt_lines(tilts: TiltAgreement) -> list[str]:
-    """How much of the signal that the poses predict each group of tilts shows, beside that which tells most."""
+    """How much of the signal that the poses predict each group of tilts shows.
+
+    Beside the group that tells most.
+    """
     rows = [("tilt", "images", "dose", "signal", "")]
-    rows += [(f"{tilts.name(i)} deg", f"{count:,}", f"{dose:.0f}", f"{share:.2f} +- {error:.2f}", str(fit))
-             for i, (count, dose, share, error, fit) in enumerate(zip(tilts.count.tolist(), tilts.dose.tolist(), *tilts.share,
-                                                                      tilts.fits, strict=True))]
+    rows += [
+        (
+            f"{tilts.name(i)} deg",
+            f"{count:,}",
+            f"{dose:.0f}",
+            f"{share:.2f} +- {error:.2f}",
+            str(fit),
+        )
+        for i, (count, dose, share, error, fit) in enumerate(
+            zip(tilts.count.tolist(), tilts.dose.tolist(), *tilts.share, tilts.fits, strict=True)
+        )
+    ]
     widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)]
-    return ["  tilt by tilt, as in the file (signal found over signal expected; 1 at the surest tilt)",
-            *("    " + "".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)]
+    return [
+        "  tilt by tilt, as in the file (signal found over signal expected; 1 at the surest tilt)",
+        *(
+            "    "
+            + "".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ),
+    ]
 
 
 def _compared(agreement, name):

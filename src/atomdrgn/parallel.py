@@ -1,7 +1,8 @@
-"""Batches on several threads, each of which does whole batches with one thread of arithmetic; and shares of several processes.
+"""Batches on several threads, each of which does whole batches with one thread of arithmetic; and
+shares of several processes.
 
-Sums are the same to the last bit for any number of threads and processes: batches never depend on these, and are added within
-fixed portions of the work, then portion by portion.
+Sums are the same to the last bit for any number of threads and processes: batches never depend on
+these, and are added within fixed portions of the work, then portion by portion.
 """
 
 from collections import deque
@@ -22,20 +23,23 @@ from torch import Tensor
 
 from .errors import ProcessLostError
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 _workers: ContextVar[int | None] = ContextVar("workers", default=None)
-# Portions of a piece of work: many processes share so many evenly. Half of a portion, a half-set's, fills a batch of the
-# population fit: with portions of 128 a fit of 800 images took a tenth more processor time.
+# Portions of a piece of work: many processes share so many evenly. Half of a portion, a half-set's,
+# fills a batch of the population fit: with portions of 128 a fit of 800 images took a tenth more
+# processor time.
 PORTIONS, LEAST_PORTION = 24, 512
-MOST_TOGETHER = 2**23      # numbers that cross between processes at once
+MOST_TOGETHER = 2**23  # numbers that cross between processes at once
 
 
 @contextmanager
 def whole_batches_on_threads() -> Iterator[None]:
-    """Inside, every operation runs on one thread, and :func:`in_order` has as many workers as torch had threads.
+    """Inside, every operation runs on one thread, and :func:`in_order` has as many workers as torch
+    had threads.
 
-    The matrices of a fit are small: shared among threads an operation waits longer for its helpers than it works, by a factor
-    of a hundred where other programs hold the cores.
+    The matrices of a fit are small: shared among threads an operation waits longer for its helpers
+    than it works, by a factor of a hundred where other programs hold the cores.
     """
     threads = torch.get_num_threads()
     token = _workers.set(_workers.get() or threads)
@@ -48,13 +52,14 @@ def whole_batches_on_threads() -> Iterator[None]:
 
 
 def in_order(function: Callable[[T], R], batches: Iterable[T]) -> Iterator[R]:
-    """Results of `function` for each batch, in the order of the batches whatever the number of workers: sums repeat exactly.
+    """Results of `function` for each batch, in the order of the batches whatever the number of
+    workers: sums repeat exactly.
 
     At most two batches a worker are under way.
     """
     with whole_batches_on_threads():
         workers = _workers.get()
-        if workers == 1:      # handing each batch over would cost 3 % of a fit's time
+        if workers == 1:  # handing each batch over would cost 3 % of a fit's time
             yield from map(function, batches)
             return
         with ThreadPoolExecutor(workers) as pool:
@@ -73,7 +78,8 @@ def in_order(function: Callable[[T], R], batches: Iterable[T]) -> Iterator[R]:
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that share one piece of work: each knows everything and does its share of the particles.
+    """The processes that share one piece of work: each knows everything and does its share of the
+    particles.
 
     Parameters
     ----------
@@ -110,14 +116,17 @@ class Processes:
                 torch.distributed.barrier()
 
     def share(self, size: Int[Tensor, "item"]) -> tuple[int, int]:
-        """First and last + 1 of the items that are this process's: a run of about as much work as the others'."""
+        """First and last + 1 of the items that are this process's: a run of about as much work as
+        the others'.
+        """
         done = size.cumsum(0)
-        owner = (2 * done - size) * self.count // (2 * done[-1])      # by the middle of each item
+        owner = (2 * done - size) * self.count // (2 * done[-1])  # by the middle of each item
         return int((owner < self.rank).sum()), int((owner <= self.rank).sum())
 
 
 def portions_of(size: Int[Tensor, "item"]) -> Int[Tensor, "item"]:
-    """Number of the portion that each item belongs to: runs of as much work as one another, fewer where there is little.
+    """Number of the portion that each item belongs to: runs of as much work as one another, fewer
+    where there is little.
 
     Parameters
     ----------
@@ -131,7 +140,8 @@ def portions_of(size: Int[Tensor, "item"]) -> Int[Tensor, "item"]:
 
 @dataclass(frozen=True, eq=False)
 class Portions:
-    """Fixed portions of some items, each of which is one process's: what batches and sums over items are made of.
+    """Fixed portions of some items, each of which is one process's: what batches and sums over
+    items are made of.
 
     Parameters
     ----------
@@ -157,13 +167,18 @@ class Portions:
         return int(self.number[batch[0]])
 
     def batches(self, item: Int[Tensor, "some"], most: int) -> tuple[Int[Tensor, "batch"], ...]:
-        """Some items, of one portion after the other, in batches of so many at most; none of them has items of two portions."""
+        """Some items, of one portion after the other, in batches of so many at most; none of them
+        has items of two portions.
+        """
         number, order = self.number[item].sort(stable=True)
         sizes = torch.unique_consecutive(number, return_counts=True)[1].tolist()
         return tuple(batch for portion in item[order].split(sizes) for batch in portion.split(most))
 
-    def sum(self, terms: Iterable[tuple[int, Sequence[Tensor]]], like: Sequence[Tensor]) -> list[Tensor]:
-        """Sums over the items of all processes: of terms in each portion, then over portions in double precision, in their order.
+    def sum(
+        self, terms: Iterable[tuple[int, Sequence[Tensor]]], like: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Sums over the items of all processes: of terms in each portion, then over portions in
+        double precision, in their order.
 
         Parameters
         ----------
@@ -173,17 +188,30 @@ class Portions:
             Of the shapes and precisions of the sums.
         """
         sizes = [each.numel() for each in like]
-        of_portions = ((portion, _flat_sum(some, like)) for portion, some in groupby(terms, key=itemgetter(0)))
+        of_portions = (
+            (portion, _flat_sum(some, like)) for portion, some in groupby(terms, key=itemgetter(0))
+        )
         total = torch.zeros(sum(sizes), dtype=torch.float64)
-        for of_portion in self._all(of_portions, total) if self.processes.count > 1 else (each for _, each in of_portions):
+        for of_portion in (
+            self._all(of_portions, total)
+            if self.processes.count > 1
+            else (each for _, each in of_portions)
+        ):
             total += of_portion
-        return [part.view_as(each).to(each.dtype) for part, each in zip(total.split(sizes), like, strict=True)]
+        return [
+            part.view_as(each).to(each.dtype)
+            for part, each in zip(total.split(sizes), like, strict=True)
+        ]
 
     def _all(self, of_portions, like) -> Iterator[Tensor]:
-        """What each process has of its portions, from the first to the last of them; zero of those that none has."""
+        """What each process has of its portions, from the first to the last of them; zero of those
+        that none has.
+        """
         own = dict(of_portions)
         for some in torch.arange(self.count).split(max(1, MOST_TOGETHER // max(1, len(like)))):
-            yield from self.processes.total(torch.stack([own.pop(portion, torch.zeros_like(like)) for portion in some.tolist()]))
+            yield from self.processes.total(
+                torch.stack([own.pop(portion, torch.zeros_like(like)) for portion in some.tolist()])
+            )
 
 
 def _flat_sum(terms, like) -> Tensor:
@@ -210,13 +238,17 @@ def joined_processes() -> Iterator[Processes]:
         return
     _find_the_others()
     try:
-        yield Processes(torch.distributed.get_rank(), count, int(environ.get("LOCAL_WORLD_SIZE", count)))
+        yield Processes(
+            torch.distributed.get_rank(), count, int(environ.get("LOCAL_WORLD_SIZE", count))
+        )
     finally:
         torch.distributed.destroy_process_group()
 
 
 def _find_the_others():
-    """Wait until all processes have found each other, so that a signal ends the wait: where one is lost, torchrun sends it."""
+    """Wait until all processes have found each other, so that a signal ends the wait: where one is
+    lost, torchrun sends it.
+    """
     errors = []
 
     def find():
@@ -239,5 +271,8 @@ def _loss_is_told():
     try:
         yield
     except RuntimeError as error:
-        raise ProcessLostError("another process of this run has ended, and what it said last says why; nothing that was finished "
-                               f"is lost: the same command with --resume goes on ({str(error).splitlines()[0]})") from error
+        raise ProcessLostError(
+            "another process of this run has ended, and what it said last says why; nothing that "
+            "was finished "
+            f"is lost: the same command with --resume goes on ({str(error).splitlines()[0]})"
+        ) from error

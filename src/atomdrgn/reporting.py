@@ -1,4 +1,6 @@
-"""How long work is watched: a command line or a notebook hands a Reporter down, and the work tells it how far it is."""
+"""How long work is watched: a command line or a notebook hands a Reporter down, and the work tells
+it how far it is.
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar

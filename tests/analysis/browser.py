@@ -1,4 +1,6 @@
-"""Chromium without a window, driven through chromedriver by plain HTTP: what a test of a page needs, and no more."""
+"""Chromium without a window, driven through chromedriver by plain HTTP: what a test of a page
+needs, and no more.
+"""
 
 import base64
 import json
@@ -10,12 +12,30 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+CHROMIUM = next(
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
+)
 DRIVER = shutil.which("chromedriver")
-PATIENCE = 300      # seconds: a busy machine that draws without a graphics card is slow
-SWITCHES = ["--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--use-gl=angle",
-            "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
+PATIENCE = 300  # seconds: a busy machine that draws without a graphics card is slow
+SWITCHES = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+]
 
 
 class Browser:
@@ -26,14 +46,24 @@ class Browser:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
-        self.driver = subprocess.Popen([DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        options = {"binary": CHROMIUM, "args": [*SWITCHES, f"--window-size={width},{height}", f"--user-data-dir={folder}"]}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options,
-                  "timeouts": {"script": 1000 * PATIENCE, "pageLoad": 1000 * PATIENCE},      # ms
-                  "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
+        self.driver = subprocess.Popen(
+            [DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        options = {
+            "binary": CHROMIUM,
+            "args": [*SWITCHES, f"--window-size={width},{height}", f"--user-data-dir={folder}"],
+        }
+        wanted = {
+            "browserName": "chrome",
+            "goog:chromeOptions": options,
+            "timeouts": {"script": 1000 * PATIENCE, "pageLoad": 1000 * PATIENCE},  # ms
+            "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+        }
         try:
             self._wait_for_driver()
-            self.session = self._post("/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+            self.session = self._post("/session", {"capabilities": {"alwaysMatch": wanted}})[
+                "sessionId"
+            ]
         except Exception:
             self.driver.kill()
             raise
@@ -70,7 +100,13 @@ class Browser:
 
     def resize(self, width: int, height: int) -> None:
         """Give the page another size."""
-        self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
 
     def command(self, name: str, **parameters):
         """A command of the DevTools protocol."""
@@ -82,18 +118,36 @@ class Browser:
 
     def drag(self, places) -> None:
         """Press the mouse at the first place, move it through the others, release it."""
-        events = [("mousePressed", places[0]), *(("mouseMoved", place) for place in places[1:]), ("mouseReleased", places[-1])]
+        events = [
+            ("mousePressed", places[0]),
+            *(("mouseMoved", place) for place in places[1:]),
+            ("mouseReleased", places[-1]),
+        ]
         for kind, (x, y) in events:
-            self.command("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+            self.command(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y,
+                button="left",
+                buttons=1,
+                clickCount=1,
+            )
 
     def log(self, kind: str) -> list[dict]:
-        """Entries since the last call: of the "browser" console, or of "performance", which holds all requests."""
+        """Entries since the last call: of the "browser" console, or of "performance", which holds
+        all requests.
+        """
         return self._own("/se/log", {"type": kind})
 
     def requests(self) -> list[str]:
         """Addresses that the page has asked for, since the last call."""
         messages = [json.loads(entry["message"])["message"] for entry in self.log("performance")]
-        return [message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"]
+        return [
+            message["params"]["request"]["url"]
+            for message in messages
+            if message["method"] == "Network.requestWillBeSent"
+        ]
 
     def _own(self, path, content):
         return self._post(f"/session/{self.session}{path}", content)
@@ -103,7 +157,9 @@ class Browser:
 
     def _call(self, method, path, content=None):
         data = None if content is None else json.dumps(content).encode()
-        request = Request(self.address + path, data, {"Content-Type": "application/json"}, method=method)
+        request = Request(
+            self.address + path, data, {"Content-Type": "application/json"}, method=method
+        )
         try:
             with urlopen(request, timeout=PATIENCE) as answer:
                 return json.loads(answer.read())["value"]

@@ -21,7 +21,10 @@ def hinge_run(tmp_path_factory, hinge_structure):
 @pytest.fixture(scope="session")
 def flexed_run(tmp_path_factory, hinge_structure):
     """50 particles of the same, in which residues move within their segments; not to be changed."""
-    place, flexing = np.random.default_rng(1).normal(0, 4, 50), np.random.default_rng(2).normal(0, 0.05, (3, 40, 3))
+    place, flexing = (
+        np.random.default_rng(1).normal(0, 4, 50),
+        np.random.default_rng(2).normal(0, 0.05, (3, 40, 3)),
+    )
     return hinged_run(tmp_path_factory.mktemp("flexed"), hinge_structure, place, flexing=flexing)
 
 

@@ -1,4 +1,6 @@
-"""What an analysis writes: tables of what is known of the particles, structures that can be opened, nothing replaced unasked."""
+"""What an analysis writes: tables of what is known of the particles, structures that can be opened,
+nothing replaced unasked.
+"""
 
 import csv
 import shutil
@@ -9,7 +11,7 @@ from biotite.structure.io.dcd import DCDFile
 
 from atomdrgn import analyze, open_run, read_structure
 from atomdrgn.errors import InputError, OutputExistsError
-from atomdrgn.io.structures import read_gemmi
+from atomdrgn.io.structure_files.structures import read_gemmi
 from hinged import DEGREES_PER_UNIT, hinged_run
 
 
@@ -25,8 +27,15 @@ def numbers(column):
 
 @pytest.fixture(scope="module")
 def written(hinge_run, tmp_path_factory):
-    return analyze(hinge_run, tmp_path_factory.mktemp("out"), frames=5, clusters=3, distances=["A:1-20 and A:21-40"],
-                   angles=["A:21-40 and A:1-20"], formats=["mmcif", "pdb", "dcd"])
+    return analyze(
+        hinge_run,
+        tmp_path_factory.mktemp("out"),
+        frames=5,
+        clusters=3,
+        distances=["A:1-20 and A:21-40"],
+        angles=["A:21-40 and A:1-20"],
+        formats=["mmcif", "pdb", "dcd"],
+    )
 
 
 def test_particles_have_their_turns_distances_and_angles(written, hinge_run):
@@ -42,12 +51,23 @@ def test_particles_have_their_turns_distances_and_angles(written, hinge_run):
 
 
 def test_tables_of_the_population_agree_with_each_other(written):
-    clusters, measures, turns = (table(written.folder / f"{name}.csv") for name in ("clusters", "measures", "turns"))
-    assert numbers(clusters["particles"]).sum() == 400 and (np.diff(numbers(clusters["particles"])) <= 0).all()
-    assert measures["of"] == ("A:1-20 and A:21-40", "A:21-40 and A:1-20") and measures["unit"] == ("A", "degrees")
+    clusters, measures, turns = (
+        table(written.folder / f"{name}.csv") for name in ("clusters", "measures", "turns")
+    )
+    assert (
+        numbers(clusters["particles"]).sum() == 400
+        and (np.diff(numbers(clusters["particles"])) <= 0).all()
+    )
+    assert measures["of"] == ("A:1-20 and A:21-40", "A:21-40 and A:1-20") and measures["unit"] == (
+        "A",
+        "degrees",
+    )
     assert turns["moving"] == ("A:21-40",) and turns["hinge"] == ("A:20",)
     landscape = table(written.folder / "landscape_motion1.csv")
-    assert numbers(landscape["free_energy_kT"]).min() == 0 and abs(numbers(landscape["population"]).sum() - 1) < 1e-3
+    assert (
+        numbers(landscape["free_energy_kT"]).min() == 0
+        and abs(numbers(landscape["population"]).sum() - 1) < 1e-3
+    )
     residues = table(written.folder / "residues.csv")
     assert numbers(residues["rmsf"])[:20].max() < 0.1 < numbers(residues["rmsf"])[-1]
     segments = table(written.folder / "segments.csv")
@@ -67,28 +87,50 @@ def test_structures_follow_the_motion_in_every_format(written, hinge_run):
 
 
 def test_clusters_are_shown_by_particles_with_their_errors(written, hinge_run):
-    nearest = numbers(table(written.folder / "clusters.csv")["nearest_particle"]).astype(int).tolist()
+    nearest = (
+        numbers(table(written.folder / "clusters.csv")["nearest_particle"]).astype(int).tolist()
+    )
     models = read_gemmi(written.folder / "centres.pdb")
-    for model, atoms, errors in zip(models, hinge_run.atoms(nearest), hinge_run.b_factors(nearest), strict=True):
+    for model, atoms, errors in zip(
+        models, hinge_run.atoms(nearest), hinge_run.b_factors(nearest), strict=True
+    ):
         np.testing.assert_allclose([cra.atom.pos.tolist() for cra in model.all()], atoms, atol=6e-4)
         np.testing.assert_allclose([cra.atom.b_iso for cra in model.all()], errors, atol=6e-3)
 
 
-def test_two_motions_have_axes_a_common_landscape_and_a_way_from_cluster_to_cluster(tmp_path, hinge_structure):
+def test_two_motions_have_axes_a_common_landscape_and_a_way_from_cluster_to_cluster(
+    tmp_path, hinge_structure
+):
     run = hinged_run(tmp_path, hinge_structure, np.random.default_rng(0).normal(0, 4, 300))
     # a second motion that moves nothing: its places are there all the same
     second = np.random.default_rng(1).normal(0, 1, (300, 1)).astype(np.float32)
-    from atomdrgn.run import write_arrays
-    kept = dict(run.model) | {"surface_scale": np.ones(2, np.float32), "surface_coefficient": np.insert(
-        np.insert(run.model["surface_coefficient"], 2, 0, axis=0), [3, 3], 0, axis=0)}
+    from atomdrgn.runs.run import write_arrays
+
+    kept = dict(run.model) | {
+        "surface_scale": np.ones(2, np.float32),
+        "surface_coefficient": np.insert(
+            np.insert(run.model["surface_coefficient"], 2, 0, axis=0), [3, 3], 0, axis=0
+        ),
+    }
     write_arrays(run.folder / "model.npz", **kept)
-    write_arrays(run.folder / "latents.npz", latent=np.hstack([run.latent, second]), latent_sd=np.full((300, 2), 0.2, np.float32),
-                 draws=np.concatenate([run.draws, np.repeat(second[:, None], 20, 1)], 2))
+    write_arrays(
+        run.folder / "latents.npz",
+        latent=np.hstack([run.latent, second]),
+        latent_sd=np.full((300, 2), 0.2, np.float32),
+        draws=np.concatenate([run.draws, np.repeat(second[:, None], 20, 1)], 2),
+    )
     written = analyze(open_run(run.folder), frames=7, clusters=4)
     names = {path.name for path in written.folder.iterdir()}
-    assert {"principal_axes.csv", "landscape_motion1_motion2.csv", "motion2.cif", "path.cif"} <= names
+    assert {
+        "principal_axes.csv",
+        "landscape_motion1_motion2.csv",
+        "motion2.cif",
+        "path.cif",
+    } <= names
     axes = table(written.folder / "principal_axes.csv")
-    np.testing.assert_allclose(numbers(axes["variance"]), [run.latent.var(ddof=1), second.var(ddof=1)], rtol=0.05)
+    np.testing.assert_allclose(
+        numbers(axes["variance"]), [run.latent.var(ddof=1), second.var(ddof=1)], rtol=0.05
+    )
 
 
 def test_a_run_in_which_nothing_moves_has_its_structure_and_a_report(still_run, tmp_path):
@@ -96,7 +138,9 @@ def test_a_run_in_which_nothing_moves_has_its_structure_and_a_report(still_run, 
     names = {path.name for path in written.folder.iterdir()}
     assert {"centres.cif", "residues.csv", "show.cxc", "particles.csv"} <= names
     assert not names & {"clusters.csv", "basins.csv", "motion1.cif", "turns.csv"}
-    centre = np.array([cra.atom.pos.tolist() for cra in read_gemmi(written.folder / "centres.cif")[0].all()])
+    centre = np.array(
+        [cra.atom.pos.tolist() for cra in read_gemmi(written.folder / "centres.cif")[0].all()]
+    )
     np.testing.assert_allclose(centre, still_run.structure.position, atol=6e-4)
     assert "Nothing moves" in written.report.read_text()
 
@@ -121,9 +165,16 @@ def test_a_run_that_was_moved_is_analysed_where_it_is(tmp_path, hinge_run):
 
 def test_frame_of_the_base_model(tmp_path, hinge_run):
     origin = [100.0, 50.0, 25.0]
-    there, here = (analyze(hinge_run, tmp_path / name, frames=2, origin=at) for name, at in (("base", origin), ("poses", None)))
-    first, second = (np.array([cra.atom.pos.tolist() for cra in read_gemmi(each.folder / "motion1.cif")[0].all()])
-                     for each in (there, here))
+    there, here = (
+        analyze(hinge_run, tmp_path / name, frames=2, origin=at)
+        for name, at in (("base", origin), ("poses", None))
+    )
+    first, second = (
+        np.array(
+            [cra.atom.pos.tolist() for cra in read_gemmi(each.folder / "motion1.cif")[0].all()]
+        )
+        for each in (there, here)
+    )
     np.testing.assert_allclose(first - second, np.tile(origin, (len(first), 1)), atol=2e-3)
 
 
@@ -146,14 +197,25 @@ def test_the_same_seed_gives_the_same_files(tmp_path, hinge_run):
     first, second = (analyze(hinge_run, tmp_path / name, frames=3, seed=4) for name in ("a", "b"))
     names = sorted(path.name for path in first.folder.iterdir())
     assert names == sorted(path.name for path in second.folder.iterdir())
-    assert all((first.folder / name).read_bytes() == (second.folder / name).read_bytes() for name in names)
+    assert all(
+        (first.folder / name).read_bytes() == (second.folder / name).read_bytes() for name in names
+    )
     assert first.report.read_bytes() == second.report.read_bytes()
 
 
-@pytest.mark.parametrize("settings, says", [
-    ({"formats": ["gro"]}, "'gro'"), ({"formats": []}, "choose from"), ({"clusters": 0}, "at least 1 cluster"),
-    ({"frames": 1}, "2 frames"), ({"distances": ["A and Q"]}, "no chain 'Q'")])
-def test_what_makes_no_sense_is_refused_before_anything_is_written(hinge_run, tmp_path, settings, says):
+@pytest.mark.parametrize(
+    "settings, says",
+    [
+        ({"formats": ["gro"]}, "'gro'"),
+        ({"formats": []}, "choose from"),
+        ({"clusters": 0}, "at least 1 cluster"),
+        ({"frames": 1}, "2 frames"),
+        ({"distances": ["A and Q"]}, "no chain 'Q'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_written(
+    hinge_run, tmp_path, settings, says
+):
     with pytest.raises(InputError, match=says):
         analyze(hinge_run, tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()

@@ -23,6 +23,7 @@ class Ended:
 @pytest.fixture
 def atomdrgn(capsys, monkeypatch):
     """Call the command line: ``atomdrgn("fit", "base.pdb", ...)``."""
+
     def call(*arguments):
         words = [str(word) for word in arguments]
         monkeypatch.setattr("sys.argv", ["atomdrgn", *words])
@@ -30,6 +31,7 @@ def atomdrgn(capsys, monkeypatch):
         with pytest.raises(SystemExit) as end:
             main(words)
         return Ended(end.value.code, *capsys.readouterr())
+
     return call
 
 

@@ -1,4 +1,6 @@
-"""What users get wrong is answered in one line that names it, with exit code 2; nothing is left behind."""
+"""What users get wrong is answered in one line that names it, with exit code 2; nothing is left
+behind.
+"""
 
 import re
 
@@ -10,7 +12,9 @@ from molecules import atom_line, helix, write_pdb
 
 
 def refused(ended, says):
-    """The command ended with code 2 and one line of error (warnings may stand before it) that matches."""
+    """The command ended with code 2 and one line of error (warnings may stand before it) that
+    matches.
+    """
     *before, last = ended.err.splitlines()
     assert ended.code == 2 and re.search(says, last) and last.startswith("error: "), ended
     assert all(line.startswith("warning: ") for line in before), ended
@@ -57,7 +61,9 @@ def test_an_image_of_nothing(atomdrgn, folder, value, says):
 
 def test_a_defocus_of_zero(atomdrgn, folder):
     star = (folder / "particles.star").read_text()
-    (folder / "particles.star").write_text(re.sub(r"(?m)^(00000\d@\S+(?: \S+){5}) \S+ \S+", r"\1 0 0", star))
+    (folder / "particles.star").write_text(
+        re.sub(r"(?m)^(00000\d@\S+(?: \S+){5}) \S+ \S+", r"\1 0 0", star)
+    )
     assert refused(fit(atomdrgn), "defocus of .* is 0")
 
 
@@ -84,38 +90,50 @@ def test_a_model_in_the_frame_of_its_map(atomdrgn, folder):
 
 
 def test_a_model_without_polymer(atomdrgn, folder):
-    write_pdb(folder / "ions.pdb", [atom_line(1, "ZN", "ZN", "A", 1, (0, 0, 0), element="ZN", record="HETATM")])
+    write_pdb(
+        folder / "ions.pdb",
+        [atom_line(1, "ZN", "ZN", "A", 1, (0, 0, 0), element="ZN", record="HETATM")],
+    )
     assert refused(fit(atomdrgn, base="ions.pdb"), "no amino acid or nucleotide")
 
 
-@pytest.mark.parametrize("base, particles, says", [
-    ("particles.star", "base.pdb", "particles.star"),
-    ("base.pdb", "particles.mrcs", "particles.mrcs: not a STAR file"),
-    ("absent.pdb", "particles.star", "absent.pdb: no such file"),
-    ("base.pdb", "absent.star", "absent.star: no such file"),
-    ("base.pdb", ".", "not a STAR file|folder"),
-])
+@pytest.mark.parametrize(
+    "base, particles, says",
+    [
+        ("particles.star", "base.pdb", "particles.star"),
+        ("base.pdb", "particles.mrcs", "particles.mrcs: not a STAR file"),
+        ("absent.pdb", "particles.star", "absent.pdb: no such file"),
+        ("base.pdb", "absent.star", "absent.star: no such file"),
+        ("base.pdb", ".", "not a STAR file|folder"),
+    ],
+)
 def test_files_of_the_wrong_kind(atomdrgn, folder, base, particles, says):
     assert refused(fit(atomdrgn, base=base, particles=particles), says)
 
 
-@pytest.mark.parametrize("more, says", [
-    (["--origin", "1,2"], "--origin 1,2: expected three numbers"), (["--origin", "nan,0,0"], "expected three numbers"),
-    (["--threads", "0"], "--threads 0: expected 1 to"),
-    (["--origin", "0,0,0", "--map", "consensus.mrc"], "give one of them"),
-    (["--map", "absent.mrc"], "absent.mrc: no such file"),
-    (["--resume", "--overwrite"], "give one of them"),
-    (["--parts", "Z:1-5"], "there is no chain 'Z'"),
-    (["--fixed", "A:first"], "no range of residues"),
-    (["--beads", "3"], "3 beads"),
-    (["--segments", "0"], "0 segments"),
-    (["--segments", "500"], "500 segments"),
-    (["--box", "1"], "box 1"), (["--box", "2"], "images of 2 pixels: at least 8"),
-    (["--temperature", "nan"], "--temperature nan: expected a number"), (["--memory", "nan"], "--memory nan: expected a number"),
-    (["--temperature", "1e-300"], "a temperature of 1e-300: expected 1e-06 to"),
-    (["--seed", "1" + 30 * "0"], "--seed 10{30}: expected a whole number of at most"),
-    (["--tomograms", "tomograms.star"], "leave tomograms out|no such file"),
-])
+@pytest.mark.parametrize(
+    "more, says",
+    [
+        (["--origin", "1,2"], "--origin 1,2: expected three numbers"),
+        (["--origin", "nan,0,0"], "expected three numbers"),
+        (["--threads", "0"], "--threads 0: expected 1 to"),
+        (["--origin", "0,0,0", "--map", "consensus.mrc"], "give one of them"),
+        (["--map", "absent.mrc"], "absent.mrc: no such file"),
+        (["--resume", "--overwrite"], "give one of them"),
+        (["--parts", "Z:1-5"], "there is no chain 'Z'"),
+        (["--fixed", "A:first"], "no range of residues"),
+        (["--beads", "3"], "3 beads"),
+        (["--segments", "0"], "0 segments"),
+        (["--segments", "500"], "500 segments"),
+        (["--box", "1"], "box 1"),
+        (["--box", "2"], "images of 2 pixels: at least 8"),
+        (["--temperature", "nan"], "--temperature nan: expected a number"),
+        (["--memory", "nan"], "--memory nan: expected a number"),
+        (["--temperature", "1e-300"], "a temperature of 1e-300: expected 1e-06 to"),
+        (["--seed", "1" + 30 * "0"], "--seed 10{30}: expected a whole number of at most"),
+        (["--tomograms", "tomograms.star"], "leave tomograms out|no such file"),
+    ],
+)
 def test_settings_that_make_no_sense(atomdrgn, folder, more, says):
     assert refused(fit(atomdrgn, *more), says)
 
@@ -124,7 +142,10 @@ def test_warnings_are_one_line_each(atomdrgn, folder):
     model = (folder / "base.pdb").read_text().replace("END", "")
     (folder / "two.pdb").write_text(f"MODEL 1\n{model}ENDMDL\nMODEL 2\n{model}ENDMDL\nEND\n")
     ended = fit(atomdrgn, "--fixed", "Z", base="two.pdb")
-    assert refused(ended, "no chain 'Z'") and "warning: two.pdb: holds 2 models; the first is used\n" in ended.err
+    assert (
+        refused(ended, "no chain 'Z'")
+        and "warning: two.pdb: holds 2 models; the first is used\n" in ended.err
+    )
 
 
 def test_inspect_needs_a_structure_to_place(atomdrgn, folder):
@@ -139,19 +160,30 @@ def test_a_traceback_is_shown_when_asked_for(atomdrgn, folder):
 def test_what_nobody_foresaw_is_one_line_too(atomdrgn, folder, monkeypatch):
     def broken(*arguments, **settings):
         raise KeyError("a fault")
+
     monkeypatch.setattr("atomdrgn.particles.reading.read_particles", broken)
     ended = fit(atomdrgn)
     assert ended.code == 1 and ended.err.count("\n") == 1 and "--debug" in ended.err
 
 
-@pytest.mark.parametrize("error, says", [
-    (OSError(28, "No space left on device", "particles.fit/latents.npz"), "particles.fit/latents.npz: No space left on device"),
-    (PermissionError(13, "Permission denied", "particles.fit"), "particles.fit: Permission denied"),
-    (MemoryError(), "not enough memory.*--box"),
-])
+@pytest.mark.parametrize(
+    "error, says",
+    [
+        (
+            OSError(28, "No space left on device", "particles.fit/latents.npz"),
+            "particles.fit/latents.npz: No space left on device",
+        ),
+        (
+            PermissionError(13, "Permission denied", "particles.fit"),
+            "particles.fit: Permission denied",
+        ),
+        (MemoryError(), "not enough memory.*--box"),
+    ],
+)
 def test_a_machine_that_cannot_is_a_failure(atomdrgn, folder, monkeypatch, error, says):
     def failing(*arguments, **settings):
         raise error
+
     monkeypatch.setattr("atomdrgn.inference.fit.fit", failing)
     ended = fit(atomdrgn)
     assert ended.code == 1 and re.search(says, ended.err) and "Traceback" not in ended.err
@@ -160,7 +192,12 @@ def test_a_machine_that_cannot_is_a_failure(atomdrgn, folder, monkeypatch, error
 def test_ctrl_c_says_how_to_go_on(atomdrgn, folder, monkeypatch):
     def interrupted(*arguments, **settings):
         raise KeyboardInterrupt
+
     monkeypatch.setattr("atomdrgn.inference.fit.fit", interrupted)
     ended = fit(atomdrgn, "--parts", "A:1-12")
     assert ended.code == 130
-    assert ended.err == "stopped; to go on: atomdrgn fit base.pdb particles.star --segments 2 --parts A:1-12 --resume\n"
+    assert (
+        ended.err
+        == "stopped; to go on: atomdrgn fit base.pdb particles.star --segments 2 --parts A:1-12 "
+        "--resume\n"
+    )

@@ -1,4 +1,6 @@
-"""From a particle file to structures by commands alone; runs are kept, stopped and gone on with as the options say."""
+"""From a particle file to structures by commands alone; runs are kept, stopped and gone on with as
+the options say.
+"""
 
 import json
 import re
@@ -17,7 +19,7 @@ from biotite.structure.io.dcd import DCDFile
 from atomdrgn import open_run, read_structure, write_structure
 from atomdrgn.cli.summary import summary_lines
 from atomdrgn.errors import InputError
-from atomdrgn.inference.state import save_state
+from atomdrgn.inference.problem.fit_state import save_state
 
 
 @pytest.fixture(autouse=True)
@@ -33,16 +35,19 @@ def one_thread():
 def fit(atomdrgn, folder):
     def call(*more):
         return atomdrgn("fit", "base.pdb", "particles.star", "--segments", 2, *more)
+
     return call
 
 
 @contextmanager
 def ctrl_c_after(passes):
     """Ctrl-C when so many passes have been kept."""
+
     def save_and_stop(state, path):
         save_state(state, path)
         if state.step == passes:
             raise KeyboardInterrupt
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("atomdrgn.inference.fit.save_state", save_and_stop)
         yield
@@ -50,31 +55,71 @@ def ctrl_c_after(passes):
 
 def test_fit_then_export(fit, atomdrgn, folder):
     ended = fit()
-    assert ended.code == 0 and "12 particles" in ended.out and "atomdrgn export particles.fit" in ended.out
-    assert ended.err == "" or all(line.startswith(("warning: ", "compiling loops ")) for line in ended.err.splitlines())
+    assert (
+        ended.code == 0
+        and "12 particles" in ended.out
+        and "atomdrgn export particles.fit" in ended.out
+    )
+    assert ended.err == "" or all(
+        line.startswith(("warning: ", "compiling loops ")) for line in ended.err.splitlines()
+    )
     run = open_run("particles.fit")
-    assert run.n_particles == 12 and run.settings["command"] == "atomdrgn fit base.pdb particles.star --segments 2"
+    assert (
+        run.n_particles == 12
+        and run.settings["command"] == "atomdrgn fit base.pdb particles.star --segments 2"
+    )
     assert run.settings["reading"]["base"] == "base.pdb" and run.settings["reading"]["box"] is None
     ended = atomdrgn("export", "particles.fit", "--out", "ensemble", "--particles", "2,5:8")
     assert ended.code == 0 and ended.out.startswith("wrote 4 structures to ensemble/ensemble.dcd")
     frames = DCDFile.read("ensemble/ensemble.dcd").get_coord()
     np.testing.assert_allclose(frames, run.atoms([2, 5, 6, 7]).numpy(), atol=1e-4)
-    assert len(read_structure("ensemble/reference.pdb")) == frames.shape[1] == len(read_structure("base.pdb"))
-    arguments = "export", "particles.fit", "--out", "relaxed", "--format", "pdb", "--particles", "2,5", "--threads", 1, "--relax"
+    assert (
+        len(read_structure("ensemble/reference.pdb"))
+        == frames.shape[1]
+        == len(read_structure("base.pdb"))
+    )
+    arguments = (
+        "export",
+        "particles.fit",
+        "--out",
+        "relaxed",
+        "--format",
+        "pdb",
+        "--particles",
+        "2,5",
+        "--threads",
+        1,
+        "--relax",
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "openmm", None)
         ended = atomdrgn(*arguments)
-    assert ended.code == 2 and ended.err.count("\n") == 1 and "pip install 'atomdrgn[relax]'" in ended.err
+    assert (
+        ended.code == 2
+        and ended.err.count("\n") == 1
+        and "pip install 'atomdrgn[relax]'" in ended.err
+    )
     pytest.importorskip("openmm")
     ended = atomdrgn(*arguments)
-    assert ended.code == 0 and "geometry of 2 structures" in ended.out and "every structure: relaxed/geometry.csv" in ended.out
-    assert {path.name for path in (folder / "relaxed").iterdir()} == {"000002.pdb", "000005.pdb", "geometry.csv", "geometry.json"}
+    assert (
+        ended.code == 0
+        and "geometry of 2 structures" in ended.out
+        and "every structure: relaxed/geometry.csv" in ended.out
+    )
+    assert {path.name for path in (folder / "relaxed").iterdir()} == {
+        "000002.pdb",
+        "000005.pdb",
+        "geometry.csv",
+        "geometry.json",
+    }
 
 
 def test_inverted_contrast_is_refused_before_there_is_a_run(fit, folder):
     ended = fit("--invert-contrast", "--out", "dark")
     assert ended.code == 2 and not (folder / "dark").exists()
-    assert re.search("error: particles.star: the contrast is inverted .*pass --keep-contrast", ended.err)
+    assert re.search(
+        "error: particles.star: the contrast is inverted .*pass --keep-contrast", ended.err
+    )
 
 
 def test_quiet_prints_nothing(fit, folder):
@@ -86,7 +131,12 @@ def test_quiet_prints_nothing(fit, folder):
 def test_a_model_is_placed_and_its_structures_can_be_put_back(fit, atomdrgn, folder):
     base = read_structure("base.pdb")
     write_structure(base, "corner.pdb", position=base.position + torch.tensor([48.0, 40.0, -30.0]))
-    assert atomdrgn("fit", "corner.pdb", "particles.star", "--segments", "2", "--origin", "48,40,-30").code == 0
+    assert (
+        atomdrgn(
+            "fit", "corner.pdb", "particles.star", "--segments", "2", "--origin", "48,40,-30"
+        ).code
+        == 0
+    )
     run = open_run("particles.fit")
     torch.testing.assert_close(run.structure.position, base.position, atol=2e-3, rtol=0)
     for frame, origin in (("poses", [0.0, 0.0, 0.0]), ("base", [48.0, 40.0, -30.0])):
@@ -95,16 +145,26 @@ def test_a_model_is_placed_and_its_structures_can_be_put_back(fit, atomdrgn, fol
         frames = DCDFile.read(f"{frame}/ensemble.dcd").get_coord()
         np.testing.assert_allclose(frames, run.atoms(range(12)) + expected, atol=1e-4)
         reference = read_structure(f"{frame}/reference.pdb")
-        torch.testing.assert_close(reference.position, run.structure.position + expected, atol=2e-3, rtol=0)
+        torch.testing.assert_close(
+            reference.position, run.structure.position + expected, atol=2e-3, rtol=0
+        )
 
 
 def test_a_run_is_not_overwritten_unasked(fit, folder):
     assert fit().code == 0
     before = {path.name: path.read_bytes() for path in (folder / "particles.fit").iterdir()}
     ended = fit("--seed", 5)
-    assert ended.code == 2 and "--overwrite" in ended.err and "--resume" in ended.err and ended.err.count("\n") == 1
+    assert (
+        ended.code == 2
+        and "--overwrite" in ended.err
+        and "--resume" in ended.err
+        and ended.err.count("\n") == 1
+    )
     assert before == {path.name: path.read_bytes() for path in (folder / "particles.fit").iterdir()}
-    assert fit("--seed", 5, "--overwrite").code == 0 and open_run("particles.fit").settings["fit"]["seed"] == 5
+    assert (
+        fit("--seed", 5, "--overwrite").code == 0
+        and open_run("particles.fit").settings["fit"]["seed"] == 5
+    )
 
 
 def test_a_folder_that_is_no_run_is_left_alone(fit, folder):
@@ -119,7 +179,9 @@ def test_a_folder_that_is_no_run_is_left_alone(fit, folder):
 def test_what_ctrl_c_stopped_goes_on_to_the_same_result(fit, atomdrgn, folder):
     with ctrl_c_after(2):
         ended = fit()
-    assert ended.code == 130 and ended.err.endswith("to go on: atomdrgn fit base.pdb particles.star --segments 2 --resume\n")
+    assert ended.code == 130 and ended.err.endswith(
+        "to go on: atomdrgn fit base.pdb particles.star --segments 2 --resume\n"
+    )
     refused = atomdrgn("export", "particles.fit", "--out", "ensemble")
     assert refused.code == 2 and "--resume" in refused.err
     assert fit("--resume").code == 0 and fit("--out", "whole").code == 0
@@ -138,12 +200,18 @@ def test_resume_refuses_other_settings(fit):
 def test_resume_of_what_is_complete_changes_nothing(fit, folder):
     assert fit().code == 0
     before = (folder / "particles.fit" / "latents.npz").read_bytes()
-    assert fit("--resume").code == 0 and (folder / "particles.fit" / "latents.npz").read_bytes() == before
+    assert (
+        fit("--resume").code == 0
+        and (folder / "particles.fit" / "latents.npz").read_bytes() == before
+    )
 
 
 def test_resume_of_nothing_starts_and_says_so(fit):
     ended = fit("--resume")
-    assert ended.code == 0 and "particles.fit holds no run to go on with: a new one is begun" in ended.err
+    assert (
+        ended.code == 0
+        and "particles.fit holds no run to go on with: a new one is begun" in ended.err
+    )
     again = fit("--resume")
     assert "a new one" not in again.err and "complete" in again.err
 
@@ -156,8 +224,8 @@ def test_no_image_is_read_for_a_base_that_a_run_cannot_keep(fit, monkeypatch, mo
     def read(*_):
         raise AssertionError("an image is read")
 
-    monkeypatch.setattr("atomdrgn.inference.folder.require_base_survives", refuse)
-    monkeypatch.setattr("atomdrgn.particles.stack.ParticleStack.read", read)
+    monkeypatch.setattr("atomdrgn.runs.run_folder.require_base_survives", refuse)
+    monkeypatch.setattr("atomdrgn.particles.stack.stack.ParticleStack.read", read)
     for again in ((), ("--resume",)):
         ended = fit(*more, *again)
         assert ended.code == 2 and "cannot be told apart" in ended.err, ended
@@ -167,14 +235,21 @@ def test_no_image_is_read_for_a_base_that_a_run_cannot_keep(fit, monkeypatch, mo
 def another_fit():
     """A process of this machine that has a folder locked as a fit has: a function of the folder."""
     with ExitStack() as ends:
+
         def lock(path):
-            hold = ("import sys, time; from pathlib import Path; from atomdrgn.io.folder_lock import locked_folder\n"
-                    "with locked_folder(Path(sys.argv[1])): print(flush=True); time.sleep(1000)")
-            process = subprocess.Popen([sys.executable, "-c", hold, str(path)], stdout=subprocess.PIPE)
+            hold = (
+                "import sys, time; from pathlib import Path; from atomdrgn.io.folder_lock import "
+                "locked_folder\n"
+                "with locked_folder(Path(sys.argv[1])): print(flush=True); time.sleep(1000)"
+            )
+            process = subprocess.Popen(
+                [sys.executable, "-c", hold, str(path)], stdout=subprocess.PIPE
+            )
             ends.callback(process.wait)
             ends.callback(process.kill)
             process.stdout.readline()
             return process
+
         yield lock
 
 
@@ -186,19 +261,37 @@ def test_a_run_whose_fit_is_at_it_is_no_stopped_one(fit, atomdrgn, folder, anoth
             fit()
     process = another_fit(folder / "particles.fit")
     says = f"another command is writing there (process {process.pid} on {socket.gethostname()}); wait until it has ended"
-    for words in (("export", "particles.fit", "--out", "e"), ("analyze", "particles.fit"),
-                  ("debias", "particles.fit", "--out", "d"), ("simulate", "particles.fit", "--out", "v"),
-                  ("select", "particles.fit", "--where", "motion1 > 0", "--out", "s.star")):
+    for words in (
+        ("export", "particles.fit", "--out", "e"),
+        ("analyze", "particles.fit"),
+        ("debias", "particles.fit", "--out", "d"),
+        ("simulate", "particles.fit", "--out", "v"),
+        ("select", "particles.fit", "--where", "motion1 > 0", "--out", "s.star"),
+    ):
         ended = atomdrgn(*words)
-        assert ended.code == 2 and says in ended.err and ended.err.count("\n") == 1 and "--resume" not in ended.err, ended.err
+        assert (
+            ended.code == 2
+            and says in ended.err
+            and ended.err.count("\n") == 1
+            and "--resume" not in ended.err
+        ), ended.err
     for more in ((), ("--overwrite",), ("--resume",)):
         ended = fit(*more)
-        assert ended.code == 2 and says in ended.err and "reading images" not in ended.err, ended.err
+        assert ended.code == 2 and says in ended.err and "reading images" not in ended.err, (
+            ended.err
+        )
     process.kill()
     process.wait()
     ended = atomdrgn("export", "particles.fit", "--out", "e")
-    assert ended.code == 2 and ("go on with it: the same command with --resume" if begun else
-                                "was stopped before its first file was written; give the command") in ended.err
+    assert (
+        ended.code == 2
+        and (
+            "go on with it: the same command with --resume"
+            if begun
+            else "was stopped before its first file was written; give the command"
+        )
+        in ended.err
+    )
 
 
 def test_parts_are_repeated_or_put_in_one_string(fit):
@@ -216,21 +309,37 @@ def test_inspect_says_what_is_there_and_whether_it_fits(atomdrgn, folder):
 
 
 def test_the_autoencoder_writes_a_run_as_well(fit, atomdrgn, folder):
-    ended = fit("--inference", "vae", "--encoder", "amortised", "--loss", "likelihood", "--epochs", 2, "--rate", "1e-3")
+    ended = fit(
+        "--inference",
+        "vae",
+        "--encoder",
+        "amortised",
+        "--loss",
+        "likelihood",
+        "--epochs",
+        2,
+        "--rate",
+        "1e-3",
+    )
     assert ended.code == 0 and "12 particles" in ended.out
     assert open_run("particles.fit").settings["fit"]["loss"] == "likelihood"
     assert atomdrgn("export", "particles.fit", "--out", "ensemble").code == 0
 
 
-@pytest.mark.parametrize("options, says", [
-    (["--epochs", 2, "--loss", "likelihood"], "--loss and --epochs belong"), (["--encoder", "amortised"], "--encoder belongs"),
-    (["--deformation", "beads"], "--deformation beads needs --inference vae"),
-    (["--inference", "vae", "--deformation", "beads"], "--segments with --deformation beads"),
-    (["--inference", "vae", "--memory", 1], "--memory belongs to the closed form"),
-    (["--inference", "vae", "--refine-poses"], "--refine-poses belongs to the closed form"),
-    (["--inference", "vae", "--composition"], "--composition belongs to the closed form"),
-    (["--inference", "vae", "--keep-base"], "--keep-base belongs to the closed form"),
-    (["--inference", "vae", "--encoder", "other"], "amortised")])
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (["--epochs", 2, "--loss", "likelihood"], "--loss and --epochs belong"),
+        (["--encoder", "amortised"], "--encoder belongs"),
+        (["--deformation", "beads"], "--deformation beads needs --inference vae"),
+        (["--inference", "vae", "--deformation", "beads"], "--segments with --deformation beads"),
+        (["--inference", "vae", "--memory", 1], "--memory belongs to the closed form"),
+        (["--inference", "vae", "--refine-poses"], "--refine-poses belongs to the closed form"),
+        (["--inference", "vae", "--composition"], "--composition belongs to the closed form"),
+        (["--inference", "vae", "--keep-base"], "--keep-base belongs to the closed form"),
+        (["--inference", "vae", "--encoder", "other"], "amortised"),
+    ],
+)
 def test_options_of_the_other_inference_are_refused(fit, folder, options, says):
     ended = fit(*options)
     assert ended.code == 2 and says in ended.err and not (folder / "particles.fit").exists()
@@ -241,23 +350,49 @@ def test_every_bead_may_move_by_itself(fit, atomdrgn, folder):
     assert ended.code == 0 and "each of" in ended.out and "beads free" in ended.out
     run = open_run("particles.fit")
     assert run.settings["fit"]["deformation"] == "beads" and run.settings["fit"]["rate"] == 1e-4
-    assert atomdrgn("export", "particles.fit", "--out", "ensemble", "--format", "pdb", "--particles", "0:2").code == 0
-    np.testing.assert_allclose(read_structure("ensemble/000001.pdb").position, run.atoms([1])[0], atol=1e-3)
-    for command, *more in (["analyze"], ["debias", "--out", "maps"], ["select", "--follow", "segment:1", "--out", "some.star"]):
+    assert (
+        atomdrgn(
+            "export", "particles.fit", "--out", "ensemble", "--format", "pdb", "--particles", "0:2"
+        ).code
+        == 0
+    )
+    np.testing.assert_allclose(
+        read_structure("ensemble/000001.pdb").position, run.atoms([1])[0], atol=1e-3
+    )
+    for command, *more in (
+        ["analyze"],
+        ["debias", "--out", "maps"],
+        ["select", "--follow", "segment:1", "--out", "some.star"],
+    ):
         refused = atomdrgn(command, "particles.fit", *more)
-        assert refused.code == 2 and "every bead moves by itself" in refused.err and not Path("maps").exists()
+        assert (
+            refused.code == 2
+            and "every bead moves by itself" in refused.err
+            and not Path("maps").exists()
+        )
     assert not Path("some.star").exists() and not Path("particles.fit/report.html").exists()
 
 
 def fit_beads(atomdrgn, *more):
-    return atomdrgn("fit", "base.pdb", "particles.star", "--inference", "vae", "--deformation", "beads", "--epochs", 2, *more)
+    return atomdrgn(
+        "fit",
+        "base.pdb",
+        "particles.star",
+        "--inference",
+        "vae",
+        "--deformation",
+        "beads",
+        "--epochs",
+        2,
+        *more,
+    )
 
 
 def test_a_base_model_is_kept_on_request(fit):
     ended = fit("--keep-base")
     assert ended.code == 0 and "base model" not in ended.out
     assert open_run("particles.fit").settings["fit"]["keep_base"] is True
-    assert fit("--resume").code == 2      # another fit: with its base model corrected
+    assert fit("--resume").code == 2  # another fit: with its base model corrected
 
 
 def test_a_corrected_base_model_is_told_of(fit):
@@ -265,12 +400,17 @@ def test_a_corrected_base_model_is_told_of(fit):
     run = open_run("particles.fit")
     said = {"supported": True, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}
     lines = summary_lines(replace(run, summary=run.summary | {"base_correction": said}))
-    assert any("within its segments the base model is off in all particles alike, by 0.50 A" in line for line in lines)
+    assert any(
+        "within its segments the base model is off in all particles alike, by 0.50 A" in line
+        for line in lines
+    )
 
 
 def test_composition_is_said_and_kept(fit):
     ended = fit("--composition")
-    assert ended.code == 0 and ("no part is absent" in ended.out or "of the particles: A:" in ended.out)
+    assert ended.code == 0 and (
+        "no part is absent" in ended.out or "of the particles: A:" in ended.out
+    )
     run = open_run("particles.fit")
     assert {"occupancy_1", "occupancy_sd_2"} <= set(run.table) and run.occupancy([0]) is not None
-    assert fit("--resume").code == 2      # another fit: without
+    assert fit("--resume").code == 2  # another fit: without

@@ -9,20 +9,46 @@ from pathlib import Path
 import pytest
 
 COMMAND = Path(sys.executable).parent / "atomdrgn"
-COMMANDS = ["fit", "refine", "export", "place", "backproject", "debias", "dock", "inspect", "select", "simulate", "analyze",
-            "volume", "volumes"]
+COMMANDS = [
+    "fit",
+    "refine",
+    "export",
+    "place",
+    "backproject",
+    "debias",
+    "dock",
+    "inspect",
+    "select",
+    "simulate",
+    "analyze",
+    "volume",
+    "volumes",
+]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
 def test_help_has_an_example(arguments):
-    shown = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=True, env={**os.environ, "NO_COLOR": "1"})
-    assert "Examples" in shown.stdout and f"atomdrgn {arguments[0] if len(arguments) > 1 else 'fit'}" in shown.stdout
+    shown = subprocess.run(
+        [COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    assert (
+        "Examples" in shown.stdout
+        and f"atomdrgn {arguments[0] if len(arguments) > 1 else 'fit'}" in shown.stdout
+    )
 
 
 def test_help_loads_nothing_heavy():
     code = "import sys\nfrom atomdrgn.cli import main\ntry: main(['fit', '--help'])\nfinally: print('loaded', *sys.modules)"
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert not {"torch", "numba", "numpy", "scipy", "gemmi", "biotite"} & set(shown.split("loaded")[-1].split())
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
+    assert not {"torch", "numba", "numpy", "scipy", "gemmi", "biotite"} & set(
+        shown.split("loaded")[-1].split()
+    )
 
 
 def test_the_version_is_printed(atomdrgn):
@@ -31,21 +57,34 @@ def test_the_version_is_printed(atomdrgn):
 
 
 def test_the_package_can_be_run_as_a_module():
-    shown = subprocess.run([sys.executable, "-m", "atomdrgn", "--version"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "atomdrgn", "--version"], capture_output=True, text=True, check=True
+    )
     assert shown.stdout.startswith("atomdrgn ")
 
 
-@pytest.mark.parametrize("arguments, says", [
-    (["fit", "a.pdb", "b.star", "--segmnts", "3"], r"No such option: --segmnts.*--segments.*atomdrgn fit --help"),
-    (["fit", "a.pdb"], r"Missing argument.*PARTICLES.*atomdrgn fit --help"),
-    (["fit", "a.pdb", "b.star", "--segments", "many"], r"'--segments'.*integer"),
-    (["export", "run"], r"Missing option '--out'"),
-    (["export", "run", "--out", "x", "--format", "gro"], r"'gro' is not one of"),
-    (["fitt"], r"No such command 'fitt'"),
-])
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (
+            ["fit", "a.pdb", "b.star", "--segmnts", "3"],
+            r"No such option: --segmnts.*--segments.*atomdrgn fit --help",
+        ),
+        (["fit", "a.pdb"], r"Missing argument.*PARTICLES.*atomdrgn fit --help"),
+        (["fit", "a.pdb", "b.star", "--segments", "many"], r"'--segments'.*integer"),
+        (["export", "run"], r"Missing option '--out'"),
+        (["export", "run", "--out", "x", "--format", "gro"], r"'gro' is not one of"),
+        (["fitt"], r"No such command 'fitt'"),
+    ],
+)
 def test_usage_errors_are_one_line(atomdrgn, arguments, says):
     ended = atomdrgn(*arguments)
-    assert ended.code == 2 and ended.out == "" and re.search(says, ended.err) and ended.err.count("\n") == 1
+    assert (
+        ended.code == 2
+        and ended.out == ""
+        and re.search(says, ended.err)
+        and ended.err.count("\n") == 1
+    )
     assert ended.err.startswith("error: ")
 
 

@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from atomdrgn.analysis.examination import examine
-from atomdrgn.analysis.report import report_page
+from atomdrgn.analysis.examination.examination import examine
+from atomdrgn.analysis.report.report import report_page
 from atomdrgn.cli.failures import command, explain
 from atomdrgn.cli.progress import PlainReporter
 from atomdrgn.cli.summary import summary_lines
@@ -44,7 +44,10 @@ def test_output_errors_and_warnings_of_commands_are_printable(capsys):
         speak(debug=False)
     said = capsys.readouterr()
     for text in (said.out, said.err):
-        assert all(letter.isprintable() or letter == "\n" for letter in text) and r"\x1b]0;title\x07" in text
+        assert (
+            all(letter.isprintable() or letter == "\n" for letter in text)
+            and r"\x1b]0;title\x07" in text
+        )
     assert said.out.count("\n") == 1 and said.err.count("\n") == 3
 
 
@@ -60,30 +63,57 @@ def test_a_stream_passes_on_lines_and_tabs():
     assert below.getvalue() == "a\tb \\x1b[31m\n" and not stream.isatty()
 
 
-@pytest.mark.parametrize("name", ["a b.fit", "x; rm -rf ~.fit", "$(id).fit", "-x.fit", "it's.fit", "`id`"])
+@pytest.mark.parametrize(
+    "name", ["a b.fit", "x; rm -rf ~.fit", "$(id).fit", "-x.fit", "it's.fit", "`id`"]
+)
 def test_printed_commands_may_be_typed(name, tmp_path):
-    assert shlex.split(f"atomdrgn export {shell_word(name)}") == ["atomdrgn", "export", f"./{name}" if name[0] == "-" else name]
+    assert shlex.split(f"atomdrgn export {shell_word(name)}") == [
+        "atomdrgn",
+        "export",
+        f"./{name}" if name[0] == "-" else name,
+    ]
     run = hinged_run(tmp_path, two_helices(tmp_path), np.linspace(-3, 3, 6), name=name)
     typed = shlex.split(summary_lines(run)[-1].split("its structures: ")[1])
     assert typed == ["atomdrgn", "export", str(tmp_path / name), "--out", "DIR", "--format", "dcd"]
 
 
-NAMES = ["e{{script}}{{data}}{{viewer}}.fit", "</script><script>alert(1)<!--", "&lt;{{title}}", "a'b\"c"]
+NAMES = [
+    "e{{script}}{{data}}{{viewer}}.fit",
+    "</script><script>alert(1)<!--",
+    "&lt;{{title}}",
+    "a'b\"c",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_shows_names_and_does_nothing_else_with_them(name, tmp_path):
-    run = hinged_run(tmp_path, two_helices(tmp_path), np.linspace(-3, 3, 12), name=name.replace("/", "∕"))
+    run = hinged_run(
+        tmp_path, two_helices(tmp_path), np.linspace(-3, 3, 12), name=name.replace("/", "∕")
+    )
     run.settings["command"], run.settings["input"]["structure"] = f"fit {name}", name
     found = examine(run, clusters=2, frames=3)
     run.summary["groups"][0]["selection"] = name
     page = report_page(found)
-    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1]
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[
+        1
+    ]
     said = json.loads(data)
-    assert said["name"] == run.folder.name and said["made"] == {"command": f"fit {name}", "version": "0.1.0", "structure": name}
+    assert said["name"] == run.folder.name and said["made"] == {
+        "command": f"fit {name}",
+        "version": "0.1.0",
+        "structure": name,
+    }
     assert said["groups"][0]["selection"] == name
-    plain = report_page(examine(hinged_run(tmp_path, run.structure, np.linspace(-3, 3, 12), name="plain"), clusters=2, frames=3))
-    assert page.count("<script") == plain.count("<script") and page.count("</script") == plain.count("</script")
+    plain = report_page(
+        examine(
+            hinged_run(tmp_path, run.structure, np.linspace(-3, 3, 12), name="plain"),
+            clusters=2,
+            frames=3,
+        )
+    )
+    assert page.count("<script") == plain.count("<script") and page.count(
+        "</script"
+    ) == plain.count("</script")
     assert abs(len(page) - len(plain)) < 2000
     title = re.search("<title>(.*?)</title>", page)[1]
     assert title.replace("&lt;", "<").replace("&amp;", "&") == f"{run.folder.name} · atomdrgn"

@@ -4,12 +4,20 @@
 def test_what_a_file_holds(atomdrgn, folder):
     ended = atomdrgn("inspect", "particles.star", "--quiet")
     assert ended.code == 0 and ended.err == ""
-    assert "12, one a particle" in ended.out and "32 x 32 pixels of 3 A" in ended.out and "300 kV" in ended.out
+    assert (
+        "12, one a particle" in ended.out
+        and "32 x 32 pixels of 3 A" in ended.out
+        and "300 kV" in ended.out
+    )
 
 
 def test_how_well_a_structure_explains_it(atomdrgn, folder):
-    ended = atomdrgn("inspect", "particles.star", "--against", "base.pdb", "--limit", "10", "--resolution", "8")
-    assert ended.code == 0 and "base.pdb against 10 images of 10 particles, down to 8 A" in ended.out
+    ended = atomdrgn(
+        "inspect", "particles.star", "--against", "base.pdb", "--limit", "10", "--resolution", "8"
+    )
+    assert (
+        ended.code == 0 and "base.pdb against 10 images of 10 particles, down to 8 A" in ended.out
+    )
     assert "rotations of other particles" in ended.out and "hand mirrored" in ended.out
     assert ended.out.splitlines()[-1].startswith("  poses")
 

@@ -23,16 +23,35 @@ def free_port():
 
 
 def start(*arguments, processes=1):
-    launcher = ["-m", "torch.distributed.run", "--master-port", str(free_port()), "--nproc-per-node", str(processes)]
+    launcher = [
+        "-m",
+        "torch.distributed.run",
+        "--master-port",
+        str(free_port()),
+        "--nproc-per-node",
+        str(processes),
+    ]
     command = [sys.executable, *(launcher if processes > 1 else []), *FIT, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 def same(one, other):
     """Whether two runs are the same to the last bit."""
-    for name in ("checkpoint.safetensors", "latents.npz", "motions.npz", "model.npz", "particles.csv", "residues.csv",
-                 "summary.json"):
+    for name in (
+        "checkpoint.safetensors",
+        "latents.npz",
+        "motions.npz",
+        "model.npz",
+        "particles.csv",
+        "residues.csv",
+        "summary.json",
+    ):
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
     assert np.isfinite(open_run(other).latent).all()
 
@@ -58,7 +77,9 @@ def test_a_killed_worker_ends_the_run_and_resume_goes_on(alone, folder):
     deadline = time.monotonic() + 200
     while not checkpoint.exists() and pair.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    workers = subprocess.run(["pgrep", "-P", str(pair.pid)], capture_output=True, text=True).stdout.split()
+    workers = subprocess.run(
+        ["pgrep", "-P", str(pair.pid)], capture_output=True, text=True
+    ).stdout.split()
     assert len(workers) == 2, pair.communicate()
     os.kill(int(workers[-1]), signal.SIGKILL)
     _, err = pair.communicate(timeout=100)
@@ -83,12 +104,25 @@ def test_three_processes_and_one_are_the_same_to_the_last_bit(tmp_path, monkeypa
 
 
 def test_a_process_that_waits_for_one_that_never_comes_ends_when_it_is_told(folder):
-    """As torchrun tells it where the other one was lost: in one line, not when the library has waited for long enough."""
+    """As torchrun tells it where the other one was lost: in one line, not when the library has
+    waited for long enough.
+    """
     port = free_port()
-    waiting = subprocess.Popen([sys.executable, *FIT, "--out", "pair"], stderr=subprocess.PIPE, text=True, env=os.environ | {
-        "OMP_NUM_THREADS": "1", "RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+    waiting = subprocess.Popen(
+        [sys.executable, *FIT, "--out", "pair"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ
+        | {
+            "OMP_NUM_THREADS": "1",
+            "RANK": "0",
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        },
+    )
     deadline = time.monotonic() + 100
-    while True:      # until it listens
+    while True:  # until it listens
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
@@ -98,5 +132,6 @@ def test_a_process_that_waits_for_one_that_never_comes_ends_when_it_is_told(fold
     waiting.send_signal(signal.SIGTERM)
     _, err = waiting.communicate(timeout=20)
     assert waiting.returncode == 130 and err.splitlines()[-1] == (
-        "stopped; to go on: atomdrgn fit base.pdb particles.star --segments 2 --out pair --resume"), err
+        "stopped; to go on: atomdrgn fit base.pdb particles.star --segments 2 --out pair --resume"
+    ), err
     assert not (folder / "pair").exists()

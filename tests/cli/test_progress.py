@@ -43,7 +43,7 @@ def test_compiling_is_said_once_and_only_where_it_is_done(capsys):
         return x + x
 
     with progress(compiles=True):
-        assert (twice(1), twice(1.5)) == (2, 3.0)      # two signatures
+        assert (twice(1), twice(1.5)) == (2, 3.0)  # two signatures
     assert capsys.readouterr().err.count("compiling loops") == 1
     with progress(compiles=True):
         twice(2)
@@ -56,6 +56,8 @@ def test_reporters_are_reporters():
     assert issubclass(BarReporter, Reporter) and issubclass(PlainReporter, Reporter)
 
 
-@pytest.mark.parametrize("seconds, words", [(3.2, "3 s"), (89.0, "89 s"), (600.0, "10 min"), (7200.0, "2.0 h")])
+@pytest.mark.parametrize(
+    "seconds, words", [(3.2, "3 s"), (89.0, "89 s"), (600.0, "10 min"), (7200.0, "2.0 h")]
+)
 def test_durations_are_short(seconds, words):
     assert duration(seconds) == words

@@ -21,12 +21,17 @@ def one_thread():
 def refine(atomdrgn, folder):
     def call(*more):
         return atomdrgn("refine", "base.pdb", "particles.star", *more)
+
     return call
 
 
 def test_refine_writes_a_structure(refine, folder):
     ended = refine("--resolution", 15)
-    assert ended.code == 0 and "12 images, 24 residues" in ended.out and "particles.refined/refined.cif" in ended.out
+    assert (
+        ended.code == 0
+        and "12 images, 24 residues" in ended.out
+        and "particles.refined/refined.cif" in ended.out
+    )
     assert "half-set 2" in ended.err
     summary = json.loads((folder / "particles.refined" / "summary.json").read_text())
     assert summary["command"] == "atomdrgn refine base.pdb particles.star --resolution 15"
@@ -34,10 +39,25 @@ def test_refine_writes_a_structure(refine, folder):
     assert len(read_structure("particles.refined/refined.pdb")) == len(read_structure("base.pdb"))
     again = refine("--quiet")
     assert again.code == 2 and "--overwrite" in again.err
-    again = refine("--quiet", "--overwrite", "--beads", 1, "--no-bonds", "--restraint-weight", 2, "--resolution", 12)
+    again = refine(
+        "--quiet",
+        "--overwrite",
+        "--beads",
+        1,
+        "--no-bonds",
+        "--restraint-weight",
+        2,
+        "--resolution",
+        12,
+    )
     assert again.code == 0 and again.out == ""
     chosen = json.loads((folder / "particles.refined" / "summary.json").read_text())["refine"]
-    assert (chosen["beads"], chosen["bonds"], chosen["weight"], chosen["resolution"]) == (1, False, 2.0, 12.0)
+    assert (chosen["beads"], chosen["bonds"], chosen["weight"], chosen["resolution"]) == (
+        1,
+        False,
+        2.0,
+        12.0,
+    )
     assert not (folder / "particles.refined" / "weights.csv").exists()
 
 
@@ -48,12 +68,15 @@ def test_the_result_stands_in_the_frame_of_the_base(refine, folder):
     assert float(moved.norm(dim=1).median()) < 6
 
 
-@pytest.mark.parametrize("options, says", [
-    (["--restraint-weight", "-1"], "restraint weight"),
-    (["--beads", "3"], "beads a residue"),
-    (["--resolution", "1"], "Nyquist"),
-    (["--out", "base.pdb"], "is a file"),
-])
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (["--restraint-weight", "-1"], "restraint weight"),
+        (["--beads", "3"], "beads a residue"),
+        (["--resolution", "1"], "Nyquist"),
+        (["--out", "base.pdb"], "is a file"),
+    ],
+)
 def test_bad_settings_are_one_line(refine, folder, options, says):
     before = sorted(folder.iterdir())
     ended = refine(*options)
@@ -66,6 +89,11 @@ def test_ctrl_c_leaves_nothing(refine, folder, monkeypatch):
         raise KeyboardInterrupt
 
     before = sorted(folder.iterdir())
-    monkeypatch.setattr("atomdrgn.inference.refinement.write_json", stop)      # the last file
+    # the last file
+    monkeypatch.setattr("atomdrgn.inference.base_model.refinement.write_json", stop)
     ended = refine("--restraint-weight", 1, "--resolution", 20)
-    assert ended.code == 130 and "nothing was written" in ended.err and sorted(folder.iterdir()) == before
+    assert (
+        ended.code == 130
+        and "nothing was written" in ended.err
+        and sorted(folder.iterdir()) == before
+    )

@@ -7,8 +7,18 @@ import pytest
 from atomdrgn.cli.summary import summary_lines
 
 MOTION = {"number": 1, "variance": 9.0, "share": 0.57, "median_sd": 0.4, "half_set_agreement": 0.99}
-FOUND = {"particles": 1000, "images": 1000, "segments": 2, "residues": 100, "resolution": 8.0, "mean_log_likelihood_gain": 20.0,
-         "motions_supported": 1, "half_set_error": 0.1, "motions": [MOTION], "unmodelled": []}
+FOUND = {
+    "particles": 1000,
+    "images": 1000,
+    "segments": 2,
+    "residues": 100,
+    "resolution": 8.0,
+    "mean_log_likelihood_gain": 20.0,
+    "motions_supported": 1,
+    "half_set_error": 0.1,
+    "motions": [MOTION],
+    "unmodelled": [],
+}
 
 
 def lines_of(**more):
@@ -17,10 +27,18 @@ def lines_of(**more):
 
 @pytest.mark.parametrize("tested", [True, False])
 def test_numbers_stand_below_the_ends_of_their_names(tested):
-    motion = {name: value for name, value in MOTION.items() if tested or name != "half_set_agreement"}
+    motion = {
+        name: value for name, value in MOTION.items() if tested or name != "half_set_agreement"
+    }
     lines = lines_of(motions=[motion])
     head = next(number for number, line in enumerate(lines) if line.startswith("motion "))
-    names = ["motion", "r.m.s. (A)", "share of all variance", "median error (A)", *(["half-sets agree"] if tested else [])]
+    names = [
+        "motion",
+        "r.m.s. (A)",
+        "share of all variance",
+        "median error (A)",
+        *(["half-sets agree"] if tested else []),
+    ]
     values = ["1", "3.00", "57.0%", "0.40", *(["0.99"] if tested else [])]
     assert lines[head].split("   ") == names and lines[head + 1].split() == values
     assert len(lines[head]) == len(lines[head + 1])
@@ -29,7 +47,9 @@ def test_numbers_stand_below_the_ends_of_their_names(tested):
         assert lines[head + 1][:end].endswith(value), name
 
 
-@pytest.mark.parametrize("orders, moves", [([], False), ([0], False), ([1], True), ([0, 1], True), ([0, 2], True)])
+@pytest.mark.parametrize(
+    "orders, moves", [([], False), ([0], False), ([1], True), ([0, 1], True), ([0, 2], True)]
+)
 def test_residues_move_within_segments_where_that_changes_along_the_motions(orders, moves):
     """What is of order 0 is the same in all particles, and no movement."""
     flexing = {"supported": bool(orders), "orders": orders, "rms": 0.4, "held_out_gain": 1.0}
@@ -41,16 +61,25 @@ def test_residues_move_within_segments_where_that_changes_along_the_motions(orde
 @pytest.mark.parametrize("supported", [True, False])
 def test_the_base_model_is_off_within_its_segments(supported):
     correction = {"supported": supported, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}
-    said = ("within its segments the base model is off in all particles alike, by 0.50 A r.m.s. a residue, and was corrected: "
-            "residues.csv")
+    said = (
+        "within its segments the base model is off in all particles alike, by 0.50 A r.m.s. a "
+        "residue, and was corrected: "
+        "residues.csv"
+    )
     assert (said in lines_of(base_correction=correction)) is supported
 
 
 def test_poses_are_off_where_they_are_and_not_corrected():
-    said = ("molecules stand off their poses by 1.20 degrees and 0.90 A r.m.s. an axis, by what poses or model have wrong; "
-            "errors allow for it (--refine-poses corrects poses)")
+    said = (
+        "molecules stand off their poses by 1.20 degrees and 0.90 A r.m.s. an axis, by what poses "
+        "or model have wrong; "
+        "errors allow for it (--refine-poses corrects poses)"
+    )
     assert said in lines_of(pose_errors={"shift": 0.9, "turn": 1.2})
     assert not any("poses" in line for line in lines_of(pose_errors={"shift": 0.1, "turn": 0.4}))
-    corrected = lines_of(pose_errors={"shift": 0.2, "turn": 0.1}, pose_correction={"shift": 0.9, "turn": 1.2})
+    corrected = lines_of(
+        pose_errors={"shift": 0.2, "turn": 0.1}, pose_correction={"shift": 0.9, "turn": 1.2}
+    )
     assert [line for line in corrected if "poses" in line] == [
-        "poses corrected by 1.20 degrees and 0.90 A r.m.s. an axis: poses.csv"]
+        "poses corrected by 1.20 degrees and 0.90 A r.m.s. an axis: poses.csv"
+    ]

@@ -6,9 +6,22 @@ import pytest
 import torch
 
 from atomdrgn.io.mrc import read_map
-from atomdrgn.reconstruction import volume_fit
+from atomdrgn.volume import volume_fit
 
-SMALL = ("--latent", 2, "--width", 16, "--depth", 1, "--epochs", 2, "--coefficients", 16, "--batch", 4)
+SMALL = (
+    "--latent",
+    2,
+    "--width",
+    16,
+    "--depth",
+    1,
+    "--epochs",
+    2,
+    "--coefficients",
+    16,
+    "--batch",
+    4,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +37,7 @@ def one_thread():
 def volume(atomdrgn, folder):
     def call(*more):
         return atomdrgn("volume", "particles.star", *SMALL, *more)
+
     return call
 
 
@@ -32,9 +46,21 @@ def test_volume_writes_a_run_and_volumes_show_it(atomdrgn, volume, folder):
     assert ended.code == 0 and "12 images of 12 particles, box 16, 6 A a voxel" in ended.out
     assert "atomdrgn volumes particles.volume" in ended.out
     said = json.loads((folder / "particles.volume" / "run.json").read_text())
-    assert said["fit"]["inference"] == "volume" and said["reading"]["box"] == 16 and said["command"].startswith("atomdrgn volume")
-    for number, where in enumerate((["--clusters", 3], ["--axis", 1, "--points", 4], ["--at", "0,1;-1,0.5"],
-                                    ["--particles", "0:2,7"], ["--particles", "0:"], ["--path", "0,5"])):
+    assert (
+        said["fit"]["inference"] == "volume"
+        and said["reading"]["box"] == 16
+        and said["command"].startswith("atomdrgn volume")
+    )
+    for number, where in enumerate(
+        (
+            ["--clusters", 3],
+            ["--axis", 1, "--points", 4],
+            ["--at", "0,1;-1,0.5"],
+            ["--particles", "0:2,7"],
+            ["--particles", "0:"],
+            ["--path", "0,5"],
+        )
+    ):
         ended = atomdrgn("volumes", "particles.volume", *where, "--out", f"v{number}", "--quiet")
         assert (ended.code, ended.out, ended.err) == (0, "", ""), where
     counts = [len(list((folder / f"v{number}").glob("*.mrc"))) for number in range(6)]
@@ -45,21 +71,34 @@ def test_volume_writes_a_run_and_volumes_show_it(atomdrgn, volume, folder):
     assert density.shape == (16, 16, 16) and header.voxel_size == pytest.approx((6.0,) * 3)
     assert header.origin == pytest.approx((-48.0,) * 3)
     assert atomdrgn("volumes", "particles.volume", "--clusters", 2, "--out", "v0").code == 2
-    assert atomdrgn("volumes", "particles.volume", "--clusters", 2, "--out", "v0", "--overwrite").code == 0
+    assert (
+        atomdrgn("volumes", "particles.volume", "--clusters", 2, "--out", "v0", "--overwrite").code
+        == 0
+    )
     assert len(list((folder / "v0").glob("*.mrc"))) == 2
 
 
 def test_one_volume_for_all_is_a_map(atomdrgn, folder):
-    ended = atomdrgn("volume", "particles.star", *SMALL[2:], "--latent", 0, "--box", 16, "--out", "one")
+    ended = atomdrgn(
+        "volume", "particles.star", *SMALL[2:], "--latent", 0, "--box", 16, "--out", "one"
+    )
     assert ended.code == 0 and "one/map.mrc" in ended.out
     assert read_map(folder / "one" / "map.mrc")[0].shape == (16, 16, 16)
     ended = atomdrgn("volumes", "one", "--clusters", 2, "--out", "v")
     assert ended.code == 2 and "one/map.mrc" in ended.err and not (folder / "v").exists()
 
 
-@pytest.mark.parametrize("options, says", [
-    (["--box", 64], "cannot be cropped to 64"), (["--latent", -1], "latent"), (["--resolution", 1], "at best"),
-    (["--resume", "--overwrite"], "one of them"), (["--out", "base.pdb"], "is a file"), (["--tilts", 0], "at least one image")])
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (["--box", 64], "cannot be cropped to 64"),
+        (["--latent", -1], "latent"),
+        (["--resolution", 1], "at best"),
+        (["--resume", "--overwrite"], "one of them"),
+        (["--out", "base.pdb"], "is a file"),
+        (["--tilts", 0], "at least one image"),
+    ],
+)
 def test_bad_settings_are_one_line(volume, folder, options, says):
     before = sorted(folder.iterdir())
     ended = volume(*options)
@@ -67,14 +106,29 @@ def test_bad_settings_are_one_line(volume, folder, options, says):
     assert sorted(folder.iterdir()) == before
 
 
-@pytest.mark.parametrize("options, says", [
-    ([], "nothing says which volumes"), (["--clusters", 2, "--axis", 1], "give one of"), (["--at", "1,2,3"], "has 2 to a"),
-    (["--at", "one"], "numbers with commas"), (["--at", "1,2;3"], "as many numbers"), (["--particles", "12"], "outside"),
-    (["--axis", 3], "axes 1 to 2"), (["--clusters", 13], "from 1 to 12"), (["--path", "3"], "at least two")])
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        ([], "nothing says which volumes"),
+        (["--clusters", 2, "--axis", 1], "give one of"),
+        (["--at", "1,2,3"], "has 2 to a"),
+        (["--at", "one"], "numbers with commas"),
+        (["--at", "1,2;3"], "as many numbers"),
+        (["--particles", "12"], "outside"),
+        (["--axis", 3], "axes 1 to 2"),
+        (["--clusters", 13], "from 1 to 12"),
+        (["--path", "3"], "at least two"),
+    ],
+)
 def test_volumes_that_cannot_be_shown_are_one_line(atomdrgn, volume, folder, options, says):
     volume("--box", 16, "--quiet")
     ended = atomdrgn("volumes", "particles.volume", *options, "--out", "v")
-    assert ended.code == 2 and says in ended.err and ended.err.count("\n") == 1 and not (folder / "v").exists()
+    assert (
+        ended.code == 2
+        and says in ended.err
+        and ended.err.count("\n") == 1
+        and not (folder / "v").exists()
+    )
 
 
 def test_runs_of_the_other_kind_are_told_apart(atomdrgn, volume, folder):
@@ -88,14 +142,26 @@ def test_runs_of_the_other_kind_are_told_apart(atomdrgn, volume, folder):
 def test_particles_of_a_cluster_become_a_file_and_a_map(atomdrgn, volume, folder):
     volume("--box", 16, "--quiet")
     atomdrgn("volumes", "particles.volume", "--clusters", 2, "--out", "v", "--quiet")
-    label = [int(line.split(",")[1]) for line in (folder / "v" / "clusters.csv").read_text().splitlines()[1:]]
+    label = [
+        int(line.split(",")[1])
+        for line in (folder / "v" / "clusters.csv").read_text().splitlines()[1:]
+    ]
     where = ["--table", "v/clusters.csv"]
-    ended = atomdrgn("select", "particles.volume", *where, "--where", "cluster == 0", "--out", "cluster.star")
+    ended = atomdrgn(
+        "select", "particles.volume", *where, "--where", "cluster == 0", "--out", "cluster.star"
+    )
     assert f"wrote {label.count(0)} of 12 particles" in ended.out and ended.code == 0
     run = ["--run", "particles.volume", "--select", "cluster >= 0 and z1 < 1e9", *where]
-    assert "12 images of 12 particles" in atomdrgn("backproject", "particles.star", *run, "--out", "map").out
+    assert (
+        "12 images of 12 particles"
+        in atomdrgn("backproject", "particles.star", *run, "--out", "map").out
+    )
     ended = atomdrgn("select", "particles.volume", "--follow", "A:1-12", "--out", "followed.star")
-    assert ended.code == 2 and "a run of volumes" in ended.err and not (folder / "followed.star").exists()
+    assert (
+        ended.code == 2
+        and "a run of volumes" in ended.err
+        and not (folder / "followed.star").exists()
+    )
 
 
 def test_ctrl_c_says_how_to_go_on(volume, folder, monkeypatch):

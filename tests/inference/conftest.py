@@ -15,12 +15,24 @@ def hinged(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def begin(hinged):
-    """A function: the model of a fit of these particles to a resolution, its images in memory, and the state it starts from."""
+    """A function: the model of a fit of these particles to a resolution, its images in memory, and
+    the state it starts from.
+    """
     structure, particles, _ = hinged
 
     def call(resolution):
-        model = _assemble(structure, particles, segments=2, beads=1, temperature=None, parts=None, fixed=None,
-                          resolution=resolution, memory=None, processes=Processes())
+        model = _assemble(
+            structure,
+            particles,
+            segments=2,
+            beads=1,
+            temperature=None,
+            parts=None,
+            fixed=None,
+            resolution=resolution,
+            memory=None,
+            processes=Processes(),
+        )
         model.images.load()
         return model, _start(model)
 

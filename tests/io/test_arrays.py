@@ -1,4 +1,6 @@
-"""Arrays of .npz files: those of good files come back, and nothing that a file says takes memory or leaves another error."""
+"""Arrays of .npz files: those of good files come back, and nothing that a file says takes memory or
+leaves another error.
+"""
 
 import struct
 import zipfile
@@ -12,8 +14,13 @@ from atomdrgn.io.arrays import read_npz
 
 @pytest.fixture
 def path(tmp_path):
-    np.savez_compressed(tmp_path / "a.npz", number=np.arange(5000.0).reshape(50, 100), none=np.zeros((0, 3)), flag=np.array(True),
-                        turned=np.asfortranarray(np.arange(6).reshape(2, 3)))
+    np.savez_compressed(
+        tmp_path / "a.npz",
+        number=np.arange(5000.0).reshape(50, 100),
+        none=np.zeros((0, 3)),
+        flag=np.array(True),
+        turned=np.asfortranarray(np.arange(6).reshape(2, 3)),
+    )
     return tmp_path / "a.npz"
 
 
@@ -21,12 +28,18 @@ def member(path, name, header, content, *, written=None):
     """Another array in a file whose header says what it likes."""
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         text = header.encode() + b"\n"
-        archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + content)
+        archive.writestr(
+            f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + content
+        )
 
 
 def test_good_arrays_come_back(path):
     found = read_npz(path)
-    assert list(found) == ["number", "none", "flag", "turned"] and found["none"].shape == (0, 3) and found["flag"]
+    assert (
+        list(found) == ["number", "none", "flag", "turned"]
+        and found["none"].shape == (0, 3)
+        and found["flag"]
+    )
     np.testing.assert_array_equal(found["number"], np.arange(5000.0).reshape(50, 100))
     np.testing.assert_array_equal(found["turned"], np.arange(6).reshape(2, 3))
 
@@ -44,13 +57,22 @@ def test_arrays_are_checked_before_they_are_read(path):
     assert seen["number"] == ((50, 100), np.dtype(float))
 
 
-@pytest.mark.parametrize("header, says", [
-    ("{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }", "promises 4,000,000,000,000 bytes"),
-    ("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "promises 12 bytes"),
-    ("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", "objects"),
-    ("{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", "promises|shape"),
-    ("{'descr': 'nonsense', 'fortran_order': False, 'shape': (2,), }", "descr|dtype"),
-    ("{'descr': '<f4'}", "keys"), ("[" * 3000, "EOF|header|nest|memory"), ("__import__('os').getcwd()", "malformed|header")])
+@pytest.mark.parametrize(
+    "header, says",
+    [
+        (
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }",
+            "promises 4,000,000,000,000 bytes",
+        ),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }", "promises 12 bytes"),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", "objects"),
+        ("{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }", "promises|shape"),
+        ("{'descr': 'nonsense', 'fortran_order': False, 'shape': (2,), }", "descr|dtype"),
+        ("{'descr': '<f4'}", "keys"),
+        ("[" * 3000, "EOF|header|nest|memory"),
+        ("__import__('os').getcwd()", "malformed|header"),
+    ],
+)
 def test_a_header_that_does_not_fit_is_refused(path, header, says):
     member(path, "more", header, b"\0" * 8)
     with pytest.raises(FileFormatError, match=says):
@@ -58,10 +80,15 @@ def test_a_header_that_does_not_fit_is_refused(path, header, says):
 
 
 def test_what_unpacks_beyond_measure_is_refused_before_it_is_unpacked(path, monkeypatch):
-    member(path, "zeros", "{'descr': '<f4', 'fortran_order': False, 'shape': (4096,), }", bytes(4 * 4096))
+    member(
+        path,
+        "zeros",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (4096,), }",
+        bytes(4 * 4096),
+    )
     content = path.read_bytes()
     info = zipfile.ZipFile(path).getinfo("zeros.npy")
-    lie = info.file_size * 1000      # as the directory of the file has it
+    lie = info.file_size * 1000  # as the directory of the file has it
     path.write_bytes(content.replace(struct.pack("<I", info.file_size), struct.pack("<I", lie)))
     with pytest.raises(FileFormatError, match="promises"):
         read_npz(path)

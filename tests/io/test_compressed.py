@@ -35,13 +35,17 @@ def test_a_file_unpacks_to_what_it_was(tmp_path):
     assert unpack_text(path) == text and unpack_start(path, 10) == text[:10]
 
 
-@pytest.mark.parametrize("name, line", [
-    ("x.pdb.gz", b"REMARK 300 nothing\n"), ("x.cif.gz", b"# nothing\n"), ("x.bcif.gz", b"x" * 20)])
+@pytest.mark.parametrize(
+    "name, line",
+    [("x.pdb.gz", b"REMARK 300 nothing\n"), ("x.cif.gz", b"# nothing\n"), ("x.bcif.gz", b"x" * 20)],
+)
 def test_structures_that_unpack_beyond_measure_are_refused_without_memory(tmp_path, name, line):
     path = bomb(tmp_path / name, b"", line, 10**9 // len(line) // 5)
     tracemalloc.start()
     try:
-        with pytest.raises(FileFormatError, match=re.escape(f"{MOST_UNPACKED} times its size and more")):
+        with pytest.raises(
+            FileFormatError, match=re.escape(f"{MOST_UNPACKED} times its size and more")
+        ):
             read_structure(path)
         assert tracemalloc.get_traced_memory()[1] < 5e7
     finally:
@@ -73,7 +77,9 @@ def one_megabyte(monkeypatch):
 
 
 def test_arrays_of_zeros_are_as_large_as_their_rows_explain(tmp_path, one_megabyte):
-    """Particles that do not move have rows that are alike, however many there are; arrays of few particles are not so large."""
+    """Particles that do not move have rows that are alike, however many there are; arrays of few
+    particles are not so large.
+    """
     np.savez_compressed(tmp_path / "x.npz", a=np.zeros(10**6))
     assert read_npz(tmp_path / "x.npz", rows=10**4)["a"].shape == (10**6,)
     with pytest.raises(FileFormatError, match="unpack to 8,000,128"):

@@ -23,11 +23,22 @@ def test_what_is_not_said_is_an_error_that_names_the_file(path):
             asked()
 
 
-@pytest.mark.parametrize("content, says", [
-    ("", "JSON"), ("[1, 2]", "list"), ("3", "int"), ('{"a": NaN}', "NaN"), ('{"a": -Infinity}', "Infinity"),
-    ('{"a": 1e999}', "1e999"),
-    ('{"a":' * 100_000, "deep"), ("[" * 100_000, "deep"), ("\0" * 50, "JSON"), ('{"a": "\\ud800', "JSON"),
-    ('{"a": ' + "9" * 10_000 + "}", "JSON")])
+@pytest.mark.parametrize(
+    "content, says",
+    [
+        ("", "JSON"),
+        ("[1, 2]", "list"),
+        ("3", "int"),
+        ('{"a": NaN}', "NaN"),
+        ('{"a": -Infinity}', "Infinity"),
+        ('{"a": 1e999}', "1e999"),
+        ('{"a":' * 100_000, "deep"),
+        ("[" * 100_000, "deep"),
+        ("\0" * 50, "JSON"),
+        ('{"a": "\\ud800', "JSON"),
+        ('{"a": ' + "9" * 10_000 + "}", "JSON"),
+    ],
+)
 def test_what_is_no_object_is_refused(path, content, says):
     path.write_text(content)
     with pytest.raises(FileFormatError, match=says):

@@ -62,11 +62,13 @@ def test_a_header_without_magic_and_stamp_is_read_with_a_warning(tmp_path, order
 
 def test_a_stack_that_was_cut_short_gives_what_it_holds(tmp_path):
     path = write(tmp_path / "x.mrcs", values(np.float32))
-    path.write_bytes(path.read_bytes()[:-100])             # one image of 96 bytes and a bit
+    path.write_bytes(path.read_bytes()[:-100])  # one image of 96 bytes and a bit
     header = read_header(path)
     assert header.shape[0] == 5 and header.available == 3
     assert (read_sections(header, [2]) == values(np.float32)[2]).all()
-    with pytest.raises(FileFormatError, match="no image 4, 5: the header promises 5 and the file holds 3"):
+    with pytest.raises(
+        FileFormatError, match="no image 4, 5: the header promises 5 and the file holds 3"
+    ):
         read_sections(header, [0, 3, 4])
     with pytest.raises(FileFormatError, match="promises 5 sections and the file holds 3"):
         read_map(path)
@@ -92,12 +94,23 @@ def test_a_compressed_map_is_the_plain_one(tmp_path, name):
     assert header.nstart == (-3, 0, 0) and header.compressed and header.shape == (5, 4, 6)
 
 
-@pytest.mark.parametrize("change, says", [
-    (lambda raw: gzip.compress(raw[:-1]), "unpacks to 1,503 bytes, where its header promises 1,504"),
-    (lambda raw: gzip.compress(raw + bytes(10**8)), "unpacks to more than 1,504 bytes"),
-    (lambda raw: gzip.compress(raw)[:-30], "damaged or cut short"), (lambda raw: gzip.compress(raw[:500]), "500 bytes"),
-    (lambda raw: b"\x1f\x8b" + raw, "damaged or cut short"),
-    (lambda raw: gzip.compress(np.array([2**30, 2**30, 2**30], "<i4").tobytes() + raw[12:]), "a compressed map of this size")])
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (
+            lambda raw: gzip.compress(raw[:-1]),
+            "unpacks to 1,503 bytes, where its header promises 1,504",
+        ),
+        (lambda raw: gzip.compress(raw + bytes(10**8)), "unpacks to more than 1,504 bytes"),
+        (lambda raw: gzip.compress(raw)[:-30], "damaged or cut short"),
+        (lambda raw: gzip.compress(raw[:500]), "500 bytes"),
+        (lambda raw: b"\x1f\x8b" + raw, "damaged or cut short"),
+        (
+            lambda raw: gzip.compress(np.array([2**30, 2**30, 2**30], "<i4").tobytes() + raw[12:]),
+            "a compressed map of this size",
+        ),
+    ],
+)
 def test_a_compressed_map_that_is_not_what_its_header_says_is_refused(tmp_path, change, says):
     plain = write(tmp_path / "plain.mrc", values(np.float32)).read_bytes()
     path = tmp_path / "x.map.gz"
@@ -107,16 +120,33 @@ def test_a_compressed_map_that_is_not_what_its_header_says_is_refused(tmp_path, 
 
 
 def test_images_of_a_compressed_stack_are_refused(tmp_path):
-    path = packed(tmp_path / "x.mrcs.gz", write(tmp_path / "plain.mrcs", values(np.float32)).read_bytes())
-    with pytest.raises(FileFormatError, match="x.mrcs.gz: a stack that is compressed by gzip: gunzip it first"):
+    path = packed(
+        tmp_path / "x.mrcs.gz", write(tmp_path / "plain.mrcs", values(np.float32)).read_bytes()
+    )
+    with pytest.raises(
+        FileFormatError, match="x.mrcs.gz: a stack that is compressed by gzip: gunzip it first"
+    ):
         read_sections(read_header(path), [0])
 
 
-@pytest.mark.parametrize("start, kind", [
-    (b"BZh91AY&SY", "compressed by bzip2"), (b"\xfd7zXZ\0", "compressed by xz"), (b"PK\x03\x04", "zip archive"),
-    (b"\x89HDF\r\n\x1a\n", "HDF5"), (b"II*\0", "TIFF or EER"), (b"MM\0*", "TIFF"), (b"II+\0", "BigTIFF"), (b"\x89PNG\r\n", "PNG"),
-    (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "begins with 'version https://git-lfs' .a pointer of Git LFS"),
-    (b"<!DOCTYPE html>", "a web page")])
+@pytest.mark.parametrize(
+    "start, kind",
+    [
+        (b"BZh91AY&SY", "compressed by bzip2"),
+        (b"\xfd7zXZ\0", "compressed by xz"),
+        (b"PK\x03\x04", "zip archive"),
+        (b"\x89HDF\r\n\x1a\n", "HDF5"),
+        (b"II*\0", "TIFF or EER"),
+        (b"MM\0*", "TIFF"),
+        (b"II+\0", "BigTIFF"),
+        (b"\x89PNG\r\n", "PNG"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:1",
+            "begins with 'version https://git-lfs' .a pointer of Git LFS",
+        ),
+        (b"<!DOCTYPE html>", "a web page"),
+    ],
+)
 @pytest.mark.parametrize("length", [0, 3000])
 def test_another_kind_of_file_is_named(tmp_path, start, kind, length):
     (tmp_path / "x.mrc").write_bytes(start + bytes(length))
@@ -126,12 +156,18 @@ def test_another_kind_of_file_is_named(tmp_path, start, kind, length):
 
 @pytest.mark.parametrize("columns", [640, 896, 1152, 1408])
 def test_sizes_that_look_like_a_pickle_are_sizes(tmp_path, columns):
-    assert read_header(write(tmp_path / "x.mrc", np.zeros((1, 2, columns), np.int8))).shape == (1, 2, columns)
+    assert read_header(write(tmp_path / "x.mrc", np.zeros((1, 2, columns), np.int8))).shape == (
+        1,
+        2,
+        columns,
+    )
 
 
 def test_a_stack_is_read_whatever_its_header_says_of_its_place(tmp_path):
     """The particle file says how large pixels are."""
-    header = read_header(write(tmp_path / "x.mrcs", values(np.float32), cella=np.nan, origin=np.inf))
+    header = read_header(
+        write(tmp_path / "x.mrcs", values(np.float32), cella=np.nan, origin=np.inf)
+    )
     assert (read_sections(header, range(5)) == values(np.float32)).all()
 
 
@@ -156,23 +192,36 @@ def test_a_map_says_where_it_stands(tmp_path):
         file.header.origin = (10, 20, 30)
     density, header = read_map(path)
     assert (density == values(np.float32)).all()
-    assert header.voxel_size == (1.5, 1.5, 1.5) and header.nstart == (-3, -2, 7) and header.origin == (10, 20, 30)
+    assert (
+        header.voxel_size == (1.5, 1.5, 1.5)
+        and header.nstart == (-3, -2, 7)
+        and header.origin == (10, 20, 30)
+    )
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
 def test_a_map_comes_as_zyx_whatever_its_order(tmp_path, order):
     zyx = values(np.float32, (3, 4, 5))
-    axes = {1: 2, 2: 1, 3: 0}                              # MRC's number of an axis to its place in zyx
+    # MRC's number of an axis to its place in zyx
+    axes = {1: 2, 2: 1, 3: 0}
     columns, rows, sections = order
-    path = write(tmp_path / "x.mrc", zyx.transpose(axes[sections], axes[rows], axes[columns]).copy(),
-                 mapc=columns, mapr=rows, maps=sections)
+    path = write(
+        tmp_path / "x.mrc",
+        zyx.transpose(axes[sections], axes[rows], axes[columns]).copy(),
+        mapc=columns,
+        mapr=rows,
+        maps=sections,
+    )
     assert (read_map(path)[0] == zyx).all()
 
 
 def test_real_files_read_as_mrcfile_reads_them(shared):
-    for path in [*(shared / "data" / "maps").rglob("*.mrc"), *(shared / "data" / "particles").rglob("*0000[12].mrcs")]:
+    for path in [
+        *(shared / "data" / "maps").rglob("*.mrc"),
+        *(shared / "data" / "particles").rglob("*0000[12].mrcs"),
+    ]:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")                # several lack the magic or the stamp
+            warnings.simplefilter("ignore")  # several lack the magic or the stamp
             density, _ = read_map(path)
             with mrcfile.open(path, permissive=True) as theirs:
                 assert (density == theirs.data).all()

@@ -6,10 +6,33 @@ import numpy as np
 import pytest
 
 from atomdrgn.io.table_cells import as_cell, from_cell
-from atomdrgn.run import read_numbers_table, read_text_table, write_table
+from atomdrgn.runs.run import read_numbers_table, read_text_table, write_table
 
-NAMES = ["=1+1", "=HYPERLINK(\"a\")", "+A", "-A", "-", "@SUM(A1)", "\t=1", "\r=1", "＝1", "'=1", "'", "O5'", "A", "", "-1",
-         "-1+2", "1e5", "+3.5e-2", "-inf", " =1", "A;=1", "--1", "-1_0"]
+NAMES = [
+    "=1+1",
+    '=HYPERLINK("a")',
+    "+A",
+    "-A",
+    "-",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "＝1",
+    "'=1",
+    "'",
+    "O5'",
+    "A",
+    "",
+    "-1",
+    "-1+2",
+    "1e5",
+    "+3.5e-2",
+    "-inf",
+    " =1",
+    "A;=1",
+    "--1",
+    "-1_0",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -25,7 +48,12 @@ def test_a_name_comes_back_and_begins_no_formula(tmp_path, name):
 
 
 def test_numbers_stay_numbers(tmp_path):
-    columns = {"a": [-1.5, float("-inf")], "b": np.array([-3, 4]), "c": np.array([-1e-7, 2], np.float32), "d": ["-0.25", "+1"]}
+    columns = {
+        "a": [-1.5, float("-inf")],
+        "b": np.array([-3, 4]),
+        "c": np.array([-1e-7, 2], np.float32),
+        "d": ["-0.25", "+1"],
+    }
     write_table(tmp_path / "t.csv", columns)
     assert (tmp_path / "t.csv").read_bytes().splitlines()[1] == b"-1.5,-3,-1e-07,-0.25"
     for name, column in read_numbers_table(tmp_path / "t.csv").items():

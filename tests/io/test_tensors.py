@@ -8,8 +8,13 @@ from safetensors.torch import save_file
 from atomdrgn.errors import FileFormatError
 from atomdrgn.io.tensors import read_tensors, write_tensors
 
-TENSORS = {"a": torch.arange(12.0).reshape(3, 4), "none": torch.zeros(0, 3), "flag": torch.tensor([True, False]),
-           "step": torch.tensor(7.0, dtype=torch.float64), "b": torch.ones(5, dtype=torch.bfloat16)}
+TENSORS = {
+    "a": torch.arange(12.0).reshape(3, 4),
+    "none": torch.zeros(0, 3),
+    "flag": torch.tensor([True, False]),
+    "step": torch.tensor(7.0, dtype=torch.float64),
+    "b": torch.ones(5, dtype=torch.bfloat16),
+}
 
 
 def test_tensors_come_back(tmp_path):
@@ -25,13 +30,15 @@ def test_every_flipped_byte_and_every_cut_is_noticed(tmp_path):
     write_tensors(path, TENSORS)
     whole = path.read_bytes()
     for position in np.linspace(0, len(whole) - 1, 150).astype(int):
-        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x14]) + whole[position + 1:])
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x14]) + whole[position + 1 :])
         try:
             found = read_tensors(path)
         except FileFormatError:
             continue
         # but for the name of the check sum: there it is a file without one
-        assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items() if name in found)
+        assert all(
+            torch.equal(found[name], tensor) for name, tensor in TENSORS.items() if name in found
+        )
     for length in range(0, len(whole), 37):
         path.write_bytes(whole[:length])
         with pytest.raises(FileFormatError):

@@ -6,9 +6,16 @@ from atomdrgn.io.text import describe_beginning, file_name, foreign_kind, read_t
 LATIN = b"stra\xdfe"
 
 
-@pytest.mark.parametrize("raw, text", [
-    (b"a\r\nb\rc\n", "a\nb\nc\n"), (b"\xef\xbb\xbfa", "a"), ("\N{BYTE ORDER MARK}a\n".encode("utf-16-le"), "a\n"),
-    ("\N{BYTE ORDER MARK}a\n".encode("utf-16-be"), "a\n"), (b"", "")])
+@pytest.mark.parametrize(
+    "raw, text",
+    [
+        (b"a\r\nb\rc\n", "a\nb\nc\n"),
+        (b"\xef\xbb\xbfa", "a"),
+        ("\N{BYTE ORDER MARK}a\n".encode("utf-16-le"), "a\n"),
+        ("\N{BYTE ORDER MARK}a\n".encode("utf-16-be"), "a\n"),
+        (b"", ""),
+    ],
+)
 def test_text_of_every_system_is_one(tmp_path, raw, text):
     (tmp_path / "a").write_bytes(raw)
     assert read_text(tmp_path / "a", expected="a text") == text

@@ -11,7 +11,9 @@ from atomdrgn.errors import FileFormatError, InputError
 from atomdrgn.io.trajectories import read_trajectory, write_trajectory
 
 
-@pytest.mark.parametrize("ending, reader, precision", [(".dcd", DCDFile, 0), (".xtc", XTCFile, 0.0051)])
+@pytest.mark.parametrize(
+    "ending, reader, precision", [(".dcd", DCDFile, 0), (".xtc", XTCFile, 0.0051)]
+)
 @pytest.mark.parametrize("atoms", [1, 50])
 def test_frames_come_back_in_angstrom(tmp_path, ending, reader, precision, atoms):
     frames = np.random.default_rng(0).normal(0, 30, (7, atoms, 3)).astype(np.float32)
@@ -30,16 +32,19 @@ def test_frames_are_asked_for_one_after_the_other(tmp_path):
             yield np.zeros((3, 3))
 
     write_trajectory(tmp_path / "path.dcd", frames())
-    assert alive == [0] * 5      # the file has its name only when it is complete
+    assert alive == [0] * 5  # the file has its name only when it is complete
 
 
 @pytest.mark.parametrize("ending", [".dcd", ".xtc"])
-@pytest.mark.parametrize("frames, message", [
-    ([], "no frame"),
-    ([np.zeros((3, 3)), np.zeros((4, 3))], "frame 2 has shape"),
-    ([np.zeros(3)], "frame 1 has shape"),
-    ([np.zeros((3, 3)), np.full((3, 3), np.nan)], "frame 2 .* not finite"),
-])
+@pytest.mark.parametrize(
+    "frames, message",
+    [
+        ([], "no frame"),
+        ([np.zeros((3, 3)), np.zeros((4, 3))], "frame 2 has shape"),
+        ([np.zeros(3)], "frame 1 has shape"),
+        ([np.zeros((3, 3)), np.full((3, 3), np.nan)], "frame 2 .* not finite"),
+    ],
+)
 def test_what_is_no_trajectory_leaves_no_file(tmp_path, ending, frames, message):
     with pytest.raises(InputError, match=message):
         write_trajectory(tmp_path / f"path{ending}", frames)
@@ -71,33 +76,63 @@ def test_a_last_write_that_is_lost_is_noticed(tmp_path, monkeypatch, ending, los
     kind = DCDFile if ending == ".dcd" else XTCFile
     write = kind.write_iter
 
-    def write_and_lose(name, frames):      # as a full disk does when the file is closed
+    def write_and_lose(name, frames):  # as a full disk does when the file is closed
         write(name, frames)
         os.truncate(name, os.path.getsize(name) - lost)
 
     monkeypatch.setattr(kind, "write_iter", write_and_lose)
     with pytest.raises(OSError, match="not written to its end"):
-        write_trajectory(tmp_path / f"path{ending}", np.random.default_rng(0).normal(0, 30, (4, 40, 3)))
+        write_trajectory(
+            tmp_path / f"path{ending}", np.random.default_rng(0).normal(0, 30, (4, 40, 3))
+        )
     assert not list(tmp_path.iterdir())
 
 
 def hostile_xtc(path, **wrong):
-    """A file of a frame of 20 atoms whose numbers are as one likes: where they stand in the frame, in words of 4 bytes."""
+    """A file of a frame of 20 atoms whose numbers are as one likes: where they stand in the frame,
+    in words of 4 bytes.
+    """
     write_trajectory(path, np.random.default_rng(0).normal(0, 30, (2, 20, 3)))
     content = bytearray(path.read_bytes())
-    places = {"atoms": 1, "atoms_again": 13, "low": 15, "high": 18, "small": 21, "bytes": 22, "packed": 23}
+    places = {
+        "atoms": 1,
+        "atoms_again": 13,
+        "low": 15,
+        "high": 18,
+        "small": 21,
+        "bytes": 22,
+        "packed": 23,
+    }
     for name, value in wrong.items():
-        content[4 * places[name]:4 * places[name] + 4] = struct.pack(">i", value)
+        content[4 * places[name] : 4 * places[name] + 4] = struct.pack(">i", value)
     path.write_bytes(content)
     return path
 
 
-@pytest.mark.parametrize("wrong", [
-    {"bytes": 2**31 - 1}, {"bytes": -1}, {"bytes": 10**6}, {"small": 10**6}, {"small": -5}, {"small": 73}, {"atoms": 2**31 - 1},
-    {"atoms": -20}, {"atoms": 3}, {"atoms_again": 2**30}, {"atoms_again": 10**6, "atoms": 10**6}, {"high": -2**31},
-    {"low": 2**31 - 1}, {"packed": -1, "small": 9}], ids=str)
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bytes": 2**31 - 1},
+        {"bytes": -1},
+        {"bytes": 10**6},
+        {"small": 10**6},
+        {"small": -5},
+        {"small": 73},
+        {"atoms": 2**31 - 1},
+        {"atoms": -20},
+        {"atoms": 3},
+        {"atoms_again": 2**30},
+        {"atoms_again": 10**6, "atoms": 10**6},
+        {"high": -(2**31)},
+        {"low": 2**31 - 1},
+        {"packed": -1, "small": 9},
+    ],
+    ids=str,
+)
 def test_what_crashes_the_library_is_an_error(tmp_path, wrong):
-    """The worst may be read as something else; what must not happen is that this process ends, or takes all memory."""
+    """The worst may be read as something else; what must not happen is that this process ends, or
+    takes all memory.
+    """
     path = hostile_xtc(tmp_path / "hostile.xtc", **wrong)
     try:
         assert read_trajectory(path).shape[2] == 3
@@ -108,7 +143,9 @@ def test_what_crashes_the_library_is_an_error(tmp_path, wrong):
 def test_a_reader_that_crashes_or_hangs_is_told(tmp_path, monkeypatch):
     path = tmp_path / "path.xtc"
     write_trajectory(path, np.zeros((2, 20, 3)))
-    monkeypatch.setattr("atomdrgn.io.trajectories.READER", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+    monkeypatch.setattr(
+        "atomdrgn.io.trajectories.READER", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    )
     with pytest.raises(FileFormatError, match="crashed"):
         read_trajectory(path)
     monkeypatch.setattr("atomdrgn.io.trajectories.LONGEST", 0.5)
@@ -133,12 +170,13 @@ def test_frames_that_a_dcd_names_and_lacks_are_told(tmp_path, order, left):
     path = tmp_path / "path.dcd"
     write_trajectory(path, np.ones((5, 30, 3)))
     whole = path.read_bytes()
-    if order == ">":      # written on another machine: all numbers of these records are of 4 bytes, but for titles
+    # written on another machine: all numbers of these records are of 4 bytes, but for titles
+    if order == ">":
         whole = _turned_round(whole)
-    path.write_bytes(whole[:276 + left])
+    path.write_bytes(whole[: 276 + left])
     with pytest.warns(UserWarning, match="path.dcd: its header names 5 frames and 2 are there"):
         assert read_trajectory(path).shape == (2, 30, 3)
-    for said in (5, 0, 3):      # right, never filled in, and not kept up: nothing is missing
+    for said in (5, 0, 3):  # right, never filled in, and not kept up: nothing is missing
         path.write_bytes(whole[:8] + struct.pack(f"{order}i", said) + whole[12:])
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -177,4 +215,4 @@ def test_a_cut_trajectory_is_an_error_or_holds_the_frames_before(tmp_path):
                 found = read_trajectory(path)
             except FileFormatError:
                 continue
-            np.testing.assert_allclose(found, frames[:len(found)], atol=0.0051)
+            np.testing.assert_allclose(found, frames[: len(found)], atol=0.0051)

@@ -17,7 +17,9 @@ def test_a_folder_takes_the_place_of_another_when_it_is_complete(tmp_path):
         with whole_folder(target) as temporary:
             (temporary / text).write_text(text)
             assert not (target / text).exists()
-        assert [path.name for path in target.iterdir()] == [text] and list(target.parent.iterdir()) == [target]
+        assert [path.name for path in target.iterdir()] == [text] and list(
+            target.parent.iterdir()
+        ) == [target]
 
 
 def test_what_was_there_stays_when_the_block_fails(tmp_path):
@@ -27,16 +29,21 @@ def test_what_was_there_stays_when_the_block_fails(tmp_path):
     with pytest.raises(KeyboardInterrupt), whole_folder(target) as temporary:
         (temporary / "half").write_text("")
         raise KeyboardInterrupt
-    assert [path.name for path in target.iterdir()] == ["before"] and list(tmp_path.iterdir()) == [target]
+    assert [path.name for path in target.iterdir()] == ["before"] and list(tmp_path.iterdir()) == [
+        target
+    ]
 
 
 def test_a_file_holds_no_folder(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(MissingFileError, match="no folder"), whole_folder(tmp_path / "file" / "made"):
+    with (
+        pytest.raises(MissingFileError, match="no folder"),
+        whole_folder(tmp_path / "file" / "made"),
+    ):
         pass
 
 
-# ---- power cuts and killed processes -----------------------------------------------------------------------------------------
+# ---- power cuts and killed processes ------------------------------------------------------------
 
 
 @pytest.fixture
@@ -57,7 +64,9 @@ def watched(monkeypatch):
     return done
 
 
-linux = pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="names of open files are asked of Linux")
+linux = pytest.mark.skipif(
+    not os.path.exists("/proc/self/fd"), reason="names of open files are asked of Linux"
+)
 
 
 @linux
@@ -65,7 +74,11 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, watched):
     with whole_file(tmp_path / "made.txt") as temporary:
         temporary.write_text("all of it")
     (first, part), (second, renamed), (third, folder) = watched
-    assert (first, second, third) == ("sync", "rename", "sync") and part == renamed and folder == tmp_path.name
+    assert (
+        (first, second, third) == ("sync", "rename", "sync")
+        and part == renamed
+        and folder == tmp_path.name
+    )
 
 
 @linux
@@ -76,7 +89,7 @@ def test_a_folder_is_on_the_disk_before_it_has_its_name(tmp_path, watched):
         with whole_file(temporary / "b") as path:
             path.write_text("b")
     renamed = [name for what, name in watched if what == "rename"]
-    before = watched[:watched.index(("rename", renamed[-1]))]
+    before = watched[: watched.index(("rename", renamed[-1]))]
     assert {("sync", "a"), ("sync", "b"), ("sync", "deep"), ("sync", renamed[-1])} <= set(before)
     assert watched[-1] == ("sync", tmp_path.name)
 
@@ -99,7 +112,10 @@ def test_a_file_that_cannot_be_put_on_the_disk_is_not_there_and_is_named(tmp_pat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left") as raised, whole_file(tmp_path / "made") as temporary:
+    with (
+        pytest.raises(OSError, match="No space left") as raised,
+        whole_file(tmp_path / "made") as temporary,
+    ):
         temporary.write_text("after")
     assert raised.value.filename == str(tmp_path / "made")
     assert (tmp_path / "made").read_text() == "before" and len(list(tmp_path.iterdir())) == 1
@@ -123,7 +139,13 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path):
     (tmp_path / f".a.txt.{gone}.part").write_text("as earlier versions name them")
     (tmp_path / f".b.{gone}.part").mkdir()
     (tmp_path / f".b.{gone}.part" / "half").write_text("")
-    kept = [f".c.{alive}.part", f".d.00000000-{gone}.part", ".hidden", f"e.{gone}.part", f".f.{gone}.partial"]
+    kept = [
+        f".c.{alive}.part",
+        f".d.00000000-{gone}.part",
+        ".hidden",
+        f"e.{gone}.part",
+        f".f.{gone}.partial",
+    ]
     for name in kept:
         (tmp_path / name).write_text("")
     clear_leftovers(tmp_path)

@@ -14,7 +14,9 @@ def scene(box_size, *, resolution=0.0, dtype=torch.float64):
     grid = ImageGrid(box_size, 2.0)
     disc = make_disc(grid, resolution or grid.nyquist)
     image, seen = torch.randn(2, 3, box_size, box_size, generator=generator, dtype=dtype)
-    lens = torch.cos(3 * torch.hypot(disc.kx, disc.ky) * (1 + torch.rand(3, 1, generator=generator))).to(dtype)
+    lens = torch.cos(
+        3 * torch.hypot(disc.kx, disc.ky) * (1 + torch.rand(3, 1, generator=generator))
+    ).to(dtype)
     root = disc.multiplicity.sqrt()
     return image, disc, lens * root, disc.coefficients(seen) * root
 
@@ -45,25 +47,37 @@ def test_the_likelihood_at_contrast_one_is_a_sum_over_pixels():
     image, disc, _, _ = scene(17)
     inside = torch.zeros(17, 9, dtype=torch.bool)
     inside[disc.y_index % 17, disc.x_index] = True
-    image, seen = (inverse_transform(transform(each) * inside, 17) for each in (image, image.flip(1)))
+    image, seen = (
+        inverse_transform(transform(each) * inside, 17) for each in (image, image.flip(1))
+    )
     root = disc.multiplicity.double().sqrt()
     found = compare(image, root.expand(3, -1), disc.coefficients(seen) * root, disc=disc)
-    torch.testing.assert_close(found.log_likelihood(0.0), -0.5 * (image - seen).square().sum((1, 2)))
+    torch.testing.assert_close(
+        found.log_likelihood(0.0), -0.5 * (image - seen).square().sum((1, 2))
+    )
     torch.testing.assert_close(found.correlation(), normalized_cross_correlation(image, seen))
     assert half_plane_weight(disc.grid)[disc.y_index % 17, disc.x_index].equal(disc.multiplicity)
 
 
 def test_the_contrast_is_the_likeliest():
-    power, cross, data2 = (torch.tensor([value], dtype=torch.float64) for value in (40.0, 55.0, 200.0))
+    power, cross, data2 = (
+        torch.tensor([value], dtype=torch.float64) for value in (40.0, 55.0, 200.0)
+    )
     contrast = torch.linspace(0, 3, 30001, dtype=torch.float64)
     for sd in (0.05, 0.3, 2.0):
-        tried = -0.5 * (data2 - 2 * contrast * cross + contrast**2 * power + ((contrast - 1) / sd) ** 2)
-        torch.testing.assert_close(Comparison(power, cross, data2).log_likelihood(sd), tried.max()[None], rtol=1e-7, atol=0)
+        tried = -0.5 * (
+            data2 - 2 * contrast * cross + contrast**2 * power + ((contrast - 1) / sd) ** 2
+        )
+        torch.testing.assert_close(
+            Comparison(power, cross, data2).log_likelihood(sd), tried.max()[None], rtol=1e-7, atol=0
+        )
 
 
 def test_a_correlation_does_not_change_with_scale():
     image, disc, transfer, data = scene(16)
-    once, brighter = (compare(scale * image, transfer, data, disc=disc).correlation() for scale in (1.0, 7.0))
+    once, brighter = (
+        compare(scale * image, transfer, data, disc=disc).correlation() for scale in (1.0, 7.0)
+    )
     torch.testing.assert_close(once, brighter)
     itself = compare(image, transfer, disc.coefficients(image) * transfer, disc=disc)
     torch.testing.assert_close(itself.correlation(), torch.ones(3, dtype=torch.float64))

@@ -1,15 +1,21 @@
 import pytest
 import torch
 
-from atomdrgn.likelihood.normal_equations import camera_motion, derivative_images, image_products, power_along, predict
+from atomdrgn.likelihood.normal_equations import (
+    camera_motion,
+    derivative_images,
+    image_products,
+    power_along,
+    predict,
+)
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.physics.pose import Pose
-from atomdrgn.physics.projection import project_beads
+from atomdrgn.physics.projection.project import project_beads
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.deformation import SegmentDeformation
+from atomdrgn.structure.motion.deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import make_segments
 from molecules import helix, write_pdb
 
@@ -17,26 +23,45 @@ GRID = ImageGrid(40, 2.5)
 DISC = make_disc(GRID, 8.0)
 
 
-@pytest.fixture(params=[(None, False), ("B", False), (None, True), ("B", True)],
-                ids=["free", "one segment fixed", "occupancies", "occupancies, one segment fixed"])
+@pytest.fixture(
+    params=[(None, False), ("B", False), (None, True), ("B", True)],
+    ids=["free", "one segment fixed", "occupancies", "occupancies, one segment fixed"],
+)
 def scene(request, tmp_path):
     """A deformed molecule seen from four sides."""
     second = helix("B", 20, start=(6.0, 0.0, -15.0), serial=500)
     path = write_pdb(tmp_path / "two.pdb", helix("A", 30, start=(-6.0, 0.0, -20.0)), second)
     beads = coarse_grain(read_structure(path))
-    deformation = SegmentDeformation(beads, make_segments(beads, 4, fixed=request.param[0]), composition=request.param[1])
+    deformation = SegmentDeformation(
+        beads, make_segments(beads, 4, fixed=request.param[0]), composition=request.param[1]
+    )
     generator = torch.Generator().manual_seed(0)
     latent = 3 * torch.randn(4, deformation.n_latent, generator=generator)
-    pose = Pose(matrix_from_vector(2 * torch.randn(4, 3, generator=generator)), 4 * torch.randn(4, 2, generator=generator))
-    return {"deformation": deformation, "beads": beads, "latent": latent, "pose": pose, "disc": DISC}
+    pose = Pose(
+        matrix_from_vector(2 * torch.randn(4, 3, generator=generator)),
+        4 * torch.randn(4, 2, generator=generator),
+    )
+    return {
+        "deformation": deformation,
+        "beads": beads,
+        "latent": latent,
+        "pose": pose,
+        "disc": DISC,
+    }
 
 
 def test_prediction_is_the_transform_of_the_projection(scene):
     beads = scene["beads"]
     conformation = scene["deformation"].conformation(scene["latent"])
-    image = project_beads(scene["pose"].apply(conformation.position), beads.amplitude * conformation.occupancy, beads.sigma, GRID)
+    image = project_beads(
+        scene["pose"].apply(conformation.position),
+        beads.amplitude * conformation.occupancy,
+        beads.sigma,
+        GRID,
+    )
     by_pixels = torch.view_as_real(DISC.coefficients(image)).movedim(-1, -2)
-    # narrow beads ring: in the periodic box of sums the ringing goes round, in an image it is cut off at the edge
+    # narrow beads ring: in the periodic box of sums the ringing goes round, in an image it is cut
+    # off at the edge
     assert (predict(**scene_args(scene)) - by_pixels).norm() < 5e-3 * by_pixels.norm()
 
 
@@ -46,14 +71,22 @@ def scene_args(scene, **changes):
 
 
 def test_derivative_images_are_derivatives(scene):
-    """Along a random direction of the latent, against finite differences of predictions, at turns of a radian."""
+    """Along a random direction of the latent, against finite differences of predictions, at turns
+    of a radian.
+    """
     deformation, latent = scene["deformation"], scene["latent"]
     transfer = torch.rand(4, len(DISC), generator=torch.Generator().manual_seed(2)) - 0.3
     prediction, derivative = derivative_images(**scene_args(scene), transfer=transfer)
-    torch.testing.assert_close(prediction, predict(**scene_args(scene)) * transfer[:, None], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        prediction, predict(**scene_args(scene)) * transfer[:, None], rtol=1e-3, atol=1e-3
+    )
     step = torch.randn(deformation.n_latent, generator=torch.Generator().manual_seed(3))
-    ahead, behind = (predict(**scene_args(scene, latent=latent + sign * 0.01 * step)) for sign in (1, -1))
-    change = camera_motion(deformation, latent, scene["pose"]) @ deformation.by_segment(step)[..., None]
+    ahead, behind = (
+        predict(**scene_args(scene, latent=latent + sign * 0.01 * step)) for sign in (1, -1)
+    )
+    change = (
+        camera_motion(deformation, latent, scene["pose"]) @ deformation.by_segment(step)[..., None]
+    )
     along = torch.einsum("bfk,bfkcp->bcp", change[..., 0], derivative)
     expected = (ahead - behind) / 0.02 * transfer[:, None]
     assert (along - expected).norm() < 0.01 * expected.norm()
@@ -66,14 +99,19 @@ def test_power_along_directions_is_that_of_steps_along_each(scene):
     steps = torch.randn(n, 3, generator=torch.Generator().manual_seed(3))
     expected = torch.zeros(4, len(DISC))
     for step in steps.T:
-        ahead, behind = (predict(**scene_args(scene, latent=scene["latent"] + sign * 0.01 * step)) for sign in (1, -1))
+        ahead, behind = (
+            predict(**scene_args(scene, latent=scene["latent"] + sign * 0.01 * step))
+            for sign in (1, -1)
+        )
         expected += ((ahead - behind) / 0.02 * transfer[:, None]).square().sum(1)
     power = power_along(**scene_args(scene), direction=steps, transfer=transfer)
     assert (power - expected).norm() < 0.02 * expected.norm()
 
 
 def test_products_and_their_expansion(scene):
-    """The matrix is that of the derivative images, and one step on noise-free data from nearby finds the right conformation."""
+    """The matrix is that of the derivative images, and one step on noise-free data from nearby
+    finds the right conformation.
+    """
     deformation, latent = scene["deformation"], scene["latent"]
     transfer = torch.ones(4, len(DISC))
     data = predict(**scene_args(scene))
@@ -82,7 +120,11 @@ def test_products_and_their_expansion(scene):
     skew = products.matrix - products.matrix.transpose(1, 2)
     assert skew.abs().max() < 1e-5 * products.matrix.max()
     equations = products.normal_equations(1e-3, torch.zeros(4))
-    ridge = 1e-4 * equations.matrix.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(deformation.n_latent)
+    ridge = (
+        1e-4
+        * equations.matrix.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
+        * torch.eye(deformation.n_latent)
+    )
     step = torch.linalg.solve(equations.matrix + ridge, equations.gradient)
     before, after = (data - predict(**scene_args(scene, latent=q)) for q in (near, near + step))
     assert (after.square().sum((1, 2)) < 0.01 * before.square().sum((1, 2))).all()
@@ -96,28 +138,46 @@ def test_contrast_is_found_and_its_uncertainty_leaves_the_equations(scene):
     contrast, sd = products.contrast(10.0, torch.zeros(4))
     torch.testing.assert_close(contrast, torch.full((4,), 1.3), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(sd, products.prediction2**-0.5, rtol=1e-3, atol=1e-6)
-    free, known = products.normal_equations(10.0, torch.zeros(4)), products.normal_equations(1e-4, torch.zeros(4))
+    free, known = (
+        products.normal_equations(10.0, torch.zeros(4)),
+        products.normal_equations(1e-4, torch.zeros(4)),
+    )
     # knowing less can only lower the information, in every direction
-    assert (torch.linalg.eigvalsh((1.3**2 * known.matrix - free.matrix).double()).min() > -1e-3 * float(known.matrix.max()))
+    assert torch.linalg.eigvalsh(
+        (1.3**2 * known.matrix - free.matrix).double()
+    ).min() > -1e-3 * float(known.matrix.max())
     assert free.gradient.norm() < 1e-2 * known.gradient.norm()
 
 
 def test_uncertainty_of_the_conformation_lowers_the_contrast():
     from atomdrgn.likelihood.normal_equations import ImageProducts
+
     one = torch.ones(1)
-    products = ImageProducts(torch.zeros(1, 1, 1), torch.zeros(1, 1), torch.zeros(1, 1), 100 * one, 100 * one, 100 * one)
+    products = ImageProducts(
+        torch.zeros(1, 1, 1), torch.zeros(1, 1), torch.zeros(1, 1), 100 * one, 100 * one, 100 * one
+    )
     assert products.contrast(10.0, 0 * one)[0] > 0.99 > 0.7 > products.contrast(10.0, 50 * one)[0]
 
 
 def test_loops_and_tensor_operations_agree(scene):
     """The compiled loops and their slow twin."""
     generator = torch.Generator().manual_seed(2)
-    transfer, data = torch.rand(4, len(DISC), generator=generator) - 0.3, torch.randn(4, 2, len(DISC), generator=generator)
+    transfer, data = (
+        torch.rand(4, len(DISC), generator=generator) - 0.3,
+        torch.randn(4, 2, len(DISC), generator=generator),
+    )
     tracked = transfer.clone().requires_grad_()
     images = (derivative_images(**scene, transfer=each) for each in (transfer, tracked))
     for one, other in zip(*images, strict=True):
         assert other.requires_grad and (one - other).norm() < 1e-5 * one.norm()
     quick, slow = (image_products(**scene, transfer=t, data=data) for t in (transfer, tracked))
-    for name in ("matrix", "with_prediction", "with_data", "prediction2", "prediction_data", "data2"):
+    for name in (
+        "matrix",
+        "with_prediction",
+        "with_data",
+        "prediction2",
+        "prediction_data",
+        "data2",
+    ):
         one, other = getattr(quick, name), getattr(slow, name)
         assert other.requires_grad and (one - other).norm() < 1e-5 * one.norm()

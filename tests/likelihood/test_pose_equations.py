@@ -21,7 +21,7 @@ from atomdrgn.physics.pose import Pose
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.deformation import SegmentDeformation
+from atomdrgn.structure.motion.deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import make_segments
 from molecules import helix, write_pdb
 
@@ -33,14 +33,28 @@ TRANSFER = torch.rand(4, len(DISC), generator=torch.Generator().manual_seed(2)) 
 def scene(request, tmp_path):
     """A deformed molecule, not centred, seen from four sides."""
     fixed, composition = request.param
-    path = write_pdb(tmp_path / "two.pdb", helix("A", 20, start=(-4.0, 0.0, -20.0)),
-                     helix("B", 15, start=(8.0, 3.0, -15.0), serial=500))
+    path = write_pdb(
+        tmp_path / "two.pdb",
+        helix("A", 20, start=(-4.0, 0.0, -20.0)),
+        helix("B", 15, start=(8.0, 3.0, -15.0), serial=500),
+    )
     beads = coarse_grain(read_structure(path))
-    deformation = SegmentDeformation(beads, make_segments(beads, 3, fixed=fixed), composition=composition)
+    deformation = SegmentDeformation(
+        beads, make_segments(beads, 3, fixed=fixed), composition=composition
+    )
     generator = torch.Generator().manual_seed(0)
     latent = 3 * torch.randn(4, deformation.n_latent, generator=generator)
-    pose = Pose(matrix_from_vector(2 * torch.randn(4, 3, generator=generator)), 4 * torch.randn(4, 2, generator=generator))
-    return {"deformation": deformation, "beads": beads, "latent": latent, "pose": pose, "disc": DISC}
+    pose = Pose(
+        matrix_from_vector(2 * torch.randn(4, 3, generator=generator)),
+        4 * torch.randn(4, 2, generator=generator),
+    )
+    return {
+        "deformation": deformation,
+        "beads": beads,
+        "latent": latent,
+        "pose": pose,
+        "disc": DISC,
+    }
 
 
 def moved(pose, step):
@@ -50,11 +64,15 @@ def moved(pose, step):
 
 def test_derivatives_by_the_pose_are_derivatives(scene):
     prediction, derivative = pose_images(**scene, transfer=TRANSFER)
-    torch.testing.assert_close(prediction, predict(**scene) * TRANSFER[:, None], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        prediction, predict(**scene) * TRANSFER[:, None], rtol=1e-3, atol=1e-3
+    )
     for number, step in enumerate((0.02, 0.02, 0.002, 0.002, 0.002)):
         by = torch.zeros(4, POSE_NUMBERS)
         by[:, number] = step
-        ahead, behind = (predict(**scene | {"pose": moved(scene["pose"], sign * by)}) for sign in (1, -1))
+        ahead, behind = (
+            predict(**scene | {"pose": moved(scene["pose"], sign * by)}) for sign in (1, -1)
+        )
         expected = (ahead - behind) / (2 * step) * TRANSFER[:, None]
         assert (derivative[:, number] - expected).norm() < 0.01 * expected.norm()
 
@@ -62,32 +80,51 @@ def test_derivatives_by_the_pose_are_derivatives(scene):
 def test_loops_and_tensor_operations_agree(scene):
     """Where a gradient is wanted tensor operations do it."""
     by_loops = pose_images(**scene, transfer=TRANSFER)
-    by_tensors = pose_images(**scene | {"pose": replace(scene["pose"], shift=scene["pose"].shift.clone().requires_grad_())},
-                             transfer=TRANSFER)
+    by_tensors = pose_images(
+        **scene
+        | {"pose": replace(scene["pose"], shift=scene["pose"].shift.clone().requires_grad_())},
+        transfer=TRANSFER,
+    )
     for fast, slow in zip(by_loops, by_tensors, strict=True):
-        torch.testing.assert_close(fast, slow.detach(), rtol=1e-3, atol=1e-4 * float(slow.detach().abs().max()))
+        torch.testing.assert_close(
+            fast, slow.detach(), rtol=1e-3, atol=1e-4 * float(slow.detach().abs().max())
+        )
 
 
 def test_the_pose_stands_behind_the_latent_in_the_products(scene):
-    data = predict(**scene) * TRANSFER[:, None] + 0.1 * torch.randn(4, 2, len(DISC), generator=torch.Generator().manual_seed(1))
+    data = predict(**scene) * TRANSFER[:, None] + 0.1 * torch.randn(
+        4, 2, len(DISC), generator=torch.Generator().manual_seed(1)
+    )
     of_both = image_products(**scene, transfer=TRANSFER, data=data, by_pose=True)
-    of_latent, of_pose = (call(**scene, transfer=TRANSFER, data=data) for call in (image_products, pose_products))
+    of_latent, of_pose = (
+        call(**scene, transfer=TRANSFER, data=data) for call in (image_products, pose_products)
+    )
     n = scene["deformation"].n_latent
     torch.testing.assert_close(of_both.matrix[:, :n, :n], of_latent.matrix)
     torch.testing.assert_close(of_both.matrix[:, n:, n:], of_pose.matrix)
     for name in ("with_prediction", "with_data"):
-        torch.testing.assert_close(getattr(of_both, name), torch.cat([getattr(of_latent, name), getattr(of_pose, name)], 1))
+        torch.testing.assert_close(
+            getattr(of_both, name), torch.cat([getattr(of_latent, name), getattr(of_pose, name)], 1)
+        )
     torch.testing.assert_close(of_both.matrix, of_both.matrix.mT)
 
 
 def test_a_known_pose_changes_nothing(scene):
     data = predict(**scene) * TRANSFER[:, None]
-    without, wide = (image_products(**scene, transfer=TRANSFER, data=1.1 * data, by_pose=by_pose).normal_equations(
-        0.2, torch.zeros(4)) for by_pose in (False, True))
-    reduced, _ = eliminate_pose(wide, torch.zeros(4, POSE_NUMBERS), torch.full((POSE_NUMBERS,), 1e-6))
+    without, wide = (
+        image_products(
+            **scene, transfer=TRANSFER, data=1.1 * data, by_pose=by_pose
+        ).normal_equations(0.2, torch.zeros(4))
+        for by_pose in (False, True)
+    )
+    reduced, _ = eliminate_pose(
+        wide, torch.zeros(4, POSE_NUMBERS), torch.full((POSE_NUMBERS,), 1e-6)
+    )
     for name in ("matrix", "gradient", "chi2"):
         expected = getattr(without, name)
-        torch.testing.assert_close(getattr(reduced, name), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+        torch.testing.assert_close(
+            getattr(reduced, name), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())
+        )
 
 
 def random_equations(latents, seed=0):
@@ -97,11 +134,13 @@ def random_equations(latents, seed=0):
 
 
 def test_what_is_left_is_the_marginal_of_the_joint_gaussian():
-    """Of latent and pose, with a population of latents: means and covariances by inverting the whole."""
+    """Of latent and pose, with a population of latents: means and covariances by inverting the
+    whole.
+    """
     equations, latents = random_equations(6), 6
     correction = 0.3 * torch.randn(3, POSE_NUMBERS, generator=torch.Generator().manual_seed(7))
     prior_sd = torch.tensor([0.5, 0.6, 0.7, 0.8, 0.9])
-    precision = torch.eye(latents)      # a population about where the latents stand
+    precision = torch.eye(latents)  # a population about where the latents stand
     whole = equations.matrix.clone()
     whole[:, :latents, :latents] += precision
     whole[:, latents:, latents:] += torch.diag(prior_sd**-2)
@@ -115,12 +154,18 @@ def test_what_is_left_is_the_marginal_of_the_joint_gaussian():
     step = (of_latent @ reduced.gradient[..., None])[..., 0]
     torch.testing.assert_close(of_latent, covariance[:, :latents, :latents], rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(step, mean[:, :latents], rtol=1e-3, atol=1e-4)
-    of_pose, sd = given.posterior(step, of_latent, seen=torch.eye(latents), unseen=torch.zeros(latents, 0))
+    of_pose, sd = given.posterior(
+        step, of_latent, seen=torch.eye(latents), unseen=torch.zeros(latents, 0)
+    )
     torch.testing.assert_close(of_pose, mean[:, latents:], rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(sd**2, covariance.diagonal(dim1=1, dim2=2)[:, latents:], rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        sd**2, covariance.diagonal(dim1=1, dim2=2)[:, latents:], rtol=1e-3, atol=1e-5
+    )
     # what lies along directions that images do not see counts as much as along those that they see
     root = torch.linalg.cholesky(of_latent[:1])
-    halves = given[:1].posterior(step[:1], torch.eye(3)[None], seen=root[0, :, :3], unseen=root[0, :, 3:])
+    halves = given[:1].posterior(
+        step[:1], torch.eye(3)[None], seen=root[0, :, :3], unseen=root[0, :, 3:]
+    )
     torch.testing.assert_close(halves[1], sd[:1])
 
 
@@ -131,24 +176,41 @@ def test_the_misfit_is_the_least_over_all_poses():
 
     def misfit(step):
         curved = (step * (equations.matrix @ step[..., None])[..., 0]).sum(1)
-        return equations.chi2 - 2 * (equations.gradient * step).sum(1) + curved + ((correction + step) / prior_sd).square().sum(1)
+        return (
+            equations.chi2
+            - 2 * (equations.gradient * step).sum(1)
+            + curved
+            + ((correction + step) / prior_sd).square().sum(1)
+        )
 
     reduced, given = eliminate_pose(equations, correction, prior_sd)
     torch.testing.assert_close(reduced.chi2, misfit(given.step), rtol=1e-4, atol=1e-3)
     generator = torch.Generator().manual_seed(3)
     for _ in range(5):
-        assert (misfit(given.step + 0.05 * torch.randn(3, POSE_NUMBERS, generator=generator)) > reduced.chi2).all()
+        assert (
+            misfit(given.step + 0.05 * torch.randn(3, POSE_NUMBERS, generator=generator))
+            > reduced.chi2
+        ).all()
 
 
 def test_a_wrong_pose_is_put_right_by_one_step(scene):
-    """Without noise, a degree and an A off. Turns that change nothing, such as about a chain's own axis, stay as they are."""
+    """Without noise, a degree and an A off.
+
+    Turns that change nothing, such as about a chain's own axis, stay as they are.
+    """
     generator = torch.Generator().manual_seed(5)
-    error = torch.randn(4, POSE_NUMBERS, generator=generator) * torch.tensor([1.0, 1.0] + [math.radians(1)] * 3)
+    error = torch.randn(4, POSE_NUMBERS, generator=generator) * torch.tensor(
+        [1.0, 1.0] + [math.radians(1)] * 3
+    )
     data = 100 * predict(**scene)
     wrong = scene | {"pose": moved(scene["pose"], error)}
     products = pose_products(**wrong, transfer=torch.full((4, len(DISC)), 100.0), data=data)
     equations = products.normal_equations(0.01, torch.zeros(4))
-    _, given = eliminate_pose(equations, torch.zeros(4, POSE_NUMBERS), torch.tensor([2.0, 2.0] + [math.radians(2)] * 3))
-    before, after = (100 * predict(**scene | {"pose": pose}) - data
-                     for pose in (wrong["pose"], moved(wrong["pose"], given.step)))
+    _, given = eliminate_pose(
+        equations, torch.zeros(4, POSE_NUMBERS), torch.tensor([2.0, 2.0] + [math.radians(2)] * 3)
+    )
+    before, after = (
+        100 * predict(**scene | {"pose": pose}) - data
+        for pose in (wrong["pose"], moved(wrong["pose"], given.step))
+    )
     assert (after.square().sum((1, 2)) < 0.05 * before.square().sum((1, 2))).all()

@@ -10,20 +10,24 @@ import torch
 
 from atomdrgn.errors import FileFormatError, InputError, MissingFileError
 from atomdrgn.particles.reading import read_particles
-
-from .conftest import bead_image, write_stack
+from tiny_particles import bead_image, write_stack
 
 
 def test_a_stack_that_is_too_short_names_the_rows(tiny):
     tiny.columns["rlnImageName"][4:] = ["000009@stack.mrcs", "000007@stack.mrcs"]
-    with pytest.raises(FileFormatError, match=r"particles.star: 6 rows but stack.mrcs holds 6 images \(rows 5 and 6\)"):
+    with pytest.raises(
+        FileFormatError,
+        match=r"particles.star: 6 rows but stack.mrcs holds 6 images \(rows 5 and 6\)",
+    ):
         read_particles(tiny.star)
 
 
 def test_a_header_that_promises_too_much(tiny):
     path = tiny.folder / "stack.mrcs"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(FileFormatError, match=r"holds 5 images \(its header promises 6\) \(row 6\)"):
+    with pytest.raises(
+        FileFormatError, match=r"holds 5 images \(its header promises 6\) \(row 6\)"
+    ):
         read_particles(tiny.star)
 
 
@@ -33,7 +37,9 @@ def test_stacks_are_found_in_the_data_folder(tiny, tmp_path):
     tiny.columns["rlnImageName"] = [f"{i + 1}@deep/stack.mrcs" for i in range(6)]
     shutil.move(tiny.folder / "stack.mrcs", elsewhere / "deep")
     star = tiny.star
-    with pytest.raises(MissingFileError, match=f"tried deep/stack.mrcs, {tmp_path}/deep/stack.mrcs.*--data-folder"):
+    with pytest.raises(
+        MissingFileError, match=f"tried deep/stack.mrcs, {tmp_path}/deep/stack.mrcs.*--data-folder"
+    ):
         read_particles(star)
     assert len(read_particles(star, data_folder=elsewhere)) == 6
     assert len(read_particles(star, data_folder=elsewhere / "deep")) == 6
@@ -42,14 +48,20 @@ def test_stacks_are_found_in_the_data_folder(tiny, tmp_path):
 def test_compressed_stacks_and_other_formats_are_named(tiny):
     path = tiny.folder / "stack.mrcs"
     raw = path.read_bytes()
-    for content, says in ((gzip.compress(raw), "compressed by gzip: gunzip it first"), (b"II*\0" + bytes(5000), "TIFF or EER"),
-                          (b"../other/stack.mrcs", "it begins with '../other/stack.mrcs'")):
+    for content, says in (
+        (gzip.compress(raw), "compressed by gzip: gunzip it first"),
+        (b"II*\0" + bytes(5000), "TIFF or EER"),
+        (b"../other/stack.mrcs", "it begins with '../other/stack.mrcs'"),
+    ):
         path.write_bytes(content)
         with pytest.raises(FileFormatError, match=f"stack.mrcs: .*{says}"):
             read_particles(tiny.star)
 
 
-@pytest.mark.parametrize("name", ["stra\N{LATIN SMALL LETTER SHARP S}e/a.mrcs", "my mic/a.mrcs", "a\N{NO-BREAK SPACE}b/a.mrcs"])
+@pytest.mark.parametrize(
+    "name",
+    ["stra\N{LATIN SMALL LETTER SHARP S}e/a.mrcs", "my mic/a.mrcs", "a\N{NO-BREAK SPACE}b/a.mrcs"],
+)
 def test_stacks_of_any_name_are_found(tiny, name):
     (tiny.folder / name).parent.mkdir()
     shutil.copy(tiny.folder / "stack.mrcs", tiny.folder / name)
@@ -68,8 +80,13 @@ def test_names_of_files_are_those_of_the_file_whatever_the_locale(tiny):
     for encoding, path in paths.items():
         path.write_text(text, encoding=encoding)
     code = "import sys; from atomdrgn.particles.reading import read_particles; [read_particles(path) for path in sys.argv[1:]]"
-    for locale in ({"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}):
-        subprocess.run([sys.executable, "-c", code, *paths.values()], env=os.environ | locale, check=True)
+    for locale in (
+        {"LC_ALL": "C.UTF-8"},
+        {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    ):
+        subprocess.run(
+            [sys.executable, "-c", code, *paths.values()], env=os.environ | locale, check=True
+        )
 
 
 def test_a_group_file_of_cryosparc_is_named(tiny):
@@ -90,7 +107,9 @@ def test_a_box_is_cropped_in_fourier_space(tiny):
 
 def test_the_box_of_the_optics_has_to_be_that_of_the_stack(tiny):
     tiny.optics["rlnImageSize"] = [48]
-    with pytest.raises(FileFormatError, match="box of 48 pixels, but .*stack.mrcs holds images of 32"):
+    with pytest.raises(
+        FileFormatError, match="box of 48 pixels, but .*stack.mrcs holds images of 32"
+    ):
         read_particles(tiny.star)
     tiny.optics.pop("rlnImageSize")
     assert read_particles(tiny.star).grid.box_size == 32
@@ -111,6 +130,7 @@ def test_odd_boxes_and_headers_that_disagree_are_warned_of(tiny):
 
 def test_the_header_has_another_pixel_size(tiny):
     import mrcfile
+
     with mrcfile.open(tiny.folder / "stack.mrcs", "r+") as file:
         file.voxel_size = 4.0
     with pytest.warns(UserWarning, match="pixels of 2 A, but the header of stack.mrcs says 4 A"):
@@ -125,10 +145,17 @@ def test_images_of_two_optics_groups_come_on_one_grid(tiny):
     names = [f"{i}@{stack}.mrcs" for i in (1, 2, 3) for stack in "ab"]
     tiny.columns |= {"rlnImageName": names, "rlnOpticsGroup": [3, 8] * 3}
     tiny.optics = {name: values * 2 for name, values in tiny.optics.items()}
-    tiny.optics |= {"rlnOpticsGroup": [3, 8], "rlnImagePixelSize": [2.0, 1.7], "rlnImageSize": [32, 44],
-                    "rlnOpticsGroupName": ["first", "second"]}
+    tiny.optics |= {
+        "rlnOpticsGroup": [3, 8],
+        "rlnImagePixelSize": [2.0, 1.7],
+        "rlnImageSize": [32, 44],
+        "rlnOpticsGroupName": ["first", "second"],
+    }
     stack = read_particles(tiny.star)
-    assert stack.optics_group.tolist() == [0, 1] * 3 and stack.optics_group_names == ("first", "second")
+    assert stack.optics_group.tolist() == [0, 1] * 3 and stack.optics_group_names == (
+        "first",
+        "second",
+    )
     assert stack.grid.box_size == 32 and stack.grid.pixel_size == 2.0
     images = stack.read()
     torch.testing.assert_close(images[1], images[0], atol=1e-3, rtol=0)
@@ -139,7 +166,9 @@ def test_images_of_two_optics_groups_come_on_one_grid(tiny):
 
 def test_a_single_image_file_is_named_without_a_number(tiny):
     write_stack(tiny.folder / "one.mrc", bead_image((0, 0), 32, 2.0))
-    tiny.columns = {name: values[:1] for name, values in tiny.columns.items()} | {"rlnImageName": ["one.mrc"]}
+    tiny.columns = {name: values[:1] for name, values in tiny.columns.items()} | {
+        "rlnImageName": ["one.mrc"]
+    }
     assert read_particles(tiny.star).read().shape == (1, 32, 32)
 
 
@@ -150,8 +179,10 @@ def test_tomograms_for_single_images_are_refused(tiny):
 
 def test_every_real_file_is_read_or_refused_with_a_reason(shared):
     from atomdrgn.errors import AtomdrgnError
+
     for path in [*(shared / "data" / "star_zoo").glob("*.star"), *(shared / "data").rglob("*.cs")]:
-        with pytest.raises(AtomdrgnError, match=path.name):        # their stacks are not here, or they are no particles
+        # their stacks are not here, or they are no particles
+        with pytest.raises(AtomdrgnError, match=path.name):
             read_particles(path)
 
 

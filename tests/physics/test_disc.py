@@ -7,7 +7,9 @@ from atomdrgn.physics.grid import ImageGrid
 
 @pytest.mark.parametrize("box_size", [15, 16])
 def test_power_of_a_band_limited_image_is_on_its_disc(box_size):
-    """Parseval: coefficients times multiplicity hold the whole power of an image without its mean and beyond Nyquist nothing."""
+    """Parseval: coefficients times multiplicity hold the whole power of an image without its mean
+    and beyond Nyquist nothing.
+    """
     grid = ImageGrid(box_size, 2.0)
     disc = make_disc(grid, 2 * grid.pixel_size * 1.3)
     image = torch.randn(3, box_size, box_size, generator=torch.Generator().manual_seed(1))
@@ -35,7 +37,7 @@ def test_a_coarser_disc_has_the_first_ranks():
     by_rank = torch.argsort(disc.rank)
     assert torch.equal(disc.x_index[by_rank][coarse.rank], coarse.x_index)
     radius = torch.hypot(disc.kx, disc.ky)[by_rank]
-    assert radius[:len(coarse)].max() <= 1 / 10.0 < radius[len(coarse)]
+    assert radius[: len(coarse)].max() <= 1 / 10.0 < radius[len(coarse)]
 
 
 @pytest.mark.parametrize("resolution", [4.0, 9.0])
@@ -55,5 +57,7 @@ def test_nyquist_is_left_out_and_every_other_frequency_is_there_once():
 
 def test_shells_are_rounded_radii_and_count_from_zero_at_radius_one():
     disc = make_disc(ImageGrid(16, 1.0), 2.0)
-    for x, y, shell in zip(disc.x_index.tolist(), disc.y_index.tolist(), disc.shell.tolist(), strict=True):
+    for x, y, shell in zip(
+        disc.x_index.tolist(), disc.y_index.tolist(), disc.shell.tolist(), strict=True
+    ):
         assert abs((x * x + y * y) ** 0.5 - (shell + 1)) <= 0.5

@@ -7,7 +7,9 @@ from atomdrgn.physics.dose import critical_dose, dose_weight, optimal_dose
 
 @pytest.mark.parametrize(("resolution", "dose"), [(3.0, 4.340), (10.0, 14.140), (20.0, 38.726)])
 def test_critical_dose_is_grant_and_grigorieffs_curve(resolution, dose):
-    """0.24499 k^-1.6649 + 2.8141 (eLife 4:e06980, equation 3), worked out by hand at 3, 10 and 20 A."""
+    """0.24499 k^-1.6649 + 2.8141 (eLife 4:e06980, equation 3), worked out by hand at 3, 10 and 20
+    A.
+    """
     assert critical_dose(torch.tensor(1 / resolution)).item() == pytest.approx(dose, rel=1e-4)
 
 
@@ -22,7 +24,9 @@ def test_after_the_critical_dose_the_amplitude_is_down_to_exp_minus_a_half():
 
 
 def test_the_optimal_dose_has_the_best_signal_to_noise_ratio():
-    """Signal grows as the integral of the weight, noise as the square root of the dose (equation 4 of the same paper)."""
+    """Signal grows as the integral of the weight, noise as the square root of the dose (equation 4
+    of the same paper).
+    """
     k = torch.tensor(0.2)
     dose = torch.linspace(0.01, 60, 6000)
     ratio = torch.cumsum(dose_weight(dose, k), 0) / dose.sqrt()

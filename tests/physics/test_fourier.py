@@ -10,7 +10,13 @@ from atomdrgn.physics.grid import ImageGrid
 
 @pytest.fixture(params=[16, 17])
 def image(request):
-    return torch.randn(3, request.param, request.param, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    return torch.randn(
+        3,
+        request.param,
+        request.param,
+        generator=torch.Generator().manual_seed(2),
+        dtype=torch.float64,
+    )
 
 
 def test_the_transform_is_undone(image):
@@ -28,7 +34,12 @@ def test_a_shift_is_a_phase(image):
     kx, ky = ImageGrid(box_size, 1.0).frequencies()
     phase = torch.exp(-2j * math.pi * (3 * kx + 2 * ky).double())
     # single-precision frequencies limit the agreement
-    assert_close(inverse_transform(transform(image) * phase, box_size), image.roll((2, 3), (-2, -1)), atol=1e-5, rtol=0)
+    assert_close(
+        inverse_transform(transform(image) * phase, box_size),
+        image.roll((2, 3), (-2, -1)),
+        atol=1e-5,
+        rtol=0,
+    )
 
 
 def test_coefficients_of_a_real_image_are_conjugate_at_opposite_frequencies(image):
@@ -38,7 +49,9 @@ def test_coefficients_of_a_real_image_are_conjugate_at_opposite_frequencies(imag
 
 def test_the_half_plane_holds_the_whole_images_power(image):
     box_size = image.shape[-1]
-    power = (half_plane_weight(ImageGrid(box_size, 1.0)) * transform(image).abs() ** 2).sum((-2, -1)) / box_size**2
+    power = (half_plane_weight(ImageGrid(box_size, 1.0)) * transform(image).abs() ** 2).sum(
+        (-2, -1)
+    ) / box_size**2
     assert_close(power, (image**2).sum((-2, -1)))
 
 

@@ -24,7 +24,9 @@ from atomdrgn.physics.rotations import (
 @pytest.fixture
 def vector():
     """Rotation vectors of all lengths below pi, zero and a tiny one among them."""
-    direction = torch.nn.functional.normalize(torch.randn(20, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
+    direction = torch.nn.functional.normalize(
+        torch.randn(20, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    )
     angle = torch.cat([torch.tensor([0.0, 1e-9, 1e-4, 1e-3, 3.14]), torch.linspace(0.01, 3.1, 15)])
     return direction * angle[:, None].double()
 
@@ -59,7 +61,10 @@ def test_angles_of_a_matrix_are_the_angles_it_was_made_from():
 
 
 def test_a_vector_turns_as_in_scipy(vector):
-    assert_close(matrix_from_vector(vector), torch.from_numpy(Rotation.from_rotvec(vector.numpy()).as_matrix()))
+    assert_close(
+        matrix_from_vector(vector),
+        torch.from_numpy(Rotation.from_rotvec(vector.numpy()).as_matrix()),
+    )
 
 
 def test_a_rotation_is_undone_by_its_opposite(vector):
@@ -71,20 +76,30 @@ def test_a_quaternion_gives_its_vector_back(vector):
     assert_close(vector_from_quaternion(quaternion_from_vector(vector)), vector)
 
 
-@pytest.mark.parametrize("axis", [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [-0.6, 0, 0.8], [0.48, -0.6, -0.64]])
+@pytest.mark.parametrize(
+    "axis", [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [-0.6, 0, 0.8], [0.48, -0.6, -0.64]]
+)
 def test_a_matrix_gives_its_vector_back_up_to_half_a_turn(vector, axis):
     angle = torch.tensor([0.5, 2.5, math.pi - 1e-3, math.pi - 1e-9], dtype=torch.float64)
     about = angle[:, None] * torch.tensor(axis, dtype=torch.float64)
     for turn in (vector, about):
         assert_close(vector_from_matrix(matrix_from_vector(turn)), turn, atol=1e-9, rtol=0)
         single = turn.float()
-        assert_close(matrix_from_vector(vector_from_matrix(matrix_from_vector(single))), matrix_from_vector(single),
-                     atol=2e-6, rtol=0)
+        assert_close(
+            matrix_from_vector(vector_from_matrix(matrix_from_vector(single))),
+            matrix_from_vector(single),
+            atol=2e-6,
+            rtol=0,
+        )
 
 
 def test_half_a_turn_has_either_sign():
-    axis = torch.nn.functional.normalize(torch.randn(50, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64))
-    found = vector_from_matrix(2 * axis[:, :, None] * axis[:, None] - torch.eye(3, dtype=torch.float64))
+    axis = torch.nn.functional.normalize(
+        torch.randn(50, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    )
+    found = vector_from_matrix(
+        2 * axis[:, :, None] * axis[:, None] - torch.eye(3, dtype=torch.float64)
+    )
     assert_close(found * (found * axis).sum(-1, keepdim=True).sign(), math.pi * axis)
 
 
@@ -95,7 +110,8 @@ def test_a_quaternion_and_its_negative_are_one_rotation(vector):
 
 
 def test_ninety_degrees_stay_ninety_degrees_whatever_the_quaternions_length():
-    quaternion = torch.tensor([1.0, 0, 0, 1.0])     # w = z: a quarter turn about z, of length sqrt 2
+    # w = z: a quarter turn about z, of length sqrt 2
+    quaternion = torch.tensor([1.0, 0, 0, 1.0])
     for length in (0.1, 1.0, 7.0):
         turned = matrix_from_quaternion(length * quaternion) @ torch.tensor([1.0, 0, 0])
         assert_close(turned, torch.tensor([0.0, 1, 0]), atol=1e-6, rtol=0)
@@ -103,19 +119,23 @@ def test_ninety_degrees_stay_ninety_degrees_whatever_the_quaternions_length():
 
 def test_the_product_of_quaternions_is_the_product_of_matrices(vector):
     first, second = quaternion_from_vector(vector), quaternion_from_vector(vector.flip(0))
-    assert_close(matrix_from_quaternion(quaternion_product(first, second)),
-                 matrix_from_quaternion(first) @ matrix_from_quaternion(second))
+    assert_close(
+        matrix_from_quaternion(quaternion_product(first, second)),
+        matrix_from_quaternion(first) @ matrix_from_quaternion(second),
+    )
 
 
 def test_the_cross_matrix_takes_the_cross_product(vector):
     other = vector.roll(3, 0)
-    assert_close((cross_matrix(vector) @ other[..., None])[..., 0], torch.linalg.cross(vector, other))
+    assert_close(
+        (cross_matrix(vector) @ other[..., None])[..., 0], torch.linalg.cross(vector, other)
+    )
 
 
 def test_left_jacobian_is_the_derivative_of_the_rotation(vector):
     step = 1e-5 * torch.tensor([0.3, -0.5, 0.8], dtype=torch.float64)
     forward, backward = matrix_from_vector(vector + step), matrix_from_vector(vector - step)
-    turned = (left_jacobian(vector) @ step)
+    turned = left_jacobian(vector) @ step
     expected = cross_matrix(turned) @ matrix_from_vector(vector)
     assert_close((forward - backward) / 2, expected, atol=1e-13, rtol=1e-6)
 
@@ -153,8 +173,14 @@ def test_gradients_match_finite_differences(vector):
 def test_no_rotation_is_far_from_a_uniform_one():
     """Every rotation has one of 1,000 within 21 degrees, and half of all within 13."""
     matrices = uniform_rotations(1000)
-    torch.testing.assert_close(matrices @ matrices.transpose(1, 2), torch.eye(3).double().expand(1000, 3, 3))
-    quaternion = torch.randn(2000, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    cosine = 0.5 * ((matrix_from_quaternion(quaternion).flatten(1) @ matrices.flatten(1).T).max(1).values - 1)
+    torch.testing.assert_close(
+        matrices @ matrices.transpose(1, 2), torch.eye(3).double().expand(1000, 3, 3)
+    )
+    quaternion = torch.randn(
+        2000, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    cosine = 0.5 * (
+        (matrix_from_quaternion(quaternion).flatten(1) @ matrices.flatten(1).T).max(1).values - 1
+    )
     angle = cosine.clamp(-1, 1).acos().rad2deg()
     assert angle.max() < 21 and angle.median() < 13

@@ -30,11 +30,16 @@ def test_every_model_of_every_file(structure, tmp_path):
     (tmp_path / "many.pdb").write_text("\n".join(model(1, 0) + model(2, 5)) + "\nEND\n")
     molecule = read_molecule([tmp_path / "one.pdb", tmp_path / "many.pdb"])
     assert len(molecule.conformations) == 3
-    torch.testing.assert_close(molecule.conformations[2], structure.position + torch.tensor([5.0, 0, 0]))
+    torch.testing.assert_close(
+        molecule.conformations[2], structure.position + torch.tensor([5.0, 0, 0])
+    )
 
 
 def test_atoms_in_another_order(structure, tmp_path):
-    write_pdb(tmp_path / "turned.pdb", [line for start in range(0, 30, 5) for line in reversed(LINES[start:start + 5])])
+    write_pdb(
+        tmp_path / "turned.pdb",
+        [line for start in range(0, 30, 5) for line in reversed(LINES[start : start + 5])],
+    )
     molecule = read_molecule([tmp_path / "one.pdb", tmp_path / "turned.pdb"])
     torch.testing.assert_close(molecule.conformations[0], molecule.conformations[1])
 
@@ -43,7 +48,9 @@ def test_atoms_in_another_order(structure, tmp_path):
 def test_frames_are_the_conformations_and_the_structure_is_none(structure, tmp_path, ending):
     frames = structure.position.numpy() + np.arange(4)[:, None, None]
     write_trajectory(tmp_path / f"path.{ending}", frames)
-    molecule = read_molecule([tmp_path / f"path.{ending}", tmp_path / "one.pdb", tmp_path / f"path.{ending}"])
+    molecule = read_molecule(
+        [tmp_path / f"path.{ending}", tmp_path / "one.pdb", tmp_path / f"path.{ending}"]
+    )
     assert len(molecule.conformations) == 8
     np.testing.assert_allclose(molecule.conformations[4:], frames, atol=6e-3)
 
@@ -53,25 +60,42 @@ def test_superposed_conformations_keep_their_shape_only(structure, tmp_path):
     bent = structure.position.numpy().copy()
     bent[15:] += [0, 2, 0]
     write_trajectory(tmp_path / "path.dcd", [bent @ each.T + 7 for each in turn])
-    placed = read_molecule([tmp_path / "one.pdb", tmp_path / "path.dcd"], superposed=True).conformations
+    placed = read_molecule(
+        [tmp_path / "one.pdb", tmp_path / "path.dcd"], superposed=True
+    ).conformations
     torch.testing.assert_close(placed[0], placed[1], atol=1e-3, rtol=0)
     first = placed[0].numpy()
-    np.testing.assert_allclose(np.linalg.norm(first - first[0], axis=1), np.linalg.norm(bent - bent[0], axis=1), atol=1e-3)
+    np.testing.assert_allclose(
+        np.linalg.norm(first - first[0], axis=1), np.linalg.norm(bent - bent[0], axis=1), atol=1e-3
+    )
     assert (placed[0] - structure.position).norm(dim=1).max() < 2
 
 
 def test_the_centre_is_that_of_the_electrons_or_a_point(structure, tmp_path):
     molecule = centred(read_molecule([tmp_path / "one.pdb"]))
     electrons = torch.tensor(structure.element).float()
-    torch.testing.assert_close((electrons @ molecule.structure.position) / electrons.sum(), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        (electrons @ molecule.structure.position) / electrons.sum(),
+        torch.zeros(3),
+        atol=1e-4,
+        rtol=0,
+    )
     moved = centred(molecule, [1.0, 2, 3])
-    torch.testing.assert_close(moved.conformations, molecule.conformations - torch.tensor([1.0, 2, 3]))
+    torch.testing.assert_close(
+        moved.conformations, molecule.conformations - torch.tensor([1.0, 2, 3])
+    )
 
 
 def test_a_run_gives_its_particles(structure, tmp_path):
     (tmp_path / "p.star").write_text("data_\n")
-    write_run(tmp_path / "run", structure, tmp_path / "p.star", part=structure.residue > 3,
-              rotation=np.tile([1.0, 0, 0, 0], (3, 1)), translation=np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]]))
+    write_run(
+        tmp_path / "run",
+        structure,
+        tmp_path / "p.star",
+        part=structure.residue > 3,
+        rotation=np.tile([1.0, 0, 0, 0], (3, 1)),
+        translation=np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0]]),
+    )
     molecule = read_molecule([tmp_path / "run"], superposed=True)
     assert isinstance(molecule.conformations, RunConformations) and len(molecule.conformations) == 3
     moved = molecule.conformations[torch.tensor([2, 0])][:, -1] - structure.position[-1]
@@ -84,17 +108,32 @@ def test_a_run_gives_its_particles(structure, tmp_path):
 
 def test_a_run_of_beads_gives_its_particles(structure, tmp_path):
     (tmp_path / "p.star").write_text("data_\n")
-    write_bead_run(tmp_path / "run", structure, tmp_path / "p.star", mode=np.tile([1.0, 0, 0], (1, 6, 1)),
-                   feature=[[0], [1], [2]])
-    moved = read_molecule([tmp_path / "run"]).conformations[torch.tensor([2, 0])] - structure.position
-    torch.testing.assert_close(moved, torch.tensor([[[2.0, 0, 0]], [[0, 0, 0]]]).expand_as(moved), atol=1e-4, rtol=0)
+    write_bead_run(
+        tmp_path / "run",
+        structure,
+        tmp_path / "p.star",
+        mode=np.tile([1.0, 0, 0], (1, 6, 1)),
+        feature=[[0], [1], [2]],
+    )
+    moved = (
+        read_molecule([tmp_path / "run"]).conformations[torch.tensor([2, 0])] - structure.position
+    )
+    torch.testing.assert_close(
+        moved, torch.tensor([[[2.0, 0, 0]], [[0, 0, 0]]]).expand_as(moved), atol=1e-4, rtol=0
+    )
 
 
 def test_what_is_not_one_molecule(structure, tmp_path):
     write_pdb(tmp_path / "other.pdb", LINES[:-1])
-    with pytest.raises(InputError, match=r"one.pdb and other.pdb do not hold the same atoms \(CB of A:6"):
+    with pytest.raises(
+        InputError, match=r"one.pdb and other.pdb do not hold the same atoms \(CB of A:6"
+    ):
         read_molecule([tmp_path / "one.pdb", tmp_path / "other.pdb"])
-    write_pdb(tmp_path / "more.pdb", LINES, [atom_line(99, "ZN", "ZN", "B", 1, (0, 0, 0), element="ZN", record="HETATM")])
+    write_pdb(
+        tmp_path / "more.pdb",
+        LINES,
+        [atom_line(99, "ZN", "ZN", "B", 1, (0, 0, 0), element="ZN", record="HETATM")],
+    )
     with pytest.raises(InputError, match="ZN of B:1"):
         read_molecule([tmp_path / "one.pdb", tmp_path / "more.pdb"])
     write_trajectory(tmp_path / "path.dcd", [structure.position.numpy()[1:]])
@@ -126,5 +165,8 @@ def test_frames_of_a_file_whose_atoms_were_put_in_another_order_are_refused(tmp_
     path = tmp_path / "late.pdb"
     path.write_text("\n".join([*LINES[1:], LINES[0]]) + "\nEND\n")
     write_trajectory(tmp_path / "path.dcd", [np.zeros((len(LINES), 3), dtype=np.float32)] * 2)
-    with pytest.warns(UserWarning, match="put together"), pytest.raises(InputError, match="not in the order of the frames"):
+    with (
+        pytest.warns(UserWarning, match="put together"),
+        pytest.raises(InputError, match="not in the order of the frames"),
+    ):
         read_molecule([tmp_path / "late.pdb", tmp_path / "path.dcd"])

@@ -10,7 +10,9 @@ from molecules import atom_line, helix, write_pdb
 
 @pytest.fixture
 def peptide(tmp_path):
-    return read_structure(write_pdb(tmp_path / "peptide.pdb", helix("A", 6, names=("ALA", "GLY", "SER"))))
+    return read_structure(
+        write_pdb(tmp_path / "peptide.pdb", helix("A", 6, names=("ALA", "GLY", "SER")))
+    )
 
 
 @pytest.mark.parametrize("beads", [1, 2])
@@ -23,11 +25,16 @@ def test_amplitudes_sum_to_the_electrons(peptide, beads):
 def test_a_bead_is_the_centroid_of_electrons_and_as_wide_as_its_atoms(peptide):
     model = coarse_grain(peptide)
     atoms = peptide.residue == 3
-    weight, position = torch.tensor(peptide.element[atoms]).double(), peptide.position[torch.tensor(atoms)].double()
+    weight, position = (
+        torch.tensor(peptide.element[atoms]).double(),
+        peptide.position[torch.tensor(atoms)].double(),
+    )
     centroid = (weight[:, None] * position).sum(0) / weight.sum()
     spread2 = (weight[:, None] * (position - centroid) ** 2).sum(0).mean() / weight.sum()
     torch.testing.assert_close(model.position[2].double(), centroid, rtol=0, atol=1e-5)
-    assert model.sigma[2].item() == pytest.approx((ATOMIC_BLUR**2 + spread2.item()) ** 0.5, rel=1e-5)
+    assert model.sigma[2].item() == pytest.approx(
+        (ATOMIC_BLUR**2 + spread2.item()) ** 0.5, rel=1e-5
+    )
 
 
 def test_backbone_and_side_chain_are_partners(peptide):
@@ -43,32 +50,48 @@ def test_backbone_and_side_chain_are_partners(peptide):
 def test_nucleotides_are_sugar_phosphate_and_base(tmp_path):
     lines = []
     for i in range(3):
-        for k, name in enumerate(["P", "OP1", "O5'", "C1'", "N9", "C8"][0 if i else 2:]):      # the first has no phosphate
+        # the first has no phosphate
+        for k, name in enumerate(["P", "OP1", "O5'", "C1'", "N9", "C8"][0 if i else 2 :]):
             lines.append(atom_line(len(lines) + 1, name, "A", "R", i + 1, (k, 6.0 * i, 0)))
     structure = read_structure(write_pdb(tmp_path / "rna.pdb", lines))
     model = coarse_grain(structure, beads=2)
     assert len(model) == 6 and model.trace.sum() == 3
     base = np.isin(structure.atom_name, ("N9", "C8"))
-    assert (~model.trace[model.bead_of_atom[base]]).all() and model.trace[model.bead_of_atom[~base]].all()
+    assert (~model.trace[model.bead_of_atom[base]]).all() and model.trace[
+        model.bead_of_atom[~base]
+    ].all()
 
 
 def test_one_conformer_counts_with_the_occupancy_of_all(tmp_path):
     lines = helix("A", 3)
-    lines += [atom_line(30, "OG", "ALA", "A", 3, (9, 0, 0), altloc="A", occupancy=0.3),
-              atom_line(31, "OG", "ALA", "A", 3, (-9, 0, 0), altloc="B", occupancy=0.7)]
+    lines += [
+        atom_line(30, "OG", "ALA", "A", 3, (9, 0, 0), altloc="A", occupancy=0.3),
+        atom_line(31, "OG", "ALA", "A", 3, (-9, 0, 0), altloc="B", occupancy=0.7),
+    ]
     structure = read_structure(write_pdb(tmp_path / "alt.pdb", lines))
-    model, plain = coarse_grain(structure), coarse_grain(read_structure(write_pdb(tmp_path / "plain.pdb", helix("A", 3))))
+    model, plain = (
+        coarse_grain(structure),
+        coarse_grain(read_structure(write_pdb(tmp_path / "plain.pdb", helix("A", 3)))),
+    )
     assert model.amplitude.sum().item() == pytest.approx(plain.amplitude.sum().item() + 8)
     assert model.position[2, 0] < plain.position[2, 0]
     assert (model.bead_of_atom[structure.residue == 3] == 2).all()
-    assert unmodelled(structure) == ["1 atoms in alternative locations other than the one with the highest occupancy: "
-                                     "they follow their residue's bead"]
+    assert unmodelled(structure) == [
+        "1 atoms in alternative locations other than the one with the highest occupancy: "
+        "they follow their residue's bead"
+    ]
 
 
 def test_two_residues_in_one_place_are_one_bead(tmp_path):
     atoms = list(enumerate(("N", "CA", "C", "O")))
-    serine = [atom_line(40 + k, name, "SER", "A", 2, (k, 5, 5), altloc="A", occupancy=0.4) for k, name in atoms]
-    alanine = [atom_line(50 + k, name, "ALA", "A", 2, (k, 9, 9), altloc="B", occupancy=0.6) for k, name in atoms]
+    serine = [
+        atom_line(40 + k, name, "SER", "A", 2, (k, 5, 5), altloc="A", occupancy=0.4)
+        for k, name in atoms
+    ]
+    alanine = [
+        atom_line(50 + k, name, "ALA", "A", 2, (k, 9, 9), altloc="B", occupancy=0.6)
+        for k, name in atoms
+    ]
     lines = helix("A", 1) + serine + alanine + helix("A", 1, first=3)
     model = coarse_grain(read_structure(write_pdb(tmp_path / "micro.pdb", lines)))
     assert model.residue.tolist() == [1, 2, 3] and model.residue_name[1] == "ALA"
@@ -104,17 +127,22 @@ def test_phosphates_alone_stand_for_nucleotides(tmp_path):
     lines = [atom_line(i + 1, "P", "A", "R", i + 1, (0, 0, 6.0 * i)) for i in range(4)]
     with pytest.warns(UnmodelledWarning, match="4 residues"):
         model = coarse_grain(read_structure(write_pdb(tmp_path / "p.pdb", lines)))
-    assert len(model) == 4 and model.amplitude[0] == pytest.approx(170, abs=2)      # C10H12N5O6P: 170 electrons
+    # C10H12N5O6P: 170 electrons
+    assert len(model) == 4 and model.amplitude[0] == pytest.approx(170, abs=2)
 
 
 def test_water_has_no_bead_and_follows_the_nearest(tmp_path):
-    water = [atom_line(90, "O", "HOH", "W", 1, (0, 0, 9), record="HETATM"),
-             atom_line(91, "O", "HOH", "W", 2, (0, 0, -5), record="HETATM")]
+    water = [
+        atom_line(90, "O", "HOH", "W", 1, (0, 0, 9), record="HETATM"),
+        atom_line(91, "O", "HOH", "W", 2, (0, 0, -5), record="HETATM"),
+    ]
     structure = read_structure(write_pdb(tmp_path / "wet.pdb", helix("A", 5), water))
     model = coarse_grain(structure)
     assert len(model) == 5 and (model.bead_of_atom >= 0).all()
     assert model.bead_of_atom[-2:].tolist() == [4, 0]
-    assert unmodelled(structure) == ["2 waters (2 atoms): they have no beads; in written files they follow the nearest bead"]
+    assert unmodelled(structure) == [
+        "2 waters (2 atoms): they have no beads; in written files they follow the nearest bead"
+    ]
 
 
 def test_calcium_is_an_ion_and_follows_the_nearest_residue(tmp_path):
@@ -125,9 +153,11 @@ def test_calcium_is_an_ion_and_follows_the_nearest_residue(tmp_path):
 
 
 def test_ligands_in_front_of_a_ter_are_no_residues(tmp_path):
-    lines = helix("A", 10) + [atom_line(90, "CA", "CA", "A", 300, (3, 0, 9), element="CA", record="HETATM"),
-                              atom_line(91, "C1'", "ADP", "A", 301, (9, 0, 9), record="HETATM"),
-                              atom_line(92, "O3'", "ADP", "A", 301, (9, 1, 9), record="HETATM")]
+    lines = helix("A", 10) + [
+        atom_line(90, "CA", "CA", "A", 300, (3, 0, 9), element="CA", record="HETATM"),
+        atom_line(91, "C1'", "ADP", "A", 301, (9, 0, 9), record="HETATM"),
+        atom_line(92, "O3'", "ADP", "A", 301, (9, 1, 9), record="HETATM"),
+    ]
     model = coarse_grain(read_structure(write_pdb(tmp_path / "no_ter.pdb", lines)))
     assert model.polymer.tolist() == [True] * 10 + [False] * 2
 
@@ -166,7 +196,9 @@ def test_the_largest_complexes(shared):
     assert (kinds == "ligand").sum() == 5 and (kinds == "water").sum() == 51
     dry = ribosome.element[kinds[ribosome.residue_index] != "water"]
     for beads in (1, 2):
-        assert coarse_grain(ribosome, beads=beads).amplitude.sum().item() == pytest.approx(dry.sum(), rel=1e-6)
+        assert coarse_grain(ribosome, beads=beads).amplitude.sum().item() == pytest.approx(
+            dry.sum(), rel=1e-6
+        )
 
 
 def test_a_bead_model_is_not_indexed(peptide):
@@ -179,4 +211,6 @@ def test_beads_as_images_show_them_are_brighter_and_wider(peptide):
     seen = model.bright(0.5, 3.0)
     torch.testing.assert_close(seen.amplitude, 0.5 * model.amplitude)
     torch.testing.assert_close(seen.sigma**2, model.sigma**2 + 3.0)
-    assert torch.equal(model.bright(2.0).sigma, model.sigma) and torch.equal(seen.position, model.position)
+    assert torch.equal(model.bright(2.0).sigma, model.sigma) and torch.equal(
+        seen.position, model.position
+    )

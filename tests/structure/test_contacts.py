@@ -12,7 +12,12 @@ def beads(tmp_path):
     """Chain A with a gap in space behind residue 10, chain B beside it, and an ion."""
     ion = [atom_line(900, "ZN", "ZN", "A", 99, (0, 0, 0), element="ZN", record="HETATM")]
     lines = helix("A", 10) + helix("A", 10, first=40, start=(60, 0, 0))
-    return coarse_grain(read_structure(write_pdb(tmp_path / "two.pdb", lines, helix("B", 10, start=(9, 0, 0)), ion)), beads=2)
+    return coarse_grain(
+        read_structure(
+            write_pdb(tmp_path / "two.pdb", lines, helix("B", 10, start=(9, 0, 0)), ion)
+        ),
+        beads=2,
+    )
 
 
 def test_bonds_join_what_follows_in_a_chain_and_is_near(beads):

@@ -8,7 +8,12 @@ from torch.testing import assert_close
 
 from atomdrgn.errors import FileFormatError, InputError, MissingFileError
 from atomdrgn.io.mrc import read_header
-from atomdrgn.structure.density_map import DensityMap, read_density_map, require_same_voxels, write_density_map
+from atomdrgn.structure.density_map import (
+    DensityMap,
+    read_density_map,
+    require_same_voxels,
+    write_density_map,
+)
 from atomdrgn.structure.placement import centre_of_map
 
 
@@ -18,7 +23,9 @@ def example(shape=(6, 8, 10), **changes):
 
 
 def written(path, *, voxel=(2.0, 2.0, 2.0), density=None, **header):
-    with mrcfile.new(path, np.arange(64, dtype=np.float32).reshape(4, 4, 4) if density is None else density) as file:
+    with mrcfile.new(
+        path, np.arange(64, dtype=np.float32).reshape(4, 4, 4) if density is None else density
+    ) as file:
         file.voxel_size = voxel
         for name, value in header.items():
             file.header[name] = value
@@ -41,7 +48,9 @@ def test_the_header_is_whole(tmp_path):
     with mrcfile.open(tmp_path / "a.mrc") as file:
         head, values = file.header, example().density.numpy()
         assert (head.ispg, head.mode, head.mapc, head.mapr, head.maps) == (1, 2, 1, 2, 3)
-        assert head.dmean == pytest.approx(values.mean()) and head.rms == pytest.approx(values.std(), rel=1e-5)
+        assert head.dmean == pytest.approx(values.mean()) and head.rms == pytest.approx(
+            values.std(), rel=1e-5
+        )
         assert head.cella.tolist() == (25.0, 20.0, 15.0)
         assert head.origin.tolist() == (-12.5, -10.0, -7.5)
         assert (head.nxstart, head.nystart, head.nzstart) == (-5, -4, -3)
@@ -54,12 +63,17 @@ def test_the_frame_of_the_poses_has_its_origin_at_the_box_centre(tmp_path):
 
 def test_plain_maps_and_centred_ones_are_read_without_a_word(tmp_path, recwarn):
     assert read_density_map(written(tmp_path / "corner.mrc")).centre == (4, 4, 4)
-    assert read_density_map(written(tmp_path / "centred.mrc", origin=(-4.0, -4.0, -4.0))).centre == (0, 0, 0)
+    assert read_density_map(
+        written(tmp_path / "centred.mrc", origin=(-4.0, -4.0, -4.0))
+    ).centre == (0, 0, 0)
     assert not recwarn.list
 
 
 def test_a_shifted_origin_is_said(tmp_path):
-    with pytest.warns(UserWarning, match=r"first voxel at \(30.0, 0.0, 0.0\) A and the box centre at \(34.0, 4.0, 4.0\)"):
+    with pytest.warns(
+        UserWarning,
+        match=r"first voxel at \(30.0, 0.0, 0.0\) A and the box centre at \(34.0, 4.0, 4.0\)",
+    ):
         shifted = read_density_map(written(tmp_path / "a.mrc", origin=(30.0, 0.0, 0.0)))
     assert shifted.centre == (34, 4, 4) and shifted.in_pose_frame().centre == (0, 0, 0)
 
@@ -76,10 +90,14 @@ def test_a_map_without_a_voxel_size_needs_one(tmp_path):
     assert read_density_map(path, voxel_size=3.0).voxel_size == 3
 
 
-@pytest.mark.parametrize(("density", "message"), [
-    (np.ones((4, 4, 4), np.float32), "every voxel is 1"),
-    (np.full((4, 4, 4), np.nan, np.float32), "not finite"),
-    (np.ones((4, 4, 4), np.complex64), "mode 4")])
+@pytest.mark.parametrize(
+    ("density", "message"),
+    [
+        (np.ones((4, 4, 4), np.float32), "every voxel is 1"),
+        (np.full((4, 4, 4), np.nan, np.float32), "not finite"),
+        (np.ones((4, 4, 4), np.complex64), "mode 4"),
+    ],
+)
 def test_what_is_no_density_is_refused(tmp_path, density, message):
     with pytest.raises(FileFormatError, match=message):
         read_density_map(written(tmp_path / "a.mrc", density=density))

@@ -14,7 +14,12 @@ def beads(tmp_path):
     """Three helices side by side, the last with a gap in space, and an ion."""
     ion = [atom_line(900, "ZN", "ZN", "A", 99, (0, 0, 0), element="ZN", record="HETATM")]
     lines = helix("A", 10) + helix("A", 10, first=40, start=(60, 0, 0))
-    return coarse_grain(read_structure(write_pdb(tmp_path / "three.pdb", lines, helix("B", 23, start=(7, 0, 0)), ion)), beads=2)
+    return coarse_grain(
+        read_structure(
+            write_pdb(tmp_path / "three.pdb", lines, helix("B", 23, start=(7, 0, 0)), ion)
+        ),
+        beads=2,
+    )
 
 
 @pytest.fixture
@@ -63,15 +68,23 @@ def test_pairs_of_one_segment_are_left_out(beads, conformations):
 
 
 def test_one_segment_has_no_neighbours(beads, tmp_path):
-    few = coarse_grain(read_structure(write_pdb(tmp_path / "few.pdb", helix("A", 3), helix("B", 3, start=(4, 0, 0)))))
+    few = coarse_grain(
+        read_structure(
+            write_pdb(tmp_path / "few.pdb", helix("A", 3), helix("B", 3, start=(4, 0, 0)))
+        )
+    )
     for molecule in (beads, few):
         assert len(NeighbourSearch(molecule)(molecule.position[None], 6.0)[0])
-        assert not len(NeighbourSearch(molecule, make_segments(molecule, 1))(molecule.position[None], 6.0)[0])
+        assert not len(
+            NeighbourSearch(molecule, make_segments(molecule, 1))(molecule.position[None], 6.0)[0]
+        )
 
 
 def test_neighbours_in_the_chain_are_as_far_as_asked(beads, conformations):
     expected = all_near(conformations, 8.0, beads, residues=5)
-    assert torch.equal(as_table(*NeighbourSearch(beads, residues=5)(conformations, 8.0), expected), expected.long())
+    assert torch.equal(
+        as_table(*NeighbourSearch(beads, residues=5)(conformations, 8.0), expected), expected.long()
+    )
 
 
 def test_no_neighbours_are_an_empty_list(beads):

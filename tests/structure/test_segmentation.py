@@ -35,7 +35,8 @@ def test_borders_fall_at_the_cut_and_are_four_residues_soft(beads):
     weight = make_segments(beads, 2, parts=["A:1-20,B,C", "A:21-60"]).weight[:60]
     assert (weight[:20, 0] > 0.5).all() and (weight[20:, 1] > 0.5).all()
     logit = torch.log(weight[15:25, 0] / weight[15:25, 1])
-    place = torch.arange(15, 25) - 19.5      # the border is between the twentieth residue and the next
+    # the border is between the twentieth residue and the next
+    place = torch.arange(15, 25) - 19.5
     torch.testing.assert_close(logit, (-place * 2 * math.log(9) / 4), rtol=1e-3, atol=1e-3)
     assert (weight[:12, 1] == 0).all() and (weight[28:, 0] == 0).all()
 
@@ -48,7 +49,9 @@ def test_borders_are_equally_soft_whatever_the_lengths(beads):
 
 
 def test_equal_pieces_have_their_means_in_the_middle(tmp_path):
-    segments = make_segments(coarse_grain(read_structure(write_pdb(tmp_path / "a.pdb", helix("A", 60)))), 3)
+    segments = make_segments(
+        coarse_grain(read_structure(write_pdb(tmp_path / "a.pdb", helix("A", 60)))), 3
+    )
     torch.testing.assert_close(segments.mean, torch.tensor([9.5, 29.5, 49.5]))
     torch.testing.assert_close(segments.log_weight, torch.zeros(3), rtol=0, atol=1e-6)
     assert len(set(segments.width.tolist())) == 1
@@ -69,7 +72,9 @@ def test_chains_that_touch_nothing_join_the_nearest(tmp_path):
 
 
 def test_segments_keep_about_the_same_size(shared):
-    ribosome = coarse_grain(read_structure(shared / "data/particles/warptools_dev/model_50S_placed.cif.gz"))
+    ribosome = coarse_grain(
+        read_structure(shared / "data/particles/warptools_dev/model_50S_placed.cif.gz")
+    )
     size = np.bincount(make_segments(ribosome, 20).weight.argmax(1).numpy())
     assert len(size) == 20 and size.max() < 4 * size.min()
 
@@ -93,16 +98,20 @@ def test_parts_alone_say_how_many(beads):
     assert make_segments(beads, parts=["A"], fixed="B,C").fixed.tolist() == [False, True]
 
 
-@pytest.mark.parametrize("settings, message", [
-    ({"count": 96}, "only 95 residues: ask for at most 95"),
-    ({"count": 0}, "at least 1"),
-    ({}, "at least 1"),
-    ({"count": 2, "parts": ["A", "B"]}, "leave out 5 residues .*C:1"),
-    ({"count": 3, "parts": ["A", "B,C"]}, "only 0 residues besides the 2"),
-    ({"parts": ["A", "A:60,B,C"]}, "1 residues .*A:60.*one part only"),
-    ({"count": 4, "parts": ["D"]}, "no chain 'D'"),
-    ({"count": 4, "temperature": 0.0}, "temperature"), ({"count": 4, "temperature": float("nan")}, "temperature"),
-])
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"count": 96}, "only 95 residues: ask for at most 95"),
+        ({"count": 0}, "at least 1"),
+        ({}, "at least 1"),
+        ({"count": 2, "parts": ["A", "B"]}, "leave out 5 residues .*C:1"),
+        ({"count": 3, "parts": ["A", "B,C"]}, "only 0 residues besides the 2"),
+        ({"parts": ["A", "A:60,B,C"]}, "1 residues .*A:60.*one part only"),
+        ({"count": 4, "parts": ["D"]}, "no chain 'D'"),
+        ({"count": 4, "temperature": 0.0}, "temperature"),
+        ({"count": 4, "temperature": float("nan")}, "temperature"),
+    ],
+)
 def test_settings_that_do_not_fit_are_said(beads, settings, message):
     with pytest.raises(InputError, match=message):
         make_segments(beads, **settings)
@@ -110,7 +119,9 @@ def test_settings_that_do_not_fit_are_said(beads, settings, message):
 
 def test_ligands_and_side_chains_follow_their_residue(tmp_path):
     ion = [atom_line(900, "MG", "MG", "M", 1, (4, 0, 60), element="MG", record="HETATM")]
-    beads = coarse_grain(read_structure(write_pdb(tmp_path / "ion.pdb", helix("A", 60), ion)), beads=2)
+    beads = coarse_grain(
+        read_structure(write_pdb(tmp_path / "ion.pdb", helix("A", 60), ion)), beads=2
+    )
     segments = make_segments(beads, 5)
     assert torch.equal(segments.weight, segments.weight[torch.tensor(beads.anchor)])
     nearest = (beads.position[:-1] - beads.position[-1]).norm(dim=1).argmin()
@@ -122,12 +133,16 @@ def test_a_glycan_moves_as_its_residue(shared):
     segments = make_segments(beads, 12)
     asparagine = (beads.chain == "B") & (beads.residue == 314)
     glycan = segments.weight[torch.tensor(beads.chain == "E")]
-    assert len(glycan) == 9 and torch.equal(glycan, segments.weight[torch.tensor(asparagine)].expand(9, -1))
+    assert len(glycan) == 9 and torch.equal(
+        glycan, segments.weight[torch.tensor(asparagine)].expand(9, -1)
+    )
 
 
 def test_membership_can_be_learned(beads):
     segments = make_segments(beads, 4)
-    parameters = [p.double().requires_grad_() for p in (segments.mean, segments.width, segments.log_weight)]
+    parameters = [
+        p.double().requires_grad_() for p in (segments.mean, segments.width, segments.log_weight)
+    ]
     target = torch.randn(95, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     value = (segments.membership(*parameters) * target).sum()
     gradients = torch.autograd.grad(value, parameters)
@@ -139,7 +154,9 @@ def test_membership_can_be_learned(beads):
         back = [p - step if k == which else p for k, p in enumerate(parameters)]
         slope = ((segments.membership(*moved) - segments.membership(*back)) * target).sum() / 2e-5
         assert gradient[1].item() == pytest.approx(slope.item(), rel=1e-4, abs=1e-6)
-    torch.testing.assert_close(segments.membership(segments.mean, segments.width, segments.log_weight), segments.weight)
+    torch.testing.assert_close(
+        segments.membership(segments.mean, segments.width, segments.log_weight), segments.weight
+    )
 
 
 def test_breaks_in_space_do_not_end_a_chain(tmp_path):

@@ -1,1 +1,1 @@
-"""Reads a run: its ensemble of structures."""
+"""What users take from a run: tables, structures, particle files, volumes, a report."""

@@ -13,15 +13,15 @@ from ..io.folder_lock import locked_folder
 from ..io.trajectories import write_trajectory
 from ..io.whole_file import whole_file, whole_folder
 from ..reporting import Reporter
-from ..run import ANALYSIS, REPORT, Run, require_segments
+from ..runs.run import ANALYSIS, REPORT, Run, require_segments
 from ..structure.placement import place as placed
-from .chimerax import write_script
-from .examination import Examination, examine
-from .export import ENDINGS, TRAJECTORIES, require_held, write_reference
-from .models import write_models
-from .report import GEOMETRY, SUPPORT, report_page
-from .tables import write_tables
-from .traversal import Traversal
+from .examination.examination import Examination, examine
+from .examination.traversal import Traversal
+from .report.report import GEOMETRY, SUPPORT, report_page
+from .report.tables import write_tables
+from .structure_files.chimerax import write_script
+from .structure_files.conformation_files import write_models
+from .structure_files.export import ENDINGS, TRAJECTORIES, require_held, write_reference
 
 CLUSTERS, FRAMES = 8, 21
 
@@ -45,10 +45,25 @@ class Analysis:
     report: Path
 
 
-def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAMES, distances: Sequence[str] = (),
-            angles: Sequence[str] = (), formats: Sequence[str] = ("mmcif",), umap: bool = False, origin=None,
-            also: Sequence[Path] = (), seed: int = 0, overwrite: bool = False, reporter: Reporter | None = None) -> Analysis:
-    """Analyse a run: out/report.html, one page that needs no network, and out/analysis with tables and structures.
+def analyze(  # noqa: PLR0913 - a keyword a setting of the command
+    run: Run,
+    out=None,
+    *,
+    clusters: int = CLUSTERS,
+    frames: int = FRAMES,
+    distances: Sequence[str] = (),
+    angles: Sequence[str] = (),
+    formats: Sequence[str] = ("mmcif",),
+    umap: bool = False,
+    origin=None,
+    also: Sequence[Path] = (),
+    seed: int = 0,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> Analysis:
+    """Analyse a run: a report, tables and structures.
+
+    The report is out/report.html, one page that needs no network; out/analysis holds the rest.
 
     Parameters
     ----------
@@ -61,16 +76,18 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
     frames : int
         Conformations of a traversal.
     distances, angles : sequence of str
-        Such as "A:1-226 and B"; an angle of three selections is at the second, one of two is the turn of the first against the
-        second.
+        Such as "A:1-226 and B"; an angle of three selections is at the second, one of two is the
+        turn of the first against the second.
     formats : sequence of {"mmcif", "bcif", "pdb", "dcd", "xtc"}
-        Of centres and traversals: files of several models, or trajectories with a reference structure.
+        Of centres and traversals: files of several models, or trajectories with a reference
+        structure.
     umap : bool
         Embed the latents by UMAP too.
     origin : (3,), optional
         Where the origin of the poses stands in the frame that structures are wanted in, A.
     also : sequence of Path
-        Folders whose support.csv (of `debias`) or geometry.json (of `export --relax`) the report shows.
+        Folders whose support.csv (of `debias`) or geometry.json (of `export --relax`) the report
+        shows.
     seed : int
         Of clusters, errors of landscapes and UMAP.
     overwrite : bool
@@ -83,8 +100,8 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
     MissingFileError
         A folder of `also` holds neither file.
     InputError
-        A run without segments, a format that is another or cannot hold the structure, a selection that names nothing, or settings
-        that make no sense.
+        A run without segments, a format that is another or cannot hold the structure, a selection
+        that names nothing, or settings that make no sense.
     OutputExistsError
         An analysis is there.
     """
@@ -92,34 +109,55 @@ def analyze(run: Run, out=None, *, clusters: int = CLUSTERS, frames: int = FRAME
     require_segments(run, "analyze")
     unknown = [name for name in formats if name not in (*ENDINGS, *TRAJECTORIES)]
     if unknown or not formats:
-        raise InputError(f"format {unknown[0] if unknown else ''!r}: choose from {', '.join([*ENDINGS, *TRAJECTORIES])}")
+        raise InputError(
+            f"format {unknown[0] if unknown else ''!r}: choose from "
+            f"{', '.join([*ENDINGS, *TRAJECTORIES])}"
+        )
     _require_something(also := [Path(folder) for folder in also])
     require_no_analysis(out, overwrite=overwrite)
     origin = np.zeros(3) if origin is None else np.asarray(origin, float)
     require_held(placed(run.structure, -origin), formats)
-    found = examine(run, clusters=clusters, frames=frames, distances=distances, angles=angles, umap=umap, seed=seed,
-                    reporter=reporter)
+    found = examine(
+        run,
+        clusters=clusters,
+        frames=frames,
+        distances=distances,
+        angles=angles,
+        umap=umap,
+        seed=seed,
+        reporter=reporter,
+    )
     folder, report = out / ANALYSIS, out / REPORT
     with locked_folder(out, reporter):
         with whole_folder(folder) as temporary:
             write_tables(found, temporary)
             _write_structures(found, temporary, formats, origin, reporter)
-            settings = {"clusters": clusters, "frames": frames, "distances": list(distances), "angles": list(angles),
-                        "formats": list(formats), "umap": umap, "seed": seed, "version": run.settings.get("version")}
+            settings = {
+                "clusters": clusters,
+                "frames": frames,
+                "distances": list(distances),
+                "angles": list(angles),
+                "formats": list(formats),
+                "umap": umap,
+                "seed": seed,
+                "version": run.settings.get("version"),
+            }
             (temporary / MARK).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         with whole_file(report) as temporary:
             temporary.write_text(report_page(found, also), encoding="utf-8")
     return Analysis(found, folder, report)
 
 
-MARK = "analysis.json"      # says that a folder is an analysis
+MARK = "analysis.json"  # says that a folder is an analysis
 
 
 def _require_something(also):
     for folder in also:
         if not any((folder / name).exists() for name in (SUPPORT, GEOMETRY)):
-            raise MissingFileError(f"{folder}: there is neither {SUPPORT} of `atomdrgn debias` nor {GEOMETRY} of "
-                                   "`atomdrgn export --relax`")
+            raise MissingFileError(
+                f"{folder}: there is neither {SUPPORT} of `atomdrgn debias` nor {GEOMETRY} of "
+                "`atomdrgn export --relax`"
+            )
 
 
 def require_no_analysis(out: Path, *, overwrite: bool) -> None:
@@ -134,18 +172,26 @@ def require_no_analysis(out: Path, *, overwrite: bool) -> None:
         raise OutputExistsError(f"{out} is a file: choose a folder with another name")
     folder, report = out / ANALYSIS, out / REPORT
     if folder.exists() and not (folder / MARK).exists():
-        raise OutputExistsError(f"{folder} is there and is no analysis: choose another folder with --out")
+        raise OutputExistsError(
+            f"{folder} is there and is no analysis: choose another folder with --out"
+        )
     for path in (folder, report):
         if path.exists() and not overwrite:
-            raise OutputExistsError(f"{path} is there: --overwrite replaces it, --out puts the analysis elsewhere")
+            raise OutputExistsError(
+                f"{path} is there: --overwrite replaces it, --out puts the analysis elsewhere"
+            )
 
 
 def _write_structures(found: Examination, folder, formats, origin, reporter):
     run = found.run
     structure = placed(run.structure, -origin)
-    reference = write_reference(structure, folder, reporter=reporter) if set(formats) & set(TRAJECTORIES) else None
+    reference = (
+        write_reference(structure, folder, reporter=reporter)
+        if set(formats) & set(TRAJECTORIES)
+        else None
+    )
     reporter.start("writing structures", len(found.traversals))
-    written = {}
+    written: dict[str, dict[str, str]] = {}
     for way in found.traversals:
         position = run.atoms_of(motion_along(found, way)).numpy() + origin
         for format in formats:
@@ -159,12 +205,20 @@ def _write_structures(found: Examination, folder, formats, origin, reporter):
     reporter.finish()
     shown = next((format for format in ("mmcif", "pdb", "dcd", "xtc") if format in written), None)
     if shown:
-        write_script(folder / "show.cxc", files=written[shown], groups=run.summary.get("groups", []),
-                     topology=reference.name if shown in TRAJECTORIES else None, chains=np.unique(structure.chain).tolist())
+        write_script(
+            folder / "show.cxc",
+            files=written[shown],
+            groups=run.summary.get("groups", []),
+            topology=reference.name if reference and shown in TRAJECTORIES else None,
+            chains=np.unique(structure.chain).tolist(),
+        )
 
 
 def motion_along(found: Examination, way: Traversal):
-    """Motions of segments along a traversal: particles' own where it goes from particle to particle."""
+    """Motions of segments along a traversal.
+
+    Particles' own where it goes from particle to particle.
+    """
     if way.particle is not None:
         return found.run.motion[torch.from_numpy(way.particle)]
     return found.decoder(torch.from_numpy(way.place))

@@ -1,4 +1,7 @@
-"""The command line: one file a command, each of which calls one function of the package with the same arguments."""
+"""The command line: one file a command.
+
+Each calls one function of the package with the same arguments.
+"""
 
 import sys
 from typing import Annotated
@@ -20,8 +23,14 @@ from .terminal import printable
 from .volume import volume
 from .volumes import volumes
 
-app = typer.Typer(name="atomdrgn", add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-                  rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+app = typer.Typer(
+    name="atomdrgn",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 app.command(no_args_is_help=True)(inspect)
 app.command(no_args_is_help=True)(dock)
 app.command(no_args_is_help=True)(refine)
@@ -46,9 +55,17 @@ def _print_version(wanted: bool | None):
 
 
 @app.callback()
-def atomdrgn(version: Annotated[bool | None, typer.Option(
-        "--version", callback=_print_version, is_eager=True, help="Print the version.")] = None):
-    """An atomic structure for every particle of a cryo-EM data set, from a base structure and particle images with poses.
+def atomdrgn(
+    version: Annotated[
+        bool | None,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = None,
+):
+    """An atomic structure for every particle of a cryo-EM data set.
+
+    From a base structure and particle images with poses.
 
     [bold]Examples[/bold]
 
@@ -65,14 +82,21 @@ def atomdrgn(version: Annotated[bool | None, typer.Option(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and end the process with its exit code: 0, 2 for bad input, 1 for other failures, 130 for Ctrl-C."""
+    """Run the command line and end the process with its exit code.
+
+    It is 0, 2 for bad input, 1 for other failures, 130 for Ctrl-C.
+    """
     try:
         code = app(arguments, standalone_mode=False, prog_name="atomdrgn")
     except Exception as error:
-        if not hasattr(error, "format_message"):      # the base class of usage errors moves from release to release of typer
+        # the base class of usage errors moves from release to release of typer
+        if not hasattr(error, "format_message"):
             raise
         command = error.ctx.command_path if getattr(error, "ctx", None) else "atomdrgn"
-        if error.format_message():      # empty where nothing was typed: the help has been printed
-            print(printable(f"error: {error.format_message()} (see {command} --help)"), file=sys.stderr)
+        if error.format_message():  # empty where nothing was typed: the help has been printed
+            print(
+                printable(f"error: {error.format_message()} (see {command} --help)"),
+                file=sys.stderr,
+            )
         code = 2
     sys.exit(code if isinstance(code, int) else 0)

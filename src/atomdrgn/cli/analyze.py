@@ -1,4 +1,4 @@
-"""``atomdrgn analyze``"""
+"""``atomdrgn analyze``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,35 +16,105 @@ STRUCTURES, VOLUMES = "Of a run of atomdrgn fit", "Of a run of atomdrgn volume"
 
 @command
 def analyze(
-    run: Annotated[Path, Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit or volume has written.")],
-    out: Annotated[Path | None, Option(
-        "--out", "-o", metavar="DIR", show_default="the run's own folder", help="Folder for report.html and analysis/.")] = None,
+    run: Annotated[
+        Path,
+        Argument(
+            metavar="RUN",
+            show_default=False,
+            help="Folder that atomdrgn fit or volume has written.",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            show_default="the run's own folder",
+            help="Folder for report.html and analysis/.",
+        ),
+    ] = None,
     clusters: Annotated[int, Option(metavar="N", help="Clusters of particles, by k-means.")] = 8,
-    frames: Annotated[int, Option(metavar="N", help="Structures along each motion, or volumes along an axis.")] = 21,
-    distance: Annotated[list[str] | None, Option(
-        metavar="SELECTIONS", rich_help_panel=STRUCTURES, show_default=False,
-        help="Distance between the centres of two parts in every particle, such as 'A:1-226 and B'; repeat it for more.")] = None,
-    angle: Annotated[list[str] | None, Option(
-        metavar="SELECTIONS", rich_help_panel=STRUCTURES, show_default=False,
-        help="Angle at the second of three parts, 'A and B and C', or by how much the first of two is turned against the second, "
-             "compared with the base; repeat it for more.")] = None,
-    format: Annotated[list[Format] | None, Option(
-        "--format", "-f", metavar="mmcif|bcif|pdb|dcd|xtc", rich_help_panel=STRUCTURES, show_default="mmcif",
-        help="Structures: several models in a file, or a trajectory with a reference; repeat it for more.")] = None,
-    umap: Annotated[bool, Option("--umap", help="Embed the particles by UMAP too (needs the extra umap).")] = False,
-    frame: Annotated[Frame, Option(
-        metavar="poses|base", rich_help_panel=STRUCTURES, help="Of the structures, as in atomdrgn export.")] = Frame.poses,
-    also: Annotated[list[Path] | None, Option(
-        metavar="DIR", rich_help_panel=STRUCTURES, show_default=False,
-        help="Folder of atomdrgn debias or atomdrgn export --relax: the report shows its support.csv or geometry.json.")] = None,
-    sketch: Annotated[int | None, Option(
-        metavar="N", rich_help_panel=VOLUMES, show_default="100",
-        help="Volumes, of the particles in the middle of so many clusters, whose principal components are taken; 0: no.")] = None,
-    mask: Annotated[Path | None, Option(
-        metavar="MRC", rich_help_panel=VOLUMES, show_default="the sphere in the box",
-        help="Volumes are compared where this map is above 0.")] = None,
+    frames: Annotated[
+        int, Option(metavar="N", help="Structures along each motion, or volumes along an axis.")
+    ] = 21,
+    distance: Annotated[
+        list[str] | None,
+        Option(
+            metavar="SELECTIONS",
+            rich_help_panel=STRUCTURES,
+            show_default=False,
+            help="Distance between the centres of two parts in every particle, such as 'A:1-226 "
+            "and B'; repeat it for more.",
+        ),
+    ] = None,
+    angle: Annotated[
+        list[str] | None,
+        Option(
+            metavar="SELECTIONS",
+            rich_help_panel=STRUCTURES,
+            show_default=False,
+            help="Angle at the second of three parts, 'A and B and C', or by how much the first "
+            "of two is turned against the second, "
+            "compared with the base; repeat it for more.",
+        ),
+    ] = None,
+    format: Annotated[
+        list[Format] | None,
+        Option(
+            "--format",
+            "-f",
+            metavar="mmcif|bcif|pdb|dcd|xtc",
+            rich_help_panel=STRUCTURES,
+            show_default="mmcif",
+            help="Structures: several models in a file, or a trajectory with a reference; repeat "
+            "it for more.",
+        ),
+    ] = None,
+    umap: Annotated[
+        bool, Option("--umap", help="Embed the particles by UMAP too (needs the extra umap).")
+    ] = False,
+    frame: Annotated[
+        Frame,
+        Option(
+            metavar="poses|base",
+            rich_help_panel=STRUCTURES,
+            help="Of the structures, as in atomdrgn export.",
+        ),
+    ] = Frame.poses,
+    also: Annotated[
+        list[Path] | None,
+        Option(
+            metavar="DIR",
+            rich_help_panel=STRUCTURES,
+            show_default=False,
+            help="Folder of atomdrgn debias or atomdrgn export --relax: the report shows its "
+            "support.csv or geometry.json.",
+        ),
+    ] = None,
+    sketch: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            rich_help_panel=VOLUMES,
+            show_default="100",
+            help="Volumes, of the particles in the middle of so many clusters, whose principal "
+            "components are taken; 0: no.",
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        Option(
+            metavar="MRC",
+            rich_help_panel=VOLUMES,
+            show_default="the sphere in the box",
+            help="Volumes are compared where this map is above 0.",
+        ),
+    ] = None,
     seed: Annotated[int, Option(metavar="N", help="The same seed gives the same result.")] = 0,
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace an analysis that is there.")] = False,
+    overwrite: Annotated[
+        bool, Option("--overwrite", help="Replace an analysis that is there.")
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ):
@@ -72,25 +142,61 @@ def analyze(
         atomdrgn analyze particles.volume --umap
     """
     from ..analysis.analyze import analyze as analyze_run
-    from ..volume_run import VolumeRun, open_either_run
+    from ..runs.volume_run import VolumeRun, open_either_run
 
     opened = open_either_run(run)
     if isinstance(opened, VolumeRun):
-        _refuse({"--distance": distance, "--angle": angle, "--format": format, "--frame": frame is Frame.base, "--also": also},
-                f"{run} is a run of atomdrgn volume, which has no structures")
-        _analyze_volumes(opened, out, clusters=clusters, frames=frames, sketch=sketch, mask=mask, umap=umap, seed=seed,
-                         overwrite=overwrite, quiet=quiet)
+        _refuse(
+            {
+                "--distance": distance,
+                "--angle": angle,
+                "--format": format,
+                "--frame": frame is Frame.base,
+                "--also": also,
+            },
+            f"{run} is a run of atomdrgn volume, which has no structures",
+        )
+        _analyze_volumes(
+            opened,
+            out,
+            clusters=clusters,
+            frames=frames,
+            sketch=sketch,
+            mask=mask,
+            umap=umap,
+            seed=seed,
+            overwrite=overwrite,
+            quiet=quiet,
+        )
         return
-    _refuse({"--sketch": sketch is not None, "--mask": mask}, f"{run} is a run of atomdrgn fit, which has no volumes")
+    _refuse(
+        {"--sketch": sketch is not None, "--mask": mask},
+        f"{run} is a run of atomdrgn fit, which has no volumes",
+    )
     with progress(quiet=quiet) as reporter:
         origin = opened.settings.get("reading", {}).get("origin") if frame is Frame.base else None
-        written = analyze_run(opened, out, clusters=clusters, frames=frames, distances=distance or (), angles=angle or (),
-                              formats=[each.value for each in format or [Format.mmcif]], umap=umap, origin=origin,
-                              also=also or (), seed=seed, overwrite=overwrite, reporter=reporter)
+        written = analyze_run(
+            opened,
+            out,
+            clusters=clusters,
+            frames=frames,
+            distances=distance or (),
+            angles=angle or (),
+            formats=[each.value for each in format or [Format.mmcif]],
+            umap=umap,
+            origin=origin,
+            also=also or (),
+            seed=seed,
+            overwrite=overwrite,
+            reporter=reporter,
+        )
     if not quiet:
-        from ..analysis.verdict import verdict
+        from ..analysis.examination.verdict import verdict
 
-        print(f"{verdict(written.found)}\nthe report is {written.report}; tables and structures are in {written.folder}")
+        print(
+            f"{verdict(written.found)}\nthe report is {written.report}; tables and structures are "
+            f"in {written.folder}"
+        )
 
 
 def _refuse(options, why):
@@ -100,19 +206,24 @@ def _refuse(options, why):
 
 
 def _analyze_volumes(run, out, *, sketch, mask, quiet, **options):
-    from ..analysis.analyze_volumes import SKETCH, analyze_volumes
+    from ..analysis.volumes.analyze_volumes import SKETCH, analyze_volumes
     from ..structure.density_map import read_density_map
 
     with progress(quiet=quiet) as reporter:
-        found = analyze_volumes(run, out, sketch=SKETCH if sketch is None else sketch,
-                                mask=None if mask is None else read_density_map(mask).in_pose_frame(), reporter=reporter,
-                                **options)
+        found = analyze_volumes(
+            run,
+            out,
+            sketch=SKETCH if sketch is None else sketch,
+            mask=None if mask is None else read_density_map(mask).in_pose_frame(),
+            reporter=reporter,
+            **options,
+        )
     if not quiet:
         print("\n".join(_closing_lines(found)))
 
 
 def _closing_lines(found):
-    """A few lines on a :class:`~atomdrgn.analysis.analyze_volumes.VolumeAnalysis`."""
+    """A few lines on a :class:`~atomdrgn.analysis.volumes.analyze_volumes.VolumeAnalysis`."""
     yield f"latents: {_percent(found.axes.share)} of their variance along their principal axes"
     if found.sketch is not None:
         yield f"volumes: {_percent(found.sketch.axes.share)} along theirs"
@@ -120,9 +231,13 @@ def _closing_lines(found):
         yield "too few epochs to say whether training has settled"
     else:
         said = found.convergence
-        yield (f"training has {'settled' if said.settled else 'not settled, train for longer'}: latents moved by "
-               f"{100 * said.latent_change:.1f} % of their spread in the last epoch, {100 * said.gain_rise:.1f} % of the gain "
-               "came in the last fifth of the epochs")
+        yield (
+            f"training has {'settled' if said.settled else 'not settled, train for longer'}: "
+            "latents moved by "
+            f"{100 * said.latent_change:.1f} % of their spread in the last epoch, "
+            f"{100 * said.gain_rise:.1f} % of the gain "
+            "came in the last fifth of the epochs"
+        )
     yield f"tables and volumes are in {found.folder}"
 
 

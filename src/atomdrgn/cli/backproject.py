@@ -1,4 +1,4 @@
-"""``atomdrgn backproject``"""
+"""``atomdrgn backproject``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,30 +29,87 @@ CHOICE, RESULT = "Which particles (all of these together)", "The result"
 @command
 def backproject(
     particles: Particles,
-    out: Annotated[Path, Option(
-        "--out", "-o", metavar="DIR", rich_help_panel=RESULT, show_default=False, help="Folder for the maps.")],
-    chosen: Annotated[Path | None, Option(
-        "--particles", metavar="TXT", rich_help_panel=CHOICE, show_default="all",
-        help="A text file with the number of a particle on each line; they count from 0 by first row.")] = None,
-    condition: Annotated[str | None, Option(
-        "--select", metavar="CONDITION", rich_help_panel=CHOICE, show_default="all",
-        help="On the columns of the particles.csv of --run, as atomdrgn select --where takes it: motion1 > 10 and sd1 < 4.",
-    )] = None,
-    run: Annotated[Path | None, Option(
-        metavar="RUN", rich_help_panel=CHOICE, show_default=False,
-        help="Folder that atomdrgn fit or volume has written from this particle file, for --select.")] = None,
-    table: Annotated[list[Path] | None, Option(
-        metavar="CSV", rich_help_panel=CHOICE, show_default=False,
-        help="More columns for --select: a CSV file with a column particle, such as clusters.csv. Repeat it for more.")] = None,
-    weights: Annotated[Path | None, Option(
-        metavar="TXT", rich_help_panel=CHOICE, show_default="1 each",
-        help="A text file with the weight of each particle, one on a line, in their order.")] = None,
-    mask: Annotated[Path | None, Option(
-        metavar="MRC", rich_help_panel=RESULT, show_default="found from the half-maps",
-        help="Soft mask, 0 to 1, in which the half-maps are compared.")] = None,
-    b_factor: Annotated[float | None, Option(
-        metavar="A2", rich_help_panel=RESULT, show_default="as amplitudes fall beyond 10 A",
-        help="By how much sharpened.mrc is sharpened: amplitudes are multiplied by exp(B k^2 / 4).")] = None,
+    out: Annotated[
+        Path,
+        Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            rich_help_panel=RESULT,
+            show_default=False,
+            help="Folder for the maps.",
+        ),
+    ],
+    chosen: Annotated[
+        Path | None,
+        Option(
+            "--particles",
+            metavar="TXT",
+            rich_help_panel=CHOICE,
+            show_default="all",
+            help="A text file with the number of a particle on each line; they count from 0 by "
+            "first row.",
+        ),
+    ] = None,
+    condition: Annotated[
+        str | None,
+        Option(
+            "--select",
+            metavar="CONDITION",
+            rich_help_panel=CHOICE,
+            show_default="all",
+            help="On the columns of the particles.csv of --run, as atomdrgn select --where takes "
+            "it: motion1 > 10 and sd1 < 4.",
+        ),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        Option(
+            metavar="RUN",
+            rich_help_panel=CHOICE,
+            show_default=False,
+            help="Folder that atomdrgn fit or volume has written from this particle file, for "
+            "--select.",
+        ),
+    ] = None,
+    table: Annotated[
+        list[Path] | None,
+        Option(
+            metavar="CSV",
+            rich_help_panel=CHOICE,
+            show_default=False,
+            help="More columns for --select: a CSV file with a column particle, such as "
+            "clusters.csv. Repeat it for more.",
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        Option(
+            metavar="TXT",
+            rich_help_panel=CHOICE,
+            show_default="1 each",
+            help="A text file with the weight of each particle, one on a line, in their order.",
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        Option(
+            metavar="MRC",
+            rich_help_panel=RESULT,
+            show_default="found from the half-maps",
+            help="Soft mask, 0 to 1, in which the half-maps are compared.",
+        ),
+    ] = None,
+    b_factor: Annotated[
+        float | None,
+        Option(
+            metavar="A2",
+            rich_help_panel=RESULT,
+            show_default="as amplitudes fall beyond 10 A",
+            help="By how much sharpened.mrc is sharpened: amplitudes are multiplied by exp(B "
+            "k^2 / 4).",
+        ),
+    ] = None,
     box: Box = None,
     data_folder: DataFolder = None,
     invert_contrast: InvertContrast = None,
@@ -60,9 +117,16 @@ def backproject(
     tomograms: Tomograms = None,
     passthrough: Passthrough = None,
     allow_missing_ctf: AllowMissingCtf = False,
-    seed: Annotated[int, Option(metavar="N", rich_help_panel=RESULT, help="The same seed gives the same result.")] = 0,
-    overwrite: Annotated[bool, Option(
-        "--overwrite", rich_help_panel=RESULT, help="Replace a reconstruction that is there.")] = False,
+    seed: Annotated[
+        int,
+        Option(metavar="N", rich_help_panel=RESULT, help="The same seed gives the same result."),
+    ] = 0,
+    overwrite: Annotated[
+        bool,
+        Option(
+            "--overwrite", rich_help_panel=RESULT, help="Replace a reconstruction that is there."
+        ),
+    ] = False,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -83,49 +147,82 @@ def backproject(
         atomdrgn backproject particles.star --out map
         atomdrgn backproject tilts.star --tomograms tomograms.star --out map
         atomdrgn backproject particles.star --particles state2.txt --out state2
-        atomdrgn backproject particles.star --run particles.fit --select "motion1 > 10 and sd1 < 4" --out open
+        atomdrgn backproject particles.star --run particles.fit --select "motion1 > 10" --out open
     """
     if (condition is None) != (run is None) or (table and condition is None):
-        raise InputError("--select, --run and --table belong together: the condition of --select is on columns of the run that "
-                         "--run names, of this particle file, and of --table")
-    from ..analysis.selecting import particles_where
+        raise InputError(
+            "--select, --run and --table belong together: the condition of --select is on columns "
+            "of the run that "
+            "--run names, of this particle file, and of --table"
+        )
+    from ..analysis.particle_files.selecting import particles_where
+    from ..backprojection.backprojection import FILES, write_reconstruction
+    from ..backprojection.backprojection import backproject as backproject_particles
     from ..io.numbers import read_numbers
     from ..io.whole_file import require_replaceable
     from ..particles.reading import read_particles
-    from ..reconstruction.backprojection import FILES, write_reconstruction
-    from ..reconstruction.backprojection import backproject as backproject_particles
+    from ..runs.volume_run import open_either_run
     from ..structure.density_map import read_density_map
-    from ..volume_run import open_either_run
     from .setup import use_threads
 
     use_threads(threads)
     require_replaceable(out, FILES, what="a reconstruction", overwrite=overwrite)
     weight = None if weights is None else read_numbers(weights)
-    stack = read_particles(particles, box=box, data_folder=data_folder, invert_contrast=invert_contrast, tilt_series=tilt_series,
-                           tomograms=tomograms, passthrough=passthrough, allow_missing_ctf=allow_missing_ctf)
+    stack = read_particles(
+        particles,
+        box=box,
+        data_folder=data_folder,
+        invert_contrast=invert_contrast,
+        tilt_series=tilt_series,
+        tomograms=tomograms,
+        passthrough=passthrough,
+        allow_missing_ctf=allow_missing_ctf,
+    )
     numbers = None if chosen is None else read_numbers(chosen, whole=True)
     if condition is not None:
-        numbers = particles_where(open_either_run(run), condition, stack, listed=numbers, tables=table or ())
+        numbers = particles_where(
+            open_either_run(run), condition, stack, listed=numbers, tables=table or ()
+        )
     with progress(quiet=quiet, compiles=True) as reporter:
-        found = backproject_particles(stack, chosen=numbers, weights=weight,
-                                      mask=None if mask is None else read_density_map(mask).in_pose_frame(),
-                                      b_factor=b_factor, seed=seed, reporter=reporter)
-        write_reconstruction(found, out, overwrite=overwrite,
-                             settings={"source": str(particles), "command": command_line()})
+        found = backproject_particles(
+            stack,
+            chosen=numbers,
+            weights=weight,
+            mask=None if mask is None else read_density_map(mask).in_pose_frame(),
+            b_factor=b_factor,
+            seed=seed,
+            reporter=reporter,
+        )
+        write_reconstruction(
+            found,
+            out,
+            overwrite=overwrite,
+            settings={"source": str(particles), "command": command_line()},
+        )
     if not quiet:
         print("\n".join(_closing_lines(found, out)))
 
 
 def _closing_lines(found, out):
-    """A few lines on a :class:`~atomdrgn.reconstruction.backprojection.Reconstruction`."""
+    """A few lines on a :class:`~atomdrgn.backprojection.backprojection.Reconstruction`."""
     said = found.summary
     first, second = said["half_set_particles"]
-    yield (f"{said['images']:,} images of {said['particles']:,} particles, half-sets of {first:,} and {second:,}; box "
-           f"{said['box_size']}, {said['voxel_size']:.4g} A a voxel")
-    yield (f"resolution at FSC 0.143: {_length(said['resolution'])} with the mask and corrected for it, "
-           f"{_length(said['resolution_unmasked'])} without one")
+    yield (
+        f"{said['images']:,} images of {said['particles']:,} particles, half-sets of {first:,} "
+        f"and {second:,}; box "
+        f"{said['box_size']}, {said['voxel_size']:.4g} A a voxel"
+    )
+    yield (
+        f"resolution at FSC 0.143: {_length(said['resolution'])} with the mask and corrected "
+        "for it, "
+        f"{_length(said['resolution_unmasked'])} without one"
+    )
     yield f"sharpened by B = {said['b_factor']:g} A^2 ({said['b_factor_is']})"
-    yield f"the map is {out / 'map.mrc'}; a model placed in it: atomdrgn dock MODEL {shell_word(out / 'map.mrc')} --out base.pdb"
+    path = out / "map.mrc"
+    yield (
+        f"the map is {path}; a model placed in it: "
+        f"atomdrgn dock MODEL {shell_word(path)} --out base.pdb"
+    )
 
 
 def _length(resolution):

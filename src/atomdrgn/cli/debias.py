@@ -1,4 +1,4 @@
-"""``atomdrgn debias``"""
+"""``atomdrgn debias``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,22 +14,65 @@ MAPS, RESULT = "Maps", "The result"
 
 @command
 def debias(
-    run: Annotated[Path, Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written.")],
-    out: Annotated[Path, Option(
-        "--out", "-o", metavar="DIR", rich_help_panel=RESULT, show_default=False, help="Folder for maps, support and verdict.")],
-    methods: Annotated[str | None, Option(
-        metavar="LIST", rich_help_panel=MAPS, show_default="following,around",
-        help="Ways to make maps, separated by commas: following, around, and field, which trains a network.")] = None,
-    centres: Annotated[int, Option(
-        metavar="N", rich_help_panel=MAPS, help="Maps around so many latents, in the middle of k-means clusters.")] = 4,
-    at: Annotated[str | None, Option(
-        metavar="PLACES", rich_help_panel=MAPS, show_default=False,
-        help="Maps around these latents: A along each motion, a semicolon between places, such as -5,0;5,0.")] = None,
-    particles_file: Annotated[Path | None, Option(
-        metavar="FILE", rich_help_panel=MAPS, show_default=False,
-        help="Where the run's particle file is now, if it has moved.")] = None,
-    seed: Annotated[int, Option(metavar="N", rich_help_panel=RESULT, help="The same seed gives the same result.")] = 0,
-    overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=RESULT, help="Replace a result that is there.")] = False,
+    run: Annotated[
+        Path,
+        Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written."),
+    ],
+    out: Annotated[
+        Path,
+        Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            rich_help_panel=RESULT,
+            show_default=False,
+            help="Folder for maps, support and verdict.",
+        ),
+    ],
+    methods: Annotated[
+        str | None,
+        Option(
+            metavar="LIST",
+            rich_help_panel=MAPS,
+            show_default="following,around",
+            help="Ways to make maps, separated by commas: following, around, and field, which "
+            "trains a network.",
+        ),
+    ] = None,
+    centres: Annotated[
+        int,
+        Option(
+            metavar="N",
+            rich_help_panel=MAPS,
+            help="Maps around so many latents, in the middle of k-means clusters.",
+        ),
+    ] = 4,
+    at: Annotated[
+        str | None,
+        Option(
+            metavar="PLACES",
+            rich_help_panel=MAPS,
+            show_default=False,
+            help="Maps around these latents: A along each motion, a semicolon between places, "
+            "such as -5,0;5,0.",
+        ),
+    ] = None,
+    particles_file: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            rich_help_panel=MAPS,
+            show_default=False,
+            help="Where the run's particle file is now, if it has moved.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        Option(metavar="N", rich_help_panel=RESULT, help="The same seed gives the same result."),
+    ] = 0,
+    overwrite: Annotated[
+        bool, Option("--overwrite", rich_help_panel=RESULT, help="Replace a result that is there.")
+    ] = False,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -52,21 +95,33 @@ def debias(
         atomdrgn debias particles.fit --out debiased
         atomdrgn debias particles.fit --out debiased --methods around --at "-5;0;5"
     """
-    from ..reconstruction.around import parse_places
-    from ..reconstruction.debias import DEFAULT_METHODS, require_result_folder
-    from ..reconstruction.debias import debias as debias_run
-    from ..reconstruction.run_particles import particles_of_run
-    from ..run import open_run
+    from ..debiasing.around import parse_places
+    from ..debiasing.debias import DEFAULT_METHODS, require_result_folder
+    from ..debiasing.debias import debias as debias_run
+    from ..debiasing.run_particles import particles_of_run
+    from ..runs.run import open_run
     from .setup import use_threads
 
     use_threads(threads)
     require_result_folder(out, overwrite=overwrite)
     opened = open_run(run)
     places = None if at is None else parse_places(at, opened.latent.shape[1])
-    chosen = list(DEFAULT_METHODS) if methods is None else [name.strip() for name in methods.split(",")]
+    chosen = (
+        list(DEFAULT_METHODS) if methods is None else [name.strip() for name in methods.split(",")]
+    )
     stack = particles_of_run(opened, particles_file)
     with progress(quiet=quiet, compiles=True) as reporter:
-        found = debias_run(opened, stack, out, methods=chosen, centres=centres, at=places, seed=seed, overwrite=overwrite,
-                           settings={"command": command_line()}, reporter=reporter)
+        found = debias_run(
+            opened,
+            stack,
+            out,
+            methods=chosen,
+            centres=centres,
+            at=places,
+            seed=seed,
+            overwrite=overwrite,
+            settings={"command": command_line()},
+            reporter=reporter,
+        )
     if not quiet:
         print("\n".join([*found.summary["verdict"], f"maps, support and verdict are in {out}"]))

@@ -1,4 +1,4 @@
-"""``atomdrgn dock``"""
+"""``atomdrgn dock``."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -24,27 +24,69 @@ class DockingFrame(StrEnum):
 
 @command
 def dock(
-    base: Annotated[Path, Argument(
-        metavar="BASE", show_default=False, help="Base structure: PDB, mmCIF or BinaryCIF (also .gz).")],
-    map_file: Annotated[Path, Argument(metavar="MAP", show_default=False, help="Consensus map: an MRC file.")],
-    out: Annotated[Path | None, Option(
-        "--out", "-o", metavar="FILE", rich_help_panel=RESULT, show_default="the name of BASE with .docked, here",
-        help="The placed model; its ending says the format (.pdb, .cif, .bcif, also .gz). Figures go into a .json beside it.",
-    )] = None,
-    frame: Annotated[DockingFrame, Option(
-        metavar="poses|map", rich_help_panel=RESULT,
-        help="poses: the box centre of MAP is (0, 0, 0), as atomdrgn fit wants it. map: as the header of MAP has "
-             "it, so that model and map overlay.")] = DockingFrame.poses,
-    resolution: Annotated[float | None, Option(
-        metavar="A", rich_help_panel=SEARCH, show_default="as far as model and map agree, not beyond 4",
-        help="Finest frequencies that are compared.")] = None,
-    local: Annotated[bool, Option(
-        "--local", rich_help_panel=SEARCH,
-        help="BASE stands about where it should, in the frame of MAP or of the poses: refine it there.")] = False,
-    voxel_size: Annotated[float | None, Option(
-        metavar="A", rich_help_panel=SEARCH, show_default="as the header of MAP says",
-        help="Edge of a voxel, where the header lacks it or is wrong.")] = None,
-    overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=RESULT, help="Replace files that are there.")] = False,
+    base: Annotated[
+        Path,
+        Argument(
+            metavar="BASE",
+            show_default=False,
+            help="Base structure: PDB, mmCIF or BinaryCIF (also .gz).",
+        ),
+    ],
+    map_file: Annotated[
+        Path, Argument(metavar="MAP", show_default=False, help="Consensus map: an MRC file.")
+    ],
+    out: Annotated[
+        Path | None,
+        Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            rich_help_panel=RESULT,
+            show_default="the name of BASE with .docked, here",
+            help="The placed model; its ending says the format (.pdb, .cif, .bcif, also .gz). "
+            "Figures go into a .json beside it.",
+        ),
+    ] = None,
+    frame: Annotated[
+        DockingFrame,
+        Option(
+            metavar="poses|map",
+            rich_help_panel=RESULT,
+            help="poses: the box centre of MAP is (0, 0, 0), as atomdrgn fit wants it. map: as "
+            "the header of MAP has "
+            "it, so that model and map overlay.",
+        ),
+    ] = DockingFrame.poses,
+    resolution: Annotated[
+        float | None,
+        Option(
+            metavar="A",
+            rich_help_panel=SEARCH,
+            show_default="as far as model and map agree, not beyond 4",
+            help="Finest frequencies that are compared.",
+        ),
+    ] = None,
+    local: Annotated[
+        bool,
+        Option(
+            "--local",
+            rich_help_panel=SEARCH,
+            help="BASE stands about where it should, in the frame of MAP or of the poses: refine "
+            "it there.",
+        ),
+    ] = False,
+    voxel_size: Annotated[
+        float | None,
+        Option(
+            metavar="A",
+            rich_help_panel=SEARCH,
+            show_default="as the header of MAP says",
+            help="Edge of a voxel, where the header lacks it or is wrong.",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, Option("--overwrite", rich_help_panel=RESULT, help="Replace files that are there.")
+    ] = False,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -64,25 +106,46 @@ def dock(
         atomdrgn dock base.cif consensus.mrc --frame map --out in_map.cif
         atomdrgn dock base.pdb consensus.mrc --local --resolution 6
     """
-    from ..reconstruction.docking import dock as dock_structure
+    from ..docking.docking import dock as dock_structure
     from ..structure.atoms import read_structure
     from ..structure.density_map import read_density_map
     from .setup import use_threads
 
     use_threads(threads)
     if voxel_size is not None and voxel_size <= 0:
-        raise InputError(f"--voxel-size {voxel_size:g}: expected the edge of a voxel in A, a positive number")
+        raise InputError(
+            f"--voxel-size {voxel_size:g}: expected the edge of a voxel in A, a positive number"
+        )
     structure, density_map = read_structure(base), read_density_map(map_file, voxel_size=voxel_size)
     with progress(quiet=quiet, compiles=True) as reporter:
-        docked = dock_structure(structure, density_map, out or Path(_docked(structure, reporter)), frame=frame.value,
-                                resolution=resolution, local=local, overwrite=overwrite, reporter=reporter)
+        docked = dock_structure(
+            structure,
+            density_map,
+            out or Path(_docked(structure, reporter)),
+            frame=frame.value,
+            resolution=resolution,
+            local=local,
+            overwrite=overwrite,
+            reporter=reporter,
+        )
     if not quiet:
-        print("\n".join([*docked.lines(), f"wrote {docked.path} and {docked.summary_path}", _next_step(docked, map_file)]))
+        print(
+            "\n".join(
+                [
+                    *docked.lines(),
+                    f"wrote {docked.path} and {docked.summary_path}",
+                    _next_step(docked, map_file),
+                ]
+            )
+        )
 
 
 def _docked(structure, reporter):
-    """The name of a structure's file with .docked before its ending, which is .cif where a PDB file will not do."""
-    from ..io.structures import structure_format
+    """The name of a structure's file with .docked before its ending.
+
+    The ending is .cif where a PDB file will not do.
+    """
+    from ..io.structure_files.structures import structure_format
     from ..structure.atoms import why_no_pdb
 
     name = structure.name

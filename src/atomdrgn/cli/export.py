@@ -1,4 +1,4 @@
-"""``atomdrgn export``"""
+"""``atomdrgn export``."""
 
 from enum import StrEnum
 from os.path import isfile
@@ -35,30 +35,72 @@ class Frame(StrEnum):
 
 @command
 def export(
-    run: Annotated[Path, Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written.")],
-    out: Annotated[Path, Option("--out", "-o", metavar="DIR", show_default=False, help="Folder for the structures.")],
-    format: Annotated[Format, Option(
-        "--format", "-f", metavar="pdb|mmcif|bcif|dcd|xtc",
-        help="One file a particle (pdb, mmcif, bcif), or one trajectory (dcd, xtc) with a reference structure.")] = Format.dcd,
-    particles: Annotated[str | None, Option(
-        metavar="LIST|TXT", show_default="all",
-        help="Which particles, counted from 0 by their first row: 0:100 (100 is left out), 3,7,10:20; or a text file with one "
-             "number a line.")] = None,
-    frame: Annotated[Frame, Option(
-        metavar="poses|base",
-        help="poses: the box centre is (0, 0, 0). base: where the base structure stood before --map or --origin placed it, "
-             "so that the structures overlay that map.")] = Frame.poses,
-    samples: Annotated[int, Option(
-        metavar="S", show_default="the mean conformation",
-        help="Write so many draws (at most 20) from each particle's posterior, particle after particle; all are alike where "
-             "nothing moves.")] = 0,
-    relax: Annotated[bool, Option(
-        "--relax", help="Put right the bonds, angles and contacts that motions have strained (needs OpenMM); measure geometry.",
-    )] = False,
-    geometry: Annotated[bool, Option(
-        "--geometry", help="Measure bonds, angles, gaps, clashes, peptides and hands of every structure against the base model.",
-    )] = False,
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace structures that are there.")] = False,
+    run: Annotated[
+        Path,
+        Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written."),
+    ],
+    out: Annotated[
+        Path,
+        Option("--out", "-o", metavar="DIR", show_default=False, help="Folder for the structures."),
+    ],
+    format: Annotated[
+        Format,
+        Option(
+            "--format",
+            "-f",
+            metavar="pdb|mmcif|bcif|dcd|xtc",
+            help="One file a particle (pdb, mmcif, bcif), or one trajectory (dcd, xtc) with a "
+            "reference structure.",
+        ),
+    ] = Format.dcd,
+    particles: Annotated[
+        str | None,
+        Option(
+            metavar="LIST|TXT",
+            show_default="all",
+            help="Which particles, counted from 0 by their first row: 0:100 (100 is left out), "
+            "3,7,10:20; or a text file with one "
+            "number a line.",
+        ),
+    ] = None,
+    frame: Annotated[
+        Frame,
+        Option(
+            metavar="poses|base",
+            help="poses: the box centre is (0, 0, 0). base: where the base structure stood before "
+            "--map or --origin placed it, "
+            "so that the structures overlay that map.",
+        ),
+    ] = Frame.poses,
+    samples: Annotated[
+        int,
+        Option(
+            metavar="S",
+            show_default="the mean conformation",
+            help="Write so many draws (at most 20) from each particle's posterior, particle after "
+            "particle; all are alike where "
+            "nothing moves.",
+        ),
+    ] = 0,
+    relax: Annotated[
+        bool,
+        Option(
+            "--relax",
+            help="Put right the bonds, angles and contacts that motions have strained (needs "
+            "OpenMM); measure geometry.",
+        ),
+    ] = False,
+    geometry: Annotated[
+        bool,
+        Option(
+            "--geometry",
+            help="Measure bonds, angles, gaps, clashes, peptides and hands of every structure "
+            "against the base model.",
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool, Option("--overwrite", help="Replace structures that are there.")
+    ] = False,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -85,28 +127,45 @@ def export(
     --relax and --geometry write DIR/geometry.csv, a row for the base model and
     one for each structure, and DIR/geometry.json, their medians and extremes.
     """
-    from ..analysis.export import export as export_run
-    from ..analysis.geometry import geometry_lines
-    from ..run import open_run
+    from ..analysis.structure_files.export import export as export_run
+    from ..analysis.structure_files.geometry import geometry_lines
+    from ..runs.run import open_run
 
     use_threads(threads)
     opened = open_run(run)
     chosen = None if particles is None else parse_particles(particles, opened.n_particles)
     with progress(quiet=quiet) as reporter:
         origin = opened.settings.get("reading", {}).get("origin") if frame is Frame.base else None
-        written = export_run(opened, out, format=format.value, particles=chosen, samples=samples, relax=relax,
-                             geometry=geometry, overwrite=overwrite, reporter=reporter, origin=origin)
+        written = export_run(
+            opened,
+            out,
+            format=format.value,
+            particles=chosen,
+            samples=samples,
+            relax=relax,
+            geometry=geometry,
+            overwrite=overwrite,
+            reporter=reporter,
+            origin=origin,
+        )
     if not quiet:
         named = f", their atoms to {written.reference}" if written.reference else ""
         print(f"wrote {written.count:,} structures to {written.path}{named}")
         if written.geometry is not None:
-            print(*geometry_lines(written.geometry), f"  every structure: {Path(out) / 'geometry.csv'}", sep="\n")
+            print(
+                *geometry_lines(written.geometry),
+                f"  every structure: {Path(out) / 'geometry.csv'}",
+                sep="\n",
+            )
 
 
 def parse_particles(text: str, n_particles: int) -> list[int]:
-    """The particles that a list such as ``3,7,10:20`` names, in its order; the end of a range is left out.
+    """The particles that a list such as ``3,7,10:20`` names, in its order.
 
-    Or those of a text file of that name, one a line (:func:`~atomdrgn.analysis.selecting.read_particle_list`).
+    The end of a range is left out.
+
+    Or those of a text file of that name, one a line
+    (:func:`~atomdrgn.analysis.particle_files.selecting.read_particle_list`).
 
     Raises
     ------
@@ -124,19 +183,27 @@ def parse_particles(text: str, n_particles: int) -> list[int]:
             first = int(start) if start or not colon else 0
             last = first + 1 if not colon else int(stop) if stop else n_particles
         except ValueError:
-            raise InputError(f"--particles {text}: {item!r} is no particle, and there is no file of that name; write a list such "
-                             "as 3,7,10:20, or name a text file with one number a line") from None
+            raise InputError(
+                f"--particles {text}: {item!r} is no particle, and there is no file of that name; "
+                "write a list such "
+                "as 3,7,10:20, or name a text file with one number a line"
+            ) from None
         if not 0 <= first < last <= n_particles:
-            raise InputError(f"--particles {text}: {item!r} is outside of the particles 0 to {n_particles - 1}, or empty")
+            raise InputError(
+                f"--particles {text}: {item!r} is outside of the particles 0 to "
+                f"{n_particles - 1}, or empty"
+            )
         chosen += range(first, last)
     return chosen
 
 
 def _listed(path, n_particles):
-    from ..analysis.selecting import read_particle_list
+    from ..analysis.particle_files.selecting import read_particle_list
 
     chosen = read_particle_list(path)
     outside = [number for number in chosen if number >= n_particles]
     if outside:
-        raise InputError(f"--particles {path}: {outside[0]} is outside of the particles 0 to {n_particles - 1}")
+        raise InputError(
+            f"--particles {path}: {outside[0]} is outside of the particles 0 to {n_particles - 1}"
+        )
     return chosen

@@ -1,4 +1,7 @@
-"""How a command ends badly: one line on standard error and an exit code, a traceback only with --debug."""
+"""How a command ends badly.
+
+One line on standard error and an exit code, a traceback only with --debug.
+"""
 
 import logging
 import shlex
@@ -15,22 +18,31 @@ import typer
 from ..errors import AtomdrgnError, InputError
 from .terminal import PlainOutput, printable
 
-LARGEST = 10**12      # of whole numbers: seeds and counts beyond it do not fit into what they become
+# of whole numbers: seeds and counts beyond it do not fit into what they become
+LARGEST = 10**12
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
 
 
 def command(function: Callable) -> Callable:
-    """A command whose warnings and errors are single lines, and whose exit code tells their kind; it takes a bool `debug`."""
+    """A command whose warnings and errors are single lines, and whose exit code tells their kind.
+
+    It takes a bool `debug`.
+    """
 
     @wraps(function)
     def wrapped(*, debug: bool, **arguments):
         logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
-        with _warnings_in_one_line(everything=debug), _stopped_as_by_hand(), redirect_stdout(PlainOutput(sys.stdout)):
+        with (
+            _warnings_in_one_line(everything=debug),
+            _stopped_as_by_hand(),
+            redirect_stdout(PlainOutput(sys.stdout)),
+        ):
             try:
                 _require_numbers(arguments)
                 function(debug=debug, **arguments)
             except (Exception, KeyboardInterrupt) as error:
-                if isinstance(error, typer.Exit) or hasattr(error, "format_message"):      # typer's own
+                # typer's own
+                if isinstance(error, typer.Exit) or hasattr(error, "format_message"):
                     raise
                 if debug:
                     logging.getLogger(__name__).error("", exc_info=error)
@@ -42,7 +54,7 @@ def command(function: Callable) -> Callable:
 
 
 def _require_numbers(arguments):
-    """Refuse options that are not numbers though they look like one, or that no work can be done with."""
+    """Refuse options that look like numbers and are none, or that no work can be done with."""
     for name, value in arguments.items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, float) and value != value:
@@ -62,7 +74,11 @@ def explain(error: BaseException) -> tuple[int, str]:
         return FAILURE, f"error: {name}{error.strerror or _one_line(error)}"
     if isinstance(error, MemoryError):
         return FAILURE, "error: not enough memory; smaller images (--box) need less"
-    return FAILURE, f"error: {type(error).__name__}: {_one_line(error)} (not foreseen: --debug shows where; please report it)"
+    return (
+        FAILURE,
+        f"error: {type(error).__name__}: {_one_line(error)} (not foreseen: --debug shows where; "
+        "please report it)",
+    )
 
 
 def command_line(*, without: tuple[str, ...] = ()) -> str:
@@ -77,7 +93,11 @@ def _one_line(error):
 
 @contextmanager
 def _stopped_as_by_hand() -> Iterator[None]:
-    """Whoever ends the process politely, such as a queue whose time is over, stops it as Ctrl-C does."""
+    """Whoever ends the process politely stops it as Ctrl-C does.
+
+    Such as a queue whose time is over.
+    """
+
     def stop(number, frame):
         raise KeyboardInterrupt
 
@@ -93,7 +113,11 @@ def _stopped_as_by_hand() -> Iterator[None]:
 
 @contextmanager
 def _warnings_in_one_line(*, everything: bool) -> Iterator[None]:
-    """Warnings meant for users, which are UserWarnings, as lines; those meant for developers too where `everything` is wanted."""
+    """Warnings meant for users, which are UserWarnings, as lines.
+
+    Those meant for developers too where `everything` is wanted.
+    """
+
     def show(message, category, filename, lineno, file=None, line=None):
         print(printable(f"warning: {_one_line(message)}"), file=sys.stderr)
 

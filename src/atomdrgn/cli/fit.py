@@ -1,4 +1,4 @@
-"""``atomdrgn fit``"""
+"""``atomdrgn fit``."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -58,36 +58,99 @@ class Loss(StrEnum):
 
 @command
 def fit(
-    base: Annotated[Path, Argument(
-        metavar="BASE", show_default=False, help="Base structure: PDB, mmCIF or BinaryCIF (also .gz).")],
+    base: Annotated[
+        Path,
+        Argument(
+            metavar="BASE",
+            show_default=False,
+            help="Base structure: PDB, mmCIF or BinaryCIF (also .gz).",
+        ),
+    ],
     particles: Particles,
-    out: Annotated[Path | None, Option(
-        "--out", "-o", metavar="RUN", rich_help_panel=RUN, show_default="the particle file's stem and .fit, here",
-        help="Folder for the result.")] = None,
-    segments: Annotated[int | None, Option(
-        metavar="N", rich_help_panel=MODEL, show_default="20",
-        help="Parts of the structure that move as rigid bodies, at most: none is shorter than 6 residues.")] = None,
-    beads: Annotated[int, Option(
-        metavar="1|2", rich_help_panel=MODEL, help="Beads a residue: 1, or 2 for backbone and side chain.")] = 1,
-    parts: Annotated[list[str] | None, Option(
-        metavar="SELECTION", rich_help_panel=MODEL, show_default=False,
-        help="A segment of your own, such as A:1-226,B; repeat it for more, or put semicolons between them. "
-             "What is left is cut automatically.")] = None,
-    fixed: Annotated[str | None, Option(
-        metavar="SELECTION", rich_help_panel=MODEL, show_default=False, help="What does not move, such as A:1-120.")] = None,
-    composition: Annotated[bool, Option(
-        "--composition", rich_help_panel=MODEL,
-        help="Segments may be absent from particles: find which are.")] = False,
-    refine_poses: Annotated[bool, Option(
-        "--refine-poses", rich_help_panel=MODEL,
-        help="Correct the pose of each image by a small turn and shift; poses.csv holds them.")] = False,
-    keep_base: Annotated[bool, Option(
-        "--keep-base", rich_help_panel=MODEL,
-        help="Leave the base model as it is and segments rigid, where by default it is corrected if images show that it is wrong "
-             "in all particles alike, and residues move within segments if images show that.")] = False,
-    temperature: Annotated[float | None, Option(
-        metavar="T", rich_help_panel=MODEL, show_default=False,
-        help="Sharpness of the borders between segments; larger is sharper.")] = None,
+    out: Annotated[
+        Path | None,
+        Option(
+            "--out",
+            "-o",
+            metavar="RUN",
+            rich_help_panel=RUN,
+            show_default="the particle file's stem and .fit, here",
+            help="Folder for the result.",
+        ),
+    ] = None,
+    segments: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            rich_help_panel=MODEL,
+            show_default="20",
+            help="Parts of the structure that move as rigid bodies, at most: none is shorter than "
+            "6 residues.",
+        ),
+    ] = None,
+    beads: Annotated[
+        int,
+        Option(
+            metavar="1|2",
+            rich_help_panel=MODEL,
+            help="Beads a residue: 1, or 2 for backbone and side chain.",
+        ),
+    ] = 1,
+    parts: Annotated[
+        list[str] | None,
+        Option(
+            metavar="SELECTION",
+            rich_help_panel=MODEL,
+            show_default=False,
+            help="A segment of your own, such as A:1-226,B; repeat it for more, or put semicolons "
+            "between them. "
+            "What is left is cut automatically.",
+        ),
+    ] = None,
+    fixed: Annotated[
+        str | None,
+        Option(
+            metavar="SELECTION",
+            rich_help_panel=MODEL,
+            show_default=False,
+            help="What does not move, such as A:1-120.",
+        ),
+    ] = None,
+    composition: Annotated[
+        bool,
+        Option(
+            "--composition",
+            rich_help_panel=MODEL,
+            help="Segments may be absent from particles: find which are.",
+        ),
+    ] = False,
+    refine_poses: Annotated[
+        bool,
+        Option(
+            "--refine-poses",
+            rich_help_panel=MODEL,
+            help="Correct the pose of each image by a small turn and shift; poses.csv holds them.",
+        ),
+    ] = False,
+    keep_base: Annotated[
+        bool,
+        Option(
+            "--keep-base",
+            rich_help_panel=MODEL,
+            help="Leave the base model as it is and segments rigid, where by default it is "
+            "corrected if images show that it is wrong "
+            "in all particles alike, and residues move within segments if images show that.",
+        ),
+    ] = False,
+    temperature: Annotated[
+        float | None,
+        Option(
+            metavar="T",
+            rich_help_panel=MODEL,
+            show_default=False,
+            help="Sharpness of the borders between segments; larger is sharper.",
+        ),
+    ] = None,
     map_file: MapFile = None,
     origin: Origin = None,
     box: Box = None,
@@ -97,41 +160,107 @@ def fit(
     tomograms: Tomograms = None,
     passthrough: Passthrough = None,
     allow_missing_ctf: AllowMissingCtf = False,
-    resolution: Annotated[float | None, Option(
-        metavar="A", rich_help_panel=RUN, show_default="by pixel size and model", help="Finest resolution that is used.")] = None,
-    seed: Annotated[int, Option(metavar="N", rich_help_panel=RUN, help="The same seed gives the same result.")] = 0,
-    resume: Annotated[bool, Option("--resume", rich_help_panel=RUN, help="Go on with a run that was stopped.")] = False,
-    overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=RUN, help="Replace a run that is there.")] = False,
-    memory: Annotated[float | None, Option(
-        metavar="GB", rich_help_panel=RUN, show_default="half of the machine's",
-        help="Memory that each process may take. Less costs time, and next to no accuracy.")] = None,
-    inference: Annotated[Inference, Option(
-        metavar="closed-form|vae", rich_help_panel=RUN,
-        help="Closed-form population fit, or the autoencoder of cryoSPHERE with learned segments, for comparison.",
-    )] = Inference.closed_form,
-    deformation: Annotated[Deformation | None, Option(
-        metavar="segments|beads", rich_help_panel=VAE, show_default="segments",
-        help="What moves: rigid segments, or every bead by itself, held by bonds, side chains, the chain's local shape and "
-             "clashes (Zhong et al. 2021).")] = None,
-    encoder: Annotated[Encoder | None, Option(
-        metavar="amortised", rich_help_panel=VAE, show_default="amortised",
-        help="Where latents come from: amortised, a network that reads the image, is all there is.")] = None,
-    loss: Annotated[Loss | None, Option(
-        metavar="correlation|likelihood", rich_help_panel=VAE, show_default="correlation",
-        help="What images are compared by: correlation as published, or the likelihood under the measured noise.")] = None,
-    epochs: Annotated[int | None, Option(
-        metavar="N", rich_help_panel=VAE, show_default="300", help="How often each image is seen.")] = None,
-    minutes: Annotated[float | None, Option(
-        metavar="MIN", rich_help_panel=VAE, show_default="no limit",
-        help="Training ends after the epoch in which this time is reached.")] = None,
-    rate: Annotated[float | None, Option(
-        metavar="RATE", rich_help_panel=VAE, show_default="3e-5, or 1e-4 with --deformation beads",
-        help="Learning rate of the networks; that of the segments is ten times as large.")] = None,
+    resolution: Annotated[
+        float | None,
+        Option(
+            metavar="A",
+            rich_help_panel=RUN,
+            show_default="by pixel size and model",
+            help="Finest resolution that is used.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, Option(metavar="N", rich_help_panel=RUN, help="The same seed gives the same result.")
+    ] = 0,
+    resume: Annotated[
+        bool, Option("--resume", rich_help_panel=RUN, help="Go on with a run that was stopped.")
+    ] = False,
+    overwrite: Annotated[
+        bool, Option("--overwrite", rich_help_panel=RUN, help="Replace a run that is there.")
+    ] = False,
+    memory: Annotated[
+        float | None,
+        Option(
+            metavar="GB",
+            rich_help_panel=RUN,
+            show_default="half of the machine's",
+            help="Memory that each process may take. Less costs time, and next to no accuracy.",
+        ),
+    ] = None,
+    inference: Annotated[
+        Inference,
+        Option(
+            metavar="closed-form|vae",
+            rich_help_panel=RUN,
+            help="Closed-form population fit, or the autoencoder of cryoSPHERE with learned "
+            "segments, for comparison.",
+        ),
+    ] = Inference.closed_form,
+    deformation: Annotated[
+        Deformation | None,
+        Option(
+            metavar="segments|beads",
+            rich_help_panel=VAE,
+            show_default="segments",
+            help="What moves: rigid segments, or every bead by itself, held by bonds, side "
+            "chains, the chain's local shape and "
+            "clashes (Zhong et al. 2021).",
+        ),
+    ] = None,
+    encoder: Annotated[
+        Encoder | None,
+        Option(
+            metavar="amortised",
+            rich_help_panel=VAE,
+            show_default="amortised",
+            help="Where latents come from: amortised, a network that reads the image, is all "
+            "there is.",
+        ),
+    ] = None,
+    loss: Annotated[
+        Loss | None,
+        Option(
+            metavar="correlation|likelihood",
+            rich_help_panel=VAE,
+            show_default="correlation",
+            help="What images are compared by: correlation as published, or the likelihood under "
+            "the measured noise.",
+        ),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            rich_help_panel=VAE,
+            show_default="300",
+            help="How often each image is seen.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        Option(
+            metavar="MIN",
+            rich_help_panel=VAE,
+            show_default="no limit",
+            help="Training ends after the epoch in which this time is reached.",
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        Option(
+            metavar="RATE",
+            rich_help_panel=VAE,
+            show_default="3e-5, or 1e-4 with --deformation beads",
+            help="Learning rate of the networks; that of the segments is ten times as large.",
+        ),
+    ] = None,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ):
-    """A structure for every particle: fit the motions of a base structure to particle images with known poses.
+    """A structure for every particle: fit the motions of a base structure to its images.
+
+    Their poses have to be known.
 
     The result is a folder: the latent of each particle with its error, the
     motions, tables and a summary. [bold]atomdrgn export[/bold] writes the structures.
@@ -154,11 +283,28 @@ def fit(
         torchrun --nproc-per-node 4 -m atomdrgn fit base.pdb particles.star
     """
     if resume and overwrite:
-        raise InputError("--resume goes on with a run and --overwrite replaces it: give one of them")
-    learning = {name: value for name, value in {"deformation": deformation, "loss": loss, "epochs": epochs, "minutes": minutes,
-                                                "rate": rate}.items() if value is not None}
-    _require_options_of(inference, learning if encoder is None else {"encoder": encoder} | learning, memory=memory,
-                        refine_poses=refine_poses, composition=composition, keep_base=keep_base)
+        raise InputError(
+            "--resume goes on with a run and --overwrite replaces it: give one of them"
+        )
+    learning = {
+        name: value
+        for name, value in {
+            "deformation": deformation,
+            "loss": loss,
+            "epochs": epochs,
+            "minutes": minutes,
+            "rate": rate,
+        }.items()
+        if value is not None
+    }
+    _require_options_of(
+        inference,
+        learning if encoder is None else {"encoder": encoder} | learning,
+        memory=memory,
+        refine_poses=refine_poses,
+        composition=composition,
+        keep_base=keep_base,
+    )
     if deformation is Deformation.beads:
         _refuse_with_beads(segments=segments, parts=parts, temperature=temperature)
     from ..parallel import joined_processes
@@ -167,28 +313,59 @@ def fit(
     from .summary import summary_lines
 
     use_threads(threads)
-    reading = {"box": box, "data_folder": data_folder, "invert_contrast": invert_contrast, "tilt_series": tilt_series,
-               "tomograms": tomograms, "passthrough": passthrough, "allow_missing_ctf": allow_missing_ctf}
+    reading = {
+        "box": box,
+        "data_folder": data_folder,
+        "invert_contrast": invert_contrast,
+        "tilt_series": tilt_series,
+        "tomograms": tomograms,
+        "passthrough": passthrough,
+        "allow_missing_ctf": allow_missing_ctf,
+    }
     structure, centre = read_model(base, map_file=map_file, origin=origin)
     stack = read_particles(particles, **reading)
     settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)
     out = out or Path(particles.with_suffix(".fit").name)
     choices = {} if segments is None else {"segments": segments}
-    choices |= {"beads": beads, "temperature": temperature, "parts": _selections(parts), "fixed": fixed, "resolution": resolution,
-                "seed": seed, "resume": resume, "overwrite": overwrite, "settings": settings}
+    choices |= {
+        "beads": beads,
+        "temperature": temperature,
+        "parts": _selections(parts),
+        "fixed": fixed,
+        "resolution": resolution,
+        "seed": seed,
+        "resume": resume,
+        "overwrite": overwrite,
+        "settings": settings,
+    }
     try:
-        with joined_processes() as processes, progress(quiet=quiet or not processes.first, compiles=True) as reporter:
+        with (
+            joined_processes() as processes,
+            progress(quiet=quiet or not processes.first, compiles=True) as reporter,
+        ):
             if inference is Inference.vae:
                 if processes.count > 1:
-                    raise InputError("--inference vae is the work of one process: start it without torchrun")
-                from ..inference.vae import fit_vae
+                    raise InputError(
+                        "--inference vae is the work of one process: start it without torchrun"
+                    )
+                from ..inference.amortised.vae import fit_vae
 
                 run = fit_vae(structure, stack, out, **choices, reporter=reporter, **learning)
             else:
                 from ..inference.fit import fit as fit_particles
 
-                run = fit_particles(structure, stack, out, **choices, composition=composition, refine_poses=refine_poses,
-                                    keep_base=keep_base, memory=memory, reporter=reporter, processes=processes)
+                run = fit_particles(
+                    structure,
+                    stack,
+                    out,
+                    **choices,
+                    composition=composition,
+                    refine_poses=refine_poses,
+                    keep_base=keep_base,
+                    memory=memory,
+                    reporter=reporter,
+                    processes=processes,
+                )
     except KeyboardInterrupt:
         again = command_line(without=("--overwrite", "--resume"))
         raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
@@ -200,30 +377,52 @@ def _refuse_with_beads(**of_segments):
     """Refuse options of segments where every bead moves by itself."""
     given = " and ".join(f"--{name}" for name, value in of_segments.items() if value is not None)
     if given:
-        raise InputError(f"{given} with --deformation beads: there are no segments where every bead moves by itself; leave it "
-                         "out, or take --deformation segments")
+        raise InputError(
+            f"{given} with --deformation beads: there are no segments where every bead moves by "
+            "itself; leave it "
+            "out, or take --deformation segments"
+        )
 
 
 def _require_options_of(inference, learning, *, memory, refine_poses, composition, keep_base):
     """Refuse options that the other inference has."""
     if inference is not Inference.vae and learning.get("deformation") is Deformation.beads:
-        raise InputError("--deformation beads needs --inference vae: the closed form moves segments")
+        raise InputError(
+            "--deformation beads needs --inference vae: the closed form moves segments"
+        )
     if inference is Inference.vae and memory is not None:
-        raise InputError("--memory belongs to the closed form: --inference vae holds all images in memory; smaller ones (--box) "
-                         "take less")
+        raise InputError(
+            "--memory belongs to the closed form: --inference vae holds all images in memory; "
+            "smaller ones (--box) "
+            "take less"
+        )
     if inference is Inference.vae and refine_poses:
-        raise InputError("--refine-poses belongs to the closed form: --inference vae takes poses as they are; leave it out")
+        raise InputError(
+            "--refine-poses belongs to the closed form: --inference vae takes poses as they are; "
+            "leave it out"
+        )
     if inference is Inference.vae and composition:
-        raise InputError("--composition belongs to the closed form: --inference vae takes every part as present in every "
-                         "particle; leave it out")
+        raise InputError(
+            "--composition belongs to the closed form: --inference vae takes every part as "
+            "present in every "
+            "particle; leave it out"
+        )
     if inference is Inference.vae and keep_base:
-        raise InputError("--keep-base belongs to the closed form: --inference vae never corrects the base model; leave it out")
+        raise InputError(
+            "--keep-base belongs to the closed form: --inference vae never corrects the base "
+            "model; leave it out"
+        )
     if inference is not Inference.vae and learning:
-        names = " and ".join(f"--{name}" for name in learning) + (" belong" if len(learning) > 1 else " belongs")
-        raise InputError(f"{names} to --inference vae, and this is the closed form: add --inference vae or leave it out")
+        names = " and ".join(f"--{name}" for name in learning) + (
+            " belong" if len(learning) > 1 else " belongs"
+        )
+        raise InputError(
+            f"{names} to --inference vae, and this is the closed form: add --inference vae or "
+            "leave it out"
+        )
 
 
 def _selections(parts):
-    """Each segment's selection, whether they were given one by one or with semicolons between them."""
+    """Each segment's selection, given one by one or with semicolons between them."""
     selections = [selection.strip() for text in parts or [] for selection in text.split(";")]
     return [selection for selection in selections if selection] or None

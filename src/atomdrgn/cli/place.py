@@ -1,4 +1,4 @@
-"""``atomdrgn place``"""
+"""``atomdrgn place``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,27 +15,73 @@ FILES = "Files"
 
 @command
 def place(
-    run: Annotated[Path, Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written.")],
-    out: Annotated[Path, Option("--out", "-o", metavar="DIR", show_default=False, help="Folder for structures and script.")],
-    tomogram: Annotated[str | None, Option(
-        metavar="NAME", show_default="the only one",
-        help="Which tomogram, by its name in the particle file (rlnTomoName).")] = None,
-    particles: Annotated[str | None, Option(
-        metavar="LIST|TXT", show_default="all",
-        help="Of these, those that are in the tomogram: 0:100 (100 is left out), 3,7,10:20; or a text file with one number a "
-             "line.")] = None,
-    map_file: Annotated[Path | None, Option(
-        "--map", metavar="MRC", show_default=False,
-        help="The reconstructed tomogram, which the script opens too; structures are written in its frame.")] = None,
-    separate: Annotated[bool, Option("--separate", help="Write a file a particle in place of one with all.")] = False,
-    particles_file: Annotated[Path | None, Option(
-        metavar="FILE", rich_help_panel=FILES, show_default=False,
-        help="Where the run's particle file is now, if it has moved.")] = None,
-    tomograms: Annotated[Path | None, Option(
-        metavar="STAR", rich_help_panel=FILES, show_default=False,
-        help="Where the run's tomograms.star is now, if it has moved.")] = None,
+    run: Annotated[
+        Path,
+        Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written."),
+    ],
+    out: Annotated[
+        Path,
+        Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            show_default=False,
+            help="Folder for structures and script.",
+        ),
+    ],
+    tomogram: Annotated[
+        str | None,
+        Option(
+            metavar="NAME",
+            show_default="the only one",
+            help="Which tomogram, by its name in the particle file (rlnTomoName).",
+        ),
+    ] = None,
+    particles: Annotated[
+        str | None,
+        Option(
+            metavar="LIST|TXT",
+            show_default="all",
+            help="Of these, those that are in the tomogram: 0:100 (100 is left out), 3,7,10:20; "
+            "or a text file with one number a "
+            "line.",
+        ),
+    ] = None,
+    map_file: Annotated[
+        Path | None,
+        Option(
+            "--map",
+            metavar="MRC",
+            show_default=False,
+            help="The reconstructed tomogram, which the script opens too; structures are written "
+            "in its frame.",
+        ),
+    ] = None,
+    separate: Annotated[
+        bool, Option("--separate", help="Write a file a particle in place of one with all.")
+    ] = False,
+    particles_file: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            rich_help_panel=FILES,
+            show_default=False,
+            help="Where the run's particle file is now, if it has moved.",
+        ),
+    ] = None,
+    tomograms: Annotated[
+        Path | None,
+        Option(
+            metavar="STAR",
+            rich_help_panel=FILES,
+            show_default=False,
+            help="Where the run's tomograms.star is now, if it has moved.",
+        ),
+    ] = None,
     data_folder: NamedFolder = None,
-    overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=FILES, help="Replace files that are there.")] = False,
+    overwrite: Annotated[
+        bool, Option("--overwrite", rich_help_panel=FILES, help="Replace files that are there.")
+    ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ):
@@ -58,18 +104,37 @@ def place(
     tomogram is a convention that differs between programs
     (docs/conventions.md).
     """
-    from ..analysis.placing import place_in_tomogram
-    from ..run import open_run
+    from ..analysis.particle_files.placing import place_in_tomogram
+    from ..runs.run import open_run
     from .export import parse_particles
 
     opened = open_run(run)
     chosen = None if particles is None else parse_particles(particles, opened.n_particles)
     with progress(quiet=quiet) as reporter:
-        placed = place_in_tomogram(opened, out, tomogram=tomogram, particles=chosen, tomogram_map=map_file, separate=separate,
-                                   particle_file=particles_file, tomograms=tomograms, data_folder=data_folder,
-                                   overwrite=overwrite, reporter=reporter)
+        placed = place_in_tomogram(
+            opened,
+            out,
+            tomogram=tomogram,
+            particles=chosen,
+            tomogram_map=map_file,
+            separate=separate,
+            particle_file=particles_file,
+            tomograms=tomograms,
+            data_folder=data_folder,
+            overwrite=overwrite,
+            reporter=reporter,
+        )
     if not quiet:
-        print(f"wrote {len(placed.particles):,} of the {placed.of:,} particles of tomogram {placed.tomogram} to {placed.folder}")
-        colours = "grey, for no motion is supported" if placed.ends is None else (
-            f"coloured by motion 1, from {placed.ends[0]:.3g} (dark blue) to {placed.ends[1]:.3g} (yellow)")
+        print(
+            f"wrote {len(placed.particles):,} of the {placed.of:,} particles of tomogram "
+            f"{placed.tomogram} to {placed.folder}"
+        )
+        colours = (
+            "grey, for no motion is supported"
+            if placed.ends is None
+            else (
+                f"coloured by motion 1, from {placed.ends[0]:.3g} (dark blue) to "
+                f"{placed.ends[1]:.3g} (yellow)"
+            )
+        )
         print(f"to see them, {colours}: chimerax {shell_word(placed.script)}")

@@ -1,4 +1,7 @@
-"""Reporters for people: a moving bar on a terminal, a plain line now and then elsewhere. Both speak on standard error."""
+"""Reporters for people: a moving bar on a terminal, a plain line now and then elsewhere.
+
+Both speak on standard error.
+"""
 
 import sys
 import time
@@ -8,14 +11,17 @@ from contextlib import contextmanager, nullcontext
 from ..reporting import Reporter
 from .terminal import printable
 
-QUIET_SECONDS = 60      # between the lines of a long task, where there is no terminal
+QUIET_SECONDS = 60  # between the lines of a long task, where there is no terminal
 
 
 @contextmanager
 def progress(*, quiet: bool = False, compiles: bool = False) -> Iterator[Reporter]:
-    """The reporter that suits standard error: a bar on a terminal, plain lines elsewhere, nothing where `quiet`.
+    """The reporter that suits standard error.
 
-    With `compiles` it also says so when loops are compiled, which holds up the first run without a sign.
+    A bar on a terminal, plain lines elsewhere, nothing where `quiet`.
+
+    With `compiles` it also says so when loops are compiled, which holds up the first run without a
+    sign.
     """
     if quiet:
         yield Reporter()
@@ -30,7 +36,10 @@ def progress(*, quiet: bool = False, compiles: bool = False) -> Iterator[Reporte
 
 @contextmanager
 def _told_of_compiling(reporter):
-    """Say one line when the first loop is compiled; nothing where all of them are found as an earlier run has left them."""
+    """Say one line when the first loop is compiled.
+
+    Nothing where all of them are found as an earlier run has left them.
+    """
     from numba.core.event import Listener, install_listener
 
     class Teller(Listener):
@@ -39,7 +48,10 @@ def _told_of_compiling(reporter):
         def on_start(self, event):
             if not self.told:
                 self.told = True
-                reporter.say("compiling loops for this processor (some 20 s of work, in the first run only) ...")
+                reporter.say(
+                    "compiling loops for this processor (some 20 s of work, in the first run "
+                    "only) ..."
+                )
 
         def on_end(self, event):
             pass
@@ -52,10 +64,12 @@ class PlainReporter(Reporter):
     """Prints results on the way, and once a minute how far a task is."""
 
     def start(self, title: str, total: int) -> None:
+        """A step of so many parts begins."""
         self.title, self.total, self.done = title, total, 0
         self.started = self.said = time.monotonic()
 
     def advance(self, steps: int = 1) -> None:
+        """Some parts are done; a line is due where the last one is long ago."""
         self.done += steps
         now = time.monotonic()
         if now - self.said > QUIET_SECONDS and self.done < self.total:
@@ -64,6 +78,7 @@ class PlainReporter(Reporter):
             self.say(f"{self.title}: {self.done:,} of {self.total:,}, {duration(left)} left")
 
     def say(self, text: str) -> None:
+        """A line of text."""
         print(printable(text), file=sys.stderr, flush=True)
 
 
@@ -74,21 +89,39 @@ class BarReporter(Reporter):
         self.bar = None
 
     def start(self, title: str, total: int) -> None:
+        """A step of so many parts begins: a bar of its own."""
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         self.finish()
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _rate_column(), TimeRemainingColumn()
-        self.bar = Progress(*columns, TextColumn("left"), console=Console(stderr=True), transient=True)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _rate_column(),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(
+            *columns, TextColumn("left"), console=Console(stderr=True), transient=True
+        )
         self.task = self.bar.add_task(title, total=total)
         self.bar.start()
 
     def advance(self, steps: int = 1) -> None:
+        """Some parts are done."""
         if self.bar is not None:
             self.bar.advance(self.task, steps)
 
     def say(self, text: str) -> None:
-        print(printable(text), file=sys.stderr, flush=True)      # a bar that is on the screen moves down by itself
+        """A line of text above the bar."""
+        # a bar that is on the screen moves down by itself
+        print(printable(text), file=sys.stderr, flush=True)
 
     def finish(self) -> None:
         """Take the bar from the screen, also when a task ends early."""

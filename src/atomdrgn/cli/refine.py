@@ -1,4 +1,4 @@
-"""``atomdrgn refine``"""
+"""``atomdrgn refine``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,21 +29,53 @@ RESULT = "The result"
 
 @command
 def refine(
-    base: Annotated[Path, Argument(
-        metavar="BASE", show_default=False, help="Base structure: PDB, mmCIF or BinaryCIF (also .gz).")],
+    base: Annotated[
+        Path,
+        Argument(
+            metavar="BASE",
+            show_default=False,
+            help="Base structure: PDB, mmCIF or BinaryCIF (also .gz).",
+        ),
+    ],
     particles: Particles,
-    out: Annotated[Path | None, Option(
-        "--out", "-o", metavar="DIR", rich_help_panel=RESULT, show_default="the particle file's stem and .refined, here",
-        help="Folder for the result.")] = None,
-    beads: Annotated[int, Option(
-        metavar="1|2", rich_help_panel=MODEL, help="Beads a residue: 1, or 2 for backbone and side chain.")] = 2,
-    no_bonds: Annotated[bool, Option(
-        "--no-bonds", rich_help_panel=MODEL,
-        help="Nothing holds residues to each other; side chains stay on their backbones.")] = False,
-    restraint_weight: Annotated[float | None, Option(
-        metavar="W", rich_help_panel=MODEL, show_default="chosen by half-set cross-validation",
-        help="Weight of bonds, side chains, local shape and clashes against the images: 1 takes them as they are, "
-             "0 leaves them out.")] = None,
+    out: Annotated[
+        Path | None,
+        Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            rich_help_panel=RESULT,
+            show_default="the particle file's stem and .refined, here",
+            help="Folder for the result.",
+        ),
+    ] = None,
+    beads: Annotated[
+        int,
+        Option(
+            metavar="1|2",
+            rich_help_panel=MODEL,
+            help="Beads a residue: 1, or 2 for backbone and side chain.",
+        ),
+    ] = 2,
+    no_bonds: Annotated[
+        bool,
+        Option(
+            "--no-bonds",
+            rich_help_panel=MODEL,
+            help="Nothing holds residues to each other; side chains stay on their backbones.",
+        ),
+    ] = False,
+    restraint_weight: Annotated[
+        float | None,
+        Option(
+            metavar="W",
+            rich_help_panel=MODEL,
+            show_default="chosen by half-set cross-validation",
+            help="Weight of bonds, side chains, local shape and clashes against the images: 1 "
+            "takes them as they are, "
+            "0 leaves them out.",
+        ),
+    ] = None,
     map_file: MapFile = None,
     origin: Origin = None,
     box: Box = None,
@@ -53,14 +85,32 @@ def refine(
     tomograms: Tomograms = None,
     passthrough: Passthrough = None,
     allow_missing_ctf: AllowMissingCtf = False,
-    resolution: Annotated[float | None, Option(
-        metavar="A", rich_help_panel=RESULT, show_default="by pixel size and model",
-        help="Finest resolution that is used.")] = None,
-    seed: Annotated[int, Option(metavar="N", rich_help_panel=RESULT, help="The same seed gives the same result.")] = 0,
-    overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=RESULT, help="Replace a refinement that is there.")] = False,
-    memory: Annotated[float | None, Option(
-        metavar="GB", rich_help_panel=RESULT, show_default="half of the machine's",
-        help="Memory that may be taken. With less, images are read again in each pass.")] = None,
+    resolution: Annotated[
+        float | None,
+        Option(
+            metavar="A",
+            rich_help_panel=RESULT,
+            show_default="by pixel size and model",
+            help="Finest resolution that is used.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int,
+        Option(metavar="N", rich_help_panel=RESULT, help="The same seed gives the same result."),
+    ] = 0,
+    overwrite: Annotated[
+        bool,
+        Option("--overwrite", rich_help_panel=RESULT, help="Replace a refinement that is there."),
+    ] = False,
+    memory: Annotated[
+        float | None,
+        Option(
+            metavar="GB",
+            rich_help_panel=RESULT,
+            show_default="half of the machine's",
+            help="Memory that may be taken. With less, images are read again in each pass.",
+        ),
+    ] = None,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -81,22 +131,41 @@ def refine(
         atomdrgn refine base.cif particles.cs --map consensus.mrc --resolution 6
         atomdrgn refine base.pdb particles.star --beads 1 --restraint-weight 1
     """
-    from ..inference.refinement import refine as refine_structure
+    from ..inference.base_model.refinement import refine as refine_structure
     from ..particles.reading import read_particles
     from .setup import read_model, settings_of, use_threads
 
     use_threads(threads)
-    reading = {"box": box, "data_folder": data_folder, "invert_contrast": invert_contrast, "tilt_series": tilt_series,
-               "tomograms": tomograms, "passthrough": passthrough, "allow_missing_ctf": allow_missing_ctf}
+    reading = {
+        "box": box,
+        "data_folder": data_folder,
+        "invert_contrast": invert_contrast,
+        "tilt_series": tilt_series,
+        "tomograms": tomograms,
+        "passthrough": passthrough,
+        "allow_missing_ctf": allow_missing_ctf,
+    }
     structure, centre = read_model(base, map_file=map_file, origin=origin)
     stack = read_particles(particles, **reading)
     settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)
     out = out or Path(particles.with_suffix(".refined").name)
     with progress(quiet=quiet, compiles=True) as reporter:
         try:
-            found = refine_structure(structure, stack, out, beads=beads, bonds=not no_bonds, weight=restraint_weight,
-                                     resolution=resolution, seed=seed, memory=memory, origin=centre, overwrite=overwrite,
-                                     settings=settings, reporter=reporter)
+            found = refine_structure(
+                structure,
+                stack,
+                out,
+                beads=beads,
+                bonds=not no_bonds,
+                weight=restraint_weight,
+                resolution=resolution,
+                seed=seed,
+                memory=memory,
+                origin=centre,
+                overwrite=overwrite,
+                settings=settings,
+                reporter=reporter,
+            )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped; nothing was written to {out}") from None
     if not quiet:
@@ -104,12 +173,16 @@ def refine(
 
 
 def _closing_lines(found):
-    """A few lines on a :class:`~atomdrgn.inference.refinement.Refinement`."""
+    """A few lines on a :class:`~atomdrgn.inference.base_model.refinement.Refinement`."""
     said = found.summary
     chosen = said["refine"]
     gained = said["log_likelihood_after"] - said["log_likelihood_before"]
-    return [f"{said['images']:,} images, {said['residues']:,} residues, {said['beads']:,} beads, to "
-            f"{chosen['resolution']:.1f} A; restraint weight {chosen['weight']:g} ({chosen['weight_chosen_by']})",
-            f"moved by {said['displacement_rms']:.2f} A r.m.s., {said['displacement_largest']:.2f} A at most; "
-            f"log likelihood gained over the base structure: {gained:,.1f}",
-            f"the structure is {found.folder / 'refined.cif'}"]
+    return [
+        f"{said['images']:,} images, {said['residues']:,} residues, {said['beads']:,} beads, to "
+        f"{chosen['resolution']:.1f} A; restraint weight {chosen['weight']:g} "
+        f"({chosen['weight_chosen_by']})",
+        f"moved by {said['displacement_rms']:.2f} A r.m.s., {said['displacement_largest']:.2f} A "
+        "at most; "
+        f"log likelihood gained over the base structure: {gained:,.1f}",
+        f"the structure is {found.folder / 'refined.cif'}",
+    ]

@@ -6,7 +6,7 @@ from ..errors import InputError
 from .failures import command_line
 
 MOST_THREADS = 4096
-FARTHEST = 1e7      # A: beyond what any map reaches
+FARTHEST = 1e7  # A: beyond what any map reaches
 
 
 def use_threads(count: int | None) -> None:
@@ -20,7 +20,10 @@ def use_threads(count: int | None) -> None:
 
 
 def read_model(path, *, map_file=None, origin: str | None = None):
-    """The structure in the frame of the poses, and where that frame's origin was (xyz, A), or None where it was left in place."""
+    """The structure in the frame of the poses, and where that frame's origin was (xyz, A).
+
+    None where it was left in place.
+    """
     from ..structure.atoms import read_structure
     from ..structure.placement import place
 
@@ -30,7 +33,10 @@ def read_model(path, *, map_file=None, origin: str | None = None):
 
 
 def box_centre(*, map_file=None, origin: str | None = None) -> list[float] | None:
-    """Where the box centre is in the frame of a model (xyz, A), by a map or by three numbers; None where neither is given."""
+    """Where the box centre is in the frame of a model (xyz, A), by a map or by three numbers.
+
+    None where neither is given.
+    """
     from ..io.mrc import read_header
     from ..structure.placement import centre_of_map
 
@@ -42,16 +48,28 @@ def box_centre(*, map_file=None, origin: str | None = None) -> list[float] | Non
 
 
 def settings_of(**reading) -> dict:
-    """What a result says of the command that made it, the folder it was given in, and the files that it read and how."""
-    return {"command": command_line(), "folder": str(Path.cwd()),
-            "reading": {name: str(value) if isinstance(value, Path) else value for name, value in reading.items()}}
+    """What a result says of the command that made it.
+
+    The folder it was given in, and the files that it read and how.
+    """
+    return {
+        "command": command_line(),
+        "folder": str(Path.cwd()),
+        "reading": {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in reading.items()
+        },
+    }
 
 
 def _three_numbers(text):
     try:
         x, y, z = (float(word) for word in text.split(","))
-        if not all(abs(number) <= FARTHEST for number in (x, y, z)):      # so written, no number is refused
+        # so written, no number is refused
+        if not all(abs(number) <= FARTHEST for number in (x, y, z)):
             raise ValueError
     except ValueError:
-        raise InputError(f"--origin {text}: expected three numbers in A, such as 120,120,120") from None
+        raise InputError(
+            f"--origin {text}: expected three numbers in A, such as 120,120,120"
+        ) from None
     return [x, y, z]

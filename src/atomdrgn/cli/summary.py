@@ -1,21 +1,33 @@
 """What a fit prints when it ends."""
 
-from ..analysis.verdict import poses_are_off
+from ..analysis.examination.verdict import poses_are_off
 from .terminal import shell_word
 
 SMALLEST_SHARE, MOST_MOTIONS = 0.01, 6
 
 
 def summary_lines(run) -> list[str]:
-    """A few lines on an :class:`atomdrgn.Run`: what was fitted, which motions are supported, and what to do next."""
+    """A few lines on an :class:`atomdrgn.Run`.
+
+    What was fitted, which motions are supported, and what to do next.
+    """
     found = run.summary
-    lines = [f"{found['particles']:,} particles ({found['images']:,} images) fitted to {found['resolution']:.1f} A with "
-             f"{_moving(found)} of {found['residues']:,} residues",
-             f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} a particle, on average",
-             *_far_lines(found.get("far_start")), *_correction_lines(found.get("base_correction")), *_support_lines(found),
-             *_flexing_lines(found.get("flexing")), *_motion_lines(found["motions"]), *_group_lines(found.get("groups", [])),
-             *_state_lines(found.get("states", [])), *_composition_lines(found.get("composition")),
-             *_pose_lines(found)]
+    lines = [
+        f"{found['particles']:,} particles ({found['images']:,} images) fitted to "
+        f"{found['resolution']:.1f} A with "
+        f"{_moving(found)} of {found['residues']:,} residues",
+        f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} "
+        "a particle, on average",
+        *_far_lines(found.get("far_start")),
+        *_correction_lines(found.get("base_correction")),
+        *_support_lines(found),
+        *_flexing_lines(found.get("flexing")),
+        *_motion_lines(found["motions"]),
+        *_group_lines(found.get("groups", [])),
+        *_state_lines(found.get("states", [])),
+        *_composition_lines(found.get("composition")),
+        *_pose_lines(found),
+    ]
     if found["unmodelled"]:
         lines.append(f"not modelled: {', '.join(found['unmodelled'])}")
     again = f"atomdrgn export {shell_word(run.folder)} --out DIR --format dcd"
@@ -23,27 +35,41 @@ def summary_lines(run) -> list[str]:
 
 
 def _moving(found):
-    return f"{found['segments']} segments" if "segments" in found else f"each of {found['beads']:,} beads free"
+    return (
+        f"{found['segments']} segments"
+        if "segments" in found
+        else f"each of {found['beads']:,} beads free"
+    )
 
 
 def _far_lines(far):
     if far is None:
         return []
-    return [f"most particles are far from the base model: the fit began with {far['selection']} turned by {far['turn']:.0f} "
-            "degrees"]
+    return [
+        f"most particles are far from the base model: the fit began with {far['selection']} "
+        f"turned by {far['turn']:.0f} "
+        "degrees"
+    ]
 
 
 def _correction_lines(correction):
     if correction is None or not correction["supported"]:
         return []
-    return [f"within its segments the base model is off in all particles alike, by {correction['rms']:.2f} A r.m.s. a residue, "
-            "and was corrected: residues.csv"]
+    return [
+        "within its segments the base model is off in all particles alike, by "
+        f"{correction['rms']:.2f} A r.m.s. a residue, "
+        "and was corrected: residues.csv"
+    ]
 
 
 def _flexing_lines(flexing):
-    if flexing is None or not any(order > 0 for order in flexing["orders"]):      # what is of order 0 is the same everywhere
+    # what is of order 0 is the same everywhere
+    if flexing is None or not any(order > 0 for order in flexing["orders"]):
         return []
-    return [f"within their segments residues move by another {flexing['rms']:.2f} A r.m.s., as images of both half-sets want"]
+    return [
+        f"within their segments residues move by another {flexing['rms']:.2f} A r.m.s., as images "
+        "of both half-sets want"
+    ]
 
 
 def _support_lines(found):
@@ -53,20 +79,34 @@ def _support_lines(found):
     if number is None:
         return ["too few particles for two half-sets: whether the motions are real was not tested"]
     if number == 0:
-        return ["no motion is supported: none makes images likelier that had no part in finding it",
-                "all particles are given one structure"]
-    return [f"{number} {'motion makes' if number == 1 else 'motions make'} images likelier that had no part in finding "
-            f"{'it' if number == 1 else 'them'}; error by half-sets: {found['half_set_error']:.2f} A r.m.s. a residue"]
+        return [
+            "no motion is supported: none makes images likelier that had no part in finding it",
+            "all particles are given one structure",
+        ]
+    return [
+        f"{number} {'motion makes' if number == 1 else 'motions make'} images likelier that had "
+        "no part in finding "
+        f"{'it' if number == 1 else 'them'}; error by half-sets: {found['half_set_error']:.2f} A "
+        "r.m.s. a residue"
+    ]
 
 
 def _motion_lines(motions):
     if not motions:
         return []
-    shown = [motion for motion in motions if motion["share"] >= SMALLEST_SHARE][:MOST_MOTIONS] or motions[:1]
+    shown = [motion for motion in motions if motion["share"] >= SMALLEST_SHARE][
+        :MOST_MOTIONS
+    ] or motions[:1]
     agree = all("half_set_agreement" in motion for motion in shown)
-    lines = ["motion   r.m.s. (A)   share of all variance   median error (A)" + ("   half-sets agree" if agree else "")]
-    lines += [f"{motion['number']:6d} {motion['variance']**0.5:12.2f} {motion['share']:23.1%} {motion['median_sd']:18.2f}"
-              + (f" {motion['half_set_agreement']:17.2f}" if agree else "") for motion in shown]
+    lines = [
+        "motion   r.m.s. (A)   share of all variance   median error (A)"
+        + ("   half-sets agree" if agree else "")
+    ]
+    lines += [
+        f"{motion['number']:6d} {motion['variance'] ** 0.5:12.2f} {motion['share']:23.1%} "
+        f"{motion['median_sd']:18.2f}" + (f" {motion['half_set_agreement']:17.2f}" if agree else "")
+        for motion in shown
+    ]
     left = len(motions) - len(shown)
     return [*lines, f"   and {left} smaller ones"] if left else lines
 
@@ -74,21 +114,36 @@ def _motion_lines(motions):
 def _group_lines(groups):
     if len(groups) < 2:
         return []
-    return ["parts that move as one:", *(f"  {group['selection']} ({group['residues']} residues, {group['motion']:.1f} A r.m.s.)"
-                                         for group in groups)]
+    return [
+        "parts that move as one:",
+        *(
+            f"  {group['selection']} ({group['residues']} residues, {group['motion']:.1f} A r.m.s.)"
+            for group in groups
+        ),
+    ]
 
 
 def _state_lines(states):
-    return [f"state {state['number']}: {state['population']:.1%} +- {state['error']:.1%} of the particles" for state in states]
+    return [
+        f"state {state['number']}: {state['population']:.1%} +- {state['error']:.1%} of the "
+        "particles"
+        for state in states
+    ]
 
 
 def _pose_lines(found):
     corrected, off = found.get("pose_correction"), found.get("pose_errors")
     if corrected is not None:
-        return [f"poses corrected by {corrected['turn']:.2f} degrees and {corrected['shift']:.2f} A r.m.s. an axis: poses.csv"]
+        return [
+            f"poses corrected by {corrected['turn']:.2f} degrees and {corrected['shift']:.2f} A "
+            "r.m.s. an axis: poses.csv"
+        ]
     if poses_are_off(found):
-        return [f"molecules stand off their poses by {off['turn']:.2f} degrees and {off['shift']:.2f} A r.m.s. an axis, by what "
-                "poses or model have wrong; errors allow for it (--refine-poses corrects poses)"]
+        return [
+            f"molecules stand off their poses by {off['turn']:.2f} degrees and {off['shift']:.2f} "
+            "A r.m.s. an axis, by what "
+            "poses or model have wrong; errors allow for it (--refine-poses corrects poses)"
+        ]
     return []
 
 
@@ -96,6 +151,10 @@ def _composition_lines(composition):
     if composition is None:
         return []
     selections = {row["segment"]: row["selection"] for row in composition["segments"]}
-    lines = [f"absent from {row['absent_fraction']:.1%} (+-{row['absent_fraction_error']:.1%}) of the particles: "
-             f"{','.join(selections[number] for number in row['segments'])}" for row in composition["sets"]]
+    lines = [
+        f"absent from {row['absent_fraction']:.1%} (+-{row['absent_fraction_error']:.1%}) of the "
+        "particles: "
+        f"{','.join(selections[number] for number in row['segments'])}"
+        for row in composition["sets"]
+    ]
     return lines or ["no part is absent"]

@@ -1,11 +1,16 @@
-"""What is printed: whatever stands in a file or a name, a terminal shows it and a shell takes it as text."""
+"""What is printed is text to a terminal and to a shell.
+
+Whatever stands in a file or a name.
+"""
 
 import io
 import shlex
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """A text in which what would steer a terminal, such as the escape that begins its commands, is spelled out.
+    """A text in which what would steer a terminal is spelled out.
+
+    Such as the escape that begins its commands.
 
     Parameters
     ----------
@@ -15,8 +20,12 @@ def printable(text: str, *, keep: str = "") -> str:
     """
     if text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() or letter in keep else letter.encode("unicode_escape").decode()
-                   for letter in text)
+    return "".join(
+        letter
+        if letter.isprintable() or letter in keep
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def shell_word(path) -> str:
@@ -32,11 +41,14 @@ class PlainOutput(io.TextIOBase):
         self.stream = stream
 
     def write(self, text: str) -> int:
+        """Write what a terminal shows as text."""
         self.stream.write(printable(text, keep="\n\t"))
         return len(text)
 
     def flush(self) -> None:
+        """Write what is held back."""
         self.stream.flush()
 
     def isatty(self) -> bool:
+        """Whether it is a terminal."""
         return self.stream.isatty()

@@ -1,4 +1,4 @@
-"""``atomdrgn volume``"""
+"""``atomdrgn volume``."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -55,17 +55,45 @@ class Precision(StrEnum):
 @command
 def volume(
     particles: Particles,
-    out: Annotated[Path | None, Option(
-        "--out", "-o", metavar="RUN", rich_help_panel=RUN, show_default="the particle file's stem and .volume, here",
-        help="Folder for the result.")] = None,
-    latent: Annotated[int, Option(
-        metavar="N", rich_help_panel=MODEL, help="Numbers that tell a particle's volume; 0: one volume for all.")] = 8,
-    encoding: Annotated[Encoding, Option(
-        metavar="gaussian|geometric", rich_help_panel=MODEL, help="Positional encoding of frequencies.")] = Encoding.gaussian,
-    pooling: Annotated[Pooling, Option(
-        metavar="concatenate|mean|max|attention", rich_help_panel=MODEL,
-        help="How the tilt images of a particle are put together.")] = Pooling.mean,
-    width: Annotated[int, Option(metavar="N", rich_help_panel=MODEL, help="Width of the network's hidden layers.")] = 256,
+    out: Annotated[
+        Path | None,
+        Option(
+            "--out",
+            "-o",
+            metavar="RUN",
+            rich_help_panel=RUN,
+            show_default="the particle file's stem and .volume, here",
+            help="Folder for the result.",
+        ),
+    ] = None,
+    latent: Annotated[
+        int,
+        Option(
+            metavar="N",
+            rich_help_panel=MODEL,
+            help="Numbers that tell a particle's volume; 0: one volume for all.",
+        ),
+    ] = 8,
+    encoding: Annotated[
+        Encoding,
+        Option(
+            metavar="gaussian|geometric",
+            rich_help_panel=MODEL,
+            help="Positional encoding of frequencies.",
+        ),
+    ] = Encoding.gaussian,
+    pooling: Annotated[
+        Pooling,
+        Option(
+            metavar="concatenate|mean|max|attention",
+            rich_help_panel=MODEL,
+            help="How the tilt images of a particle are put together.",
+        ),
+    ] = Pooling.mean,
+    width: Annotated[
+        int,
+        Option(metavar="N", rich_help_panel=MODEL, help="Width of the network's hidden layers."),
+    ] = 256,
     depth: Annotated[int, Option(metavar="N", rich_help_panel=MODEL, help="Number of them.")] = 3,
     box: Box = None,
     data_folder: DataFolder = None,
@@ -74,34 +102,97 @@ def volume(
     tomograms: Tomograms = None,
     passthrough: Passthrough = None,
     allow_missing_ctf: AllowMissingCtf = False,
-    resolution: Annotated[float | None, Option(
-        metavar="A", rich_help_panel=RUN, show_default="Nyquist", help="Finest resolution that is used.")] = None,
-    dose_mask: Annotated[bool, Option(
-        "--dose-mask/--no-dose-mask", rich_help_panel=RUN,
-        help="Leave out of each image the frequencies whose optimal dose it has passed.")] = True,
-    seed: Annotated[int, Option(metavar="N", rich_help_panel=RUN, help="The same seed gives the same result.")] = 0,
-    resume: Annotated[bool, Option("--resume", rich_help_panel=RUN, help="Go on with a run that was stopped.")] = False,
-    overwrite: Annotated[bool, Option("--overwrite", rich_help_panel=RUN, help="Replace a run that is there.")] = False,
-    epochs: Annotated[int, Option(metavar="N", rich_help_panel=TRAINING, help="How often each particle is seen.")] = 20,
-    minutes: Annotated[float | None, Option(
-        metavar="MIN", rich_help_panel=TRAINING, show_default="no limit",
-        help="Training ends after the epoch in which this time is reached.")] = None,
-    batch: Annotated[int | None, Option(
-        metavar="N", rich_help_panel=TRAINING, show_default="32, or 8 with tilts", help="Particles of a step.")] = None,
-    rate: Annotated[float, Option(
-        metavar="RATE", rich_help_panel=TRAINING, help="Learning rate at the start; it falls to nothing as a cosine.")] = 1e-3,
-    coefficients: Annotated[int | None, Option(
-        metavar="N", rich_help_panel=TRAINING, show_default="256, or with tilts 768 over their number",
-        help="Fourier coefficients of each image in a step, drawn anew each time; 0: all.")] = None,
-    tilts: Annotated[int | None, Option(
-        metavar="N", rich_help_panel=TRAINING, show_default="the fewest that a particle has",
-        help="Images of a particle in a step, drawn anew each time. Latents are read from all.")] = None,
-    beta: Annotated[float | None, Option(
-        metavar="B", rich_help_panel=TRAINING, show_default="1 over --latent",
-        help="Weight of the latents' divergence from their prior.")] = None,
-    precision: Annotated[Precision, Option(
-        metavar="auto|bfloat16|float32", rich_help_panel=TRAINING,
-        help="Of the network's products of matrices; auto: bfloat16 where the processor has it.")] = Precision.auto,
+    resolution: Annotated[
+        float | None,
+        Option(
+            metavar="A",
+            rich_help_panel=RUN,
+            show_default="Nyquist",
+            help="Finest resolution that is used.",
+        ),
+    ] = None,
+    dose_mask: Annotated[
+        bool,
+        Option(
+            "--dose-mask/--no-dose-mask",
+            rich_help_panel=RUN,
+            help="Leave out of each image the frequencies whose optimal dose it has passed.",
+        ),
+    ] = True,
+    seed: Annotated[
+        int, Option(metavar="N", rich_help_panel=RUN, help="The same seed gives the same result.")
+    ] = 0,
+    resume: Annotated[
+        bool, Option("--resume", rich_help_panel=RUN, help="Go on with a run that was stopped.")
+    ] = False,
+    overwrite: Annotated[
+        bool, Option("--overwrite", rich_help_panel=RUN, help="Replace a run that is there.")
+    ] = False,
+    epochs: Annotated[
+        int, Option(metavar="N", rich_help_panel=TRAINING, help="How often each particle is seen.")
+    ] = 20,
+    minutes: Annotated[
+        float | None,
+        Option(
+            metavar="MIN",
+            rich_help_panel=TRAINING,
+            show_default="no limit",
+            help="Training ends after the epoch in which this time is reached.",
+        ),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            rich_help_panel=TRAINING,
+            show_default="32, or 8 with tilts",
+            help="Particles of a step.",
+        ),
+    ] = None,
+    rate: Annotated[
+        float,
+        Option(
+            metavar="RATE",
+            rich_help_panel=TRAINING,
+            help="Learning rate at the start; it falls to nothing as a cosine.",
+        ),
+    ] = 1e-3,
+    coefficients: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            rich_help_panel=TRAINING,
+            show_default="256, or with tilts 768 over their number",
+            help="Fourier coefficients of each image in a step, drawn anew each time; 0: all.",
+        ),
+    ] = None,
+    tilts: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            rich_help_panel=TRAINING,
+            show_default="the fewest that a particle has",
+            help="Images of a particle in a step, drawn anew each time. Latents are read from all.",
+        ),
+    ] = None,
+    beta: Annotated[
+        float | None,
+        Option(
+            metavar="B",
+            rich_help_panel=TRAINING,
+            show_default="1 over --latent",
+            help="Weight of the latents' divergence from their prior.",
+        ),
+    ] = None,
+    precision: Annotated[
+        Precision,
+        Option(
+            metavar="auto|bfloat16|float32",
+            rich_help_panel=TRAINING,
+            help="Of the network's products of matrices; auto: bfloat16 where the processor "
+            "has it.",
+        ),
+    ] = Precision.auto,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -124,23 +215,52 @@ def volume(
         atomdrgn volume particles.star --out field --resume
     """
     if resume and overwrite:
-        raise InputError("--resume goes on with a run and --overwrite replaces it: give one of them")
+        raise InputError(
+            "--resume goes on with a run and --overwrite replaces it: give one of them"
+        )
     from ..particles.reading import read_particles
-    from ..reconstruction.volume_fit import fit_volume
+    from ..volume.volume_fit import fit_volume
     from .setup import settings_of, use_threads
 
     use_threads(threads)
-    reading = {"box": box, "data_folder": data_folder, "invert_contrast": invert_contrast, "tilt_series": tilt_series,
-               "tomograms": tomograms, "passthrough": passthrough, "allow_missing_ctf": allow_missing_ctf}
+    reading = {
+        "box": box,
+        "data_folder": data_folder,
+        "invert_contrast": invert_contrast,
+        "tilt_series": tilt_series,
+        "tomograms": tomograms,
+        "passthrough": passthrough,
+        "allow_missing_ctf": allow_missing_ctf,
+    }
     stack = read_particles(particles, **reading)
     settings = settings_of(particles=particles, **reading)
     out = out or Path(particles.with_suffix(".volume").name)
     with progress(quiet=quiet, compiles=True) as reporter:
         try:
-            run = fit_volume(stack, out, latent=latent, encoding=encoding.value, pooling=pooling.value, width=width, depth=depth,
-                             resolution=resolution, dose_mask=dose_mask, epochs=epochs, minutes=minutes, batch=batch, rate=rate,
-                             coefficients=coefficients, tilts=tilts, beta=beta, precision=precision.value, seed=seed,
-                             resume=resume, overwrite=overwrite, settings=settings, reporter=reporter)
+            run = fit_volume(
+                stack,
+                out,
+                latent=latent,
+                encoding=encoding.value,
+                pooling=pooling.value,
+                width=width,
+                depth=depth,
+                resolution=resolution,
+                dose_mask=dose_mask,
+                epochs=epochs,
+                minutes=minutes,
+                batch=batch,
+                rate=rate,
+                coefficients=coefficients,
+                tilts=tilts,
+                beta=beta,
+                precision=precision.value,
+                seed=seed,
+                resume=resume,
+                overwrite=overwrite,
+                settings=settings,
+                reporter=reporter,
+            )
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
@@ -149,14 +269,22 @@ def volume(
 
 
 def _closing_lines(run):
-    """A few lines on a :class:`~atomdrgn.volume_run.VolumeRun`."""
+    """A few lines on a :class:`~atomdrgn.runs.volume_run.VolumeRun`."""
     said = run.summary
-    yield (f"{said['images']:,} images of {said['particles']:,} particles, box {said['box_size']}, {said['voxel_size']:.4g} A a "
-           f"voxel, to {said['resolution']:.1f} A; {said['epochs']} epochs, {said['cpu_seconds']:,.0f} CPU-seconds")
+    yield (
+        f"{said['images']:,} images of {said['particles']:,} particles, box {said['box_size']}, "
+        f"{said['voxel_size']:.4g} A a "
+        f"voxel, to {said['resolution']:.1f} A; {said['epochs']} epochs, "
+        f"{said['cpu_seconds']:,.0f} CPU-seconds"
+    )
     if said["latent"] == 0:
         yield f"the volume is {run.folder / 'map.mrc'}"
         return
-    yield (f"squared error below the mean volume's by {said['error_gain']:,.1f} a particle (in units of the noise), information "
-           f"in its latent {said['kl']:.1f} nats; latents moved by {100 * said['latent_change']:.1f} % of their spread in the "
-           "last epoch")
+    yield (
+        f"squared error below the mean volume's by {said['error_gain']:,.1f} a particle (in units "
+        "of the noise), information "
+        f"in its latent {said['kl']:.1f} nats; latents moved by {100 * said['latent_change']:.1f} "
+        "% of their spread in the "
+        "last epoch"
+    )
     yield f"volumes: atomdrgn volumes {shell_word(run.folder)} --clusters 5 --out volumes"

@@ -1,4 +1,4 @@
-"""``atomdrgn volumes``"""
+"""``atomdrgn volumes``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,29 +15,74 @@ WHERE = "Which volumes (choose one)"
 
 @command
 def volumes(
-    run: Annotated[Path, Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn volume has written.")],
-    out: Annotated[Path, Option("--out", "-o", metavar="DIR", show_default=False, help="Folder for the volumes.")],
-    at: Annotated[list[str] | None, Option(
-        "--at", metavar="Z1,Z2,...", rich_help_panel=WHERE, show_default=False,
-        help="At a latent; repeat it for more, or put semicolons between them.")] = None,
-    particles: Annotated[str | None, Option(
-        metavar="LIST|TXT", rich_help_panel=WHERE, show_default=False,
-        help="Of particles, counted from 0 by their first row: 0:100 (100 is left out), 3,7,10:20; 0: for all; or a text file "
-             "with one number a line.")] = None,
-    clusters: Annotated[int | None, Option(
-        metavar="K", rich_help_panel=WHERE, show_default=False,
-        help="Of the particle next to the centre of each of K clusters (k-means); clusters.csv says whose each particle is.",
-    )] = None,
-    axis: Annotated[int | None, Option(
-        metavar="N", rich_help_panel=WHERE, show_default=False,
-        help="Along a principal axis of the latents, from 1, between the 5th and the 95th percentile of the particles.")] = None,
-    points: Annotated[int, Option(metavar="N", rich_help_panel=WHERE, help="Volumes along the axis.")] = 10,
-    path: Annotated[str | None, Option(
-        metavar="LIST", rich_help_panel=WHERE, show_default=False,
-        help="Of the particles on the shortest way from one to the next of these that keeps to where particles are: 3,70,12.",
-    )] = None,
+    run: Annotated[
+        Path,
+        Argument(
+            metavar="RUN", show_default=False, help="Folder that atomdrgn volume has written."
+        ),
+    ],
+    out: Annotated[
+        Path,
+        Option("--out", "-o", metavar="DIR", show_default=False, help="Folder for the volumes."),
+    ],
+    at: Annotated[
+        list[str] | None,
+        Option(
+            "--at",
+            metavar="Z1,Z2,...",
+            rich_help_panel=WHERE,
+            show_default=False,
+            help="At a latent; repeat it for more, or put semicolons between them.",
+        ),
+    ] = None,
+    particles: Annotated[
+        str | None,
+        Option(
+            metavar="LIST|TXT",
+            rich_help_panel=WHERE,
+            show_default=False,
+            help="Of particles, counted from 0 by their first row: 0:100 (100 is left out), "
+            "3,7,10:20; 0: for all; or a text file "
+            "with one number a line.",
+        ),
+    ] = None,
+    clusters: Annotated[
+        int | None,
+        Option(
+            metavar="K",
+            rich_help_panel=WHERE,
+            show_default=False,
+            help="Of the particle next to the centre of each of K clusters (k-means); "
+            "clusters.csv says whose each particle is.",
+        ),
+    ] = None,
+    axis: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            rich_help_panel=WHERE,
+            show_default=False,
+            help="Along a principal axis of the latents, from 1, between the 5th and the 95th "
+            "percentile of the particles.",
+        ),
+    ] = None,
+    points: Annotated[
+        int, Option(metavar="N", rich_help_panel=WHERE, help="Volumes along the axis.")
+    ] = 10,
+    path: Annotated[
+        str | None,
+        Option(
+            metavar="LIST",
+            rich_help_panel=WHERE,
+            show_default=False,
+            help="Of the particles on the shortest way from one to the next of these that keeps "
+            "to where particles are: 3,70,12.",
+        ),
+    ] = None,
     seed: Annotated[int, Option(metavar="N", help="For where k-means starts.")] = 0,
-    overwrite: Annotated[bool, Option("--overwrite", help="Replace volumes that are there.")] = False,
+    overwrite: Annotated[
+        bool, Option("--overwrite", help="Replace volumes that are there.")
+    ] = False,
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -55,15 +100,23 @@ def volumes(
         atomdrgn volumes field --at 0.5,-1,0,0,0,0,0,0 --out one
         atomdrgn volumes field --particles 0: --out all
     """
-    from ..analysis import field_volumes as found
-    from ..volume_run import open_volume_run
+    from ..analysis.volumes import field_volumes as found
+    from ..runs.volume_run import open_volume_run
     from .export import parse_particles
     from .setup import use_threads
 
-    asked = {"--at": at, "--particles": particles, "--clusters": clusters, "--axis": axis, "--path": path}
+    asked = {
+        "--at": at,
+        "--particles": particles,
+        "--clusters": clusters,
+        "--axis": axis,
+        "--path": path,
+    }
     given = [name for name, value in asked.items() if value is not None]
     if len(given) != 1:
-        raise InputError(f"{' and '.join(given) or 'nothing'} says which volumes: give one of {', '.join(asked)}")
+        raise InputError(
+            f"{' and '.join(given) or 'nothing'} says which volumes: give one of {', '.join(asked)}"
+        )
     use_threads(threads)
     opened = open_volume_run(run)
     found.refuse_used(out, overwrite=overwrite)
@@ -91,7 +144,9 @@ def _numbers(texts):
     try:
         latents = [[float(number) for number in row.split(",")] for row in rows]
     except ValueError:
-        raise InputError(f"--at {' '.join(texts)}: expected numbers with commas between them, such as 0.5,-1,0") from None
+        raise InputError(
+            f"--at {' '.join(texts)}: expected numbers with commas between them, such as 0.5,-1,0"
+        ) from None
     if not latents or len({len(latent) for latent in latents}) > 1:
         raise InputError(f"--at {' '.join(texts)}: expected latents of as many numbers each")
     return np.array(latents, dtype=np.float32)

@@ -1,1 +1,1 @@
-"""How a model is fitted: the closed-form population fit, its schedule, progress and checkpoints."""
+"""How a model is fitted: to the images of each particle, and to all of them together."""

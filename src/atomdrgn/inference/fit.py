@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import run_contents as contents
 from ..errors import InputError
 from ..parallel import Processes, portions_of, whole_batches_on_threads
-from ..particles.stack import ParticleStack
+from ..particles.stack.stack import ParticleStack
 from ..reporting import Reporter
-from ..run import (
+from ..runs import run_contents as contents
+from ..runs.run import (
     BORDERS,
     CHECKPOINT,
     CORRECTION,
@@ -27,35 +27,41 @@ from ..run import (
     write_arrays,
     write_table,
 )
+from ..runs.run_folder import (
+    CLOSED_FORM,
+    begin_run,
+    only_writer,
+    read_history,
+    require_beginning,
+    run_settings,
+)
 from ..structure.atoms import Structure
 from ..structure.beads import coarse_grain
-from ..structure.deformation import SegmentDeformation
-from ..structure.lifting import lift_residues
+from ..structure.motion.deformation import SegmentDeformation
+from ..structure.motion.lifting import lift_residues
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
-from .base_correction import BaseCorrection, correct_base
-from .composition import find_composition
-from .cutting import carried_over, cut, with_base, with_borders
-from .ensemble import judge_support, make_ensemble
-from .far_start import find_far_start
-from .faults import read_images
-from .flexed_segments import find_flexing
-from .folder import CLOSED_FORM, begin_run, only_writer, read_history, require_beginning, run_settings
-from .groups import cut_at_groups
-from .halves import half_sets, join, part_of
-from .images import FourierImages
-from .memory import share_memory
-from .misfit import misfits
-from .model import FitModel
-from .passes import run_pass
-from .results import write_results
-from .schedule import coarsest_resolution, finest_resolution, resolutions, search_after
-from .search import look_widely
-from .shared_offsets import MOST_BEADS
-from .start import beginning
-from .state import FitState, load_state, save_state
-from .support import count_supported, is_clear, mean_is_supported
-from .weak_images import (
+from .base_model.base_correction import BaseCorrection, correct_base
+from .base_model.segment_bending import find_flexing
+from .base_model.shared_offsets import MOST_BEADS
+from .far_start.far_start import find_far_start
+from .findings.composition import find_composition
+from .findings.ensemble import judge_support, make_ensemble
+from .findings.groups import cut_at_groups
+from .findings.held_out_support import count_supported, mean_is_supported
+from .images.faults_before_fit import read_images
+from .images.fourier_images import FourierImages
+from .images.memory_budget import share_memory
+from .images.resolution_schedule import (
+    coarsest_resolution,
+    finest_resolution,
+    resolutions,
+    search_after,
+)
+from .population.elastic_prior import beginning
+from .posterior.gauss_newton_pass import run_pass
+from .posterior.grid_search import look_widely
+from .posterior.low_snr import (
     SECOND_AFTER,
     finest_if_weak,
     first_mapping,
@@ -65,32 +71,61 @@ from .weak_images import (
     with_mapping,
     with_second_motion,
 )
+from .problem.fit_problem import FitModel
+from .problem.fit_state import FitState, load_state, save_state
+from .problem.half_sets import half_sets, join, part_of
+from .problem.misfit import misfits
+from .problem.resegmentation import carried_over, cut, with_base, with_borders
+from .problem.significance import is_clear
+from .run_writer import write_results
 
 logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
-NEAR = 1 / 3           # of the coarsest resolution: as far as a step of the linearised fit reaches
-# Starts are compared by so many particles and at the last resolution of their passes that is not finer, A.
+NEAR = 1 / 3  # of the coarsest resolution: as far as a step of the linearised fit reaches
+# Starts are compared by so many particles and at the last resolution of their passes that is not
+# finer, A.
 TRIED, TRIAL = 500, 10.0
-# Residues of a segment: with two each 24 to 120 images of two helices supported ten motions where one is true, and ended further
-# from the truth than the base model (3.2 to 4.3 A, base 1.4); with seven one motion, and 0.5 to 1.1 A.
+# Residues of a segment: with two each 24 to 120 images of two helices supported ten motions where
+# one is true, and ended further from the truth than the base model (3.2 to 4.3 A, base 1.4); with
+# seven one motion, and 0.5 to 1.1 A.
 SHORTEST = 6
-SOFTEST, SHARPEST = 1e-6, 1e6      # temperatures: beyond them borders are everywhere or of no width, to single precision
-SMALLEST_EXTENT = 1.0              # A r.m.s., of a model's beads
-AFTER_CUT = 4          # passes that half-sets make with learned borders between segments
-TOGETHER = 3           # passes over all particles, after both half-sets have gone through all of them apart
+# temperatures: beyond them borders are everywhere or of no width, to single precision
+SOFTEST, SHARPEST = 1e-6, 1e6
+SMALLEST_EXTENT = 1.0  # A r.m.s., of a model's beads
+AFTER_CUT = 4  # passes that half-sets make with learned borders between segments
+# passes over all particles, after both half-sets have gone through all of them apart
+TOGETHER = 3
 
 
-def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 20, beads: int = 1,
-        temperature: float | None = None, parts: Sequence[str] | None = None, fixed: str | None = None,
-        composition: bool = False, refine_poses: bool = False, keep_base: bool = False, resolution: float | None = None,
-        seed: int = 0, memory: float | None = None, resume: bool = False, overwrite: bool = False, settings: dict | None = None,
-        reporter: Reporter | None = None, processes: Processes | None = None) -> Run:
+def fit(
+    structure: Structure,
+    particles: ParticleStack,
+    out,
+    *,
+    segments: int = 20,
+    beads: int = 1,
+    temperature: float | None = None,
+    parts: Sequence[str] | None = None,
+    fixed: str | None = None,
+    composition: bool = False,
+    refine_poses: bool = False,
+    keep_base: bool = False,
+    resolution: float | None = None,
+    seed: int = 0,
+    memory: float | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    settings: dict | None = None,
+    reporter: Reporter | None = None,
+    processes: Processes | None = None,
+) -> Run:
     """Find how the parts of a structure moved in every particle, and leave it in a folder.
 
-    Every particle's conformation is linearised, the motions of all particles are one Gaussian population with closed-form
-    posteriors, every particle moves to its posterior mean, and the resolution is raised: Gauss-Newton with a learned prior,
-    coarse to fine; each half-set apart, then both together. Motions that make the images of the other half-set likelier are
-    kept, and along them likelihoods are looked at widely. The same seed gives the same result.
+    Every particle's conformation is linearised, the motions of all particles are one Gaussian
+    population with closed-form posteriors, every particle moves to its posterior mean, and the
+    resolution is raised: Gauss-Newton with a learned prior, coarse to fine; each half-set apart,
+    then both together. Motions that make the images of the other half-set likelier are kept, and
+    along them likelihoods are looked at widely. The same seed gives the same result.
 
     Parameters
     ----------
@@ -111,18 +146,21 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     composition : bool
         Segments may be absent from particles: find which are.
     refine_poses : bool
-        Correct the pose of each image a little, by shift and turn, with a prior of 1 A and 1 degree about each axis.
+        Correct the pose of each image a little, by shift and turn, with a prior of 1 A and 1 degree
+        about each axis.
     keep_base : bool
-        Leave the base model as it is and segments rigid. By default it is corrected where both half-sets agree that it is wrong
-        in all particles alike, and residues move within segments where they agree on that; where a part is fixed or may be
-        absent, where there are no half-sets or images are weak, neither is looked at.
+        Leave the base model as it is and segments rigid. By default it is corrected where both
+        half-sets agree that it is wrong in all particles alike, and residues move within segments
+        where they agree on that; where a part is fixed or may be absent, where there are no
+        half-sets or images are weak, neither is looked at.
     resolution : float, optional
         Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
     seed : int
         For the images of which noise and brightness are measured.
     memory : float, optional
-        GB that each process may take; by default half the machine's memory. Less of it costs time; where the equations of
-        fewer than some thousand particles fit, the population is fitted to these alone.
+        GB that each process may take; by default half the machine's memory. Less of it costs time;
+        where the equations of fewer than some thousand particles fit, the population is fitted to
+        these alone.
     resume : bool
         Go on from the run's checkpoint.
     overwrite : bool
@@ -138,7 +176,8 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     Raises
     ------
     InputError
-        Settings out of range, a model outside the box, images of inverted contrast, or a run of other settings to resume.
+        Settings out of range, a model outside the box, images of inverted contrast, or a run of
+        other settings to resume.
     OutputExistsError
         The folder holds something.
     FileFormatError
@@ -153,121 +192,250 @@ def fit(structure: Structure, particles: ParticleStack, out, *, segments: int = 
     if processes.first:
         require_beginning(folder, structure, resume=resume, overwrite=overwrite)
     with whole_batches_on_threads():
-        model = _assemble(structure, particles, segments=segments, beads=beads, temperature=temperature, parts=parts, fixed=fixed,
-                          composition=composition, refine_poses=refine_poses, resolution=resolution, memory=memory,
-                          processes=processes)
-        made = run_settings(structure, particles, more=settings or {}, choices={
-            "inference": CLOSED_FORM, "segments": segments, "beads": beads, "temperature": temperature,
-            "parts": list(parts) if parts else None,
-            "fixed": fixed, "composition": composition or None, "refine_poses": refine_poses or None,
-            "keep_base": keep_base or None, "seed": seed,
-            "resolution": round(model.images.disc.resolution, 4)})
+        model = _assemble(
+            structure,
+            particles,
+            segments=segments,
+            beads=beads,
+            temperature=temperature,
+            parts=parts,
+            fixed=fixed,
+            composition=composition,
+            refine_poses=refine_poses,
+            resolution=resolution,
+            memory=memory,
+            processes=processes,
+        )
+        made = run_settings(
+            structure,
+            particles,
+            more=settings or {},
+            choices={
+                "inference": CLOSED_FORM,
+                "segments": segments,
+                "beads": beads,
+                "temperature": temperature,
+                "parts": list(parts) if parts else None,
+                "fixed": fixed,
+                "composition": composition or None,
+                "refine_poses": refine_poses or None,
+                "keep_base": keep_base or None,
+                "seed": seed,
+                "resolution": round(model.images.disc.resolution, 4),
+            },
+        )
         # before there is a folder, so that none is left where images are refused
         warned = () if resume else _read(model, reporter)
         with only_writer(folder, reporter, processes):
-            if begin_run(folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter, processes=processes):
+            if begin_run(
+                folder,
+                made,
+                structure,
+                resume=resume,
+                overwrite=overwrite,
+                reporter=reporter,
+                processes=processes,
+            ):
                 # where a part is absent its motion says nothing of borders
                 learn_borders = not parts and fixed is None and not composition
-                keep_base = keep_base or fixed is not None or composition or len(model.beads) > MOST_BEADS
-                _run(model, folder, structure=structure, seed=seed, learn_borders=learn_borders, keep_base=keep_base,
-                     warned=_read(model, reporter) if resume else warned, reporter=reporter)
+                keep_base = (
+                    keep_base or fixed is not None or composition or len(model.beads) > MOST_BEADS
+                )
+                _run(
+                    model,
+                    folder,
+                    structure=structure,
+                    seed=seed,
+                    learn_borders=learn_borders,
+                    keep_base=keep_base,
+                    warned=_read(model, reporter) if resume else warned,
+                    reporter=reporter,
+                )
                 processes.wait()
     return open_run(folder)
 
 
 def _read(model, reporter) -> tuple[str, ...]:
-    return read_images(model.images, model.beads, index=model.my_images, memory=model.memory.images, portions=model.portions,
-                       reporter=reporter)
+    return read_images(
+        model.images,
+        model.beads,
+        index=model.my_images,
+        memory=model.memory.images,
+        portions=model.portions,
+        reporter=reporter,
+    )
 
 
 def _run(model, folder, *, structure, seed, learn_borders, keep_base, warned, reporter) -> None:
-    """Both half-sets apart, then all particles, then what is supported; each pass is on disk before the next begins."""
+    """Both half-sets apart, then all particles, then what is supported; each pass is on disk before
+    the next begins.
+    """
     log, far = _Log(folder, model.processes), None
-    finest = finest_if_weak(model, _start(model), seed=seed) if surfaces_are_for(model) and half_sets(model) else None
+    finest = (
+        finest_if_weak(model, _start(model), seed=seed)
+        if surfaces_are_for(model) and half_sets(model)
+        else None
+    )
     if finest is None:
-        how = _Passes(seed, reporter, coarsest_resolution(model.images.stack.grid, model.images.disc.resolution))
+        how = _Passes(
+            seed,
+            reporter,
+            coarsest_resolution(model.images.stack.grid, model.images.disc.resolution),
+        )
         model, how, far = _well_begun(model, how)
     else:
         how = _Rounds(seed, reporter, finest)
     start = _start(model)
 
     def apart(halves, states, until):
-        """The half-sets' states when each has gone through its steps, one after the other, until so many."""
-        return [_go_through(how.steps(half.model, apart=True)[:until], state, folder / name, log, half=number)
-                for number, half, state, name in zip((1, 2), halves, states, HALVES, strict=False)]
+        """The half-sets' states when each has gone through its steps, one after the other, until so
+        many.
+        """
+        return [
+            _go_through(
+                how.steps(half.model, apart=True)[:until], state, folder / name, log, half=number
+            )
+            for number, half, state, name in zip((1, 2), halves, states, HALVES, strict=False)
+        ]
 
     halves = half_sets(model)
-    states = [_begun(folder / name, half.model, partial(how.begin, half.model, half.state(start)))
-              for half, name in zip(halves, HALVES, strict=False)]
+    states = [
+        _begun(folder / name, half.model, partial(how.begin, half.model, half.state(start)))
+        for half, name in zip(halves, HALVES, strict=False)
+    ]
     if halves and learn_borders and finest is None:
         passes = how.resolutions(model)[:-AFTER_CUT]
         states = apart(halves, states, len(passes))
-        model, halves, states = _cut_again(model, halves, states, folder / BORDERS, passes=passes, reporter=reporter)
+        model, halves, states = _cut_again(
+            model, halves, states, folder / BORDERS, passes=passes, reporter=reporter
+        )
     states = apart(halves, states, None)
-    supports, correction, flexing, uncorrected = judge_support(halves, states, reporter), None, None, model.beads
+    supports, correction, flexing, uncorrected = (
+        judge_support(halves, states, reporter),
+        None,
+        None,
+        model.beads,
+    )
     if halves and finest is None and not keep_base:
-        correction = _correction(structure, halves, states, folder / CORRECTION, seed=seed, reporter=reporter)
+        correction = _correction(
+            structure, halves, states, folder / CORRECTION, seed=seed, reporter=reporter
+        )
         new = with_base(model, model.beads.position + correction.shift)
         states = [carried_over(state, model, new) for state in states]
         model, halves = new, half_sets(new)
-    begin = partial(how.together, model, halves, states, supports) if halves else partial(how.begin, model, start)
-    state = _go_through(how.steps(model, apart=False), _begun(folder / CHECKPOINT, model, begin), folder / CHECKPOINT, log,
-                        half=0)
+    begin = (
+        partial(how.together, model, halves, states, supports)
+        if halves
+        else partial(how.begin, model, start)
+    )
+    state = _go_through(
+        how.steps(model, apart=False),
+        _begun(folder / CHECKPOINT, model, begin),
+        folder / CHECKPOINT,
+        log,
+        half=0,
+    )
     composition = None
     if model.deformation.composition:
         state, composition = find_composition(model, state, reporter)
     # where nothing moves, the base model stays unless images clearly want the mean conformation
-    at_base = (bool(halves) and finest is None and not count_supported(supports)
-               and not mean_is_supported(halves, states, reporter))
-    ensemble = make_ensemble(model, state, [each.population for each in states], supports, seed=seed, reporter=reporter,
-                             at_base=at_base)
+    at_base = (
+        bool(halves)
+        and finest is None
+        and not count_supported(supports)
+        and not mean_is_supported(halves, states, reporter)
+    )
+    ensemble = make_ensemble(
+        model,
+        state,
+        [each.population for each in states],
+        supports,
+        seed=seed,
+        reporter=reporter,
+        at_base=at_base,
+    )
     if correction is not None:
         ensemble = ensemble.with_base_error(correction.error[model.beads.trace_index])
         if ensemble.supported:
-            moved = structure.moved(lift_residues(structure.position, uncorrected, model.beads.position))
+            moved = structure.moved(
+                lift_residues(structure.position, uncorrected, model.beads.position)
+            )
             flexing = find_flexing(moved, model, state, ensemble, seed=seed, reporter=reporter)
-    write_results(folder, model, state, ensemble, composition=composition, far=far, correction=correction, flexing=flexing,
-                  structure=structure, warned=warned, reporter=reporter)
+    write_results(
+        folder,
+        model,
+        state,
+        ensemble,
+        composition=composition,
+        far=far,
+        correction=correction,
+        flexing=flexing,
+        structure=structure,
+        warned=warned,
+        reporter=reporter,
+    )
 
 
 def _well_begun(model, how):
-    """The fit, its passes and where they begin if that is far from the base model, which is where most particles have to be."""
-    far = find_far_start(model, _start(model), near=NEAR * how.coarsest, seed=how.seed, reporter=how.reporter)
+    """The fit, its passes and where they begin if that is far from the base model, which is where
+    most particles have to be.
+    """
+    far = find_far_start(
+        model, _start(model), near=NEAR * how.coarsest, seed=how.seed, reporter=how.reporter
+    )
     if far is None:
         return model, how, None
     start, prior = beginning(model.deformation, model.beads, far.latent)
-    there, how_there = replace(model, start=start, prior=prior), replace(how, coarsest=far.resolution)
+    there, how_there = (
+        replace(model, start=start, prior=prior),
+        replace(how, coarsest=far.resolution),
+    )
     better = _is_better(model, how, there, how_there)
-    logger.info("most particles seem to have turned %s, by %.0f degrees; a fit that begins there is %s", far.selection, far.turn,
-                "better" if better else "no better")
+    logger.info(
+        "most particles seem to have turned %s, by %.0f degrees; a fit that begins there is %s",
+        far.selection,
+        far.turn,
+        "better" if better else "no better",
+    )
     return (there, how_there, far) if better else (model, how, None)
 
 
 def _is_better(model, how, there, how_there) -> bool:
-    """Whether passes from another start leave less of some particles' images, under the noise that the first one leaves."""
+    """Whether passes from another start leave less of some particles' images, under the noise that
+    the first one leaves.
+    """
     some = model.evenly_spread(TRIED)
     ends = []
     for each, passes in ((model, how), (there, how_there)):
         part = part_of(each, some)
         state, steps = part.state(_start(each)), passes.steps(part.model, apart=True)
-        for step in steps[:sum(resolution >= TRIAL for resolution in passes.resolutions(part.model))]:
+        for step in steps[
+            : sum(resolution >= TRIAL for resolution in passes.resolutions(part.model))
+        ]:
             state, row = step(state)
         ends.append((part.model, state, row["resolution"]))
     disc = model.images.disc.coarser(max(resolution for *_, resolution in ends))
-    first, second = (misfits(part, replace(state, spectrum=ends[0][1].spectrum), disc, [state.latent])[0][0]
-                     for part, state, _ in ends)
+    first, second = (
+        misfits(part, replace(state, spectrum=ends[0][1].spectrum), disc, [state.latent])[0][0]
+        for part, state, _ in ends
+    )
     gain = 0.5 * (first - second)
     return is_clear(gain)
 
 
 def _cut_again(model, halves, states, path, *, passes, reporter):
-    """The fit, its half-sets and their states after some passes, with segments cut where images want borders.
+    """The fit, its half-sets and their states after some passes, with segments cut where images
+    want borders.
 
     The file at `path` remembers the borders: states that have gone further are of those.
     """
     before, disc = len(passes), model.images.disc.coarser(passes[-1])
     if path.exists():
-        label = torch.from_numpy(read_arrays(path, contents.BORDERS, sizes={"residue": len(model.segment_of_trace)})["segment"])
+        label = torch.from_numpy(
+            read_arrays(path, contents.BORDERS, sizes={"residue": len(model.segment_of_trace)})[
+                "segment"
+            ]
+        )
     else:
         label = model.segment_of_trace
         if all(state.step == before for state in states):
@@ -275,36 +443,54 @@ def _cut_again(model, halves, states, path, *, passes, reporter):
         if model.processes.first:
             write_arrays(path, segment=label.numpy())
     new = with_borders(model, label)
-    states = [carried_over(state, model, new) if state.step == before else state for state in states]
+    states = [
+        carried_over(state, model, new) if state.step == before else state for state in states
+    ]
     return new, half_sets(new), states
 
 
 def _correction(structure, halves, states, path, *, seed, reporter) -> BaseCorrection:
-    """How the base model is corrected; the file at `path` remembers it: the state of all particles is of that base."""
+    """How the base model is corrected; the file at `path` remembers it: the state of all particles
+    is of that base.
+    """
     if path.exists():
         sizes = {"half": 2, "bead": len(halves[0].model.beads)}
-        held = {name: torch.from_numpy(array) for name, array in read_arrays(path, contents.CORRECTION, sizes=sizes).items()}
+        held = {
+            name: torch.from_numpy(array)
+            for name, array in read_arrays(path, contents.CORRECTION, sizes=sizes).items()
+        }
         return BaseCorrection(held["shifts"], float(held["gain"]), bool(held["supported"]))
     found = correct_base(structure, halves, states, seed=seed, reporter=reporter)
     if halves[0].model.processes.first:
-        write_arrays(path, shifts=found.shifts.numpy(), gain=np.array(found.gain), supported=np.array(found.supported))
+        write_arrays(
+            path,
+            shifts=found.shifts.numpy(),
+            gain=np.array(found.gain),
+            supported=np.array(found.supported),
+        )
     return found
 
 
 def _begun(path, model, begin) -> FitState:
     """The state in a file, or the first one."""
-    return load_state(path, particles=model.n_particles, images=len(model.images)) if path.exists() else begin()
+    return (
+        load_state(path, particles=model.n_particles, images=len(model.images))
+        if path.exists()
+        else begin()
+    )
 
 
 def _go_through(steps, state, path, log, *, half) -> FitState:
     """The state after all steps that it has not gone through yet."""
-    if log.processes.first and not path.exists() and state.step == len(steps):      # nothing is left that would leave a file
+    # nothing is left that would leave a file
+    if log.processes.first and not path.exists() and state.step == len(steps):
         save_state(state, path)
     log.rewind(half, state.step)
-    for step in steps[state.step:]:
+    for step in steps[state.step :]:
         started = time.monotonic()
         state, row = step(state)
-        # before the checkpoint, which says how much of it counts: the fit may be stopped between the two
+        # before the checkpoint, which says how much of it counts: the fit may be stopped between
+        # the two
         log.add({"half": half} | row | {"seconds": round(time.monotonic() - started, 2)})
         if log.processes.first:
             save_state(state, path)
@@ -317,13 +503,15 @@ class _Passes:
 
     seed: int
     reporter: Reporter
-    coarsest: float     # A
+    coarsest: float  # A
 
     def begin(self, model, start) -> FitState:
         return start
 
     def together(self, model, halves, states, supports) -> FitState:
-        return join(model, halves, states, step=max(0, len(self.steps(model, apart=False)) - TOGETHER))
+        return join(
+            model, halves, states, step=max(0, len(self.steps(model, apart=False)) - TOGETHER)
+        )
 
     def resolutions(self, model) -> list[float]:
         """Of each pass, A."""
@@ -336,41 +524,72 @@ class _Passes:
 
     def _step(self, model, passes, number, state):
         disc, searches = model.images.disc.coarser(passes[number]), search_after(passes)
-        state, row = run_pass(model, state, disc, seed=self.seed, last=number + 1 == len(passes), reporter=self.reporter)
+        state, row = run_pass(
+            model,
+            state,
+            disc,
+            seed=self.seed,
+            last=number + 1 == len(passes),
+            reporter=self.reporter,
+        )
         moved = 0
         if number + 1 in searches:
-            state, moved = look_widely(model, state, disc, self.reporter, together=number + 1 == searches[-1])
+            state, moved = look_widely(
+                model, state, disc, self.reporter, together=number + 1 == searches[-1]
+            )
         return state, row | {"moved_by_search": moved}
 
 
 @dataclass(frozen=True)
 class _Rounds:
-    """One surface of conformations is fitted, round by round: where single particles tell next to nothing."""
+    """One surface of conformations is fitted, round by round: where single particles tell next to
+    nothing.
+    """
 
     seed: int
     reporter: Reporter
-    finest: float       # A
+    finest: float  # A
 
     def begin(self, model, start) -> FitState:
-        return first_mapping(model, start, resolutions_of_rounds(self.finest)[0], seed=self.seed, reporter=self.reporter)
+        return first_mapping(
+            model,
+            start,
+            resolutions_of_rounds(self.finest)[0],
+            seed=self.seed,
+            reporter=self.reporter,
+        )
 
     def together(self, model, halves, states, supports) -> FitState:
-        """From where the first half-set has ended, with the motions that count; there is nothing to fit without one."""
+        """From where the first half-set has ended, with the motions that count; there is nothing to
+        fit without one.
+        """
         rounds, supported = len(resolutions_of_rounds(self.finest)), count_supported(supports)
         state = join(model, halves, states, step=rounds - TOGETHER if supported else rounds)
         return with_mapping(model, state, states[0].mapping.first(max(1, supported)))
 
     def steps(self, model, *, apart) -> list:
-        """A second motion is looked for in half-sets alone: it counts if it means something to the other."""
+        """A second motion is looked for in half-sets alone: it counts if it means something to the
+        other.
+        """
         rounds = resolutions_of_rounds(self.finest)
-        return [partial(self._step, model, resolution, number + 1 == len(rounds), apart and number == SECOND_AFTER)
-                for number, resolution in enumerate(rounds)]
+        return [
+            partial(
+                self._step,
+                model,
+                resolution,
+                number + 1 == len(rounds),
+                apart and number == SECOND_AFTER,
+            )
+            for number, resolution in enumerate(rounds)
+        ]
 
     def _step(self, model, resolution, last, second, state):
         disc = model.images.disc.coarser(resolution)
         if second:
             state = with_second_motion(model, state, disc, seed=self.seed, reporter=self.reporter)
-        state, row = map_round(model, state, disc, seed=self.seed, last=last, reporter=self.reporter)
+        state, row = map_round(
+            model, state, disc, seed=self.seed, last=last, reporter=self.reporter
+        )
         return state, row | {"moved_by_search": 0}
 
 
@@ -388,56 +607,116 @@ class _Log:
     def add(self, row):
         self.rows.append(row)
         if self.processes.first:
-            write_table(self.path, {name: [row[name] for row in self.rows] for name in self.rows[0]})
+            write_table(
+                self.path, {name: [row[name] for row in self.rows] for name in self.rows[0]}
+            )
 
 
-def _assemble(structure, particles, *, segments, beads, temperature, parts, fixed, resolution, memory, processes,
-              composition=False, refine_poses=False) -> FitModel:
+def _assemble(
+    structure,
+    particles,
+    *,
+    segments,
+    beads,
+    temperature,
+    parts,
+    fixed,
+    resolution,
+    memory,
+    processes,
+    composition=False,
+    refine_poses=False,
+) -> FitModel:
     bead_model = coarse_grain(structure, beads=beads)
     require_inside(bead_model, particles.grid)
     _require_extent(bead_model, structure.name)
     if temperature is not None and (0 < temperature < SOFTEST or temperature > SHARPEST):
-        raise InputError(f"a temperature of {temperature}: expected {SOFTEST:g} to {SHARPEST:g}; larger is sharper")
-    segments = _segments_that_fit(bead_model, segments, named=len(parts or []) + (fixed is not None))
-    segmentation = make_segments(bead_model, segments, parts=parts, fixed=fixed,
-                                 temperature=TEMPERATURE if temperature is None else temperature)
+        raise InputError(
+            f"a temperature of {temperature}: expected {SOFTEST:g} to {SHARPEST:g}; larger is "
+            "sharper"
+        )
+    segments = _segments_that_fit(
+        bead_model, segments, named=len(parts or []) + (fixed is not None)
+    )
+    segmentation = make_segments(
+        bead_model,
+        segments,
+        parts=parts,
+        fixed=fixed,
+        temperature=TEMPERATURE if temperature is None else temperature,
+    )
     deformation = SegmentDeformation(bead_model, segmentation, composition=composition)
     if not deformation.n_latent:
         raise InputError("every segment is fixed: leave something free to move")
     number = torch.unique(particles.particle, return_inverse=True)[1]
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
-    plan = share_memory(memory, particles=int(number.max()) + 1, images=len(particles), n_latent=deformation.n_latent,
-                        processes=processes.here)
+    plan = share_memory(
+        memory,
+        particles=int(number.max()) + 1,
+        images=len(particles),
+        n_latent=deformation.n_latent,
+        processes=processes.here,
+    )
     rows = torch.bincount(number)
     portion = portions_of(rows)
     first, last = processes.share(torch.bincount(portion, weights=rows).long())
     mine = torch.nonzero((portion >= first) & (portion < last))[:, 0]
-    return FitModel(images=images, particle=number, beads=bead_model, memory=plan, portion=portion, my_particles=mine,
-                    processes=processes, refine_poses=refine_poses, **cut(bead_model, segmentation, deformation))
+    return FitModel(
+        images=images,
+        particle=number,
+        beads=bead_model,
+        memory=plan,
+        portion=portion,
+        my_particles=mine,
+        processes=processes,
+        refine_poses=refine_poses,
+        **cut(bead_model, segmentation, deformation),
+    )
 
 
 def _require_extent(beads, name):
     """Refuse a model that is next to a point: its parts cannot be told from one another."""
     extent = float((beads.position - beads.position.mean(0)).square().sum(1).mean().sqrt())
     if len(beads) > 1 and extent < SMALLEST_EXTENT:
-        raise InputError(f"{name}: its {len(beads)} residues lie within {extent:.2g} A r.m.s. of their middle: are its "
-                         "coordinates in A?")
+        raise InputError(
+            f"{name}: its {len(beads)} residues lie within {extent:.2g} A r.m.s. of their middle: "
+            "are its "
+            "coordinates in A?"
+        )
 
 
 def _segments_that_fit(beads, asked, *, named) -> int:
-    """As many segments as were asked for, or fewer where they would be too short; those that selections name are not judged."""
+    """As many segments as were asked for, or fewer where they would be too short; those that
+    selections name are not judged.
+    """
     residues = int(beads.trace.sum())
     most = max(1, residues // SHORTEST, named + 1 if named else 0)
     if most < asked <= residues:
-        logger.info("%d segments of %d residues would be shorter than %d residues each, of which their soft borders take 4: the "
-                    "molecule is cut into %d", asked, residues, SHORTEST, most)
+        logger.info(
+            "%d segments of %d residues would be shorter than %d residues each, of which their "
+            "soft borders take 4: the "
+            "molecule is cut into %d",
+            asked,
+            residues,
+            SHORTEST,
+            most,
+        )
         return most
     return asked
 
 
 def _start(model) -> FitState:
     n_groups = int(model.images.group.max()) + 1
-    return FitState(step=0, latent=model.start.mean.expand(model.n_particles, -1).contiguous(), population=model.start,
-                    latent_sd=torch.zeros(model.n_particles, 1), freedom=torch.zeros(model.n_particles),
-                    uncertainty=torch.zeros_like(model.start.root), spectrum=torch.ones(n_groups, 1),
-                    contrast=torch.ones(len(model.images)), contrast_sd=START_CONTRAST_SD, amplitude=1.0, width2=0.0)
+    return FitState(
+        step=0,
+        latent=model.start.mean.expand(model.n_particles, -1).contiguous(),
+        population=model.start,
+        latent_sd=torch.zeros(model.n_particles, 1),
+        freedom=torch.zeros(model.n_particles),
+        uncertainty=torch.zeros_like(model.start.root),
+        spectrum=torch.ones(n_groups, 1),
+        contrast=torch.ones(len(model.images)),
+        contrast_sd=START_CONTRAST_SD,
+        amplitude=1.0,
+        width2=0.0,
+    )

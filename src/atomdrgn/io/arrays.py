@@ -12,12 +12,15 @@ from numpy.lib import format as npy
 from ..errors import FileFormatError
 from .compressed import ALWAYS_NUMBERS, most_unpacked
 
-MOST_OF_ZIP = 1100      # bytes of an array for each of the file's: zip's method reaches 1,032
-MOST_OF_A_ROW = 16 << 10      # bytes of a row; where nothing moves rows are alike, and pack to next to nothing
+MOST_OF_ZIP = 1100  # bytes of an array for each of the file's: zip's method reaches 1,032
+# bytes of a row; where nothing moves rows are alike, and pack to next to nothing
+MOST_OF_A_ROW = 16 << 10
 VERSIONS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
-def read_npz(path: Path, *, check: Callable[[str, tuple, np.dtype], None] | None = None, rows: int = 0) -> dict[str, np.ndarray]:
+def read_npz(
+    path: Path, *, check: Callable[[str, tuple, np.dtype], None] | None = None, rows: int = 0
+) -> dict[str, np.ndarray]:
     """The arrays of an .npz file by their names.
 
     Parameters
@@ -26,13 +29,14 @@ def read_npz(path: Path, *, check: Callable[[str, tuple, np.dtype], None] | None
     check : function of name, shape and dtype, optional
         Raises an error where an array is not as expected; it is asked before memory is taken.
     rows : int
-        Rows that arrays are known to have by another file, such as particles; they may be alike, however many they are.
+        Rows that arrays are known to have by another file, such as particles; they may be alike,
+        however many they are.
 
     Raises
     ------
     FileFormatError
-        The file is no .npz, is damaged, promises more than it can hold or than a file of its size may, or has objects in it,
-        which are not read.
+        The file is no .npz, is damaged, promises more than it can hold or than a file of its size
+        may, or has objects in it, which are not read.
     FileNotFoundError, PermissionError and other errors with a number
         The system cannot read it.
     """
@@ -48,12 +52,16 @@ def read_npz(path: Path, *, check: Callable[[str, tuple, np.dtype], None] | None
             held, most = path.stat().st_size, rows * MOST_OF_A_ROW + ALWAYS_NUMBERS
             promised = sum(info.file_size for info in members.values())
             if promised > most_unpacked(held, always=most):
-                raise FileFormatError(f"{held:,} bytes unpack to {promised:,}, and no arrays of this kind do")
+                raise FileFormatError(
+                    f"{held:,} bytes unpack to {promised:,}, and no arrays of this kind do"
+                )
             return {name: _array(archive, info) for name, info in members.items()}
     except (FileFormatError, MemoryError):
         raise
-    except Exception as error:      # zipfile, zlib and numpy raise many kinds; to the user they are one
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):      # of a place before the file's beginning
+    # zipfile, zlib and numpy raise many kinds; to the user they are one
+    except Exception as error:
+        # of a place before the file's beginning
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise FileFormatError(f"{type(error).__name__}: {error}") from error
 
@@ -70,13 +78,16 @@ def _header(archive, info):
     if dtype.hasobject:
         raise FileFormatError(f"{info.filename} holds objects, not numbers")
     if start + size != info.file_size or info.file_size > MOST_OF_ZIP * (info.compress_size + 1):
-        raise FileFormatError(f"{info.filename} promises {size:,} bytes of numbers, and the file holds {info.compress_size:,}")
+        raise FileFormatError(
+            f"{info.filename} promises {size:,} bytes of numbers, and the file holds "
+            f"{info.compress_size:,}"
+        )
     return shape, dtype
 
 
 def _array(archive, info):
     with archive.open(info) as member:
         array = npy.read_array(member, allow_pickle=False)
-        if member.read(1):      # to the end, where the check sum is compared
+        if member.read(1):  # to the end, where the check sum is compared
             raise FileFormatError(f"{info.filename} goes on behind its numbers")
     return array

@@ -1,7 +1,9 @@
-"""BinaryCIF files as CIF tokens, decoded so that a hostile file is an error and takes neither memory nor time.
+"""BinaryCIF files as CIF tokens, decoded so that a hostile file is an error and takes neither
+memory nor time.
 
-The encodings are those of Sehnal et al. (2020), BinaryCIF and CIFTools, PLoS Comput. Biol. 16, e1008247. Libraries decode a
-column before they know how long it should be; here the number of rows comes first, and a file has to be worth its bytes.
+The encodings are those of Sehnal et al. (2020), BinaryCIF and CIFTools, PLoS Comput. Biol. 16,
+e1008247. Libraries decode a column before they know how long it should be; here the number of rows
+comes first, and a file has to be worth its bytes.
 """
 
 import math
@@ -14,12 +16,13 @@ from ..errors import FileFormatError
 from .compressed import ALWAYS_TEXT, MOST_UNPACKED, most_unpacked
 
 TYPES = {1: "<i1", 2: "<i2", 3: "<i4", 4: "<u1", 5: "<u2", 6: "<u4", 32: "<f4", 33: "<f8"}
-WRITTEN_NUMBER = 8      # characters that a number counts for, blanks included
-INAPPLICABLE, MISSING = 1, 2      # what a mask says of a row
+WRITTEN_NUMBER = 8  # characters that a number counts for, blanks included
+INAPPLICABLE, MISSING = 1, 2  # what a mask says of a row
 
 
 def read_binary_cif(content: bytes) -> list[tuple[str, dict[str, dict[str, list[str]]]]]:
-    """Name and categories of each data block: by category (``_atom_site``) and column the CIF token of each row.
+    """Name and categories of each data block: by category (``_atom_site``) and column the CIF token
+    of each row.
 
     Parameters
     ----------
@@ -29,14 +32,18 @@ def read_binary_cif(content: bytes) -> list[tuple[str, dict[str, dict[str, list[
     Raises
     ------
     FileFormatError
-        It is no BinaryCIF, is damaged, or stands for more text than a file of its size may. The message does not name the file.
+        It is no BinaryCIF, is damaged, or stands for more text than a file of its size may. The
+        message does not name the file.
     """
     try:
         file = msgpack.unpackb(content)
     except (ValueError, msgpack.UnpackException) as error:
         raise FileFormatError(f"it is no BinaryCIF ({type(error).__name__}: {error})") from error
     left = _Allowance(most_unpacked(len(content), always=ALWAYS_TEXT))
-    return [(_name(_held(block, "header", str)), _categories(block, left)) for block in _objects(file, "dataBlocks")]
+    return [
+        (_name(_held(block, "header", str)), _categories(block, left))
+        for block in _objects(file, "dataBlocks")
+    ]
 
 
 class _Allowance:
@@ -49,7 +56,9 @@ class _Allowance:
         """Refuse what is beyond the allowance; asked before memory is taken."""
         self.left -= count
         if self.left < 0:
-            raise FileFormatError(f"it stands for more than {MOST_UNPACKED} times its size as text: no structure does")
+            raise FileFormatError(
+                f"it stands for more than {MOST_UNPACKED} times its size as text: no structure does"
+            )
 
 
 def _categories(block, left):
@@ -58,8 +67,9 @@ def _categories(block, left):
         rows, columns = _count(category, "rowCount"), _objects(category, "columns")
         if rows and columns:
             # a table of no rows has nothing to say
-            found[_name(_held(category, "name", str))] = {_name(_held(column, "name", str)): _tokens(column, rows, left)
-                                                         for column in columns}
+            found[_name(_held(category, "name", str))] = {
+                _name(_held(column, "name", str)): _tokens(column, rows, left) for column in columns
+            }
     return found
 
 
@@ -83,11 +93,14 @@ def _tokens(column, rows, left):
     return tokens.tolist()
 
 
-# ---- encodings ---------------------------------------------------------------------------------------------------------------
+# ---- encodings
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def _decoded(data, most, left):
-    """The array that stands in a column or mask: numbers, or tokens as objects; runs in it are not longer than `most`."""
+    """The array that stands in a column or mask: numbers, or tokens as objects; runs in it are not
+    longer than `most`.
+    """
     return _undone(_held(data, "data", bytes), _objects(data, "encoding"), most, left, texts=True)
 
 
@@ -121,7 +134,11 @@ def _of_fixed_point(values, encoding, most):
 
 
 def _of_intervals(values, encoding, most):
-    low, high, steps = _number(encoding, "min"), _number(encoding, "max"), _count(encoding, "numSteps")
+    low, high, steps = (
+        _number(encoding, "min"),
+        _number(encoding, "max"),
+        _count(encoding, "numSteps"),
+    )
     if steps < 2:
         raise FileFormatError(f"an interval has {steps} steps")
     with np.errstate(over="ignore", invalid="ignore"):
@@ -129,8 +146,12 @@ def _of_intervals(values, encoding, most):
 
 
 def _of_runs(values, encoding, most):
-    value, times = _whole(values)[:len(values) // 2 * 2].reshape(-1, 2).T
-    if len(values) % 2 or (times < 0).any() or times.sum(dtype=float) != _count(encoding, "srcSize"):
+    value, times = _whole(values)[: len(values) // 2 * 2].reshape(-1, 2).T
+    if (
+        len(values) % 2
+        or (times < 0).any()
+        or times.sum(dtype=float) != _count(encoding, "srcSize")
+    ):
         raise FileFormatError("runs are not as long as they are said to be")
     if times.sum() > most:
         raise FileFormatError(f"runs of {times.sum():,} values stand where at most {most:,} may")
@@ -138,7 +159,7 @@ def _of_runs(values, encoding, most):
 
 
 def _of_differences(values, encoding, most):
-    return np.cumsum(_whole(values)) + _count(encoding, "origin", least=-2**31)
+    return np.cumsum(_whole(values)) + _count(encoding, "origin", least=-(2**31))
 
 
 def _of_packed(values, encoding, most):
@@ -147,24 +168,43 @@ def _of_packed(values, encoding, most):
         raise FileFormatError("packed integers are no integers")
     ends, signed = np.iinfo(values.dtype), values.dtype.kind == "i"
     goes_on = (values == ends.max) | (signed & (values == ends.min))
-    first = np.flatnonzero(np.concatenate([[True], ~goes_on[:-1]])) if len(values) else np.empty(0, int)
+    first = (
+        np.flatnonzero(np.concatenate([[True], ~goes_on[:-1]])) if len(values) else np.empty(0, int)
+    )
     if (len(values) and goes_on[-1]) or len(first) != _count(encoding, "srcSize"):
         raise FileFormatError("packed integers are not as many as they are said to be")
     return np.add.reduceat(values.astype(np.int64), first) if len(first) else first
 
 
-UNDO = {"ByteArray": _of_bytes, "FixedPoint": _of_fixed_point, "IntervalQuantization": _of_intervals, "RunLength": _of_runs,
-        "Delta": _of_differences, "IntegerPacking": _of_packed}
+UNDO = {
+    "ByteArray": _of_bytes,
+    "FixedPoint": _of_fixed_point,
+    "IntervalQuantization": _of_intervals,
+    "RunLength": _of_runs,
+    "Delta": _of_differences,
+    "IntegerPacking": _of_packed,
+}
 
 
 def _of_strings(values, encoding, most, left):
     """(value,) tokens, as objects that are one where texts are."""
     text = _held(encoding, "stringData", str)
-    offset = _whole(_undone(_held(encoding, "offsets", bytes), _objects(encoding, "offsetEncoding"), len(text) + 2, left))
+    offset = _whole(
+        _undone(
+            _held(encoding, "offsets", bytes),
+            _objects(encoding, "offsetEncoding"),
+            len(text) + 2,
+            left,
+        )
+    )
     if len(offset) == 0 or (np.diff(offset, prepend=0) < 0).any() or offset[-1] > len(text):
         raise FileFormatError("texts are not where they are said to be")
-    quoted = [_quoted(text[start:end]) for start, end in zip(offset[:-1].tolist(), offset[1:].tolist(), strict=True)]
-    tokens = np.array([*quoted, _quoted("")], dtype=object)      # the last one is that of index -1: no text
+    quoted = [
+        _quoted(text[start:end])
+        for start, end in zip(offset[:-1].tolist(), offset[1:].tolist(), strict=True)
+    ]
+    # the last one is that of index -1: no text
+    tokens = np.array([*quoted, _quoted("")], dtype=object)
     index = _whole(_undone(values, _objects(encoding, "dataEncoding"), most, left))
     if len(index) and not -1 <= index.min() <= index.max() < len(quoted):
         raise FileFormatError("a text is asked for that is not there")
@@ -178,7 +218,8 @@ def _quoted(text):
     return gemmi.cif.quote(text)
 
 
-# ---- what stands in the file -------------------------------------------------------------------------------------------------
+# ---- what stands in the file
+# -------------------------------------------------------------------------------------------------
 
 
 def _held(of, name, kind):

@@ -1,4 +1,6 @@
-"""Files compressed by gzip, and how much a compressed file may stand for: more is refused before memory is taken."""
+"""Files compressed by gzip, and how much a compressed file may stand for: more is refused before
+memory is taken.
+"""
 
 import gzip
 import zlib
@@ -6,15 +8,20 @@ from pathlib import Path
 
 from ..errors import FileFormatError
 
-GZIP = b"\x1f\x8b"           # how such a file begins
-MOST_UNPACKED = 100          # bytes for each byte of the file; text of structures packs to a tenth, numbers of maps to a half
-ALWAYS_TEXT = 4 << 20        # bytes that any file may unpack to, of which each may become many in memory
-ALWAYS_NUMBERS = 256 << 20   # the same where bytes stay what they are: maps and arrays may hold zeros alone
-PIECE = 1 << 24              # bytes that are unpacked at a time
+GZIP = b"\x1f\x8b"  # how such a file begins
+# bytes for each byte of the file; text of structures packs to a tenth, numbers of maps to a half
+MOST_UNPACKED = 100
+# bytes that any file may unpack to, of which each may become many in memory
+ALWAYS_TEXT = 4 << 20
+# the same where bytes stay what they are: maps and arrays may hold zeros alone
+ALWAYS_NUMBERS = 256 << 20
+PIECE = 1 << 24  # bytes that are unpacked at a time
 
 
 def most_unpacked(size: int, *, always: int) -> int:
-    """How many bytes a compressed file of so many bytes may stand for; `always` is what any file may."""
+    """How many bytes a compressed file of so many bytes may stand for; `always` is what any file
+    may.
+    """
     return always + MOST_UNPACKED * size
 
 
@@ -32,7 +39,8 @@ def unpack_start(path: Path, count: int) -> bytes:
 def unpack_text(path: Path) -> bytes:
     """All of a gzip file that holds text, or the like.
 
-    It is unpacked twice, and first only counted: half a second for 30 MB, which take many seconds to parse.
+    It is unpacked twice, and first only counted: half a second for 30 MB, which take many seconds
+    to parse.
 
     Raises
     ------
@@ -42,8 +50,11 @@ def unpack_text(path: Path) -> bytes:
     most = most_unpacked(path.stat().st_size, always=ALWAYS_TEXT)
     count = sum(map(len, _pieces(path, most + 1)))
     if count > most:
-        raise FileFormatError(f"{path}: compressed by gzip, and unpacks to more than {most:,} bytes, {MOST_UNPACKED} times its "
-                              "size and more: no structure does; gunzip it and look what it holds")
+        raise FileFormatError(
+            f"{path}: compressed by gzip, and unpacks to more than {most:,} bytes, "
+            f"{MOST_UNPACKED} times its "
+            "size and more: no structure does; gunzip it and look what it holds"
+        )
     return unpack_start(path, count)
 
 
@@ -55,4 +66,6 @@ def _pieces(path, left):
                 yield piece
                 left -= len(piece)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FileFormatError(f"{path}: compressed by gzip, and damaged or cut short ({error}); copy it again") from None
+        raise FileFormatError(
+            f"{path}: compressed by gzip, and damaged or cut short ({error}); copy it again"
+        ) from None

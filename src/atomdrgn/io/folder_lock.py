@@ -1,4 +1,6 @@
-"""A folder that one command at a time writes to; while it does, and where it did not end well, a file in the folder says so."""
+"""A folder that one command at a time writes to; while it does, and where it did not end well, a
+file in the folder says so.
+"""
 
 import errno
 import json
@@ -15,17 +17,20 @@ from .whole_file import clear_leftovers, is_running
 
 try:
     import fcntl
-except ImportError:      # Windows
+except ImportError:  # Windows
     fcntl = None
 
 LOCK = "unfinished.lock"
-LARGEST = 4096      # bytes of one that is read
-NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}      # of file systems that have none
+LARGEST = 4096  # bytes of one that is read
+# of file systems that have none
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
 
 
 @dataclass
 class Unfinished:
-    """Whether what is in a folder has to be marked as unfinished if the command that has it locked ends in an error."""
+    """Whether what is in a folder has to be marked as unfinished if the command that has it locked
+    ends in an error.
+    """
 
     marked: bool
 
@@ -38,9 +43,10 @@ class Unfinished:
 def locked_folder(folder: Path, reporter: Reporter | None = None) -> Iterator[Unfinished]:
     """A folder that no other command writes to while the block lasts.
 
-    The system holds the lock for this process, so that it ends with it, however that ends; the file's text is for people, and for
-    other machines. A file that a killed process of this machine has left is taken over. One of another machine is not: whether
-    the process lives cannot be seen from here.
+    The system holds the lock for this process, so that it ends with it, however that ends; the
+    file's text is for people, and for other machines. A file that a killed process of this machine
+    has left is taken over. One of another machine is not: whether the process lives cannot be seen
+    from here.
 
     Parameters
     ----------
@@ -52,8 +58,8 @@ def locked_folder(folder: Path, reporter: Reporter | None = None) -> Iterator[Un
     Yields
     ------
     Unfinished
-        The file stays after an error if the folder was marked before, or if the block has begun to change its files, and there
-        are any.
+        The file stays after an error if the folder was marked before, or if the block has begun to
+        change its files, and there are any.
 
     Raises
     ------
@@ -64,7 +70,9 @@ def locked_folder(folder: Path, reporter: Reporter | None = None) -> Iterator[Un
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise OutputExistsError(f"{folder} is a file, or lies in one: choose a folder with --out") from None
+        raise OutputExistsError(
+            f"{folder} is a file, or lies in one: choose a folder with --out"
+        ) from None
     path = folder / LOCK
     file, left = _taken(path, reporter or Reporter())
     unfinished, ended_well = Unfinished(left is not None), False
@@ -74,25 +82,34 @@ def locked_folder(folder: Path, reporter: Reporter | None = None) -> Iterator[Un
         yield unfinished
         ended_well = True
     finally:
-        if not ended_well and unfinished.marked and any(each.name != LOCK for each in folder.iterdir()):
-            with suppress(OSError):      # of a full disk: the text that is there marks the folder too
+        if (
+            not ended_well
+            and unfinished.marked
+            and any(each.name != LOCK for each in folder.iterdir())
+        ):
+            # of a full disk: the text that is there marks the folder too
+            with suppress(OSError):
                 _write(file, ended=True)
         else:
-            path.unlink(missing_ok=True)      # before the system's lock goes, so that nobody else's file is removed
+            # before the system's lock goes, so that nobody else's file is removed
+            path.unlink(missing_ok=True)
         os.close(file)
         if made and not any(folder.iterdir()):
             folder.rmdir()
 
 
 def writing_in(folder: Path) -> str | None:
-    """That another command is writing to a folder at this moment, or may be, and what to do, in words; None where none is."""
+    """That another command is writing to a folder at this moment, or may be, and what to do, in
+    words; None where none is.
+    """
     try:
         file = os.open(folder / LOCK, os.O_RDONLY)
     except OSError:
         return None
     try:
         left = _who(os.pread(file, LARGEST, 0))
-        if left is not None and (left["pid"], left["host"]) == (os.getpid(), socket.gethostname()):      # this one
+        # this one
+        if left is not None and (left["pid"], left["host"]) == (os.getpid(), socket.gethostname()):
             return None
         return _held(folder / LOCK, left, free=_lock(file, shared=True))
     except OSError:
@@ -108,7 +125,8 @@ def _taken(path, reporter):
         try:
             free = _lock(file)
             left = _who(os.pread(file, LARGEST, 0))
-            if free is not False and not _is_at(file, path):      # the process that had it has just ended and removed it
+            # the process that had it has just ended and removed it
+            if free is not False and not _is_at(file, path):
                 os.close(file)
                 continue
             held = _held(path, left, free=free)
@@ -116,7 +134,9 @@ def _taken(path, reporter):
                 raise OutputExistsError(f"{path.parent}: {held}")
             if left is not None:
                 how = "ended in an error" if left["ended"] else "has ended"
-                reporter.say(f"{path} was left by process {left['pid']}, which {how}: going on in its folder")
+                reporter.say(
+                    f"{path} was left by process {left['pid']}, which {how}: going on in its folder"
+                )
             return file, left
         except BaseException:
             os.close(file)
@@ -139,7 +159,9 @@ def _lock(file, *, shared: bool = False) -> bool | None:
 
 
 def _write(file, *, ended):
-    """Say in an open lock file whose it is, in one line; what is behind it is of whoever had it before."""
+    """Say in an open lock file whose it is, in one line; what is behind it is of whoever had it
+    before.
+    """
     said = {"pid": os.getpid(), "host": socket.gethostname()} | ({"ended": True} if ended else {})
     text = json.dumps(said) + "\n"
     os.pwrite(file, text.encode(), 0)
@@ -147,29 +169,43 @@ def _write(file, *, ended):
 
 
 def _who(text):
-    """Who has written a lock file; None where it is new, and an unknown one where it cannot be read."""
+    """Who has written a lock file; None where it is new, and an unknown one where it cannot be
+    read.
+    """
     if not text.strip():
         return None
     try:
         said = json.loads(text.splitlines()[0])
-        return {"pid": int(said["pid"]), "host": str(said["host"]), "ended": said.get("ended") is True}
+        return {
+            "pid": int(said["pid"]),
+            "host": str(said["host"]),
+            "ended": said.get("ended") is True,
+        }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return {"pid": -1, "host": "", "ended": False}
 
 
 def _held(path, left, *, free: bool | None) -> str | None:
-    """That a lock file is another command's and what to do, in words; None where nobody has it, as far as can be known.
+    """That a lock file is another command's and what to do, in words; None where nobody has it, as
+    far as can be known.
 
     `free` says whether the system's lock was; None where there is none.
     """
-    who = "" if left is None else f" (process {left['pid']} on {left['host'] or 'an unknown machine'})"
+    who = (
+        ""
+        if left is None
+        else f" (process {left['pid']} on {left['host'] or 'an unknown machine'})"
+    )
     here = left is not None and left["host"] == socket.gethostname()
     if free is False or here and not left["ended"] and free is None and is_running(left["pid"]):
         return f"another command is writing there{who}; wait until it has ended"
     if left is None or here or left["ended"]:
         return None
-    return (f"another command is writing there, or was killed there{who}, which cannot be seen from this machine; if it has "
-            f"ended, remove {path} and start again")
+    return (
+        f"another command is writing there, or was killed there{who}, which cannot be seen from "
+        "this machine; if it has "
+        f"ended, remove {path} and start again"
+    )
 
 
 def _is_at(file, path):

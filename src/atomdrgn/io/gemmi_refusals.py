@@ -1,4 +1,6 @@
-"""What gemmi raises for files that it cannot read, as an error of ours: round its readers alone, so that bugs stay bugs."""
+"""What gemmi raises for files that it cannot read, as an error of ours: round its readers alone, so
+that bugs stay bugs.
+"""
 
 from contextlib import contextmanager
 
@@ -10,5 +12,6 @@ def refusing(path, kind: str):
     """Only calls of gemmi stand inside; what it refuses is a file that cannot be read as `kind`."""
     try:
         yield
-    except (ValueError, RuntimeError, IndexError) as error:      # of its parser, of std::runtime_error, of std::out_of_range
+    # of its parser, of std::runtime_error, of std::out_of_range
+    except (ValueError, RuntimeError, IndexError) as error:
         raise FileFormatError(f"{path}: cannot be read as {kind}: {error}") from error

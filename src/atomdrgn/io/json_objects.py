@@ -1,4 +1,6 @@
-"""JSON files that hold one object, read so that what is wrong with them is an error that names them."""
+"""JSON files that hold one object, read so that what is wrong with them is an error that names
+them.
+"""
 
 import json
 import math
@@ -6,19 +8,24 @@ from pathlib import Path
 
 from ..errors import FileFormatError
 
-LARGEST = 64 * 2**20      # bytes; ours have some thousand
+LARGEST = 64 * 2**20  # bytes; ours have some thousand
 
 
 class JsonObject(dict):
-    """What an object of a JSON file holds; asking it for what it lacks is an error that names the file."""
+    """What an object of a JSON file holds; asking it for what it lacks is an error that names the
+    file.
+    """
 
     def __init__(self, content: dict, path: Path):
         super().__init__(content)
         self.path = path
 
     def __missing__(self, name):
-        raise FileFormatError(f"{self.path}: there is no {name!r} where one is needed; the file is damaged, or of another "
-                              "version")
+        raise FileFormatError(
+            f"{self.path}: there is no {name!r} where one is needed; the file is damaged, or of "
+            "another "
+            "version"
+        )
 
 
 def read_json_object(path: Path) -> JsonObject:
@@ -27,20 +34,26 @@ def read_json_object(path: Path) -> JsonObject:
     Raises
     ------
     FileFormatError
-        It is no JSON, holds something else than an object, numbers that are not finite, or is too large or too deep. The message
-        does not name the file.
+        It is no JSON, holds something else than an object, numbers that are not finite, or is too
+        large or too deep. The message does not name the file.
     """
     size = path.stat().st_size
     if size > LARGEST:
         raise FileFormatError(f"{size:,} bytes, where at most {LARGEST:,} are expected")
     try:
-        found = json.loads(path.read_bytes().decode("utf-8"), object_hook=lambda content: JsonObject(content, path),
-                           parse_constant=_refuse, parse_float=_finite)
+        found = json.loads(
+            path.read_bytes().decode("utf-8"),
+            object_hook=lambda content: JsonObject(content, path),
+            parse_constant=_refuse,
+            parse_float=_finite,
+        )
     except (ValueError, RecursionError) as error:
         said = "too deep" if isinstance(error, RecursionError) else error
         raise FileFormatError(f"not valid JSON ({said})") from error
     if not isinstance(found, JsonObject):
-        raise FileFormatError(f"not valid: a {type(found).__name__}, where an object in braces is expected")
+        raise FileFormatError(
+            f"not valid: a {type(found).__name__}, where an object in braces is expected"
+        )
     return found
 
 

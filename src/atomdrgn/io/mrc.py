@@ -1,4 +1,6 @@
-"""MRC stacks and maps: headers, chosen sections of a stack without the rest, whole maps read and written."""
+"""MRC stacks and maps: headers, chosen sections of a stack without the rest, whole maps read and
+written.
+"""
 
 import math
 import warnings
@@ -29,8 +31,8 @@ class MrcHeader:
     shape : (3,) int
         Sections, rows and columns as they lie in the file: (nz, ny, nx).
     available : int
-        Whole sections that the file holds; fewer than ``shape[0]`` where it was cut short. Of a compressed file it is what the
-        header promises.
+        Whole sections that the file holds; fewer than ``shape[0]`` where it was cut short. Of a
+        compressed file it is what the header promises.
     dtype : numpy.dtype
         Of a value in the file, with its byte order.
     offset : int
@@ -63,17 +65,19 @@ class MrcHeader:
 
 
 def read_header(path) -> MrcHeader:
-    """The header of an MRC file of mode 0, 1, 2, 6 or 12 in either byte order, plain or compressed by gzip.
+    """The header of an MRC file of mode 0, 1, 2, 6 or 12 in either byte order, plain or compressed
+    by gzip.
 
-    A missing MAP magic or machine stamp is a warning: several programs leave them out, and the values are still plain.
+    A missing MAP magic or machine stamp is a warning: several programs leave them out, and the
+    values are still plain.
 
     Raises
     ------
     MissingFileError
         If there is no such file.
     FileFormatError
-        If it is no MRC file, is shorter than a header, or has a mode that is not one of those above; what another kind of file
-        begins with is said.
+        If it is no MRC file, is shorter than a header, or has a mode that is not one of those
+        above; what another kind of file begins with is said.
     """
     path = Path(path)
     try:
@@ -89,8 +93,11 @@ def read_header(path) -> MrcHeader:
     if foreign_kind(raw.tobytes()) is not None:
         raise FileFormatError(f"{path}: not an MRC file: {describe_beginning(raw.tobytes())}")
     if len(raw) < HEADER_BYTES:
-        raise FileFormatError(f"{path}: {len(raw)} bytes, where an MRC header alone has {HEADER_BYTES}; the file is cut short or "
-                              f"no MRC: {describe_beginning(raw.tobytes())}")
+        raise FileFormatError(
+            f"{path}: {len(raw)} bytes, where an MRC header alone has {HEADER_BYTES}; the file is "
+            "cut short or "
+            f"no MRC: {describe_beginning(raw.tobytes())}"
+        )
     return _header(path, raw, size)
 
 
@@ -114,36 +121,49 @@ def read_sections(header: MrcHeader, index) -> np.ndarray:
         return np.empty((0, *header.shape[1:]), np.float32)
     if index.min() < 0 or index.max() >= header.available:
         missing = index[(index < 0) | (index >= header.available)] + 1
-        raise FileFormatError(f"{header.path}: no image {', '.join(map(str, missing[:5]))}: the header promises "
-                              f"{header.shape[0]} and the file holds {header.available}")
-    stack = np.memmap(header.path, header.dtype, "r", header.offset, (header.available, *header.shape[1:]))
+        raise FileFormatError(
+            f"{header.path}: no image {', '.join(map(str, missing[:5]))}: the header promises "
+            f"{header.shape[0]} and the file holds {header.available}"
+        )
+    stack = np.memmap(
+        header.path, header.dtype, "r", header.offset, (header.available, *header.shape[1:])
+    )
     first, last = index[0], index[-1]
     if len(index) == last - first + 1 and (np.diff(index) == 1).all():
-        return stack[first:last + 1].astype(np.float32)
+        return stack[first : last + 1].astype(np.float32)
     return stack[index].astype(np.float32)
 
 
 def require_plain(header: MrcHeader) -> None:
-    """Raise a FileFormatError for a compressed stack: single images can only be taken from a plain one."""
+    """Raise a FileFormatError for a compressed stack: single images can only be taken from a plain
+    one.
+    """
     if header.compressed:
-        raise FileFormatError(f"{header.path}: a stack that is compressed by gzip: gunzip it first, for images are read one by "
-                              "one")
+        raise FileFormatError(
+            f"{header.path}: a stack that is compressed by gzip: gunzip it first, for images are "
+            "read one by "
+            "one"
+        )
 
 
 def read_map(path) -> tuple[np.ndarray, MrcHeader]:
-    """The whole map as float32 with axes (z, y, x), whatever their order in the file, and its header.
+    """The whole map as float32 with axes (z, y, x), whatever their order in the file, and its
+    header.
 
     Raises
     ------
     MissingFileError, FileFormatError
-        As for :func:`read_header`; also if the file is cut short, or unpacks to more than its header promises.
+        As for :func:`read_header`; also if the file is cut short, or unpacks to more than its
+        header promises.
     """
     header = read_header(path)
     if header.compressed:
         return _with_axes_zyx(_unpacked_sections(header), header), header
     if header.available < header.shape[0]:
-        raise FileFormatError(f"{header.path}: the header promises {header.shape[0]} sections and the file holds "
-                              f"{header.available}")
+        raise FileFormatError(
+            f"{header.path}: the header promises {header.shape[0]} sections and the file holds "
+            f"{header.available}"
+        )
     return _with_axes_zyx(read_sections(header, range(header.shape[0])), header), header
 
 
@@ -154,7 +174,9 @@ def _with_axes_zyx(density, header):
 
 
 def write_map(path, density, *, voxel_size: float, origin=(0.0, 0.0, 0.0)) -> None:
-    """A map as an MRC file of mode 2: axes in the order x, y, z, space group 1, statistics. It appears whole or not at all.
+    """A map as an MRC file of mode 2: axes in the order x, y, z, space group 1, statistics.
+
+    It appears whole or not at all.
 
     Parameters
     ----------
@@ -163,7 +185,8 @@ def write_map(path, density, *, voxel_size: float, origin=(0.0, 0.0, 0.0)) -> No
     voxel_size : float
         Edge of a voxel, A.
     origin : (3,)
-        Of the first voxel, x, y and z, A; nstart says the same where that is whole, and 0 elsewhere.
+        Of the first voxel, x, y and z, A; nstart says the same where that is whole, and 0
+        elsewhere.
     """
     density = np.ascontiguousarray(density, dtype=np.float32)
     start = np.asarray(origin, dtype=float) / voxel_size
@@ -171,7 +194,11 @@ def write_map(path, density, *, voxel_size: float, origin=(0.0, 0.0, 0.0)) -> No
         file.set_volume()
         file.voxel_size = voxel_size
         file.header.origin = tuple(float(x) for x in origin)
-        file.nstart = tuple(int(x) for x in np.round(start)) if np.allclose(start, np.round(start), atol=1e-3) else (0, 0, 0)
+        file.nstart = (
+            tuple(int(x) for x in np.round(start))
+            if np.allclose(start, np.round(start), atol=1e-3)
+            else (0, 0, 0)
+        )
         file.update_header_stats()
 
 
@@ -180,13 +207,22 @@ def _unpacked_sections(header):
     promised = header.offset + count * header.dtype.itemsize
     most = most_unpacked(header.path.stat().st_size, always=ALWAYS_NUMBERS)
     if promised > most:
-        raise FileFormatError(f"{header.path}: the header promises {promised:,} bytes, and a compressed map of this size holds "
-                              f"at most {most:,}; gunzip it if it is sound")
+        raise FileFormatError(
+            f"{header.path}: the header promises {promised:,} bytes, and a compressed map of this "
+            "size holds "
+            f"at most {most:,}; gunzip it if it is sound"
+        )
     raw = unpack_start(header.path, promised + 1)
     if len(raw) != promised:
         held = f"more than {promised:,}" if len(raw) > promised else f"{len(raw):,}"
-        raise FileFormatError(f"{header.path}: unpacks to {held} bytes, where its header promises {promised:,}")
-    return np.frombuffer(raw, header.dtype, count, header.offset).reshape(header.shape).astype(np.float32)
+        raise FileFormatError(
+            f"{header.path}: unpacks to {held} bytes, where its header promises {promised:,}"
+        )
+    return (
+        np.frombuffer(raw, header.dtype, count, header.offset)
+        .reshape(header.shape)
+        .astype(np.float32)
+    )
 
 
 def _header(path, raw, size):
@@ -194,26 +230,42 @@ def _header(path, raw, size):
     record = raw.view(HEADER_DTYPE.newbyteorder(order))[0]
     columns, rows, sections = (int(record[name]) for name in ("nx", "ny", "nz"))
     if min(columns, rows, sections) < 1 or int(record["mode"]) not in MODES:
-        raise FileFormatError(f"{path}: {columns} x {rows} x {sections} values of mode {int(record['mode'])}; expected an MRC "
-                              f"file with positive sizes and one of the modes {MODES}")
+        raise FileFormatError(
+            f"{path}: {columns} x {rows} x {sections} values of mode {int(record['mode'])}; "
+            "expected an MRC "
+            f"file with positive sizes and one of the modes {MODES}"
+        )
     if faults:
-        warnings.warn(f"{path}: no {' and no '.join(faults)} in the header; read as an MRC file all the same", stacklevel=3)
+        warnings.warn(
+            f"{path}: no {' and no '.join(faults)} in the header; read as an MRC file all the same",
+            stacklevel=3,
+        )
     value = dtype_from_mode(int(record["mode"])).newbyteorder(order)
     offset = HEADER_BYTES + max(int(record["nsymbt"]), 0)
     held = sections if size is None else max(size - offset, 0) // (value.itemsize * columns * rows)
     sampling = [int(record[name]) for name in ("mx", "my", "mz")]
     cell = [float(record["cella"][axis]) for axis in "xyz"]
     axes = tuple(int(record[name]) for name in ("mapc", "mapr", "maps"))
-    return MrcHeader(path, (sections, rows, columns), min(held, sections), value, offset,
-                     tuple(edge / n if n > 0 else 0.0 for edge, n in zip(cell, sampling, strict=True)),
-                     tuple(float(record["origin"][axis]) for axis in "xyz"),
-                     tuple(int(record[name]) for name in ("nxstart", "nystart", "nzstart")),
-                     axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),
-                     tuple(float(record["cellb"][angle]) for angle in ("alpha", "beta", "gamma")), compressed=size is None)
+    return MrcHeader(
+        path,
+        (sections, rows, columns),
+        min(held, sections),
+        value,
+        offset,
+        tuple(edge / n if n > 0 else 0.0 for edge, n in zip(cell, sampling, strict=True)),
+        tuple(float(record["origin"][axis]) for axis in "xyz"),
+        tuple(int(record[name]) for name in ("nxstart", "nystart", "nzstart")),
+        axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),
+        tuple(float(record["cellb"][angle]) for angle in ("alpha", "beta", "gamma")),
+        compressed=size is None,
+    )
 
 
 def _byte_order(path, raw):
-    """Byte order, and what is missing from the header. Without a stamp the order is the one in which the mode is a mode."""
+    """Byte order, and what is missing from the header.
+
+    Without a stamp the order is the one in which the mode is a mode.
+    """
     little = raw.view(HEADER_DTYPE.newbyteorder("<"))[0]
     faults = [] if bytes(little["map"]).startswith(b"MAP") else ["MAP magic"]
     try:
@@ -222,7 +274,12 @@ def _byte_order(path, raw):
         faults.append("machine stamp")
     for order in "<>":
         record = raw.view(HEADER_DTYPE.newbyteorder(order))[0]
-        if record["mode"] in MODES and all(0 < record[name] < 1 << 24 for name in ("nx", "ny", "nz")):
+        if record["mode"] in MODES and all(
+            0 < record[name] < 1 << 24 for name in ("nx", "ny", "nz")
+        ):
             return order, faults
-    raise FileFormatError(f"{path}: neither a machine stamp nor sizes and a mode that make sense in either byte order; no MRC "
-                          "file")
+    raise FileFormatError(
+        f"{path}: neither a machine stamp nor sizes and a mode that make sense in either byte "
+        "order; no MRC "
+        "file"
+    )

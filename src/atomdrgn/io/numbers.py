@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import FileFormatError
 from .text import read_text
 
-WHOLE = re.compile("[0-9]{1,18}")      # what a 64-bit integer holds for certain
+WHOLE = re.compile("[0-9]{1,18}")  # what a 64-bit integer holds for certain
 
 
 def read_numbers(path, *, whole: bool = False) -> np.ndarray:
@@ -32,19 +32,26 @@ def read_numbers(path, *, whole: bool = False) -> np.ndarray:
         A line is no number; it is named. Or the file holds none.
     """
     path, values = Path(path), []
-    lines = read_text(path, expected="a text file with a number on each line",
-                      fault="no text file; expected one number on each line").split("\n")
+    lines = read_text(
+        path,
+        expected="a text file with a number on each line",
+        fault="no text file; expected one number on each line",
+    ).split("\n")
     for number, line in enumerate(lines, 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue
         try:
-            if not (WHOLE.fullmatch(text) if whole else "_" not in text and np.isfinite(float(text))):
+            if not (
+                WHOLE.fullmatch(text) if whole else "_" not in text and np.isfinite(float(text))
+            ):
                 raise ValueError
             values.append(int(text) if whole else float(text))
         except ValueError:
-            raise FileFormatError(f"{path}: line {number} is {text[:40]!r}; expected one "
-                                  f"{'whole number from 0' if whole else 'number'} on each line") from None
+            raise FileFormatError(
+                f"{path}: line {number} is {text[:40]!r}; expected one "
+                f"{'whole number from 0' if whole else 'number'} on each line"
+            ) from None
     if not values:
         raise FileFormatError(f"{path}: holds no number; expected one on each line")
     return np.array(values, dtype=np.int64 if whole else float)

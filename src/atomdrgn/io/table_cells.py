@@ -1,23 +1,32 @@
-"""Cells of CSV tables: a text that a spreadsheet would take for a formula gets an apostrophe in front, and loses it when read."""
+"""Cells of CSV tables: a text that a spreadsheet would take for a formula gets an apostrophe in
+front, and loses it when read.
+"""
 
 import re
 
-FORMULA = "=+-@\t\r＝＋－＠"      # what a formula may begin with; some spreadsheets take the wide signs too
+# what a formula may begin with; some spreadsheets take the wide signs too
+FORMULA = "=+-@\t\r＝＋－＠"
 APOSTROPHE = "'"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)", re.ASCII)
 
 
 def as_cell(value):
-    """What is written for a value: itself, but for a text that begins like a formula, or with an apostrophe, and is no number.
+    """What is written for a value: itself, but for a text that begins like a formula, or with an
+    apostrophe, and is no number.
 
-    Names of chains, selections and titles come from files that anybody may have made: opened in a spreadsheet, a chain that is
-    called ``=HYPERLINK(...)`` would act.
+    Names of chains, selections and titles come from files that anybody may have made: opened in a
+    spreadsheet, a chain that is called ``=HYPERLINK(...)`` would act.
 
     References
     ----------
     OWASP, CSV injection.
     """
-    if isinstance(value, str) and value[:1] and value[0] in FORMULA + APOSTROPHE and not NUMBER.fullmatch(value):
+    if (
+        isinstance(value, str)
+        and value[:1]
+        and value[0] in FORMULA + APOSTROPHE
+        and not NUMBER.fullmatch(value)
+    ):
         return APOSTROPHE + value
     return value
 

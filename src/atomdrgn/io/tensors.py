@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import FileFormatError
 from .whole_file import new_file_mode, whole_file
 
-CHECK = "sha256"      # in the file's metadata; files of earlier versions have none
+CHECK = "sha256"  # in the file's metadata; files of earlier versions have none
 
 
 def write_tensors(path, tensors: dict[str, Tensor]) -> None:
@@ -21,11 +21,12 @@ def write_tensors(path, tensors: dict[str, Tensor]) -> None:
     with whole_file(path) as temporary:
         try:
             save_file(tensors, temporary, metadata={CHECK: _check_sum(tensors)})
-        except SafetensorError as error:      # it tells what the system says in words of its own
+        except SafetensorError as error:  # it tells what the system says in words of its own
             said = re.search(r"os error (\d+)", str(error))
             number = int(said[1]) if said else errno.EIO
             raise OSError(number, os.strerror(number), str(path)) from error
-        temporary.chmod(new_file_mode())      # the library makes files that none but the owner can read
+        # the library makes files that none but the owner can read
+        temporary.chmod(new_file_mode())
 
 
 def read_tensors(path) -> dict[str, Tensor]:
@@ -34,11 +35,12 @@ def read_tensors(path) -> dict[str, Tensor]:
     Raises
     ------
     FileFormatError
-        The file is none, is damaged, or its content has changed since it was written. The message does not name the file.
+        The file is none, is damaged, or its content has changed since it was written. The message
+        does not name the file.
     FileNotFoundError and other errors with a number
         The system cannot read it.
     """
-    with open(path, "rb"):      # the library's errors say less
+    with open(path, "rb"):  # the library's errors say less
         pass
     try:
         with safe_open(path, framework="pt") as file:
@@ -47,7 +49,9 @@ def read_tensors(path) -> dict[str, Tensor]:
     except (SafetensorError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         raise FileFormatError(f"{error}") from error
     if said is not None and said != _check_sum(tensors):
-        raise FileFormatError("its check sum is another: the content has changed since it was written")
+        raise FileFormatError(
+            "its check sum is another: the content has changed since it was written"
+        )
     return tensors
 
 
@@ -59,4 +63,3 @@ def _check_sum(tensors):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         found.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return found.hexdigest()
-

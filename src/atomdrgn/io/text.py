@@ -1,4 +1,6 @@
-"""Text files of other programs in the encodings that they come in, and what a file that is something else begins with."""
+"""Text files of other programs in the encodings that they come in, and what a file that is
+something else begins with.
+"""
 
 import codecs
 import os
@@ -6,28 +8,40 @@ from pathlib import Path
 
 from ..errors import FileFormatError, MissingFileError
 
-SHOWN = 23      # characters of a foreign file's beginning in a message: what a pointer of Git LFS is known by
+# characters of a foreign file's beginning in a message: what a pointer of Git LFS is known by
+SHOWN = 23
 
-# What files begin with that stand in the place of others: failed downloads, archives, and images of other formats. None of these
-# begins an MRC file: they would be more than 65,000 columns.
+# What files begin with that stand in the place of others: failed downloads, archives, and images of
+# other formats. None of these begins an MRC file: they would be more than 65,000 columns.
 BEGINNINGS = (
     (b"version https://git-lfs", "a pointer of Git LFS: the file itself was not downloaded"),
-    (b"\x1f\x8b", "compressed by gzip: gunzip it first"), (b"BZh", "compressed by bzip2: bunzip2 it first"),
-    (b"\xfd7zXZ", "compressed by xz: unxz it first"), (b"\x28\xb5\x2f\xfd", "compressed by zstd: unzstd it first"),
-    (b"PK\x03\x04", "a zip archive, such as .npz: unpack it first"), (b"\x89HDF", "an HDF5 file"),
-    (b"II*\0", "a TIFF or EER file"), (b"MM\0*", "a TIFF file"), (b"II+\0", "a BigTIFF or EER file"), (b"\x89PNG", "a PNG image"),
-    (b"\x93NUMPY", "a NumPy array"), (b"\x94CSDAT", "cryoSPARC's streamed format: save it in its NumPy format"),
-    *((b"\x80" + bytes([version]) + following, "a pickle") for version, after in ((2, b"}](cX"), (3, b"}](cX"), (4, b"\x95"),
-                                                                                  (5, b"\x95"))
-      for following in (after[i:i + 1] for i in range(len(after)))))
+    (b"\x1f\x8b", "compressed by gzip: gunzip it first"),
+    (b"BZh", "compressed by bzip2: bunzip2 it first"),
+    (b"\xfd7zXZ", "compressed by xz: unxz it first"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd: unzstd it first"),
+    (b"PK\x03\x04", "a zip archive, such as .npz: unpack it first"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"II*\0", "a TIFF or EER file"),
+    (b"MM\0*", "a TIFF file"),
+    (b"II+\0", "a BigTIFF or EER file"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x94CSDAT", "cryoSPARC's streamed format: save it in its NumPy format"),
+    *(
+        (b"\x80" + bytes([version]) + following, "a pickle")
+        for version, after in ((2, b"}](cX"), (3, b"}](cX"), (4, b"\x95"), (5, b"\x95"))
+        for following in (after[i : i + 1] for i in range(len(after)))
+    ),
+)
 WEB_PAGES = (b"<!doctype", b"<html", b"<?xml")
 
 
 def read_text(path, *, expected: str, fault: str | None = None) -> str:
     """The text of a file, lines ended by a line feed, without a byte order mark.
 
-    UTF-8 is read, or UTF-16 where a mark says so, whatever the locale. Bytes that are neither, such as Latin-1, stay in the text
-    as lone surrogates: written with ``errors="surrogateescape"`` they are the same bytes again, and so are names of files.
+    UTF-8 is read, or UTF-16 where a mark says so, whatever the locale. Bytes that are neither, such
+    as Latin-1, stay in the text as lone surrogates: written with ``errors="surrogateescape"`` they
+    are the same bytes again, and so are names of files.
 
     Parameters
     ----------
@@ -61,7 +75,9 @@ def read_text(path, *, expected: str, fault: str | None = None) -> str:
 
 
 def describe_beginning(raw: bytes) -> str:
-    """What the first bytes of a foreign file are, for a message: ``it begins with 'PK' (a zip archive ...)``."""
+    """What the first bytes of a foreign file are, for a message: ``it begins with 'PK' (a zip
+    archive ...)``.
+    """
     if not raw:
         return "it is empty"
     kind = foreign_kind(raw)
@@ -69,14 +85,18 @@ def describe_beginning(raw: bytes) -> str:
 
 
 def foreign_kind(raw: bytes) -> str | None:
-    """What kind of file begins with these bytes, of those that are met in the place of others; None for all other files."""
+    """What kind of file begins with these bytes, of those that are met in the place of others; None
+    for all other files.
+    """
     if raw.lstrip().lower().startswith(WEB_PAGES):
         return "a web page"
     return next((kind for start, kind in BEGINNINGS if raw.startswith(start)), None)
 
 
 def readable(text: str) -> str:
-    """The text with bytes that were no UTF-8 as the Latin-1 that they most often are, for names that are shown."""
+    """The text with bytes that were no UTF-8 as the Latin-1 that they most often are, for names
+    that are shown.
+    """
     raw = text.encode("utf-8", errors="surrogateescape")
     try:
         return raw.decode("utf-8")
@@ -85,7 +105,9 @@ def readable(text: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """The name of a file as Python has it, of the bytes that stand in another file, whatever the locale's encoding of names."""
+    """The name of a file as Python has it, of the bytes that stand in another file, whatever the
+    locale's encoding of names.
+    """
     return os.fsdecode(text.encode("utf-8", errors="surrogateescape"))
 
 

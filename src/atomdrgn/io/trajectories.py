@@ -21,12 +21,15 @@ FORMATS = (".dcd", ".xtc")
 
 
 def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
-    """Number of frames written. Only one frame is in memory, and the file appears when the last one is written.
+    """Number of frames written.
+
+    Only one frame is in memory, and the file appears when the last one is written.
 
     Parameters
     ----------
     path : path
-        Ends in .dcd (float32, A) or .xtc (compressed, to 0.01 A; nm inside the file, as the format wants).
+        Ends in .dcd (float32, A) or .xtc (compressed, to 0.01 A; nm inside the file, as the format
+        wants).
     frames : iterable of (atom, 3)
         Coordinates, A; all of one number of atoms.
 
@@ -44,27 +47,36 @@ def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
 
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
-        raise FileFormatError(f"{path}: the name of a trajectory has to end in {' or '.join(FORMATS)}")
+        raise FileFormatError(
+            f"{path}: the name of a trajectory has to end in {' or '.join(FORMATS)}"
+        )
     written = _Counted(frames, path)
     kind = DCDFile if path.suffix.lower() == ".dcd" else XTCFile
     with whole_file(path) as temporary:
         try:
             with _plain_name(temporary, path.suffix.lower()) as name:
                 kind.write_iter(name, iter(written))
-        except (RuntimeError, TypeError) as error:      # the writers' ways to say it: one stumbles over its own message
+        # the writers' ways to say it: one stumbles over its own message
+        except (RuntimeError, TypeError) as error:
             if not written.taken:
                 raise
-            raise OSError(errno.EIO, "cannot be written to its end (is the disk full?)", str(path)) from error
+            raise OSError(
+                errno.EIO, "cannot be written to its end (is the disk full?)", str(path)
+            ) from error
         if written.count == 0:
             raise InputError(f"{path}: there is no frame to write")
         # what is left in a buffer when the file is closed may be lost without a word
-        if not (_holds_dcd if kind is DCDFile else _holds_xtc)(temporary, written.count, written.atoms):
+        if not (_holds_dcd if kind is DCDFile else _holds_xtc)(
+            temporary, written.count, written.atoms
+        ):
             raise OSError(errno.EIO, "was not written to its end (is the disk full?)", str(path))
     return written.count
 
 
 def _holds_dcd(path, frames, atoms) -> bool:
-    """Whether a file of our writer is as long as so many frames are: a header, and three records a frame."""
+    """Whether a file of our writer is as long as so many frames are: a header, and three records a
+    frame.
+    """
     return path.stat().st_size == 276 + frames * 3 * (4 * atoms + 8)
 
 
@@ -74,7 +86,9 @@ def _holds_xtc(path, frames, atoms) -> bool:
 
 
 def _end_of_xtc(path, frames, atoms) -> int | None:
-    """Where so many frames of a file end, each of which says how long it is; None where there are no such frames."""
+    """Where so many frames of a file end, each of which says how long it is; None where there are
+    no such frames.
+    """
     at = 0
     with open(path, "rb") as file:
         for _ in range(frames):
@@ -82,7 +96,7 @@ def _end_of_xtc(path, frames, atoms) -> int | None:
             head = file.read(92)
             if len(head) < 56 or struct.unpack(">2i", head[:8]) != (1995, atoms):
                 return None
-            if atoms <= 9:      # not compressed
+            if atoms <= 9:  # not compressed
                 at += 56 + 12 * atoms
             elif len(head) < 92:
                 return None
@@ -93,7 +107,9 @@ def _end_of_xtc(path, frames, atoms) -> int | None:
 
 @contextmanager
 def _plain_name(path, ending):
-    """A name of the file in ASCII, which is all that the library takes: its own, or that of a link to it."""
+    """A name of the file in ASCII, which is all that the library takes: its own, or that of a link
+    to it.
+    """
     if str(path).isascii():
         yield str(path)
         return
@@ -106,8 +122,9 @@ def _plain_name(path, ending):
 def read_trajectory(path) -> np.ndarray:
     """All frames of a .dcd or .xtc file, float32 (frame, atom, 3), A.
 
-    A process of its own reads it: damaged files crash the library. A warning says where frames are missing at the end: a DCD file
-    says how many it has; in an XTC file it shows only if it ends within one.
+    A process of its own reads it: damaged files crash the library. A warning says where frames are
+    missing at the end: a DCD file says how many it has; in an XTC file it shows only if it ends
+    within one.
 
     Raises
     ------
@@ -118,15 +135,22 @@ def read_trajectory(path) -> np.ndarray:
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
-        raise FileFormatError(f"{path}: the name of a trajectory has to end in {' or '.join(FORMATS)}")
+        raise FileFormatError(
+            f"{path}: the name of a trajectory has to end in {' or '.join(FORMATS)}"
+        )
     if not path.is_file():
         raise MissingFileError(f"{path}: no such file; give the path of a trajectory")
     with _plain_name(path, path.suffix.lower()) as name, tempfile.TemporaryFile() as complaints:
         memory = 2**31 + MOST_UNPACKED * path.stat().st_size
         # -P: nothing that lies in the folder where the command is given is imported
         command = [sys.executable, "-P", "-c", READER, path.suffix.lower()[1:], name, str(memory)]
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints,
-                              env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}) as reader:
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        ) as reader:
             timer = threading.Timer(LONGEST + path.stat().st_size / SLOWEST, reader.kill)
             timer.start()
             try:
@@ -136,19 +160,32 @@ def read_trajectory(path) -> np.ndarray:
                 reader.kill()
         if frames is None:
             complaints.seek(0)
-            said = complaints.read().decode(errors="replace").strip().splitlines() or ["the reader crashed"]
-            raise FileFormatError(f"{path}: cannot be read as a {path.suffix} trajectory: {said[-1]}")
+            said = complaints.read().decode(errors="replace").strip().splitlines() or [
+                "the reader crashed"
+            ]
+            raise FileFormatError(
+                f"{path}: cannot be read as a {path.suffix} trajectory: {said[-1]}"
+            )
     if frames.size == 0:
         raise FileFormatError(f"{path}: holds no frame")
-    missing = (_missing_from_dcd if path.suffix.lower() == ".dcd" else _missing_from_xtc)(path, *frames.shape[:2])
+    missing = (_missing_from_dcd if path.suffix.lower() == ".dcd" else _missing_from_xtc)(
+        path, *frames.shape[:2]
+    )
     if missing:
-        warnings.warn(f"{path}: {missing}: it was cut short, or the program that wrote it was stopped; only whole frames "
-                      "are read", stacklevel=2)
+        warnings.warn(
+            f"{path}: {missing}: it was cut short, or the program that wrote it was stopped; only "
+            "whole frames "
+            "are read",
+            stacklevel=2,
+        )
     return frames
 
 
 def _missing_from_dcd(path, frames, atoms) -> str | None:
-    """That a file whose header names more frames than are read does so, in words. A header of 0 was never filled in."""
+    """That a file whose header names more frames than are read does so, in words.
+
+    A header of 0 was never filled in.
+    """
     with open(path, "rb") as file:
         head = file.read(12)
     order = next((order for order in "<>" if struct.unpack(f"{order}i", head[:4])[0] == 84), None)
@@ -160,11 +197,14 @@ def _missing_from_xtc(path, frames, atoms) -> str | None:
     """That there is more in a file than the frames that are read, in words."""
     size = path.stat().st_size
     end = _end_of_xtc(path, frames, atoms)
-    return None if end is None or end >= size else f"{size - end:,} bytes follow its last whole frame"
+    return (
+        None if end is None or end >= size else f"{size - end:,} bytes follow its last whole frame"
+    )
 
 
-MOST_UNPACKED = 64                  # bytes that the reader may take for each of the file's: XTC reaches some 12
-LONGEST, SLOWEST = 120.0, 2**20     # s, and bytes in another s: then something hangs
+# bytes that the reader may take for each of the file's: XTC reaches some 12
+MOST_UNPACKED = 64
+LONGEST, SLOWEST = 120.0, 2**20  # s, and bytes in another s: then something hangs
 READER = """
 import os, sys
 kind, path, memory = sys.argv[1:]
@@ -211,7 +251,9 @@ def _received(pipe) -> np.ndarray | None:
 
 
 class _Counted:
-    """Frames as float32, checked and counted on their way; `taken` while the last one is in the writer's hands."""
+    """Frames as float32, checked and counted on their way; `taken` while the last one is in the
+    writer's hands.
+    """
 
     def __init__(self, frames, path):
         self.frames, self.path, self.count, self.atoms, self.taken = frames, path, 0, 0, False
@@ -221,9 +263,14 @@ class _Counted:
         for frame in self.frames:
             frame = np.ascontiguousarray(frame, dtype=np.float32)
             if frame.ndim != 2 or frame.shape[1] != 3 or frame.shape != (expected or frame.shape):
-                raise InputError(f"{self.path}: frame {self.count + 1} has shape {frame.shape}, not {expected or '(atom, 3)'}")
+                raise InputError(
+                    f"{self.path}: frame {self.count + 1} has shape {frame.shape}, not "
+                    f"{expected or '(atom, 3)'}"
+                )
             if not np.isfinite(frame).all():
-                raise InputError(f"{self.path}: frame {self.count + 1} holds coordinates that are not finite")
+                raise InputError(
+                    f"{self.path}: frame {self.count + 1} holds coordinates that are not finite"
+                )
             expected = frame.shape
             self.count += 1
             self.atoms = len(frame)

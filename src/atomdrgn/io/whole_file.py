@@ -1,4 +1,6 @@
-"""Output files, and folders of them, that appear complete or not at all, whatever happens to the process or the machine."""
+"""Output files, and folders of them, that appear complete or not at all, whatever happens to the
+process or the machine.
+"""
 
 import errno
 import os
@@ -14,15 +16,19 @@ from pathlib import Path
 
 from ..errors import MissingFileError, OutputExistsError
 
-_later: ContextVar[list[Path] | None] = ContextVar("later", default=None)      # files that are put on the disk together
-NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}      # of a folder, where a file system or Windows has none
+# files that are put on the disk together
+_later: ContextVar[list[Path] | None] = ContextVar("later", default=None)
+# of a folder, where a file system or Windows has none
+NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
 
 
 @contextmanager
 def whole_file(path) -> Iterator[Path]:
-    """Path of a temporary file beside `path`, which takes its name when the block ends well and is removed when it does not.
+    """Path of a temporary file beside `path`, which takes its name when the block ends well and is
+    removed when it does not.
 
-    The content is on the disk before it has the name: after a power cut there is the old file or the new one, both whole.
+    The content is on the disk before it has the name: after a power cut there is the old file or
+    the new one, both whole.
 
     Raises
     ------
@@ -41,7 +47,8 @@ def whole_file(path) -> Iterator[Path]:
             sync_file(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno is not None and error.filename is None:      # of a write to a file that is open already
+        # of a write to a file that is open already
+        if error.errno is not None and error.filename is None:
             error.filename = str(path)
         raise
     finally:
@@ -54,9 +61,11 @@ def whole_file(path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path) -> Iterator[Path]:
-    """Path of a temporary folder beside `path`, which takes its name, and its place, when the block ends well.
+    """Path of a temporary folder beside `path`, which takes its name, and its place, when the block
+    ends well.
 
-    What was at `path` is there until then and is gone afterwards: look first whether it may be replaced.
+    What was at `path` is there until then and is gone afterwards: look first whether it may be
+    replaced.
 
     Raises
     ------
@@ -69,10 +78,12 @@ def whole_folder(path) -> Iterator[Path]:
     except (FileExistsError, NotADirectoryError) as error:
         raise MissingFileError(f"{path}: {path.parent} is no folder") from error
     _clear_once(path.parent)
-    temporary, before = (path.with_name(f".{path.name}.{_here()}-{os.getpid()}.{end}") for end in ("part", "old"))
+    temporary, before = (
+        path.with_name(f".{path.name}.{_here()}-{os.getpid()}.{end}") for end in ("part", "old")
+    )
     temporary.mkdir()
     try:
-        token = _later.set([])      # the files in it are put on the disk below
+        token = _later.set([])  # the files in it are put on the disk below
         try:
             yield temporary
         finally:
@@ -85,7 +96,8 @@ def whole_folder(path) -> Iterator[Path]:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        if isinstance(error.filename, str) and error.filename.startswith(str(temporary)):      # which nobody will find
+        # which nobody will find
+        if isinstance(error.filename, str) and error.filename.startswith(str(temporary)):
             error.filename = str(path) + error.filename.removeprefix(str(temporary))
         raise
     finally:
@@ -97,14 +109,16 @@ def whole_folder(path) -> Iterator[Path]:
 
 @contextmanager
 def synced_together() -> Iterator[None]:
-    """Inside, each :func:`whole_file` takes its name at once, and all are put on the disk at the end: quicker for many."""
+    """Inside, each :func:`whole_file` takes its name at once, and all are put on the disk at the
+    end: quicker for many.
+    """
     files: list[Path] = []
     token = _later.set(files)
     try:
         yield
     finally:
         _later.reset(token)
-    if _later.get() is not None:      # within another such block, or a folder that does it
+    if _later.get() is not None:  # within another such block, or a folder that does it
         _later.get().extend(files)
         return
     there = dict.fromkeys(file for file in files if file.exists())
@@ -150,7 +164,7 @@ def new_file_mode() -> int:
     return 0o666 & ~mask
 
 
-# ---- what killed processes have left -----------------------------------------------------------------------------------------
+# ---- what killed processes have left ------------------------------------------------------------
 
 LEFT = re.compile(r"\.(?P<name>.+)\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)\.(?P<kind>part|old)")
 
@@ -161,10 +175,12 @@ def is_leftover(name: str) -> bool:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove temporary files of processes of this machine that are gone; a folder that one was about to replace is put back."""
+    """Remove temporary files of processes of this machine that are gone; a folder that one was
+    about to replace is put back.
+    """
     with os.scandir(folder) as entries:
         found = [match for entry in entries if (match := LEFT.fullmatch(entry.name))]
-    for match in sorted(found, key=lambda match: match["kind"]):      # old before part
+    for match in sorted(found, key=lambda match: match["kind"]):  # old before part
         if match["host"] not in (None, _here()) or is_running(int(match["pid"])):
             continue
         path, target = folder / match[0], folder / match["name"]
@@ -178,23 +194,25 @@ def clear_leftovers(folder: Path) -> None:
 
 def is_running(pid: int) -> bool:
     """Whether a process of this machine has this number."""
-    if os.name == "nt":      # where a signal of 0 would end it
+    if os.name == "nt":  # where a signal of 0 would end it
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):      # another user's
+    except (PermissionError, OverflowError):  # another user's
         return True
     return True
 
 
 @cache
 def _clear_once(folder: Path) -> None:
-    """As :func:`clear_leftovers`, once in the life of a process: folders may hold many thousand files."""
+    """As :func:`clear_leftovers`, once in the life of a process: folders may hold many thousand
+    files.
+    """
     try:
         clear_leftovers(folder)
-    except OSError:      # it is a courtesy: what hinders writing is told by writing
+    except OSError:  # it is a courtesy: what hinders writing is told by writing
         pass
 
 
@@ -227,6 +245,11 @@ def require_replaceable(folder: Path, files: Container[str], *, what: str, overw
     there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     foreign = [name for name in there if name not in files]
     if foreign:
-        raise OutputExistsError(f"{folder} holds {foreign[0]}, which is no part of {what}: choose another folder with --out")
+        raise OutputExistsError(
+            f"{folder} holds {foreign[0]}, which is no part of {what}: choose another folder "
+            "with --out"
+        )
     if there and not overwrite:
-        raise OutputExistsError(f"{folder} holds {what}: --overwrite replaces it, --out puts this one elsewhere")
+        raise OutputExistsError(
+            f"{folder} holds {what}: --overwrite replaces it, --out puts this one elsewhere"
+        )

@@ -1,1 +1,3 @@
-"""What the images say: noise, image likelihoods, restraints; unreduced, one value an image or a particle."""
+"""What the images say: noise, image likelihoods, restraints; unreduced, one value an image or a
+particle.
+"""

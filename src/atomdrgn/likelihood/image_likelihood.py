@@ -1,4 +1,6 @@
-"""How well images that are differentiable in their beads agree with the data: for fits by gradient, one value an image."""
+"""How well images that are differentiable in their beads agree with the data: for fits by gradient,
+one value an image.
+"""
 
 from dataclasses import dataclass
 
@@ -14,7 +16,8 @@ from ..physics.record import Record
 
 @dataclass(frozen=True)
 class Comparison(Record):
-    """Inner products of an image's prediction and its data, whitened: all that any likelihood of the image is made of.
+    """Inner products of an image's prediction and its data, whitened: all that any likelihood of
+    the image is made of.
 
     Parameters
     ----------
@@ -27,22 +30,30 @@ class Comparison(Record):
     data2: Float[Tensor, "*batch"]
 
     def log_likelihood(self, contrast_sd: float) -> Float[Tensor, "*batch"]:
-        """Of Gaussian noise, at each image's likeliest contrast under the prior N(1, contrast_sd^2), up to the noise's constant.
+        """Of Gaussian noise, at each image's likeliest contrast under the prior N(1,
+        contrast_sd^2), up to the noise's constant.
 
         With a standard deviation of 0 every contrast is 1.
 
         References
         ----------
-        Ducrocq et al., CryoSPHERE (2025), section 3.2: N(image; prediction, sigma^2). Zhong et al., Exploring generative atomic
-        models in cryo-EM reconstruction (2021), equation 3: its squares.
+        Ducrocq et al., CryoSPHERE (2025), section 3.2: N(image; prediction, sigma^2). Zhong et al.,
+        Exploring generative atomic models in cryo-EM reconstruction (2021), equation 3: its
+        squares.
         """
         left = self.data2 - 2 * self.prediction_data + self.prediction2
-        # at contrast c the misfit is data2 - 2 c cross + c^2 power, with (c - 1)^2 / sd^2 added; this is its least value
-        gain = contrast_sd**2 * (self.prediction_data - self.prediction2) ** 2 / (1 + contrast_sd**2 * self.prediction2)
+        # at contrast c the misfit is data2 - 2 c cross + c^2 power, with (c - 1)^2 / sd^2 added;
+        # this is its least value
+        gain = (
+            contrast_sd**2
+            * (self.prediction_data - self.prediction2) ** 2
+            / (1 + contrast_sd**2 * self.prediction2)
+        )
         return -0.5 * (left - gain)
 
     def correlation(self) -> Float[Tensor, "*batch"]:
-        """Of prediction and data, whatever the scale of either: minus it is a loss for images of unknown preprocessing.
+        """Of prediction and data, whatever the scale of either: minus it is a loss for images of
+        unknown preprocessing.
 
         References
         ----------
@@ -51,8 +62,13 @@ class Comparison(Record):
         return self.prediction_data / (self.prediction2 * self.data2).sqrt()
 
 
-def compare(image: Float[Tensor, "batch box box"], transfer: Float[Tensor, "batch frequency"],
-            data: Complex[Tensor, "batch frequency"], *, disc: FourierDisc) -> Comparison:
+def compare(
+    image: Float[Tensor, "batch box box"],
+    transfer: Float[Tensor, "batch frequency"],
+    data: Complex[Tensor, "batch frequency"],
+    *,
+    disc: FourierDisc,
+) -> Comparison:
     """Images before the lens against measured ones, differentiable in the images.
 
     Value and gradient take one Fourier transform of real images each.
@@ -60,10 +76,10 @@ def compare(image: Float[Tensor, "batch box box"], transfer: Float[Tensor, "batc
     Parameters
     ----------
     image : (batch, box, box)
-        Projections, as :func:`~atomdrgn.physics.projection.project_beads` makes them.
+        Projections, as :func:`~atomdrgn.physics.projection.project.project_beads` makes them.
     transfer : (batch, frequency)
-        What their coefficients are multiplied by: the CTF over the noise's amplitude, with the root of the multiplicity (see
-        :meth:`~atomdrgn.likelihood.noise.Noise.whiten`).
+        What their coefficients are multiplied by: the CTF over the noise's amplitude, with the root
+        of the multiplicity (see :meth:`~atomdrgn.likelihood.noise.Noise.whiten`).
     data : (batch, frequency)
         Whitened coefficients of the measured images.
     disc : FourierDisc
@@ -74,7 +90,9 @@ def compare(image: Float[Tensor, "batch box box"], transfer: Float[Tensor, "batc
 
 
 class _Products(torch.autograd.Function):
-    """Inner products of the filtered prediction with itself and with the data; gradient to the image."""
+    """Inner products of the filtered prediction with itself and with the data; gradient to the
+    image.
+    """
 
     @staticmethod
     def forward(ctx, image, transfer, data, disc):

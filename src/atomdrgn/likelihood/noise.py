@@ -9,8 +9,8 @@ from torch import Tensor
 from ..physics.ctf import CTF
 from ..physics.disc import FourierDisc
 
-# Where a premultiplied image is divided by its CTF again, coefficients with a smaller |CTF| are left out: they hold
-# next to no signal, and a small error of the defocus would blow them up.
+# Where a premultiplied image is divided by its CTF again, coefficients with a smaller |CTF| are
+# left out: they hold next to no signal, and a small error of the defocus would blow them up.
 SMALLEST_CTF = 0.1
 
 
@@ -35,13 +35,21 @@ class Noise:
     premultiplied: Tensor
     left_out: Tensor | None = None
 
-    def whiten(self, coefficient: Float[Tensor, "batch 2 frequency"], ctf: CTF, index: Int[Tensor, "batch"], *,
-               disc: FourierDisc) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch 2 frequency"]]:
-        """What to multiply a prediction by, and the image, so that their difference is white with unit variance.
+    def whiten(
+        self,
+        coefficient: Float[Tensor, "batch 2 frequency"],
+        ctf: CTF,
+        index: Int[Tensor, "batch"],
+        *,
+        disc: FourierDisc,
+    ) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch 2 frequency"]]:
+        """What to multiply a prediction by, and the image, so that their difference is white with
+        unit variance.
 
-        Sums over the disc then stand for sums over the whole Fourier plane: each term holds the root of its multiplicity.
-        An image that was premultiplied is divided by its CTF first, which leaves noise of the radial spectrum. Of an image that
-        is left out, transfer function and data are zero: it adds nothing to any sum, and no coefficient of it is counted.
+        Sums over the disc then stand for sums over the whole Fourier plane: each term holds the
+        root of its multiplicity. An image that was premultiplied is divided by its CTF first, which
+        leaves noise of the radial spectrum. Of an image that is left out, transfer function and
+        data are zero: it adds nothing to any sum, and no coefficient of it is counted.
 
         Parameters
         ----------
@@ -67,9 +75,15 @@ class Noise:
             held = held & ~self.left_out[index][:, None]
         root = root * held
         divisor = torch.where(undo & held, oscillation, 1.0)
-        return oscillation * ctf.envelope(disc.kx, disc.ky) * root, coefficient * (root / divisor)[:, None]
+        return oscillation * ctf.envelope(disc.kx, disc.ky) * root, coefficient * (root / divisor)[
+            :, None
+        ]
 
 
-def noise_groups(optics_group: Int[Tensor, "image"], tilt: Int[Tensor, "image"]) -> Int[Tensor, "image"]:
-    """Number of the noise spectrum that each image has: one for each optics group and tilt that occurs."""
+def noise_groups(
+    optics_group: Int[Tensor, "image"], tilt: Int[Tensor, "image"]
+) -> Int[Tensor, "image"]:
+    """Number of the noise spectrum that each image has: one for each optics group and tilt that
+    occurs.
+    """
     return torch.unique(torch.stack([optics_group, tilt], 1), dim=0, return_inverse=True)[1]

@@ -1,4 +1,6 @@
-"""What the images say about motions near a conformation: Gauss-Newton's normal equations, one set an image."""
+"""What the images say about motions near a conformation: Gauss-Newton's normal equations, one set
+an image.
+"""
 
 from dataclasses import dataclass
 
@@ -6,23 +8,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..physics.bead_transform import bead_transform, wave_products
+from ..physics.compiled import looped
 from ..physics.disc import FourierDisc
-from ..physics.loops import looped
 from ..physics.pose import Pose
+from ..physics.projection.bead_transform import bead_transform, wave_products
 from ..physics.record import Record
 from ..structure.beads import BeadModel
-from ..structure.camera import motion_fields, project_centres
-from ..structure.deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
+from ..structure.motion.camera import motion_fields, project_centres
+from ..structure.motion.deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
 
-POSE_NUMBERS = 5      # of an image's pose: shift along x and y, turns about x, y and z
+POSE_NUMBERS = 5  # of an image's pose: shift along x and y, turns about x, y and z
 
 
 @dataclass(frozen=True)
 class NormalEquations(Record):
-    """Of a weighted least-squares fit, at a latent and linearised there, in the latent's coordinates.
+    """Of a weighted least-squares fit, at a latent and linearised there, in the latent's
+    coordinates.
 
-    Near the latent q0, minus twice the log-likelihood is ``(q - q0) matrix (q - q0) - 2 gradient (q - q0) + chi2``.
+    Near the latent q0, minus twice the log-likelihood is ``(q - q0) matrix (q - q0) - 2 gradient (q
+    - q0) + chi2``.
 
     Parameters
     ----------
@@ -41,7 +45,8 @@ class NormalEquations(Record):
 
 @dataclass(frozen=True)
 class ImageProducts(Record):
-    """All inner products among an image's derivative images, its prediction and its data, weighted by the noise.
+    """All inner products among an image's derivative images, its prediction and its data, weighted
+    by the noise.
 
     Parameters
     ----------
@@ -60,37 +65,57 @@ class ImageProducts(Record):
     prediction_data: Float[Tensor, "*batch"]
     data2: Float[Tensor, "*batch"]
 
-    def contrast(self, prior_sd: float,
-                 hidden: Float[Tensor, "*batch"]) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-        """Strength of the signal in each image and its standard deviation, with prior N(1, prior_sd^2).
+    def contrast(
+        self, prior_sd: float, hidden: Float[Tensor, "*batch"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """Strength of the signal in each image and its standard deviation, with prior N(1,
+        prior_sd^2).
 
         Parameters
         ----------
         prior_sd : float
             Of the contrast over images.
         hidden : (*batch,)
-            Power that the conformation's uncertainty adds to the prediction's. Without it a conformation that was fitted to
-            the image's own noise would seem to be a brighter signal.
+            Power that the conformation's uncertainty adds to the prediction's. Without it a
+            conformation that was fitted to the image's own noise would seem to be a brighter
+            signal.
         """
         precision = prior_sd**-2
         spread = self.prediction2 + hidden + precision
         return (self.prediction_data + precision) / spread, spread**-0.5
 
-    def normal_equations(self, contrast_sd: float, hidden: Float[Tensor, "*batch"]) -> NormalEquations:
-        """For the motion alone: each image's contrast is fitted, its uncertainty taken out of the matrix (Schur complement)."""
+    def normal_equations(
+        self, contrast_sd: float, hidden: Float[Tensor, "*batch"]
+    ) -> NormalEquations:
+        """For the motion alone: each image's contrast is fitted, its uncertainty taken out of the
+        matrix (Schur complement).
+        """
         contrast, sd = self.contrast(contrast_sd, hidden)
         misfit = self.data2 - 2 * contrast * self.prediction_data + contrast**2 * self.prediction2
         chi2 = misfit + ((contrast - 1) / contrast_sd) ** 2
         c = contrast[..., None]
         gradient = c * (self.with_data - c * self.with_prediction)
-        # the mixed second derivative with contrast, at the fitted contrast, in Gauss-Newton's approximation
+        # the mixed second derivative with contrast, at the fitted contrast, in Gauss-Newton's
+        # approximation
         mixed = (c * sd[..., None]) * self.with_prediction
-        return NormalEquations((c * c)[..., None] * self.matrix - mixed[..., :, None] * mixed[..., None, :], gradient, chi2)
+        return NormalEquations(
+            (c * c)[..., None] * self.matrix - mixed[..., :, None] * mixed[..., None, :],
+            gradient,
+            chi2,
+        )
 
 
-def predict(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
-            pose: Pose, disc: FourierDisc) -> Float[Tensor, "batch 2 frequency"]:
-    """Fourier coefficients of the noise-free image before the CTF, at the conformation that a latent decodes to."""
+def predict(
+    deformation: SegmentDeformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+) -> Float[Tensor, "batch 2 frequency"]:
+    """Fourier coefficients of the noise-free image before the CTF, at the conformation that a
+    latent decodes to.
+    """
     plane = project_centres(deformation, latent, pose)
     weight = beads.amplitude[:, None].expand(len(plane), -1, 1)
     if deformation.composition:
@@ -98,27 +123,39 @@ def predict(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Ten
     return bead_transform(plane.transpose(1, 2), beads.sigma, disc, weight=weight)[:, 0, 0]
 
 
-def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
-                      pose: Pose, disc: FourierDisc, transfer: Float[Tensor, "batch frequency"],
-                      ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch free change 2 frequency"]]:
-    """The prediction of :func:`predict` times a transfer function, and how each free segment's motion changes it.
+def derivative_images(
+    deformation: SegmentDeformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+    transfer: Float[Tensor, "batch frequency"],
+) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch free change 2 frequency"]]:
+    """The prediction of :func:`predict` times a transfer function, and how each free segment's
+    motion changes it.
 
-    The five motions are shifts along the camera's x and y (per A) and turns about its x, y and z (per rad) about the segment's
-    centroid as it stands; a shift along z changes nothing.
+    The five motions are shifts along the camera's x and y (per A) and turns about its x, y and z
+    (per rad) about the segment's centroid as it stands; a shift along z changes nothing.
 
-    A bead of amplitude a at p with arm r contributes ``a exp(-2 pi i k.p)``; a shift along x multiplies it by ``-2 pi i kx``,
-    and a turn w moves the bead by w x r. So four fields of each segment (the amplitude, and the amplitude times each component
-    of the arm) make all five.
+    A bead of amplitude a at p with arm r contributes ``a exp(-2 pi i k.p)``; a shift along x
+    multiplies it by ``-2 pi i kx``, and a turn w moves the bead by w x r. So four fields of each
+    segment (the amplitude, and the amplitude times each component of the arm) make all five.
 
-    Where segments may be absent, a sixth image of each is how its occupancy changes the prediction: the segment's own image.
+    Where segments may be absent, a sixth image of each is how its occupancy changes the prediction:
+    the segment's own image.
     """
     members = deformation.members
     plane = project_centres(deformation, latent, pose)[:, :, members.bead]
     field = motion_fields(deformation, latent, pose, amplitude=beads.amplitude)
     sigma = beads.sigma[members.bead]
     if looped(plane, field, sigma, transfer):
-        return _derivatives_by_loops(deformation, plane, field, sigma=sigma, disc=disc, transfer=transfer)
-    transform = bead_transform(plane.transpose(1, 2), sigma, disc, weight=field.transpose(1, 2), parts=members.parts)
+        return _derivatives_by_loops(
+            deformation, plane, field, sigma=sigma, disc=disc, transfer=transfer
+        )
+    transform = bead_transform(
+        plane.transpose(1, 2), sigma, disc, weight=field.transpose(1, 2), parts=members.parts
+    )
     prediction = transform[:, :, 0].sum(1) * transfer[:, None]
     transform = transform[:, deformation.free]
     own = transform[:, :, 4:] * transfer[:, None, None, None]
@@ -126,31 +163,52 @@ def derivative_images(deformation: SegmentDeformation, beads: BeadModel, latent:
 
 
 def _derivatives_by_loops(deformation, plane, field, *, sigma, disc, transfer):
-    from ..physics.waves import combine_motions, combine_own
+    from ..physics.projection.bead_transform_loops import combine_motions, combine_own
 
     free = {segment: number for number, segment in enumerate(deformation.free.tolist())}
     transfer = transfer.contiguous()
     prediction = torch.zeros(len(plane), 2, len(disc))
     changes = 5 + deformation.composition
     derivative = torch.empty(len(plane), len(free), changes, 2, len(disc))
-    of_fixed = torch.empty(len(plane), 1, changes, 2, len(disc)) if len(free) < deformation.n_segments else derivative
+    of_fixed = (
+        torch.empty(len(plane), 1, changes, 2, len(disc))
+        if len(free) < deformation.n_segments
+        else derivative
+    )
     products = wave_products(plane, sigma, disc, weight=field, parts=deformation.members.parts)
     for segment, product in enumerate(products):
         into = derivative if segment in free else of_fixed
-        combine_motions(product.numpy(), disc.rows, disc.grid.extent, transfer.numpy(), prediction.numpy(), into.numpy(),
-                        free.get(segment, 0))
+        combine_motions(
+            product.numpy(),
+            disc.rows,
+            disc.grid.extent,
+            transfer.numpy(),
+            prediction.numpy(),
+            into.numpy(),
+            free.get(segment, 0),
+        )
         if deformation.composition and segment in free:
-            combine_own(product.numpy(), disc.rows, transfer.numpy(), derivative.numpy(), free[segment])
+            combine_own(
+                product.numpy(), disc.rows, transfer.numpy(), derivative.numpy(), free[segment]
+            )
     return prediction, derivative
 
 
-def pose_images(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
-                pose: Pose, disc: FourierDisc, transfer: Float[Tensor, "batch frequency"],
-                ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch 5 2 frequency"]]:
-    """The prediction of :func:`predict` times a transfer function, and how the image's pose changes it.
+def pose_images(
+    deformation: SegmentDeformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+    transfer: Float[Tensor, "batch frequency"],
+) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch 5 2 frequency"]]:
+    """The prediction of :func:`predict` times a transfer function, and how the image's pose changes
+    it.
 
-    The five changes are shifts along the camera's x and y (per A) and turns about its x, y and z (per rad) about the molecule's
-    origin: those of :func:`derivative_images` for a molecule that is one segment, fixed parts included.
+    The five changes are shifts along the camera's x and y (per A) and turns about its x, y and z
+    (per rad) about the molecule's origin: those of :func:`derivative_images` for a molecule that is
+    one segment, fixed parts included.
     """
     conformation = deformation.conformation(latent)
     arm = pose.turned(conformation.position).mT
@@ -159,32 +217,65 @@ def pose_images(deformation: SegmentDeformation, beads: BeadModel, latent: Float
     field = torch.cat([weight, weight * arm], 1)
     if not looped(plane, field, beads.sigma, transfer):
         transform = bead_transform(plane.mT, beads.sigma, disc, weight=field.mT)
-        return transform[:, 0, 0] * transfer[:, None], _by_rigid_motion(transform, disc, transfer)[:, 0]
-    from ..physics.waves import combine_motions
+        return transform[:, 0, 0] * transfer[:, None], _by_rigid_motion(transform, disc, transfer)[
+            :, 0
+        ]
+    from ..physics.projection.bead_transform_loops import combine_motions
 
     prediction = torch.zeros(len(plane), 2, len(disc))
     derivative = torch.empty(len(plane), 1, POSE_NUMBERS, 2, len(disc))
-    for product in wave_products(plane, beads.sigma, disc, weight=field, parts=[slice(0, plane.shape[2])]):
-        combine_motions(product.numpy(), disc.rows, disc.grid.extent, transfer.contiguous().numpy(), prediction.numpy(),
-                        derivative.numpy(), 0)
+    for product in wave_products(
+        plane, beads.sigma, disc, weight=field, parts=[slice(0, plane.shape[2])]
+    ):
+        combine_motions(
+            product.numpy(),
+            disc.rows,
+            disc.grid.extent,
+            transfer.contiguous().numpy(),
+            prediction.numpy(),
+            derivative.numpy(),
+            0,
+        )
     return prediction, derivative[:, 0]
 
 
-def _by_rigid_motion(transform: Float[Tensor, "batch part field 2 frequency"], disc: FourierDisc,
-                     transfer: Float[Tensor, "batch frequency"]) -> Float[Tensor, "batch part 5 2 frequency"]:
-    """How shifts and turns of each part change the image, from the transforms of its amplitude and its arms."""
-    # a shift multiplies by -2 pi i k: what was imaginary becomes real, what was real becomes minus imaginary
+def _by_rigid_motion(
+    transform: Float[Tensor, "batch part field 2 frequency"],
+    disc: FourierDisc,
+    transfer: Float[Tensor, "batch frequency"],
+) -> Float[Tensor, "batch part 5 2 frequency"]:
+    """How shifts and turns of each part change the image, from the transforms of its amplitude and
+    its arms.
+    """
+    # a shift multiplies by -2 pi i k: what was imaginary becomes real, what was real becomes minus
+    # imaginary
     turned = torch.stack([transform[..., 1, :], -transform[..., 0, :]], -2)
     mass, arm_x, arm_y, arm_z = turned.unbind(2)[:4]
     along_x, along_y = (2 * torch.pi * (k * transfer)[:, None, None] for k in (disc.kx, disc.ky))
-    return torch.stack([along_x * mass, along_y * mass, -along_y * arm_z, along_x * arm_z,
-                        along_y * arm_x - along_x * arm_y], 2)
+    return torch.stack(
+        [
+            along_x * mass,
+            along_y * mass,
+            -along_y * arm_z,
+            along_x * arm_z,
+            along_y * arm_x - along_x * arm_y,
+        ],
+        2,
+    )
 
 
-def power_along(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"],
-                direction: Float[Tensor, "latent direction"], *, pose: Pose, disc: FourierDisc,
-                transfer: Float[Tensor, "batch frequency"]) -> Float[Tensor, "batch frequency"]:
-    """Power of the changes that steps along some directions of the latent make in each coefficient, summed over the directions.
+def power_along(
+    deformation: SegmentDeformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    direction: Float[Tensor, "latent direction"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+    transfer: Float[Tensor, "batch frequency"],
+) -> Float[Tensor, "batch frequency"]:
+    """Power of the changes that steps along some directions of the latent make in each coefficient,
+    summed over the directions.
 
     Parameters
     ----------
@@ -193,15 +284,31 @@ def power_along(deformation: SegmentDeformation, beads: BeadModel, latent: Float
     direction : (latent, direction)
         Steps, A: of the roots of a covariance, the power that such a spread of conformations adds.
     """
-    _, derivative = derivative_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
+    _, derivative = derivative_images(
+        deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
+    )
     change = camera_motion(deformation, latent, pose)
     step = (change @ direction.unflatten(0, (-1, deformation.numbers))).flatten(1, 2)
-    return (step.transpose(1, 2) @ derivative.flatten(1, 2).flatten(2)).square().sum(1).unflatten(1, (2, -1)).sum(1)
+    return (
+        (step.transpose(1, 2) @ derivative.flatten(1, 2).flatten(2))
+        .square()
+        .sum(1)
+        .unflatten(1, (2, -1))
+        .sum(1)
+    )
 
 
-def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
-                   pose: Pose, disc: FourierDisc, transfer: Float[Tensor, "batch frequency"],
-                   data: Float[Tensor, "batch 2 frequency"], by_pose: bool = False) -> ImageProducts:
+def image_products(
+    deformation: SegmentDeformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+    transfer: Float[Tensor, "batch frequency"],
+    data: Float[Tensor, "batch 2 frequency"],
+    by_pose: bool = False,
+) -> ImageProducts:
     """Inner products from which the normal equations of each image are made.
 
     Parameters
@@ -209,41 +316,75 @@ def image_products(deformation: SegmentDeformation, beads: BeadModel, latent: Fl
     deformation, beads, latent, pose, disc
         As in :func:`derivative_images`.
     transfer : (batch, frequency)
-        What the prediction is multiplied by so that it meets `data`: the CTF over the noise's amplitude, with the root of the
-        multiplicity.
+        What the prediction is multiplied by so that it meets `data`: the CTF over the noise's
+        amplitude, with the root of the multiplicity.
     data : (batch, 2, frequency)
         Whitened coefficients of the images.
     by_pose : bool
         Behind the derivatives by the latent, those of :func:`pose_images`.
     """
-    prediction, derivative = derivative_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
-    rows, seen = derivative.flatten(-2).flatten(1, 2), torch.stack([prediction, data], 1).flatten(-2)
+    prediction, derivative = derivative_images(
+        deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
+    )
+    rows, seen = (
+        derivative.flatten(-2).flatten(1, 2),
+        torch.stack([prediction, data], 1).flatten(-2),
+    )
     among = seen @ seen.transpose(-1, -2)
     change = camera_motion(deformation, latent, pose)
     matrix, right = _to_latent(rows @ rows.transpose(-1, -2), rows @ seen.transpose(-1, -2), change)
     if by_pose:
-        turned = pose_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)[1].flatten(-2)
-        mixed = torch.einsum("bpsj,bsjk->bpsk", (turned @ rows.mT).unflatten(2, change.shape[1:3]), change).flatten(2)
-        matrix = torch.cat([torch.cat([matrix, mixed.mT], 2), torch.cat([mixed, turned @ turned.mT], 2)], 1)
+        turned = pose_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)[
+            1
+        ].flatten(-2)
+        mixed = torch.einsum(
+            "bpsj,bsjk->bpsk", (turned @ rows.mT).unflatten(2, change.shape[1:3]), change
+        ).flatten(2)
+        matrix = torch.cat(
+            [torch.cat([matrix, mixed.mT], 2), torch.cat([mixed, turned @ turned.mT], 2)], 1
+        )
         right = torch.cat([right, seen @ turned.mT], 2)
-    return ImageProducts(matrix=matrix, with_prediction=right[:, 0], with_data=right[:, 1],
-                         prediction2=among[:, 0, 0], prediction_data=among[:, 0, 1], data2=among[:, 1, 1])
+    return ImageProducts(
+        matrix=matrix,
+        with_prediction=right[:, 0],
+        with_data=right[:, 1],
+        prediction2=among[:, 0, 0],
+        prediction_data=among[:, 0, 1],
+        data2=among[:, 1, 1],
+    )
 
 
-def pose_products(deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "batch latent"], *,
-                  pose: Pose, disc: FourierDisc, transfer: Float[Tensor, "batch frequency"],
-                  data: Float[Tensor, "batch 2 frequency"]) -> ImageProducts:
+def pose_products(
+    deformation: SegmentDeformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+    transfer: Float[Tensor, "batch frequency"],
+    data: Float[Tensor, "batch 2 frequency"],
+) -> ImageProducts:
     """As :func:`image_products` of the pose alone, the conformation as it stands."""
-    prediction, derivative = pose_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
+    prediction, derivative = pose_images(
+        deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
+    )
     rows, seen = derivative.flatten(-2), torch.stack([prediction, data], 1).flatten(-2)
     among, right = seen @ seen.mT, seen @ rows.mT
-    return ImageProducts(matrix=rows @ rows.mT, with_prediction=right[:, 0], with_data=right[:, 1],
-                         prediction2=among[:, 0, 0], prediction_data=among[:, 0, 1], data2=among[:, 1, 1])
+    return ImageProducts(
+        matrix=rows @ rows.mT,
+        with_prediction=right[:, 0],
+        with_data=right[:, 1],
+        prediction2=among[:, 0, 0],
+        prediction_data=among[:, 0, 1],
+        data2=among[:, 1, 1],
+    )
 
 
-def _to_latent(among: Float[Tensor, "batch motion motion"], seen: Float[Tensor, "batch motion 2"],
-               change: Float[Tensor, "batch free change number"],
-               ) -> tuple[Float[Tensor, "batch latent latent"], Float[Tensor, "batch 2 latent"]]:
+def _to_latent(
+    among: Float[Tensor, "batch motion motion"],
+    seen: Float[Tensor, "batch motion 2"],
+    change: Float[Tensor, "batch free change number"],
+) -> tuple[Float[Tensor, "batch latent latent"], Float[Tensor, "batch 2 latent"]]:
     """Products of derivative images as products of derivatives by the latent."""
     batch, free, changes, numbers = change.shape
     if looped(among, seen, change):
@@ -252,17 +393,26 @@ def _to_latent(among: Float[Tensor, "batch motion motion"], seen: Float[Tensor, 
         n_latent = numbers * free
         matrix, right = torch.empty(batch, n_latent, n_latent), torch.empty(batch, 2, n_latent)
         loops = to_latent if changes == 5 else to_latent_with_occupancy
-        loops(among.numpy(), seen.numpy(), change.contiguous().numpy(), matrix.numpy(), right.numpy())
+        loops(
+            among.numpy(), seen.numpy(), change.contiguous().numpy(), matrix.numpy(), right.numpy()
+        )
         return matrix, right
-    whole = torch.einsum("bsjk,bsjtl,btlm->bsktm", change, among.unflatten(1, (free, changes)).unflatten(3, (free, changes)),
-                         change)
+    whole = torch.einsum(
+        "bsjk,bsjtl,btlm->bsktm",
+        change,
+        among.unflatten(1, (free, changes)).unflatten(3, (free, changes)),
+        change,
+    )
     right = torch.einsum("bsjk,bsjw->bwsk", change, seen.unflatten(1, (free, changes)))
     return whole.flatten(3).flatten(1, 2), right.flatten(2)
 
 
-def camera_motion(deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"],
-                  pose: Pose) -> Float[Tensor, "batch free change number"]:
-    """How the latent moves each free segment in the camera's frame, and its occupancy where that is free."""
+def camera_motion(
+    deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"], pose: Pose
+) -> Float[Tensor, "batch free change number"]:
+    """How the latent moves each free segment in the camera's frame, and its occupancy where that is
+    free.
+    """
     turn = pose.rotation[:, None]
     jacobian = deformation.jacobian(latent)
     rows = [turn[..., :2, :] @ jacobian[..., :3, :], turn @ jacobian[..., 3:, :]]

@@ -1,4 +1,6 @@
-"""The loop behind the normal equations: products of derivative images, from the camera's motions to the latent's numbers."""
+"""The loop behind the normal equations: products of derivative images, from the camera's motions to
+the latent's numbers.
+"""
 
 import numpy as np
 from numba import njit
@@ -9,7 +11,8 @@ def _loops(changes, numbers):
 
     @njit(nogil=True, fastmath=True, cache=True)
     def to_latent(among, seen, change, matrix, right):
-        """``change.T @ among @ change`` and ``change.T @ seen``, where `change` is one small block for each segment.
+        """``change.T @ among @ change`` and ``change.T @ seen``, where `change` is one small block
+        for each segment.
 
         Parameters
         ----------
@@ -18,7 +21,8 @@ def _loops(changes, numbers):
         seen : (batch, changes segment, 2) float32
             Of these with the prediction and the data.
         change : (batch, segment, changes, numbers) float32
-            How the latent moves each segment in the camera's frame, and its occupancy where that is free.
+            How the latent moves each segment in the camera's frame, and its occupancy where that is
+            free.
         matrix : (batch, numbers segment, numbers segment) float32
             Is filled.
         right : (batch, 2, numbers segment) float32

@@ -1,1 +1,3 @@
-"""Particle images in our conventions: the only place where those of RELION, cryoSPARC and Warp exist."""
+"""Particle images in our conventions: the only place where those of RELION, cryoSPARC and Warp
+exist.
+"""

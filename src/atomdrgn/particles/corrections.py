@@ -1,4 +1,6 @@
-"""What is corrected in images as they are read: pixels that are faulty in all, brightness that varies smoothly, the scale."""
+"""What is corrected in images as they are read: pixels that are faulty in all, brightness that
+varies smoothly, the scale.
+"""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,8 +12,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ..physics.record import Record
 
-TERMS = 5                                                   # of a background: x, y, x y, x^2 - 1/3, y^2 - 1/3
-MEAN_SQUARE = torch.tensor([1 / 3, 1 / 3, 1 / 9, 4 / 45, 4 / 45], dtype=torch.float64)      # of each term over the image
+# of a background: x, y, x y, x^2 - 1/3, y^2 - 1/3
+TERMS = 5
+# of each term over the image
+MEAN_SQUARE = torch.tensor([1 / 3, 1 / 3, 1 / 9, 4 / 45, 4 / 45], dtype=torch.float64)
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,8 @@ class Corrections(Record):
     scale : (image,)
         What pixels are multiplied by.
     faulty : tuple of int
-        Numbers of the pixels that are faulty in all images, row by row; filled in first, from the sound ones about them.
+        Numbers of the pixels that are faulty in all images, row by row; filled in first, from the
+        sound ones about them.
     """
 
     background: Float[Tensor, "image term"]
@@ -41,9 +46,15 @@ class Corrections(Record):
         """The images corrected; where there is nothing to correct, the same pixels."""
         box = pixels.shape[-1]
         if self.faulty:
-            pixels = pixels.flatten(1).index_copy(1, torch.tensor(self.faulty), filling(pixels, self.faulty)).view_as(pixels)
+            pixels = (
+                pixels.flatten(1)
+                .index_copy(1, torch.tensor(self.faulty), filling(pixels, self.faulty))
+                .view_as(pixels)
+            )
         if self.background.any():
-            pixels = pixels - (self.background.float() @ background_terms(box)).unflatten(1, (box, box))
+            pixels = pixels - (self.background.float() @ background_terms(box)).unflatten(
+                1, (box, box)
+            )
         if (self.scale != 1).any():
             pixels = pixels * self.scale[:, None, None]
         return pixels
@@ -51,15 +62,17 @@ class Corrections(Record):
 
 @lru_cache(maxsize=4)
 def background_terms(box: int) -> Float[Tensor, "term pixel"]:
-    """The terms of a background at each pixel: x, y, x y, x^2 - 1/3 and y^2 - 1/3, with x and y from -1 at one edge to 1 at the
-    other.
+    """The terms of a background at each pixel: x, y, x y, x^2 - 1/3 and y^2 - 1/3, with x and y
+    from -1 at one edge to 1 at the other.
     """
     line = torch.linspace(-1, 1, box)
     y, x = (each.flatten() for each in torch.meshgrid(line, line, indexing="ij"))
     return torch.stack([x, y, x * y, x.square() - 1 / 3, y.square() - 1 / 3])
 
 
-def filling(pixels: Float[Tensor, "image box box"], faulty: tuple[int, ...]) -> Float[Tensor, "image faulty"]:
+def filling(
+    pixels: Float[Tensor, "image box box"], faulty: tuple[int, ...]
+) -> Float[Tensor, "image faulty"]:
     """What faulty pixels would have been: the mean of the nearest sound ones."""
     place, weight = _nearest_sound(pixels.shape[-1], faulty)
     return (pixels.flatten(1)[:, place] * weight).sum(-1)
@@ -67,7 +80,9 @@ def filling(pixels: Float[Tensor, "image box box"], faulty: tuple[int, ...]) -> 
 
 @lru_cache(maxsize=4)
 def _nearest_sound(box, faulty) -> tuple[Int[Tensor, "faulty near"], Float[Tensor, "faulty near"]]:
-    """Numbers and weights of the sound pixels in the smallest square about each faulty one that has any."""
+    """Numbers and weights of the sound pixels in the smallest square about each faulty one that has
+    any.
+    """
     sound = torch.ones(box, box, dtype=torch.bool)
     sound.view(-1)[list(faulty)] = False
     number = torch.arange(box * box).view(box, box)
@@ -75,10 +90,13 @@ def _nearest_sound(box, faulty) -> tuple[Int[Tensor, "faulty near"], Float[Tenso
     def about(place):
         y, x = divmod(place, box)
         for reach in range(1, box):
-            square = slice(max(0, y - reach), y + reach + 1), slice(max(0, x - reach), x + reach + 1)
+            square = (
+                slice(max(0, y - reach), y + reach + 1),
+                slice(max(0, x - reach), x + reach + 1),
+            )
             if sound[square].any():
                 return number[square][sound[square]]
-        return number[y, x][None]      # nothing is sound: as it is
+        return number[y, x][None]  # nothing is sound: as it is
 
     near = [about(place) for place in faulty]
     weight = [torch.full((len(each),), 1 / len(each)) for each in near]

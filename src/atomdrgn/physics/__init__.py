@@ -1,1 +1,4 @@
-"""Image formation: pure functions and frozen records. Angstrom and radians, axes xyz, images [..., y, x]."""
+"""Image formation: pure functions and frozen records.
+
+Angstrom and radians, axes xyz, images [..., y, x].
+"""

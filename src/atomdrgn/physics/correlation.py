@@ -13,7 +13,9 @@ from .grid import ImageGrid
 def normalized_cross_correlation(
     first: Float[Tensor, "*#batch box box"], second: Float[Tensor, "*#batch box box"]
 ) -> Float[Tensor, "*batch"]:
-    """Pearson correlation of the pixels of each pair of images, -1 to 1; 0 where an image is constant."""
+    """Pearson correlation of the pixels of each pair of images, -1 to 1; 0 where an image is
+    constant.
+    """
     first = first - first.mean((-2, -1), keepdim=True)
     second = second - second.mean((-2, -1), keepdim=True)
     product = (first * second).sum((-2, -1))
@@ -25,7 +27,8 @@ def fourier_ring_correlation(
 ) -> Float[Tensor, "*batch shell"]:
     """Correlation of the Fourier coefficients of each pair of images, one value a ring.
 
-    Ring i holds the frequencies nearest to ``i / grid.extent``, i from 0 to ``box // 2``; corners beyond are left out.
+    Ring i holds the frequencies nearest to ``i / grid.extent``, i from 0 to ``box // 2``; corners
+    beyond are left out.
 
     References
     ----------
@@ -39,7 +42,8 @@ def fourier_shell_correlation(
 ) -> Float[Tensor, "*batch shell"]:
     """Correlation of the Fourier coefficients of each pair of maps, one value a shell.
 
-    Shell i holds the frequencies nearest to ``i / grid.extent``, i from 0 to ``box // 2``; corners beyond are left out.
+    Shell i holds the frequencies nearest to ``i / grid.extent``, i from 0 to ``box // 2``; corners
+    beyond are left out.
 
     References
     ----------
@@ -53,7 +57,9 @@ def shell_frequencies(box_size: int, voxel_size: float) -> Float[Tensor, "shell"
     return torch.arange(box_size // 2 + 1) / (box_size * voxel_size)
 
 
-def resolution_at(frequency: Float[Tensor, "shell"], correlation: Float[Tensor, "shell"], threshold: float) -> float:
+def resolution_at(
+    frequency: Float[Tensor, "shell"], correlation: Float[Tensor, "shell"], threshold: float
+) -> float:
     """Resolution at which a shell correlation first falls below a threshold, A.
 
     The crossing is interpolated between two shells. Shell 0, the mean, does not count.
@@ -84,11 +90,15 @@ def _correlation_of_shells(first, second, *, dimensions):
     def total(product):
         return _sum_over_shells(multiplicity * product, shell, dimensions)
 
-    return _ratio(total((a * b.conj()).real), total(a.abs() ** 2), total(b.abs() ** 2)).to(first.dtype)
+    return _ratio(total((a * b.conj()).real), total(a.abs() ** 2), total(b.abs() ** 2)).to(
+        first.dtype
+    )
 
 
 def shell_index(box_size: int, dimensions: int, device=None) -> Tensor:
-    """Number of the ring or shell of each coefficient of rfftn: its radius in units of one over the extent, rounded."""
+    """Number of the ring or shell of each coefficient of rfftn: its radius in units of one over the
+    extent, rounded.
+    """
     full = torch.fft.fftfreq(box_size, 1 / box_size, device=device)
     half = torch.fft.rfftfreq(box_size, 1 / box_size, device=device)
     components = torch.meshgrid(*[full] * (dimensions - 1), half, indexing="ij")
@@ -98,7 +108,9 @@ def shell_index(box_size: int, dimensions: int, device=None) -> Tensor:
 def _sum_over_shells(value, shell, dimensions):
     # in double precision: a shell of a large map has a million coefficients
     flat = value.flatten(-dimensions).double()
-    total = torch.zeros(*flat.shape[:-1], int(shell.max()) + 1, dtype=flat.dtype, device=flat.device)
+    total = torch.zeros(
+        *flat.shape[:-1], int(shell.max()) + 1, dtype=flat.dtype, device=flat.device
+    )
     return total.index_add(-1, shell.flatten(), flat)[..., : value.shape[-dimensions] // 2 + 1]
 
 

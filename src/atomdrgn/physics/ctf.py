@@ -11,7 +11,7 @@ from .dose import dose_weight
 from .grid import ImageGrid
 from .record import Record
 
-MM = 1e7      # angstrom
+MM = 1e7  # angstrom
 
 
 def electron_wavelength(voltage_kv):
@@ -22,7 +22,9 @@ def electron_wavelength(voltage_kv):
 
 @dataclass(frozen=True)
 class CTF(Record):
-    """One entry an image. Underfocus is positive and protein is white: the CTF is +amplitude_contrast at zero frequency.
+    """One entry an image.
+
+    Underfocus is positive and protein is white: the CTF is +amplitude_contrast at zero frequency.
 
     Parameters
     ----------
@@ -57,11 +59,15 @@ class CTF(Record):
         """The CTF on the half-plane of ``torch.fft.rfft2`` of an image of this grid."""
         return self.at(*grid.frequencies(self.defocus_u.device))
 
-    def at(self, kx: Float[Tensor, "*frequency"], ky: Float[Tensor, "*frequency"]) -> Float[Tensor, "..."]:
+    def at(
+        self, kx: Float[Tensor, "*frequency"], ky: Float[Tensor, "*frequency"]
+    ) -> Float[Tensor, "..."]:
         """The CTF at the frequencies (kx, ky), 1/A: one value for each entry and frequency."""
         return self.oscillation(kx, ky) * self.envelope(kx, ky)
 
-    def oscillation(self, kx: Float[Tensor, "*frequency"], ky: Float[Tensor, "*frequency"]) -> Float[Tensor, "..."]:
+    def oscillation(
+        self, kx: Float[Tensor, "*frequency"], ky: Float[Tensor, "*frequency"]
+    ) -> Float[Tensor, "..."]:
         """The part that changes sign: the lens, without damage, decay and weight of the image."""
         one = (...,) + (None,) * kx.ndim
         k2 = kx**2 + ky**2
@@ -71,15 +77,25 @@ class CTF(Record):
         defocus = mean[one] + half_difference[one] * torch.cos(2 * angle)
         wavelength = electron_wavelength(self.voltage_kv)
         spherical = 0.5 * math.pi * self.spherical_aberration_mm * MM * wavelength**3
-        chi = (math.pi * wavelength)[one] * defocus * k2 - spherical[one] * k2**2 + self.phase_shift[one]
+        chi = (
+            (math.pi * wavelength)[one] * defocus * k2
+            - spherical[one] * k2**2
+            + self.phase_shift[one]
+        )
         w = self.amplitude_contrast[one]
         return torch.sqrt(1 - w**2) * torch.sin(chi) + w * torch.cos(chi)
 
-    def envelope(self, kx: Float[Tensor, "*frequency"], ky: Float[Tensor, "*frequency"]) -> Float[Tensor, "..."]:
-        """The part that only weakens: the image's scale, its B-factor and the damage done by the dose."""
+    def envelope(
+        self, kx: Float[Tensor, "*frequency"], ky: Float[Tensor, "*frequency"]
+    ) -> Float[Tensor, "..."]:
+        """The part that only weakens: the image's scale, its B-factor and the damage done by the
+        dose.
+        """
         one = (...,) + (None,) * kx.ndim
         k2 = kx**2 + ky**2
         value = self.scale[one] * torch.exp(-0.25 * self.b_factor[one] * k2)
         if self.dose.any():
-            value = value * dose_weight(self.dose[one], torch.sqrt(k2), voltage_kv=self.voltage_kv[one])
+            value = value * dose_weight(
+                self.dose[one], torch.sqrt(k2), voltage_kv=self.voltage_kv[one]
+            )
         return value

@@ -19,7 +19,8 @@ class FourierDisc:
 
     They stand in rows of one y_index, x_index rising, so that loops run along x.
 
-    Coefficients on a disc are scaled so that white noise of unit variance a pixel has unit power a coefficient.
+    Coefficients on a disc are scaled so that white noise of unit variance a pixel has unit power a
+    coefficient.
 
     Parameters
     ----------
@@ -30,7 +31,8 @@ class FourierDisc:
     x_index, y_index : (frequency,)
         Frequency in units of one over the box: x_index >= 0, y_index of both signs.
     rank : (frequency,)
-        Place of each when all frequencies of the grid are sorted by radius: a coarser disc has the first ones.
+        Place of each when all frequencies of the grid are sorted by radius: a coarser disc has the
+        first ones.
     """
 
     grid: ImageGrid
@@ -59,29 +61,46 @@ class FourierDisc:
 
     @property
     def shell(self) -> Int[Tensor, "frequency"]:
-        """Ring of each coefficient: its radius rounded to units of one over the box, counted from 0 at radius 1."""
+        """Ring of each coefficient: its radius rounded to units of one over the box, counted from 0
+        at radius 1.
+        """
         return torch.hypot(self.x_index.float(), self.y_index.float()).round().long() - 1
 
     @property
     def multiplicity(self) -> Float[Tensor, "frequency"]:
-        """How many coefficients of the whole plane each stands for: 2, or 1 where x_index is 0 (both signs of y are held)."""
+        """How many coefficients of the whole plane each stands for: 2, or 1 where x_index is 0
+        (both signs of y are held).
+        """
         return torch.where(self.x_index == 0, 1.0, 2.0)
 
     def coarser(self, resolution: float) -> "FourierDisc":
         """The part of this disc down to a coarser resolution."""
-        kept = torch.hypot(self.x_index.float(), self.y_index.float()) <= self.grid.extent / resolution
-        return replace(self, resolution=max(resolution, self.resolution), x_index=self.x_index[kept],
-                       y_index=self.y_index[kept], rank=self.rank[kept])
+        kept = (
+            torch.hypot(self.x_index.float(), self.y_index.float()) <= self.grid.extent / resolution
+        )
+        return replace(
+            self,
+            resolution=max(resolution, self.resolution),
+            x_index=self.x_index[kept],
+            y_index=self.y_index[kept],
+            rank=self.rank[kept],
+        )
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """(row, 4) int64: y_index, first x_index, place of the first coefficient, and number of coefficients of each row."""
+        """(row, 4) int64: y_index, first x_index, place of the first coefficient, and number of
+        coefficients of each row.
+        """
         y = self.y_index.cpu().numpy()
         start = np.flatnonzero(np.diff(y, prepend=y[0] - 1))
         length = np.diff(start, append=len(y))
-        return np.stack([y[start], self.x_index.cpu().numpy()[start], start, length], 1).astype(np.int64)
+        return np.stack([y[start], self.x_index.cpu().numpy()[start], start, length], 1).astype(
+            np.int64
+        )
 
-    def coefficients(self, image: Float[Tensor, "*batch box box"]) -> Complex[Tensor, "*batch frequency"]:
+    def coefficients(
+        self, image: Float[Tensor, "*batch box box"]
+    ) -> Complex[Tensor, "*batch frequency"]:
         """Of images of this disc's grid, phases about the image's origin."""
         plane = transform(image)
         return plane[..., self.y_index % self.grid.box_size, self.x_index] / self.grid.box_size
@@ -92,7 +111,12 @@ class FourierDisc:
 
     def to(self, device) -> "FourierDisc":
         """The same disc with its indices on `device`."""
-        return replace(self, x_index=self.x_index.to(device), y_index=self.y_index.to(device), rank=self.rank.to(device))
+        return replace(
+            self,
+            x_index=self.x_index.to(device),
+            y_index=self.y_index.to(device),
+            rank=self.rank.to(device),
+        )
 
 
 def make_disc(grid: ImageGrid, resolution: float) -> FourierDisc:

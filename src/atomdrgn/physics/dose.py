@@ -5,10 +5,12 @@ from torch import Tensor
 
 
 def critical_dose(k: Tensor, *, voltage_kv=300.0) -> Tensor:
-    """Dose after which the signal at frequency `k` (1/A) has fallen to exp(-1/2) in amplitude, e/A^2.
+    """Dose after which the signal at frequency `k` (1/A) has fallen to exp(-1/2) in amplitude,
+    e/A^2.
 
-    Below 300 kV damage per electron is larger: 0.8 of the dose at 200 kV, in between and beyond by linear interpolation
-    of that figure, kept within 0.57 (100 kV, Peet et al. 2019: damage goes with the inelastic cross-section) and 1.
+    Below 300 kV damage per electron is larger: 0.8 of the dose at 200 kV, in between and beyond by
+    linear interpolation of that figure, kept within 0.57 (100 kV, Peet et al. 2019: damage goes
+    with the inelastic cross-section) and 1.
 
     References
     ----------
@@ -25,5 +27,7 @@ def dose_weight(dose: Tensor, k: Tensor, *, voltage_kv=300.0) -> Tensor:
 
 
 def optimal_dose(k: Tensor, *, voltage_kv=300.0) -> Tensor:
-    """Dose after which further exposure only lowers the signal-to-noise ratio at frequency `k` (1/A), e/A^2."""
+    """Dose after which further exposure only lowers the signal-to-noise ratio at frequency `k`
+    (1/A), e/A^2.
+    """
     return 2.51284 * critical_dose(k, voltage_kv=voltage_kv)

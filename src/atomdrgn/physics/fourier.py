@@ -8,28 +8,41 @@ from .grid import ImageGrid
 
 
 def transform(image: Float[Tensor, "*batch box box"]) -> Complex[Tensor, "*batch box half"]:
-    """Fourier coefficients of images on the half-plane of rfft2, phases about pixel ``box // 2``, unnormalised."""
-    if image.numel() == 0:      # some of the libraries behind torch.fft refuse an empty batch
-        return image.new_zeros(*image.shape[:-1], image.shape[-1] // 2 + 1, dtype=image.dtype.to_complex())
+    """Fourier coefficients of images on the half-plane of rfft2, phases about pixel ``box // 2``,
+    unnormalised.
+    """
+    if image.numel() == 0:  # some of the libraries behind torch.fft refuse an empty batch
+        return image.new_zeros(
+            *image.shape[:-1], image.shape[-1] // 2 + 1, dtype=image.dtype.to_complex()
+        )
     return torch.fft.rfft2(torch.fft.ifftshift(image, dim=(-2, -1)))
 
 
-def inverse_transform(coefficient: Complex[Tensor, "*batch box half"], box_size: int) -> Float[Tensor, "*batch box box"]:
+def inverse_transform(
+    coefficient: Complex[Tensor, "*batch box half"], box_size: int
+) -> Float[Tensor, "*batch box box"]:
     """Images whose :func:`transform` this is."""
     if coefficient.numel() == 0:
-        return coefficient.new_zeros(*coefficient.shape[:-1], box_size, dtype=coefficient.dtype.to_real())
+        return coefficient.new_zeros(
+            *coefficient.shape[:-1], box_size, dtype=coefficient.dtype.to_real()
+        )
     return torch.fft.fftshift(torch.fft.irfft2(coefficient, s=(box_size, box_size)), dim=(-2, -1))
 
 
 def crop(coefficient: Complex[Tensor, "*batch box half"], box_size: int, *, new_box_size: int):
-    """Coefficients of the image cropped in Fourier space to `new_box_size`: lower frequencies only, the mean kept.
+    """Coefficients of the image cropped in Fourier space to `new_box_size`: lower frequencies only,
+    the mean kept.
 
-    Where the new box is even its Nyquist rows and columns keep the real part that a smaller image can hold.
+    Where the new box is even its Nyquist rows and columns keep the real part that a smaller image
+    can hold.
     """
     if new_box_size == box_size:
         return coefficient
     positive, negative = (new_box_size + 1) // 2, new_box_size // 2
-    rows = torch.cat([coefficient[..., :positive, :], coefficient[..., coefficient.shape[-2] - negative:, :]], -2)
+    rows = torch.cat(
+        [coefficient[..., :positive, :], coefficient[..., coefficient.shape[-2] - negative :, :]],
+        -2,
+    )
     return rows[..., : new_box_size // 2 + 1] * (new_box_size / box_size) ** 2
 
 
@@ -38,11 +51,14 @@ def crop_image(image: Float[Tensor, "*batch box box"], new_box_size: int) -> Ten
     box_size = image.shape[-1]
     if new_box_size == box_size:
         return image
-    return inverse_transform(crop(transform(image), box_size, new_box_size=new_box_size), new_box_size)
+    return inverse_transform(
+        crop(transform(image), box_size, new_box_size=new_box_size), new_box_size
+    )
 
 
 def half_plane_weight(grid: ImageGrid, device=None) -> Float[Tensor, "box half"]:
-    """How often each coefficient of the half-plane counts in a sum over the plane: 2, or 1 in columns that are their own mirror.
+    """How often each coefficient of the half-plane counts in a sum over the plane: 2, or 1 in
+    columns that are their own mirror.
 
     ``(weight * abs(transform(image))**2).sum() / box**2`` is the image's sum of squares (Parseval).
     """

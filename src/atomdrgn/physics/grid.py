@@ -26,8 +26,10 @@ class ImageGrid:
 
     def __post_init__(self):
         if self.box_size < 2 or self.pixel_size <= 0:
-            raise InputError(f"an image of {self.box_size} pixels of {self.pixel_size} A: "
-                             "the box has to be at least 2 and the pixel positive")
+            raise InputError(
+                f"an image of {self.box_size} pixels of {self.pixel_size} A: "
+                "the box has to be at least 2 and the pixel positive"
+            )
 
     @property
     def extent(self) -> float:
@@ -41,9 +43,13 @@ class ImageGrid:
 
     def coordinates(self, device=None) -> Float[Tensor, "box"]:
         """Position of each column (or row), A; the origin is at ``box_size // 2``."""
-        return (torch.arange(self.box_size, device=device, dtype=torch.float32) - self.box_size // 2) * self.pixel_size
+        return (
+            torch.arange(self.box_size, device=device, dtype=torch.float32) - self.box_size // 2
+        ) * self.pixel_size
 
-    def frequencies(self, device=None) -> tuple[Float[Tensor, "box half"], Float[Tensor, "box half"]]:
+    def frequencies(
+        self, device=None
+    ) -> tuple[Float[Tensor, "box half"], Float[Tensor, "box half"]]:
         """Frequencies (kx, ky) of the half-plane in the order of ``torch.fft.rfft2``, 1/A."""
         ky = torch.fft.fftfreq(self.box_size, self.pixel_size, device=device)
         kx = torch.fft.rfftfreq(self.box_size, self.pixel_size, device=device)
@@ -53,5 +59,8 @@ class ImageGrid:
     def cropped(self, box_size: int) -> "ImageGrid":
         """The grid after cropping in Fourier space: the same extent, fewer and larger pixels."""
         if box_size > self.box_size:
-            raise InputError(f"a box of {self.box_size} pixels cannot be cropped to {box_size}: choose at most {self.box_size}")
+            raise InputError(
+                f"a box of {self.box_size} pixels cannot be cropped to {box_size}: choose at most "
+                f"{self.box_size}"
+            )
         return ImageGrid(box_size, self.extent / box_size)

@@ -11,7 +11,8 @@ from .record import Record
 
 @dataclass(frozen=True)
 class Pose(Record):
-    """From the molecule's frame to the camera's: ``x_camera = rotation @ x``, then the shift is added in x and y.
+    """From the molecule's frame to the camera's: ``x_camera = rotation @ x``, then the shift is
+    added in x and y.
 
     Parameters
     ----------

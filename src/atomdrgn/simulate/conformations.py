@@ -1,4 +1,6 @@
-"""What is imaged: the conformations of one molecule, from structures, ensembles, trajectories or a run."""
+"""What is imaged: the conformations of one molecule, from structures, ensembles, trajectories or a
+run.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import InputError
-from ..io.structures import is_in_file_order, read_gemmi
+from ..io.structure_files.structures import is_in_file_order, read_gemmi
 from ..io.trajectories import FORMATS, read_trajectory
-from ..run import Run, open_run
+from ..runs.run import Run, open_run
 from ..structure.atoms import Structure, structure_from_gemmi
 from ..structure.superposition import superpose
 
@@ -20,7 +22,9 @@ ATOMS_AT_A_TIME = 2**20
 
 
 class RunConformations:
-    """The conformations of a run's particles, made when they are asked for: ``conformations[index]`` is (k, atom, 3), A."""
+    """The conformations of a run's particles, made when they are asked for:
+    ``conformations[index]`` is (k, atom, 3), A.
+    """
 
     def __init__(self, run: Run):
         self.run = run
@@ -54,11 +58,13 @@ def read_molecule(paths: Sequence, *, superposed: bool = False) -> Molecule:
     Parameters
     ----------
     paths : sequence of path
-        Structures of the same atoms, in whatever order each, every model of which is a conformation; or a structure and
-        trajectories (.dcd, .xtc) of its atoms, whose frames are the conformations; or one run.
+        Structures of the same atoms, in whatever order each, every model of which is a
+        conformation; or a structure and trajectories (.dcd, .xtc) of its atoms, whose frames are
+        the conformations; or one run.
     superposed : bool
-        Bring each conformation onto the first coordinates, with least squares over all atoms: frames of a simulation drift, and
-        crystals differ in their frames. Those of a run stay in the frame of its poses.
+        Bring each conformation onto the first coordinates, with least squares over all atoms:
+        frames of a simulation drift, and crystals differ in their frames. Those of a run stay in
+        the frame of its poses.
 
     Raises
     ------
@@ -73,8 +79,11 @@ def read_molecule(paths: Sequence, *, superposed: bool = False) -> Molecule:
     trajectories = [path for path in paths if path.suffix.lower() in FORMATS]
     structures = [path for path in paths if path not in trajectories]
     if trajectories and len(structures) != 1:
-        raise InputError(f"{trajectories[0]}: a trajectory needs one structure that names its atoms, and {len(structures)} are "
-                         "given")
+        raise InputError(
+            f"{trajectories[0]}: a trajectory needs one structure that names its atoms, and "
+            f"{len(structures)} are "
+            "given"
+        )
     models = [model for path in structures for model in _models(path)]
     first = models[0]
     if trajectories:
@@ -85,7 +94,8 @@ def read_molecule(paths: Sequence, *, superposed: bool = False) -> Molecule:
 
 
 def centred(molecule: Molecule, origin=None) -> Molecule:
-    """The molecule with the point `origin` (xyz, A) at (0, 0, 0): by default the centre of its first coordinates' electrons.
+    """The molecule with the point `origin` (xyz, A) at (0, 0, 0): by default the centre of its
+    first coordinates' electrons.
 
     Raises
     ------
@@ -98,14 +108,22 @@ def centred(molecule: Molecule, origin=None) -> Molecule:
         raise InputError("a run stands in the frame of its poses: leave the origin out")
     structure = molecule.structure
     if origin is None:
-        weight = torch.tensor(structure.element * structure.occupancy, dtype=torch.float32).clamp_min(1e-6)
+        weight = torch.tensor(
+            structure.element * structure.occupancy, dtype=torch.float32
+        ).clamp_min(1e-6)
         origin = (weight @ structure.position / weight.sum()).tolist()
     origin = torch.tensor(list(origin), dtype=torch.float32)
     return Molecule(structure.moved(structure.position - origin), molecule.conformations - origin)
 
 
-def choose(conformations: int, particles: int, generator: torch.Generator, *, in_order: bool = False,
-           populations: Sequence[float] | None = None) -> Int[Tensor, "particle"]:
+def choose(
+    conformations: int,
+    particles: int,
+    generator: torch.Generator,
+    *,
+    in_order: bool = False,
+    populations: Sequence[float] | None = None,
+) -> Int[Tensor, "particle"]:
     """Number of each particle's conformation, from 0.
 
     Parameters
@@ -121,7 +139,8 @@ def choose(conformations: int, particles: int, generator: torch.Generator, *, in
     Raises
     ------
     InputError
-        Populations that are not one for each conformation, negative or all zero, or an order besides them.
+        Populations that are not one for each conformation, negative or all zero, or an order
+        besides them.
     """
     if populations is None:
         if in_order:
@@ -131,8 +150,11 @@ def choose(conformations: int, particles: int, generator: torch.Generator, *, in
         raise InputError("populations are of particles at random: leave the order out")
     share = torch.tensor(list(populations), dtype=torch.float64)
     if len(share) != conformations or not (share >= 0).all() or not 0 < share.sum() < float("inf"):
-        raise InputError(f"populations {', '.join(f'{value:g}' for value in populations)} for {conformations} conformations: "
-                         "expected one for each, not negative")
+        raise InputError(
+            f"populations {', '.join(f'{value:g}' for value in populations)} for {conformations} "
+            "conformations: "
+            "expected one for each, not negative"
+        )
     return torch.multinomial(share, particles, replacement=True, generator=generator)
 
 
@@ -148,7 +170,7 @@ def _models(path):
     models = []
     for number in range(len(source)):
         one = source.clone()
-        del one[number + 1:]
+        del one[number + 1 :]
         del one[:number]
         name = path.name if len(source) == 1 else f"model {number + 1} of {path.name}"
         models.append(structure_from_gemmi(one, name=name))
@@ -157,32 +179,55 @@ def _models(path):
 
 def _frames(path, structure):
     if not is_in_file_order(structure.source):
-        raise InputError(f"{structure.name}: the atoms of a residue stand apart in it and were put together, so that they are "
-                         f"not in the order of the frames of {path}: write both with the atoms of each residue side by side")
+        raise InputError(
+            f"{structure.name}: the atoms of a residue stand apart in it and were put together, "
+            "so that they are "
+            f"not in the order of the frames of {path}: write both with the atoms of each residue "
+            "side by side"
+        )
     frames = read_trajectory(path)
     if frames.shape[1] != len(structure):
-        raise InputError(f"{path}: frames of {frames.shape[1]:,} atoms, but {structure.name} has {len(structure):,}: give the "
-                         "structure that the trajectory was made with")
+        raise InputError(
+            f"{path}: frames of {frames.shape[1]:,} atoms, but {structure.name} has "
+            f"{len(structure):,}: give the "
+            "structure that the trajectory was made with"
+        )
     return torch.from_numpy(frames)
 
 
 def _same_atoms(structure, other):
-    """(atom,) for each atom of a structure the one of another with the same name in the same residue."""
+    """(atom,) for each atom of a structure the one of another with the same name in the same
+    residue.
+    """
     wanted, there = (_names(each) for each in (structure, other))
     if wanted == there:
         return np.arange(len(structure))
     number = {name: i for i, name in enumerate(there)}
-    missing = [name for name in wanted if name not in number] or [name for name in there if name not in set(wanted)]
+    missing = [name for name in wanted if name not in number] or [
+        name for name in there if name not in set(wanted)
+    ]
     if missing or len(number) < len(there):
         chain, residue, icode, atom, _ = missing[0] if missing else there[0]
-        raise InputError(f"{structure.name} and {other.name} do not hold the same atoms ({atom} of {chain}:{residue}{icode}, and "
-                         f"{max(0, len(missing) - 1)} more): conformations are of one molecule; cut both to what they share")
+        raise InputError(
+            f"{structure.name} and {other.name} do not hold the same atoms ({atom} of "
+            f"{chain}:{residue}{icode}, and "
+            f"{max(0, len(missing) - 1)} more): conformations are of one molecule; cut both to "
+            "what they share"
+        )
     return np.array([number[name] for name in wanted])
 
 
 def _names(structure):
-    return list(zip(structure.chain.tolist(), structure.residue.tolist(), structure.insertion_code.tolist(),
-                    structure.atom_name.tolist(), structure.altloc.tolist(), strict=True))
+    return list(
+        zip(
+            structure.chain.tolist(),
+            structure.residue.tolist(),
+            structure.insertion_code.tolist(),
+            structure.atom_name.tolist(),
+            structure.altloc.tolist(),
+            strict=True,
+        )
+    )
 
 
 def _superposed(position, base):

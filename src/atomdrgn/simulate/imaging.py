@@ -1,4 +1,6 @@
-"""How images are taken: poses, CTF, pixels and stacks, at random, as tilt series, or like those of a particle file."""
+"""How images are taken: poses, CTF, pixels and stacks, at random, as tilt series, or like those of
+a particle file.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -15,13 +17,15 @@ from ..physics.grid import ImageGrid
 from ..physics.pose import Pose
 from ..physics.rotations import matrix_from_quaternion, matrix_from_vector
 
-DEFOCUS_RANGE = 8000.0, 25000.0      # A
-ASTIGMATISM = 200.0                  # A, standard deviation of half the difference of the two defoci
-SHIFT_SPREAD = 1.0                   # pixels, standard deviation along x and y
-TILT_SHIFT_SPREAD = 0.3              # pixels: tilts are aligned to each other to less than a pixel
-TILT_DEFOCUS_SPREAD = 200.0          # A
-REACH, TOTAL_DOSE = 54.0, 110.0      # degrees to either side; e/A^2
-OF_ROWS = ("tilt_series", "passthrough", "tomograms", "data_folder")      # ways of reading that say whose rows are
+DEFOCUS_RANGE = 8000.0, 25000.0  # A
+# A, standard deviation of half the difference of the two defoci
+ASTIGMATISM = 200.0
+SHIFT_SPREAD = 1.0  # pixels, standard deviation along x and y
+TILT_SHIFT_SPREAD = 0.3  # pixels: tilts are aligned to each other to less than a pixel
+TILT_DEFOCUS_SPREAD = 200.0  # A
+REACH, TOTAL_DOSE = 54.0, 110.0  # degrees to either side; e/A^2
+# ways of reading that say whose rows are
+OF_ROWS = ("tilt_series", "passthrough", "tomograms", "data_folder")
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,28 @@ class Microscope:
     def __post_init__(self):
         low, high = self.defocus
         if not 0 < low <= high:
-            raise InputError(f"a defocus from {low:g} to {high:g} A: expected two positive numbers, the smaller one first")
-        if not (self.voltage_kv > 0 and self.spherical_aberration_mm >= 0 and 0 <= self.amplitude_contrast < 1):
-            raise InputError(f"{self.voltage_kv:g} kV, a spherical aberration of {self.spherical_aberration_mm:g} mm and an "
-                             f"amplitude contrast of {self.amplitude_contrast:g}: expected a positive voltage and a part of 1")
+            raise InputError(
+                f"a defocus from {low:g} to {high:g} A: expected two positive numbers, the "
+                "smaller one first"
+            )
+        if not (
+            self.voltage_kv > 0
+            and self.spherical_aberration_mm >= 0
+            and 0 <= self.amplitude_contrast < 1
+        ):
+            raise InputError(
+                f"{self.voltage_kv:g} kV, a spherical aberration of "
+                f"{self.spherical_aberration_mm:g} mm and an "
+                f"amplitude contrast of {self.amplitude_contrast:g}: expected a positive voltage "
+                "and a part of 1"
+            )
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack of images to be written: its name in the folder of the particle file, how many images, and their pixels."""
+    """A stack of images to be written: its name in the folder of the particle file, how many
+    images, and their pixels.
+    """
 
     name: str
     count: int
@@ -81,7 +98,8 @@ class Imaging:
     tilts : int
         Images a particle that are a tilt series; 0 for single images.
     file : ParticleFile, optional
-        The rows of a particle file that the images are like, one an image, or one a particle where each has its stack.
+        The rows of a particle file that the images are like, one an image, or one a particle where
+        each has its stack.
     """
 
     pose: Pose
@@ -104,21 +122,42 @@ class Imaging:
         return int(self.particle.max()) + 1
 
     def with_b_factor(self, b_factor: float) -> "Imaging":
-        """The same with a decay exp(-b_factor k^2 / 4) of all images, A^2, which the written file does not tell."""
+        """The same with a decay exp(-b_factor k^2 / 4) of all images, A^2, which the written file
+        does not tell.
+        """
         return replace(self, ctf=replace(self.ctf, b_factor=self.ctf.b_factor + b_factor))
 
 
-def image_once(count: int, grid: ImageGrid, generator: torch.Generator, *, microscope: Microscope | None = None) -> Imaging:
-    """One image a particle: directions uniform on the sphere, shifts normal with 1 pixel along x and y, a little astigmatism."""
+def image_once(
+    count: int, grid: ImageGrid, generator: torch.Generator, *, microscope: Microscope | None = None
+) -> Imaging:
+    """One image a particle: directions uniform on the sphere, shifts normal with 1 pixel along x
+    and y, a little astigmatism.
+    """
     _require_particles(count)
     microscope = microscope or Microscope()
     pose = _random_poses(count, grid, generator)
-    return _packed(pose, _random_ctfs(count, microscope, generator), torch.arange(count), grid, microscope=microscope)
+    return _packed(
+        pose,
+        _random_ctfs(count, microscope, generator),
+        torch.arange(count),
+        grid,
+        microscope=microscope,
+    )
 
 
-def image_tilts(count: int, grid: ImageGrid, generator: torch.Generator, *, tilts: int, reach: float = REACH,
-                dose: float = TOTAL_DOSE, microscope: Microscope | None = None) -> Imaging:
-    """A dose-symmetric tilt series a particle, about the camera's y, in the order in which the images are taken.
+def image_tilts(
+    count: int,
+    grid: ImageGrid,
+    generator: torch.Generator,
+    *,
+    tilts: int,
+    reach: float = REACH,
+    dose: float = TOTAL_DOSE,
+    microscope: Microscope | None = None,
+) -> Imaging:
+    """A dose-symmetric tilt series a particle, about the camera's y, in the order in which the
+    images are taken.
 
     Parameters
     ----------
@@ -141,23 +180,41 @@ def image_tilts(count: int, grid: ImageGrid, generator: torch.Generator, *, tilt
     """
     _require_particles(count)
     if tilts < 2 or not 0 < reach < 90 or dose < 0:
-        raise InputError(f"{tilts} tilts to {reach:g} degrees with {dose:g} e/A^2: expected at least 2, less than 90, and no "
-                         "negative dose")
+        raise InputError(
+            f"{tilts} tilts to {reach:g} degrees with {dose:g} e/A^2: expected at least 2, less "
+            "than 90, and no "
+            "negative dose"
+        )
     one = image_once(count, grid, generator, microscope=microscope)
     step = torch.arange(tilts)
-    angle = ((step + 1) // 2) * torch.where(step % 2 == 1, 1, -1) * (math.radians(reach) / (tilts // 2))
+    angle = (
+        ((step + 1) // 2) * torch.where(step % 2 == 1, 1, -1) * (math.radians(reach) / (tilts // 2))
+    )
     stage = matrix_from_vector(angle[:, None] * torch.tensor([0.0, 1.0, 0.0]))
     particle = torch.arange(count).repeat_interleave(tilts)
-    jitter = TILT_SHIFT_SPREAD * grid.pixel_size * torch.randn(len(particle), 2, generator=generator)
-    pose = Pose(stage.repeat(count, 1, 1) @ one.pose.rotation[particle], one.pose.shift[particle] + jitter)
-    ctf, off = one.ctf[particle], TILT_DEFOCUS_SPREAD * torch.randn(len(particle), generator=generator)
-    ctf = replace(ctf, defocus_u=ctf.defocus_u + off, defocus_v=ctf.defocus_v + off, scale=angle.cos().repeat(count),
-                  dose=(step * (dose / tilts)).repeat(count))
+    jitter = (
+        TILT_SHIFT_SPREAD * grid.pixel_size * torch.randn(len(particle), 2, generator=generator)
+    )
+    pose = Pose(
+        stage.repeat(count, 1, 1) @ one.pose.rotation[particle], one.pose.shift[particle] + jitter
+    )
+    ctf, off = (
+        one.ctf[particle],
+        TILT_DEFOCUS_SPREAD * torch.randn(len(particle), generator=generator),
+    )
+    ctf = replace(
+        ctf,
+        defocus_u=ctf.defocus_u + off,
+        defocus_v=ctf.defocus_v + off,
+        scale=angle.cos().repeat(count),
+        dose=(step * (dose / tilts)).repeat(count),
+    )
     return _packed(pose, ctf, particle, grid, microscope=one.microscope, tilts=tilts)
 
 
 def image_like(path, **reading) -> Imaging:
-    """Poses, CTF, optics, pixels and contrast of a particle file, whose rows are written again with other images.
+    """Poses, CTF, optics, pixels and contrast of a particle file, whose rows are written again with
+    other images.
 
     Parameters
     ----------
@@ -172,19 +229,36 @@ def image_like(path, **reading) -> Imaging:
         As for reading the particles: the images have to be there, too.
     """
     like = read_particles(path, **reading)
-    file = open_particle_file(path, **{name: value for name, value in reading.items() if name in OF_ROWS})
+    file = open_particle_file(
+        path, **{name: value for name, value in reading.items() if name in OF_ROWS}
+    )
     rows = like.row.unique()
     file = file.of_rows(rows.numpy())
-    if len(file.particle) < len(like):      # a row is a particle with a stack of tilts, which keeps its layout
+    # a row is a particle with a stack of tilts, which keeps its layout
+    if len(file.particle) < len(like):
         stack, at = like.images.file, like.images.section
         numbers = stack.unique()
-        grids = [like.optics_group_grids[like.optics_group[stack == number][0]] for number in numbers]
-        stacks = tuple(Stack(f"stacks/{number:06d}.mrcs", like.images.headers[number].shape[0], grid)
-                       for number, grid in zip(numbers.tolist(), grids, strict=True))
+        grids = [
+            like.optics_group_grids[like.optics_group[stack == number][0]] for number in numbers
+        ]
+        stacks = tuple(
+            Stack(f"stacks/{number:06d}.mrcs", like.images.headers[number].shape[0], grid)
+            for number, grid in zip(numbers.tolist(), grids, strict=True)
+        )
         stack = torch.searchsorted(numbers, stack)
     else:
         stacks, stack, at = _packed_stacks(like.optics_group, like.optics_group_grids)
-    return Imaging(like.pose, like.ctf, like.particle, stacks, stack, at, like.images.sign, like.premultiplied, file=file)
+    return Imaging(
+        like.pose,
+        like.ctf,
+        like.particle,
+        stacks,
+        stack,
+        at,
+        like.images.sign,
+        like.premultiplied,
+        file=file,
+    )
 
 
 def _require_particles(count):
@@ -195,7 +269,9 @@ def _require_particles(count):
 def _packed(pose, ctf, particle, grid, **more):
     stacks, stack, section = _packed_stacks(torch.zeros_like(particle), (grid,))
     none = torch.zeros(len(particle), dtype=torch.bool)
-    return Imaging(pose, ctf, particle, stacks, stack, section, torch.ones(len(particle)), none, **more)
+    return Imaging(
+        pose, ctf, particle, stacks, stack, section, torch.ones(len(particle)), none, **more
+    )
 
 
 def _packed_stacks(group, grids):
@@ -207,13 +283,20 @@ def _packed_stacks(group, grids):
         mine = torch.nonzero(kind == number)[:, 0]
         section[mine] = torch.arange(len(mine))
     count = torch.bincount(kind, minlength=len(kinds)).tolist()
-    names = ["particles.mrcs"] if len(kinds) == 1 else [f"particles_{number + 1}.mrcs" for number in range(len(kinds))]
+    names = (
+        ["particles.mrcs"]
+        if len(kinds) == 1
+        else [f"particles_{number + 1}.mrcs" for number in range(len(kinds))]
+    )
     return tuple(map(Stack, names, count, kinds)), kind, section
 
 
 def _random_poses(count, grid, generator):
-    rotation = matrix_from_quaternion(torch.randn(count, 4, generator=generator))      # normal: uniform once normalised
-    return Pose(rotation, SHIFT_SPREAD * grid.pixel_size * torch.randn(count, 2, generator=generator))
+    # normal: uniform once normalised
+    rotation = matrix_from_quaternion(torch.randn(count, 4, generator=generator))
+    return Pose(
+        rotation, SHIFT_SPREAD * grid.pixel_size * torch.randn(count, 2, generator=generator)
+    )
 
 
 def _random_ctfs(count, microscope, generator):
@@ -221,7 +304,15 @@ def _random_ctfs(count, microscope, generator):
     mean = low + (high - low) * torch.rand(count, generator=generator)
     half_difference = ASTIGMATISM * torch.randn(count, generator=generator)
     zero = torch.zeros(count)
-    return CTF(defocus_u=mean + half_difference, defocus_v=mean - half_difference,
-               defocus_angle=math.pi * torch.rand(count, generator=generator), phase_shift=zero,
-               voltage_kv=zero + microscope.voltage_kv, spherical_aberration_mm=zero + microscope.spherical_aberration_mm,
-               amplitude_contrast=zero + microscope.amplitude_contrast, scale=zero + 1, b_factor=zero, dose=zero)
+    return CTF(
+        defocus_u=mean + half_difference,
+        defocus_v=mean - half_difference,
+        defocus_angle=math.pi * torch.rand(count, generator=generator),
+        phase_shift=zero,
+        voltage_kv=zero + microscope.voltage_kv,
+        spherical_aberration_mm=zero + microscope.spherical_aberration_mm,
+        amplitude_contrast=zero + microscope.amplitude_contrast,
+        scale=zero + 1,
+        b_factor=zero,
+        dose=zero,
+    )

@@ -24,12 +24,12 @@ from ..physics.rotations import euler_from_matrix, matrix_from_vector
 from ..reporting import Reporter
 from ..structure.atoms import Structure, why_no_pdb, write_pdb_or_mmcif
 from .conformations import RunConformations
-from .images import atoms_of, clean_images, premultiply, residues_of
 from .imaging import Imaging, image_once
+from .noisy_images import atoms_of, clean_images, premultiply, residues_of
 
 IMAGES_AT_A_TIME = 16
 PARTICLE_FILES = "particles.star", "particles.cs"
-BASE_FILES = "base.pdb", "base.cif"      # one of the two
+BASE_FILES = "base.pdb", "base.cif"  # one of the two
 SCATTERERS = {"atoms": atoms_of, "residues": residues_of}
 
 
@@ -53,35 +53,54 @@ class Errors:
 
     def __post_init__(self):
         if min(self.contrast, self.rotation, self.shift) < 0:
-            raise InputError(f"errors of {self.contrast:g}, {self.rotation:g} degrees and {self.shift:g} A: expected no negative "
-                             "ones")
+            raise InputError(
+                f"errors of {self.contrast:g}, {self.rotation:g} degrees and {self.shift:g} A: "
+                "expected no negative "
+                "ones"
+            )
 
 
-def simulate_particles(structure: Structure, conformations: Float[Tensor, "conformation atom 3"] | RunConformations, out, *,
-                       snr: float, grid: ImageGrid | None = None, imaging: Imaging | None = None,
-                       which: Int[Tensor, "particle"] | None = None, detail: str = "atoms", errors: Errors | None = None,
-                       generator: torch.Generator | None = None, truth: dict | None = None, overwrite: bool = False,
-                       reporter: Reporter | None = None) -> Path:
+def simulate_particles(  # noqa: PLR0913 - a keyword a setting of the command
+    structure: Structure,
+    conformations: Float[Tensor, "conformation atom 3"] | RunConformations,
+    out,
+    *,
+    snr: float,
+    grid: ImageGrid | None = None,
+    imaging: Imaging | None = None,
+    which: Int[Tensor, "particle"] | None = None,
+    detail: str = "atoms",
+    errors: Errors | None = None,
+    generator: torch.Generator | None = None,
+    truth: dict | None = None,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> Path:
     """Path of the particle file of simulated images, written with all that belongs to them.
 
-    Every atom is a Gaussian of its electrons; the noise is white. The CTF acts in a box of twice the size, so that what it
-    spreads beyond the image is lost, as in a micrograph.
+    Every atom is a Gaussian of its electrons; the noise is white. The CTF acts in a box of twice
+    the size, so that what it spreads beyond the image is lost, as in a micrograph.
 
     Parameters
     ----------
     structure : Structure
-        Names and elements of the atoms; its coordinates are the base model that is written beside the images.
+        Names and elements of the atoms; its coordinates are the base model that is written beside
+        the images.
     conformations : (conformation, atom, 3)
         Where the atoms stand, A, about the origin that the poses turn about.
     out : path
-        A folder, made where it is missing: particles.star (or .cs), particles.mrcs, base.pdb (base.cif where programs would not
-        agree on what the PDB file holds, :func:`~atomdrgn.structure.atoms.why_no_pdb`), and truth.npz with `rotation`,
-        `shift`, `defocus` (u and v) and `contrast` of each image, `particle` (whose image it is), `which` (the conformation of
-        each particle), `conformation` (not of a run, which holds them) and what `truth` adds.
+        A folder, made where it is missing: particles.star (or .cs), particles.mrcs, base.pdb
+        (base.cif where programs would not agree on what the PDB file holds,
+        :func:`~atomdrgn.structure.atoms.why_no_pdb`), and truth.npz with `rotation`, `shift`,
+        `defocus` (u and v) and `contrast` of each image, `particle` (whose image it is), `which`
+        (the conformation of each particle), `conformation` (not of a run, which holds them) and
+        what `truth` adds.
     snr : float
-        Variance of the signal over the pixels of all images, over the variance of the noise; infinite: no noise.
+        Variance of the signal over the pixels of all images, over the variance of the noise;
+        infinite: no noise.
     grid : ImageGrid, optional
-        Of images at random poses (:func:`.imaging.image_once`), where `imaging` does not say how they are taken.
+        Of images at random poses (:func:`.imaging.image_once`), where `imaging` does not say how
+        they are taken.
     imaging : Imaging, optional
         How the images are taken.
     which : (particle,), optional
@@ -102,21 +121,25 @@ def simulate_particles(structure: Structure, conformations: Float[Tensor, "confo
     Raises
     ------
     InputError
-        Coordinates that are not those of the structure's atoms, a ratio that is not positive, numbers of particles that differ.
+        Coordinates that are not those of the structure's atoms, a ratio that is not positive,
+        numbers of particles that differ.
     OutputExistsError
         The folder holds particles, or a base model that would stay beside the new one.
     """
     out, errors = Path(out), errors or Errors()
     _check(structure, conformations, snr=snr, detail=detail, grid=grid, imaging=imaging)
     require_free(out, overwrite=overwrite)
-    _refuse(out, BASE_FILES[:1] if why_no_pdb(structure) else BASE_FILES[1:], overwrite=overwrite)      # which would be a second
+    # which would be a second
+    _refuse(out, BASE_FILES[:1] if why_no_pdb(structure) else BASE_FILES[1:], overwrite=overwrite)
     generator = generator or torch.Generator().manual_seed(0)
     if imaging is None:
         imaging = image_once(len(conformations) if which is None else len(which), grid, generator)
     which = torch.arange(imaging.n_particles) if which is None else which
     if len(which) != imaging.n_particles or int(which.max()) >= len(conformations):
-        raise InputError(f"conformations of {len(which)} particles (the largest number {int(which.max())} of "
-                         f"{len(conformations)}), but images of {imaging.n_particles}")
+        raise InputError(
+            f"conformations of {len(which)} particles (the largest number {int(which.max())} of "
+            f"{len(conformations)}), but images of {imaging.n_particles}"
+        )
     contrast = (1 + errors.contrast * torch.randn(len(imaging), generator=generator)).clamp_min(0.1)
     turn, shift = _pose_errors(imaging.n_particles, errors, generator)
     reporter = reporter or Reporter()
@@ -129,9 +152,17 @@ def simulate_particles(structure: Structure, conformations: Float[Tensor, "confo
         _write_stacks(out, imaging, signal, snr=snr, generator=generator, reporter=reporter)
         known = {"conformation": conformations.numpy()} if isinstance(conformations, Tensor) else {}
         with whole_file(out / "truth.npz") as path, open(path, "wb") as file:
-            np.savez(file, **known, which=which.numpy(), particle=imaging.particle.numpy(),
-                     rotation=imaging.pose.rotation.numpy(), shift=imaging.pose.shift.numpy(), contrast=contrast.numpy(),
-                     defocus=torch.stack([imaging.ctf.defocus_u, imaging.ctf.defocus_v], -1).numpy(), **(truth or {}))
+            np.savez(
+                file,
+                **known,
+                which=which.numpy(),
+                particle=imaging.particle.numpy(),
+                rotation=imaging.pose.rotation.numpy(),
+                shift=imaging.pose.shift.numpy(),
+                contrast=contrast.numpy(),
+                defocus=torch.stack([imaging.ctf.defocus_u, imaging.ctf.defocus_v], -1).numpy(),
+                **(truth or {}),
+            )
         return _write_particle_file(out, imaging, turn, shift)
 
 
@@ -144,7 +175,8 @@ def require_free(out: Path, *, overwrite: bool, inputs: Iterable[Path] | None = 
     overwrite : bool
         Replace what is there.
     inputs : iterable of Path, optional
-        Files that are read, which are never replaced; where they are given a base model that is there counts as particles do.
+        Files that are read, which are never replaced; where they are given a base model that is
+        there counts as particles do.
 
     Raises
     ------
@@ -156,20 +188,32 @@ def require_free(out: Path, *, overwrite: bool, inputs: Iterable[Path] | None = 
     read = {path.resolve() for path in inputs or ()}
     own = next((name for name in BASE_FILES if (out / name).resolve() in read), None)
     if own:
-        raise OutputExistsError(f"{out / own} is read, and the set's own {own} would replace it: choose another folder")
-    _refuse(out, PARTICLE_FILES if inputs is None else (*PARTICLE_FILES, *BASE_FILES), overwrite=overwrite)
+        raise OutputExistsError(
+            f"{out / own} is read, and the set's own {own} would replace it: choose another folder"
+        )
+    _refuse(
+        out,
+        PARTICLE_FILES if inputs is None else (*PARTICLE_FILES, *BASE_FILES),
+        overwrite=overwrite,
+    )
 
 
 def _refuse(out, names, *, overwrite):
     there = next((name for name in names if (out / name).exists()), None)
     if there and not overwrite:
-        raise OutputExistsError(f"{out} holds {there}: choose another folder, or --overwrite (overwrite=True) to replace what "
-                                "is there")
+        raise OutputExistsError(
+            f"{out} holds {there}: choose another folder, or --overwrite (overwrite=True) to "
+            "replace what "
+            "is there"
+        )
 
 
 def _check(structure, conformations, *, snr, detail, grid, imaging):
     if isinstance(conformations, Tensor) and conformations.shape[1] != len(structure):
-        raise InputError(f"conformations of {conformations.shape[1]} atoms for {structure.name}, which has {len(structure)}")
+        raise InputError(
+            f"conformations of {conformations.shape[1]} atoms for {structure.name}, which has "
+            f"{len(structure)}"
+        )
     if not snr > 0:
         raise InputError(f"a signal-to-noise ratio of {snr}: expected a positive number")
     if detail not in SCATTERERS:
@@ -180,8 +224,12 @@ def _check(structure, conformations, *, snr, detail, grid, imaging):
 
 def _pose_errors(count, errors, generator):
     """Rotation and shift of each molecule, in its own frame, by which its written pose is wrong."""
-    vector = math.radians(errors.rotation) * torch.randn(count, 3, generator=generator, dtype=torch.float64)
-    return matrix_from_vector(vector), errors.shift * torch.randn(count, 3, generator=generator, dtype=torch.float64)
+    vector = math.radians(errors.rotation) * torch.randn(
+        count, 3, generator=generator, dtype=torch.float64
+    )
+    return matrix_from_vector(vector), errors.shift * torch.randn(
+        count, 3, generator=generator, dtype=torch.float64
+    )
 
 
 def _signals(structure, conformations, which, imaging, contrast, *, detail):
@@ -191,7 +239,9 @@ def _signals(structure, conformations, which, imaging, contrast, *, detail):
     def signal(index):
         grid = imaging.stacks[int(imaging.stack[index[0]])].grid
         atoms = conformations[which[imaging.particle[index]]].float()
-        image = clean_images(scatterers, atoms, pose=imaging.pose[index], ctf=imaging.ctf[index], grid=grid)
+        image = clean_images(
+            scatterers, atoms, pose=imaging.pose[index], ctf=imaging.ctf[index], grid=grid
+        )
         return contrast[index, None, None] * image
 
     return signal
@@ -227,12 +277,17 @@ def _write_stacks(out, imaging, signal, *, snr, generator, reporter):
                     image = image + deviation * torch.randn(image.shape, generator=generator)
                     again = torch.nonzero(imaging.premultiplied[index])[:, 0]
                     if len(again):
-                        image[again] = premultiply(image[again], imaging.ctf[index[again]], stack.grid)
+                        image[again] = premultiply(
+                            image[again], imaging.ctf[index[again]], stack.grid
+                        )
                     pixels.write(at, imaging.sign[index, None, None] * image)
 
 
 class _Pixels:
-    """The images of a stack on disk, to be read and written. Not through a memory map: a full disk would end the process."""
+    """The images of a stack on disk, to be read and written.
+
+    Not through a memory map: a full disk would end the process.
+    """
 
     def __init__(self, path):
         self.header, self.file = read_header(path), open(path, "rb+")
@@ -246,7 +301,9 @@ class _Pixels:
         self.file.close()
 
     def write(self, sections, images):
-        for section, image in zip(sections, images.numpy().astype(self.header.dtype, copy=False), strict=True):
+        for section, image in zip(
+            sections, images.numpy().astype(self.header.dtype, copy=False), strict=True
+        ):
             self.file.seek(self.header.offset + section * self.size)
             self.file.write(image.tobytes())
 
@@ -254,7 +311,9 @@ class _Pixels:
         images = np.empty((len(sections), *self.shape), np.float32)
         for number, section in enumerate(sections):
             self.file.seek(self.header.offset + section * self.size)
-            images[number] = np.frombuffer(self.file.read(self.size), self.header.dtype).reshape(self.shape)
+            images[number] = np.frombuffer(self.file.read(self.size), self.header.dtype).reshape(
+                self.shape
+            )
         return torch.from_numpy(images)
 
 
@@ -274,7 +333,7 @@ def _write_particle_file(out, imaging, turn, shift):
         return path
     path = out / ("particles.cs" if isinstance(imaging.file, CryosparcFile) else "particles.star")
     names = [imaging.stacks[number].name for number in imaging.stack.tolist()]
-    if len(imaging.file.particle) < len(imaging):      # a row names a whole stack
+    if len(imaging.file.particle) < len(imaging):  # a row names a whole stack
         file = imaging.file.with_images([stack.name for stack in imaging.stacks], None)
     else:
         file = imaging.file.with_images(names, imaging.section.tolist())
@@ -286,25 +345,45 @@ def _write_particle_file(out, imaging, turn, shift):
 
 def _optics_table(imaging):
     grid, microscope = imaging.stacks[0].grid, imaging.microscope
-    columns = {"rlnOpticsGroup": "1", "rlnOpticsGroupName": "opticsGroup1", "rlnVoltage": f"{microscope.voltage_kv}",
-               "rlnSphericalAberration": f"{microscope.spherical_aberration_mm}",
-               "rlnAmplitudeContrast": f"{microscope.amplitude_contrast}", "rlnImagePixelSize": f"{grid.pixel_size:.6f}",
-               "rlnImageSize": f"{grid.box_size}", "rlnImageDimensionality": "2"}
-    return StarTable("optics", {name: [value] for name, value in columns.items()}, comments=("# version 30001",))
+    columns = {
+        "rlnOpticsGroup": "1",
+        "rlnOpticsGroupName": "opticsGroup1",
+        "rlnVoltage": f"{microscope.voltage_kv}",
+        "rlnSphericalAberration": f"{microscope.spherical_aberration_mm}",
+        "rlnAmplitudeContrast": f"{microscope.amplitude_contrast}",
+        "rlnImagePixelSize": f"{grid.pixel_size:.6f}",
+        "rlnImageSize": f"{grid.box_size}",
+        "rlnImageDimensionality": "2",
+    }
+    return StarTable(
+        "optics", {name: [value] for name, value in columns.items()}, comments=("# version 30001",)
+    )
 
 
 def _particle_table(imaging, pose):
     ctf = imaging.ctf
     angles = torch.rad2deg(euler_from_matrix(pose.rotation))
-    numbers = {"rlnAngleRot": angles[:, 0], "rlnAngleTilt": angles[:, 1], "rlnAnglePsi": angles[:, 2],
-               # RELION's origin moves the particle to the centre
-               "rlnOriginXAngst": -pose.shift[:, 0], "rlnOriginYAngst": -pose.shift[:, 1],
-               "rlnDefocusU": ctf.defocus_u, "rlnDefocusV": ctf.defocus_v, "rlnDefocusAngle": torch.rad2deg(ctf.defocus_angle)}
-    if imaging.tilts:      # as Warp and M 1.x write tilt series
+    numbers = {
+        "rlnAngleRot": angles[:, 0],
+        "rlnAngleTilt": angles[:, 1],
+        "rlnAnglePsi": angles[:, 2],
+        # RELION's origin moves the particle to the centre
+        "rlnOriginXAngst": -pose.shift[:, 0],
+        "rlnOriginYAngst": -pose.shift[:, 1],
+        "rlnDefocusU": ctf.defocus_u,
+        "rlnDefocusV": ctf.defocus_v,
+        "rlnDefocusAngle": torch.rad2deg(ctf.defocus_angle),
+    }
+    if imaging.tilts:  # as Warp and M 1.x write tilt series
         numbers |= {"rlnCtfScalefactor": ctf.scale, "rlnCtfBfactor": -4 * ctf.dose}
     particle = imaging.particle.tolist()
     columns = {"rlnImageName": [f"{i + 1:06d}@particles.mrcs" for i in range(len(particle))]}
-    columns |= {name: [f"{value:.6f}" for value in values.tolist()] for name, values in numbers.items()}
+    columns |= {
+        name: [f"{value:.6f}" for value in values.tolist()] for name, values in numbers.items()
+    }
     columns |= {"rlnGroupName": [f"particle_{i:06d}" for i in particle]} if imaging.tilts else {}
-    columns |= {"rlnOpticsGroup": ["1"] * len(particle), "rlnRandomSubset": [str(i % 2 + 1) for i in particle]}
+    columns |= {
+        "rlnOpticsGroup": ["1"] * len(particle),
+        "rlnRandomSubset": [str(i % 2 + 1) for i in particle],
+    }
     return StarTable("particles", columns, comments=("# version 30001",))

@@ -13,18 +13,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InputError, UnmodelledWarning
-from ..io.structure_writing import why_no_coordinates, write_gemmi
-from ..io.structure_writing import why_no_pdb as why_no_pdb_of_source
-from ..io.structures import read_gemmi
+from ..io.structure_files.structure_writing import why_no_coordinates, write_gemmi
+from ..io.structure_files.structure_writing import why_no_pdb as why_no_pdb_of_source
+from ..io.structure_files.structures import read_gemmi
 
-MOVED, ROUNDING = 5.0, 0.01      # A, RMSD: of copies that do not overlap, and what three decimals leave of it when superposed
+# A, RMSD: of copies that do not overlap, and what three decimals leave of it when superposed
+MOVED, ROUNDING = 5.0, 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """Every atom of the first model of a file. Chains and residue numbers are the author's; copies of a chain have new names.
+    """Every atom of the first model of a file.
 
-    Atoms are in file order, but for residues that stand in pieces in the file. Pseudo-atoms are left out.
+    Chains and residue numbers are the author's; copies of a chain have new names.
+
+    Atoms are in file order, but for residues that stand in pieces in the file. Pseudo-atoms are
+    left out.
 
     Parameters
     ----------
@@ -45,7 +49,8 @@ class Structure:
     residue_index : (atom,) int
         0, 1, ... in file order: which residue an atom belongs to.
     source : gemmi.Structure
-        The same model with all that the file says besides; what :func:`write_structure` starts from.
+        The same model with all that the file says besides; what :func:`write_structure` starts
+        from.
     """
 
     name: str
@@ -71,27 +76,41 @@ class Structure:
 
 
 def read_structure(path) -> Structure:
-    """The first model of a PDB, mmCIF or BinaryCIF file (each also .gz), every residue under a name that no other has.
+    """The first model of a PDB, mmCIF or BinaryCIF file (each also .gz), every residue under a name
+    that no other has.
 
     Raises
     ------
     MissingFileError, FileFormatError
-        The file is not there, cannot be read, holds no atom, or a coordinate, an occupancy or a residue's number that is none.
+        The file is not there, cannot be read, holds no atom, or a coordinate, an occupancy or a
+        residue's number that is none.
     InputError
         More chains share one name than there are names for.
 
     Warns
     -----
     UserWarning
-        What the file says is not what is read: chains of one name, residues in pieces, occupancies above 1.
+        What the file says is not what is read: chains of one name, residues in pieces, occupancies
+        above 1.
     UnmodelledWarning
         The file holds several models, or pseudo-atoms.
     """
     source = read_gemmi(path)
     if len(source) > 1:
-        copies = ("; the next is the same molecule in another place, as in a biological assembly; where the images show both, "
-                  "write them as one model, with a chain name each") if _is_moved(source[0], source[1]) else ""
-        warnings.warn(f"{path}: holds {len(source)} models; the first is used{copies}", UnmodelledWarning, stacklevel=2)
+        copies = (
+            (
+                "; the next is the same molecule in another place, as in a biological assembly; "
+                "where the images show both, "
+                "write them as one model, with a chain name each"
+            )
+            if _is_moved(source[0], source[1])
+            else ""
+        )
+        warnings.warn(
+            f"{path}: holds {len(source)} models; the first is used{copies}",
+            UnmodelledWarning,
+            stacklevel=2,
+        )
         del source[1:]
     return structure_from_gemmi(source, name=Path(path).name)
 
@@ -131,8 +150,12 @@ def structure_from_gemmi(source: gemmi.Structure, *, name: str = "structure") ->
     )
 
 
-def write_structure(structure: Structure, path, *, position=None, b_factor=None, occupancy=None, format=None) -> None:
-    """Write every atom of a structure, in order, with all that its file said besides. The file appears complete or not at all.
+def write_structure(
+    structure: Structure, path, *, position=None, b_factor=None, occupancy=None, format=None
+) -> None:
+    """Write every atom of a structure, in order, with all that its file said besides.
+
+    The file appears complete or not at all.
 
     Parameters
     ----------
@@ -143,7 +166,8 @@ def write_structure(structure: Structure, path, *, position=None, b_factor=None,
     position : (atom, 3), optional
         Coordinates in place of the structure's own, A; kept to 0.001 A.
     b_factor : (atom,), optional
-        B-factors in place of the structure's own, A^2. Anisotropic ones are dropped then, and wherever atoms have moved.
+        B-factors in place of the structure's own, A^2. Anisotropic ones are dropped then, and
+        wherever atoms have moved.
     occupancy : (atom,), optional
         In place of the structure's own.
     format : str, optional
@@ -152,15 +176,17 @@ def write_structure(structure: Structure, path, *, position=None, b_factor=None,
     Raises
     ------
     InputError
-        A number of coordinates, B-factors or occupancies other than that of the atoms, a coordinate that is not finite, or a
-        structure that does not fit into a PDB file.
+        A number of coordinates, B-factors or occupancies other than that of the atoms, a coordinate
+        that is not finite, or a structure that does not fit into a PDB file.
     """
     source = structure.source.clone()
     position = structure.position if position is None else position
     position = _one_an_atom(structure, position, (len(structure), 3), "coordinates")
     # the format's own precision; it also takes the float32 tail off the numbers
     position = np.round(position, 3)
-    anisotropic = b_factor is not None or not np.array_equal(position, np.round(structure.position.double().numpy(), 3))
+    anisotropic = b_factor is not None or not np.array_equal(
+        position, np.round(structure.position.double().numpy(), 3)
+    )
     atoms = [atom for chain in source[0] for residue in chain for atom in residue]
     for atom, xyz in zip(atoms, position.tolist(), strict=True):
         atom.pos = gemmi.Position(*xyz)
@@ -169,7 +195,9 @@ def write_structure(structure: Structure, path, *, position=None, b_factor=None,
         for atom, value in zip(atoms, b_factor.tolist(), strict=True):
             atom.b_iso = value
     if occupancy is not None:
-        occupancy = np.round(_one_an_atom(structure, occupancy, (len(structure),), "occupancies"), 2)
+        occupancy = np.round(
+            _one_an_atom(structure, occupancy, (len(structure),), "occupancies"), 2
+        )
         for atom, value in zip(atoms, occupancy.tolist(), strict=True):
             atom.occ = value
     if anisotropic:
@@ -180,7 +208,8 @@ def write_structure(structure: Structure, path, *, position=None, b_factor=None,
 
 
 def why_no_pdb(structure: Structure, position=None) -> str | None:
-    """Why common programs would not agree on what a PDB file of a structure holds, in words; None where they would.
+    """Why common programs would not agree on what a PDB file of a structure holds, in words; None
+    where they would.
 
     Parameters
     ----------
@@ -189,11 +218,14 @@ def why_no_pdb(structure: Structure, position=None) -> str | None:
         Coordinates in place of the structure's own, A.
     """
     position = structure.position if position is None else torch.as_tensor(position)
-    return why_no_pdb_of_source(structure.source) or why_no_coordinates(position.detach().cpu().numpy())
+    return why_no_pdb_of_source(structure.source) or why_no_coordinates(
+        position.detach().cpu().numpy()
+    )
 
 
 def write_pdb_or_mmcif(structure: Structure, stem: Path, *, say: Callable[[str], None]) -> Path:
-    """Path of the written structure: `stem`.pdb, or .cif where programs would not agree on what the PDB file holds.
+    """Path of the written structure: `stem`.pdb, or .cif where programs would not agree on what the
+    PDB file holds.
 
     Parameters
     ----------
@@ -214,8 +246,13 @@ def write_pdb_or_mmcif(structure: Structure, stem: Path, *, say: Callable[[str],
 def _one_an_atom(structure, values, shape, what):
     values = torch.as_tensor(values).detach().double().cpu().numpy()
     if values.shape != shape:
-        raise InputError(f"{structure.name}: {what} of shape {values.shape} for {len(structure)} atoms; expected {shape}")
+        raise InputError(
+            f"{structure.name}: {what} of shape {values.shape} for {len(structure)} atoms; "
+            f"expected {shape}"
+        )
     bad = (~np.isfinite(values)).sum()
     if bad:
-        raise InputError(f"{structure.name}: {bad} of the {what} are not finite and cannot be written")
+        raise InputError(
+            f"{structure.name}: {bad} of the {what} are not finite and cannot be written"
+        )
     return values

@@ -1,7 +1,8 @@
 """A density map with its place in space, read from and written to MRC files.
 
-Frames: poses turn the molecule about voxel ``n // 2`` of each axis, which is (0, 0, 0) in the frame of the poses. In the frame of
-models that fit a map as a file has it, that voxel lies at :attr:`DensityMap.centre`.
+Frames: poses turn the molecule about voxel ``n // 2`` of each axis, which is (0, 0, 0) in the frame
+of the poses. In the frame of models that fit a map as a file has it, that voxel lies at
+:attr:`DensityMap.centre`.
 """
 
 import math
@@ -17,7 +18,8 @@ from ..errors import FileFormatError, InputError
 from ..io import mrc
 from .placement import centre_of_map
 
-ISOTROPIC = 1e-3           # relative difference of a voxel's edges that is a rounding error of the header
+# relative difference of a voxel's edges that is a rounding error of the header
+ISOTROPIC = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,10 @@ class DensityMap:
     @property
     def origin(self) -> tuple[float, float, float]:
         """Where the first voxel lies, x, y, z, A."""
-        return tuple(c - n // 2 * self.voxel_size for c, n in zip(self.centre, self.density.shape[::-1], strict=True))
+        return tuple(
+            c - n // 2 * self.voxel_size
+            for c, n in zip(self.centre, self.density.shape[::-1], strict=True)
+        )
 
     @property
     def box_size(self) -> int:
@@ -57,7 +62,9 @@ class DensityMap:
         """
         if len(set(self.density.shape)) > 1:
             z, y, x = self.density.shape
-            raise InputError(f"{self.name}: {x} x {y} x {z} voxels; a cube is needed: cut or pad it to one")
+            raise InputError(
+                f"{self.name}: {x} x {y} x {z} voxels; a cube is needed: cut or pad it to one"
+            )
         return self.density.shape[0]
 
     def with_density(self, density: Tensor) -> "DensityMap":
@@ -70,7 +77,8 @@ class DensityMap:
 
 
 def read_density_map(path, *, voxel_size: float | None = None) -> DensityMap:
-    """A map from an MRC file (.mrc, .map), axes in the order z, y, x whatever their order in the file.
+    """A map from an MRC file (.mrc, .map), axes in the order z, y, x whatever their order in the
+    file.
 
     Parameters
     ----------
@@ -83,14 +91,16 @@ def read_density_map(path, *, voxel_size: float | None = None) -> DensityMap:
     MissingFileError
         There is no such file.
     FileFormatError
-        It is no map, is cut short, holds no values but one, values that are not finite, or voxels that are no cubes.
+        It is no map, is cut short, holds no values but one, values that are not finite, or voxels
+        that are no cubes.
     InputError
         The header gives no voxel size.
 
     Warns
     -----
     UserWarning
-        The header shifts the map: its first voxel lies neither at zero nor where the box centre would be at zero.
+        The header shifts the map: its first voxel lies neither at zero nor where the box centre
+        would be at zero.
     """
     path = Path(path)
     density, header = mrc.read_map(path)
@@ -98,27 +108,45 @@ def read_density_map(path, *, voxel_size: float | None = None) -> DensityMap:
         header = replace(header, voxel_size=(voxel_size,) * 3)
     edges = header.voxel_size
     if min(edges) > 0 and max(edges) / min(edges) > 1 + ISOTROPIC:
-        raise FileFormatError(f"{path}: voxels of {edges[0]:.5g} x {edges[1]:.5g} x {edges[2]:.5g} A; expected cubes: resample "
-                              "the map, or mend the header if it is wrong")
+        raise FileFormatError(
+            f"{path}: voxels of {edges[0]:.5g} x {edges[1]:.5g} x {edges[2]:.5g} A; expected "
+            "cubes: resample "
+            "the map, or mend the header if it is wrong"
+        )
     centre = tuple(centre_of_map(header).tolist())
     density = torch.from_numpy(density)
     low, high = float(density.min()), float(density.max())
     if not math.isfinite(low + high):
         raise FileFormatError(f"{path}: holds values that are not finite; write the map again")
     if low == high:
-        raise FileFormatError(f"{path}: every voxel is {low:g}, so the map is empty; write it again")
+        raise FileFormatError(
+            f"{path}: every voxel is {low:g}, so the map is empty; write it again"
+        )
     result = DensityMap(density, sum(edges) / 3, centre, path.name)
-    if max(map(abs, result.origin)) > 0.5 * result.voxel_size and max(map(abs, centre)) > 0.5 * result.voxel_size:
+    if (
+        max(map(abs, result.origin)) > 0.5 * result.voxel_size
+        and max(map(abs, centre)) > 0.5 * result.voxel_size
+    ):
         at, middle = (", ".join(f"{x:.1f}" for x in place) for place in (result.origin, centre))
-        warnings.warn(f"{path}: the header puts the first voxel at ({at}) A and the box centre at ({middle}) A: models that fit "
-                      "this map stand in that frame, whereas poses turn about the box centre", stacklevel=2)
+        warnings.warn(
+            f"{path}: the header puts the first voxel at ({at}) A and the box centre at "
+            f"({middle}) A: models that fit "
+            "this map stand in that frame, whereas poses turn about the box centre",
+            stacklevel=2,
+        )
     return result
 
 
 def write_density_map(path, density_map: DensityMap) -> None:
-    """A map as an MRC file: 32-bit floats, voxel size, and the origin that puts voxel ``n // 2`` at the map's centre."""
-    mrc.write_map(path, density_map.density.detach().cpu().numpy(), voxel_size=density_map.voxel_size,
-                  origin=density_map.origin)
+    """A map as an MRC file: 32-bit floats, voxel size, and the origin that puts voxel ``n // 2`` at
+    the map's centre.
+    """
+    mrc.write_map(
+        path,
+        density_map.density.detach().cpu().numpy(),
+        voxel_size=density_map.voxel_size,
+        origin=density_map.origin,
+    )
 
 
 def require_same_voxels(first: DensityMap, second: DensityMap) -> None:
@@ -129,11 +157,22 @@ def require_same_voxels(first: DensityMap, second: DensityMap) -> None:
     InputError
         Their shapes, voxels or places differ.
     """
-    if first.density.shape != second.density.shape or abs(first.voxel_size / second.voxel_size - 1) > ISOTROPIC:
-        shapes = [f"{' x '.join(map(str, m.density.shape[::-1]))} voxels of {m.voxel_size:.4g} A" for m in (first, second)]
-        raise InputError(f"{first.name} has {shapes[0]} and {second.name} {shapes[1]}: resample one of them")
+    if (
+        first.density.shape != second.density.shape
+        or abs(first.voxel_size / second.voxel_size - 1) > ISOTROPIC
+    ):
+        shapes = [
+            f"{' x '.join(map(str, m.density.shape[::-1]))} voxels of {m.voxel_size:.4g} A"
+            for m in (first, second)
+        ]
+        raise InputError(
+            f"{first.name} has {shapes[0]} and {second.name} {shapes[1]}: resample one of them"
+        )
     apart = max(abs(a - b) for a, b in zip(first.centre, second.centre, strict=True))
     if apart > 0.01 * first.voxel_size:
         centres = [", ".join(f"{x:.1f}" for x in m.centre) for m in (first, second)]
-        raise InputError(f"{first.name} has its box centre at ({centres[0]}) A and {second.name} at ({centres[1]}) A: they show "
-                         "different places")
+        raise InputError(
+            f"{first.name} has its box centre at ({centres[0]}) A and {second.name} at "
+            f"({centres[1]}) A: they show "
+            "different places"
+        )

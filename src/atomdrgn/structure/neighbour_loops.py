@@ -3,8 +3,9 @@
 import numpy as np
 from numba import njit
 
-BEADS_A_LEAF = 8      # one vector of single-precision numbers
-FAR = 1e15            # A: where the empty places of a leaf stand; its square still fits into single precision
+BEADS_A_LEAF = 8  # one vector of single-precision numbers
+# A: where the empty places of a leaf stand; its square still fits into single precision
+FAR = 1e15
 
 
 @njit(nogil=True, fastmath=True, cache=True)
@@ -20,9 +21,11 @@ def pairs_within(position, square, leaf, child, owner, place, residues):
     leaf : (leaf, 8) int32
         Beads; -1 where a leaf has fewer.
     child : (node, 2) int32
-        Nodes below each node; -1 and its leaf where it has none. Node 0 is the root, parents stand before their children.
+        Nodes below each node; -1 and its leaf where it has none. Node 0 is the root, parents stand
+        before their children.
     owner : (node,) int32
-        The one segment of all beads below a node, or -1. Pairs of one and the same segment are left out.
+        The one segment of all beads below a node, or -1. Pairs of one and the same segment are left
+        out.
     place : (bead,) int64
         Pairs at most `residues` apart in this are left out.
     residues : int
@@ -30,7 +33,8 @@ def pairs_within(position, square, leaf, child, owner, place, residues):
     found, count = np.empty((256, 3), np.int64), 0
     point = np.empty((3, len(leaf), BEADS_A_LEAF), position.dtype)
     box = np.empty((len(child), 6), position.dtype)
-    waiting = np.empty((4 * len(child) + 4, 2), np.int32)      # two more for each level of both trees
+    # two more for each level of both trees
+    waiting = np.empty((4 * len(child) + 4, 2), np.int32)
     for conformation in range(len(position)):
         _fit_boxes(position[conformation], leaf, child, point, box)
         waiting[0] = 0
@@ -51,7 +55,8 @@ def pairs_within(position, square, leaf, child, owner, place, residues):
                     u, v = v, u
                 for part in child[v]:
                     waiting[top, 0], waiting[top, 1] = u, part
-                    top += _may_touch(u, part, box, owner, square)      # no branch to be foreseen wrongly
+                    # no branch to be foreseen wrongly
+                    top += _may_touch(u, part, box, owner, square)
                 continue
             first, second = child[u, 1], child[v, 1]
             if not _any_near(point, first, second, square):
@@ -67,19 +72,27 @@ def pairs_within(position, square, leaf, child, owner, place, residues):
                         more = np.empty((2 * count, 3), np.int64)
                         more[:count] = found
                         found = more
-                    found[count, 0], found[count, 1], found[count, 2] = conformation, min(i, j), max(i, j)
+                    found[count, 0], found[count, 1], found[count, 2] = (
+                        conformation,
+                        min(i, j),
+                        max(i, j),
+                    )
                     count += 1
     return found[:count]
 
 
 @njit(nogil=True, fastmath=True, cache=True)
 def _fit_boxes(position, leaf, child, point, box):
-    """The leaves' points, and the boxes (least x, y, z, largest x, y, z) of all nodes from the last to the root."""
+    """The leaves' points, and the boxes (least x, y, z, largest x, y, z) of all nodes from the last
+    to the root.
+    """
     for node in range(len(child) - 1, -1, -1):
         if child[node, 0] >= 0:
             for axis in range(3):
                 box[node, axis] = min(box[child[node, 0], axis], box[child[node, 1], axis])
-                box[node, 3 + axis] = max(box[child[node, 0], 3 + axis], box[child[node, 1], 3 + axis])
+                box[node, 3 + axis] = max(
+                    box[child[node, 0], 3 + axis], box[child[node, 1], 3 + axis]
+                )
             continue
         where = child[node, 1]
         for axis in range(3):
@@ -95,7 +108,9 @@ def _fit_boxes(position, leaf, child, point, box):
 
 @njit(nogil=True, fastmath=True, cache=True)
 def _may_touch(u, v, box, owner, square):
-    """Whether two nodes may hold a pair: not all of one and the same segment, and their boxes near each other."""
+    """Whether two nodes may hold a pair: not all of one and the same segment, and their boxes near
+    each other.
+    """
     x = max(box[u, 0] - box[v, 3], box[v, 0] - box[u, 3], square * 0)
     y = max(box[u, 1] - box[v, 4], box[v, 1] - box[u, 4], square * 0)
     z = max(box[u, 2] - box[v, 5], box[v, 2] - box[u, 5], square * 0)

@@ -11,27 +11,33 @@ from .segmentation import Segmentation
 
 
 class NeighbourSearch:
-    """Finds pairs of beads nearer to each other than a cutoff, in any conformation of one base model.
+    """Finds pairs of beads nearer to each other than a cutoff, in any conformation of one base
+    model.
 
-    A binary tree of boxes: its leaves are runs of eight beads that are near each other in the base model, all wholly of one
-    segment or all of a border. The tree is made once; for each conformation only the boxes are made anew, and two parts of one
-    segment, which no motion brings nearer, are passed by before any distance is taken. So there is no list to keep for a
-    particle and to make anew when its beads have moved. A conformation of 1,312 beads in 12 segments takes 28 us, 8,029 in 20
-    take 170, and 14,000 in 20 segments that touch on all sides 580; lists of cells made anew take 93, 490 and 910 us, k-d trees
-    made anew 660, 4,500 and 7,800 (one thread, the shortest times of one run).
-    Any conformation is searched rightly; one that tears the leaves apart only slowly.
+    A binary tree of boxes: its leaves are runs of eight beads that are near each other in the base
+    model, all wholly of one segment or all of a border. The tree is made once; for each
+    conformation only the boxes are made anew, and two parts of one segment, which no motion brings
+    nearer, are passed by before any distance is taken. So there is no list to keep for a particle
+    and to make anew when its beads have moved. A conformation of 1,312 beads in 12 segments takes
+    28 us, 8,029 in 20 take 170, and 14,000 in 20 segments that touch on all sides 580; lists of
+    cells made anew take 93, 490 and 910 us, k-d trees made anew 660, 4,500 and 7,800 (one thread,
+    the shortest times of one run). Any conformation is searched rightly; one that tears the leaves
+    apart only slowly.
 
     Parameters
     ----------
     beads : BeadModel
         The base model.
     segmentation : Segmentation, optional
-        Pairs of beads that belong wholly to one and the same segment are left out. Without it every pair counts.
+        Pairs of beads that belong wholly to one and the same segment are left out. Without it every
+        pair counts.
     residues : int
         Beads of residues at most this many places apart in a chain are left out.
     """
 
-    def __init__(self, beads: BeadModel, segmentation: Segmentation | None = None, *, residues: int = 2):
+    def __init__(
+        self, beads: BeadModel, segmentation: Segmentation | None = None, *, residues: int = 2
+    ):
         self.residues = residues
         self.place = _places(beads, apart=residues + 1)
         owner = np.full(len(beads), -1)
@@ -40,8 +46,9 @@ class NeighbourSearch:
             owner = torch.where(largest == 1, segment, -1).numpy()
         self.leaf, self.child, self.owner = _tree(beads.position.cpu().numpy(), owner)
 
-    def __call__(self, position: Float[Tensor, "batch bead 3"],
-                 cutoff: float) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair 2"]]:
+    def __call__(
+        self, position: Float[Tensor, "batch bead 3"], cutoff: float
+    ) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair 2"]]:
         """Pairs of all conformations in one list.
 
         Parameters
@@ -59,19 +66,30 @@ class NeighbourSearch:
             The two beads, the lower number first.
         """
         points = position.detach().cpu().contiguous().numpy()
-        found = pairs_within(points, points.dtype.type(cutoff**2), self.leaf, self.child, self.owner, self.place, self.residues)
+        found = pairs_within(
+            points,
+            points.dtype.type(cutoff**2),
+            self.leaf,
+            self.child,
+            self.owner,
+            self.place,
+            self.residues,
+        )
         together = torch.from_numpy(found).to(position.device)
         return together[:, 0], together[:, 1:]
 
 
 def _places(beads, *, apart):
-    """(bead,) int: places of the residues along their chains, all chains on one line and more than `apart` from each other."""
+    """(bead,) int: places of the residues along their chains, all chains on one line and more than
+    `apart` from each other.
+    """
     _, chain = np.unique(beads.chain[beads.anchor], return_inverse=True)
     return beads.order + chain * (len(beads) + apart)
 
 
 def _tree(position, owner):
-    """Leaves (leaf, 8) of beads, -1 where empty; children (node, 2), or (-1, leaf); segment of all beads below a node, or -1.
+    """Leaves (leaf, 8) of beads, -1 where empty; children (node, 2), or (-1, leaf); segment of all
+    beads below a node, or -1.
 
     Children stand behind their parents.
     """
@@ -90,11 +108,17 @@ def _tree(position, owner):
         return node
 
     grow(np.arange(len(position)))
-    return np.array(leaf, dtype=np.int32), np.array(child, dtype=np.int32), np.array(segment, dtype=np.int32)
+    return (
+        np.array(leaf, dtype=np.int32),
+        np.array(child, dtype=np.int32),
+        np.array(segment, dtype=np.int32),
+    )
 
 
 def _halves(bead, position, *, owner):
-    """Beads of several owners parted by their owner, those of one by their position; along the axis that parts them best."""
+    """Beads of several owners parted by their owner, those of one by their position; along the axis
+    that parts them best.
+    """
     owners, which = np.unique(owner[bead], return_inverse=True)
     if len(owners) > 1:
         size = np.bincount(which)
@@ -104,5 +128,6 @@ def _halves(bead, position, *, owner):
         first = np.isin(which, along[before < max(len(bead) / 2, 1)][: len(owners) - 1])
         return bead[first], bead[~first]
     along = np.argsort(position[bead][:, np.ptp(position[bead], axis=0).argmax()], kind="stable")
-    middle = (-(-len(bead) // BEADS_A_LEAF) // 2) * BEADS_A_LEAF      # leaves are full but for the last
+    # leaves are full but for the last
+    middle = (-(-len(bead) // BEADS_A_LEAF) // 2) * BEADS_A_LEAF
     return bead[along[:middle]], bead[along[middle:]]

@@ -1,4 +1,6 @@
-"""Where the base model stands: poses turn about the box centre of the consensus map, which is coordinate (0, 0, 0)."""
+"""Where the base model stands: poses turn about the box centre of the consensus map, which is
+coordinate (0, 0, 0).
+"""
 
 import warnings
 
@@ -12,13 +14,14 @@ from ..physics.grid import ImageGrid
 from .atoms import Structure, structure_from_gemmi
 from .beads import BeadModel
 
-LARGEST_VOXEL, FARTHEST = 1e4, 1e7      # A, and A or voxels: beyond what any map has
+LARGEST_VOXEL, FARTHEST = 1e4, 1e7  # A, and A or voxels: beyond what any map has
 
 
 def centre_of_map(header: MrcHeader) -> np.ndarray:
     """(3,) where the box centre of a map lies in the frame of models that fit the map, xyz, A.
 
-    The centre is voxel ``n // 2`` along each axis, counted from where :func:`grid_of_map` has the first one.
+    The centre is voxel ``n // 2`` along each axis, counted from where :func:`grid_of_map` has the
+    first one.
 
     Raises
     ------
@@ -30,10 +33,11 @@ def centre_of_map(header: MrcHeader) -> np.ndarray:
 
 
 def grid_of_map(header: MrcHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the first voxel of a map lies (A), how many voxels there are, and a voxel's edges (A): each along x, y and z, (3,).
+    """Where the first voxel of a map lies (A), how many voxels there are, and a voxel's edges (A):
+    each along x, y and z, (3,).
 
-    The first voxel lies at the header's origin, or, where that is zero, at nstart times the voxel size, as programs for models
-    read it.
+    The first voxel lies at the header's origin, or, where that is zero, at nstart times the voxel
+    size, as programs for models read it.
 
     Raises
     ------
@@ -44,9 +48,13 @@ def grid_of_map(header: MrcHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     _refuse_senseless_place(header)
     if min(header.voxel_size) <= 0:
-        raise InputError(f"{header.path}: the header gives no voxel size, so that lengths are unknown; write it into the "
-                         "header, or give the box centre in the model's frame with --origin")
-    # shape and nstart follow the file: columns, rows, sections; voxel size and origin follow x, y, z
+        raise InputError(
+            f"{header.path}: the header gives no voxel size, so that lengths are unknown; write "
+            "it into the "
+            "header, or give the box centre in the model's frame with --origin"
+        )
+    # shape and nstart follow the file: columns, rows, sections; voxel size and origin follow x, y,
+    # z
     along = [header.axis_order.index(axis) for axis in (1, 2, 3)]
     size = np.array(header.shape[::-1])[along]
     voxel = np.array(header.voxel_size, dtype=float)
@@ -58,28 +66,41 @@ def grid_of_map(header: MrcHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _refuse_senseless_place(header):
     """Refuse numbers in a header that cannot be where a map stands."""
-    fields = {"voxel size (cella over mx, my and mz)": (header.voxel_size, 0, LARGEST_VOXEL, "A"),
-              "origin": (header.origin, -FARTHEST, FARTHEST, "A"), "nstart": (header.nstart, -FARTHEST, FARTHEST, "voxels")}
+    fields = {
+        "voxel size (cella over mx, my and mz)": (header.voxel_size, 0, LARGEST_VOXEL, "A"),
+        "origin": (header.origin, -FARTHEST, FARTHEST, "A"),
+        "nstart": (header.nstart, -FARTHEST, FARTHEST, "voxels"),
+    }
     for name, (values, least, most, unit) in fields.items():
-        if not all(least <= value <= most for value in values):      # so written, no number is refused
-            raise FileFormatError(f"{header.path}: the header's {name} is {', '.join(f'{value:g}' for value in values)}; "
-                                  f"expected {least:g} to {most:g} {unit}: mend the header, or give the box centre in the "
-                                  "model's frame with --origin")
+        # so written, no number is refused
+        if not all(least <= value <= most for value in values):
+            raise FileFormatError(
+                f"{header.path}: the header's {name} is "
+                f"{', '.join(f'{value:g}' for value in values)}; "
+                f"expected {least:g} to {most:g} {unit}: mend the header, or give the box centre "
+                "in the "
+                "model's frame with --origin"
+            )
     if any(angle != 0 and abs(angle - 90) > 0.01 for angle in header.angles):
-        raise FileFormatError(f"{header.path}: the header's cell has angles of {', '.join(f'{x:g}' for x in header.angles)} "
-                              "degrees; expected 90 each: resample the map on right-angled axes")
+        raise FileFormatError(
+            f"{header.path}: the header's cell has angles of "
+            f"{', '.join(f'{x:g}' for x in header.angles)} "
+            "degrees; expected 90 each: resample the map on right-angled axes"
+        )
 
 
 def place(structure: Structure, origin) -> Structure:
     """The structure moved so that the point `origin` (xyz, A) of its frame becomes (0, 0, 0)."""
-    return structure.moved(structure.position - torch.as_tensor(np.asarray(origin), dtype=torch.float32))
+    return structure.moved(
+        structure.position - torch.as_tensor(np.asarray(origin), dtype=torch.float32)
+    )
 
 
 def moved_rigidly(structure: Structure, rotation, translation) -> Structure:
     """The structure with every atom at ``rotation @ x + translation``.
 
-    What the file says in the same frame turns with the atoms: anisotropic B-factors, and the operators of assemblies and of
-    non-crystallographic symmetry. The crystal's cell does not.
+    What the file says in the same frame turns with the atoms: anisotropic B-factors, and the
+    operators of assemblies and of non-crystallographic symmetry. The crystal's cell does not.
 
     Parameters
     ----------
@@ -124,10 +145,17 @@ def require_inside(beads: BeadModel, grid: ImageGrid) -> None:
     centre = (beads.amplitude[:, None] * beads.position).sum(0) / beads.amplitude.sum()
     at = ", ".join(f"{x:.0f}" for x in centre.tolist())
     where = f"the model's centre is at ({at}) A, and the box reaches from {-grid.extent / 2:.0f} to {grid.extent / 2:.0f} A"
-    advice = ("models usually stand in the frame of the consensus map, with its corner at 0: give that map with --map, or the "
-              "coordinates of its centre with --origin")
+    advice = (
+        "models usually stand in the frame of the consensus map, with its corner at 0: give that "
+        "map with --map, or the "
+        "coordinates of its centre with --origin"
+    )
     if share > 0.5:
         raise InputError(f"{share:.0%} of the model lies outside the images: {where}; {advice}")
     if outside.any():
-        warnings.warn(f"{outside.sum()} of {len(beads)} beads lie outside the images: {where}; if that is not meant, {advice}",
-                      UnmodelledWarning, stacklevel=2)
+        warnings.warn(
+            f"{outside.sum()} of {len(beads)} beads lie outside the images: {where}; if that is "
+            f"not meant, {advice}",
+            UnmodelledWarning,
+            stacklevel=2,
+        )

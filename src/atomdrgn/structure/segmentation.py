@@ -15,17 +15,19 @@ from ..physics.record import Record
 from .beads import BeadModel
 from .selection import select
 
-TEMPERATURE = 20.0                                 # as in cryoSPHERE's experiments
-BORDER_SLOPE = 2 * math.log(9) / 4                 # logit a residue: membership falls from 0.9 to 0.1 over 4 residues
+TEMPERATURE = 20.0  # as in cryoSPHERE's experiments
+# logit a residue: membership falls from 0.9 to 0.1 over 4 residues
+BORDER_SLOPE = 2 * math.log(9) / 4
 SMALLEST_MEMBERSHIP = 1e-3
-CONTACT_DISTANCE = 10.0                            # A, between residues' beads
+CONTACT_DISTANCE = 10.0  # A, between residues' beads
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation(Record):
     """How much each bead belongs to each segment, and the mixture that says so.
 
-    A component is a Gaussian on the places 0, 1, ... of the residues of one chain; a segment owns one or more, of any chain.
+    A component is a Gaussian on the places 0, 1, ... of the residues of one chain; a segment owns
+    one or more, of any chain.
 
     Parameters
     ----------
@@ -62,21 +64,45 @@ class Segmentation(Record):
         return len(self.fixed)
 
     def __getitem__(self, index):
-        raise TypeError("a segmentation is not indexed: its tensors have different leading dimensions; index `weight` instead")
+        raise TypeError(
+            "a segmentation is not indexed: its tensors have different leading dimensions; index "
+            "`weight` instead"
+        )
 
-    def membership(self, mean, width, log_weight, *, temperature=None) -> Float[Tensor, "bead segment"]:
+    def membership(
+        self, mean, width, log_weight, *, temperature=None
+    ) -> Float[Tensor, "bead segment"]:
         """Membership under other parameters of the mixture, differentiable in them."""
-        return membership(mean, width, log_weight, temperature=self.temperature if temperature is None else temperature,
-                          component_chain=self.component_chain, component_segment=self.component_segment,
-                          coordinate=self.coordinate, chain=self.chain, n_segments=len(self))
+        return membership(
+            mean,
+            width,
+            log_weight,
+            temperature=self.temperature if temperature is None else temperature,
+            component_chain=self.component_chain,
+            component_segment=self.component_segment,
+            coordinate=self.coordinate,
+            chain=self.chain,
+            n_segments=len(self),
+        )
 
 
-def membership(mean: Float[Tensor, "component"], width: Float[Tensor, "component"], log_weight: Float[Tensor, "component"], *,
-               temperature, component_chain: Int[Tensor, "component"], component_segment: Int[Tensor, "component"],
-               coordinate: Float[Tensor, "bead"], chain: Int[Tensor, "bead"], n_segments: int) -> Float[Tensor, "bead segment"]:
-    """How much each bead belongs to each segment: the responsibilities of the segment's components, raised to the temperature.
+def membership(  # noqa: PLR0913 - the symbols of the equation
+    mean: Float[Tensor, "component"],
+    width: Float[Tensor, "component"],
+    log_weight: Float[Tensor, "component"],
+    *,
+    temperature,
+    component_chain: Int[Tensor, "component"],
+    component_segment: Int[Tensor, "component"],
+    coordinate: Float[Tensor, "bead"],
+    chain: Int[Tensor, "bead"],
+    n_segments: int,
+) -> Float[Tensor, "bead segment"]:
+    """How much each bead belongs to each segment: the responsibilities of the segment's components,
+    raised to the temperature.
 
-    Rows sum to 1 and have one or two entries that are not 0. Differentiable in the first three and the temperature.
+    Rows sum to 1 and have one or two entries that are not 0. Differentiable in the first three and
+    the temperature.
 
     Parameters
     ----------
@@ -98,24 +124,34 @@ def membership(mean: Float[Tensor, "component"], width: Float[Tensor, "component
     log_density = log_weight - torch.log(width) - 0.5 * ((coordinate[:, None] - mean) / width) ** 2
     here = chain[:, None] == component_chain
     share = torch.softmax(torch.where(here, temperature * log_density, -torch.inf), -1)
-    return without_traces(share.new_zeros(len(share), n_segments).index_add(1, component_segment, share))
+    return without_traces(
+        share.new_zeros(len(share), n_segments).index_add(1, component_segment, share)
+    )
 
 
 def without_traces(weight: Float[Tensor, "bead segment"]) -> Float[Tensor, "bead segment"]:
-    """Memberships with all but the two largest, and those below 1e-3, set to exactly 0; rows sum to 1 again."""
+    """Memberships with all but the two largest, and those below 1e-3, set to exactly 0; rows sum to
+    1 again.
+    """
     if weight.shape[1] > 2:
         weight = weight * torch.zeros_like(weight).scatter(1, weight.topk(2).indices, 1.0)
     weight = torch.where(weight >= SMALLEST_MEMBERSHIP, weight, 0.0)
     return weight / weight.sum(1, keepdim=True)
 
 
-def make_segments(beads: BeadModel, count: int | None = None, *, temperature: float = TEMPERATURE,
-                  parts: Sequence[str] | None = None, fixed: str | None = None) -> Segmentation:
+def make_segments(
+    beads: BeadModel,
+    count: int | None = None,
+    *,
+    temperature: float = TEMPERATURE,
+    parts: Sequence[str] | None = None,
+    fixed: str | None = None,
+) -> Segmentation:
     """A first segmentation: chains cut into equal pieces, or the parts that a user names.
 
-    A chain of n of the N residues is cut into about n count / N equal pieces. While there are more pieces than segments, the
-    smallest is joined to the one it touches most for their size; while there are fewer, the largest is cut in two. Beads that
-    are no polymer follow their anchor.
+    A chain of n of the N residues is cut into about n count / N equal pieces. While there are more
+    pieces than segments, the smallest is joined to the one it touches most for their size; while
+    there are fewer, the largest is cut in two. Beads that are no polymer follow their anchor.
 
     Parameters
     ----------
@@ -126,14 +162,16 @@ def make_segments(beads: BeadModel, count: int | None = None, *, temperature: fl
     temperature : float
         Larger than 20: sharper borders. At 20, membership falls from 0.9 to 0.1 over 4 residues.
     parts : sequence of str, optional
-        Selections, each a segment, numbered first and in this order. What stands in none is cut into the remaining segments.
+        Selections, each a segment, numbered first and in this order. What stands in none is cut
+        into the remaining segments.
     fixed : str, optional
         A selection that does not move: one more segment, the last.
 
     Raises
     ------
     InputError
-        More segments than residues, parts that overlap, residues in no part while no segments are left for them, or the reverse.
+        More segments than residues, parts that overlap, residues in no part while no segments are
+        left for them, or the reverse.
     """
     trace = np.flatnonzero(beads.trace)
     label = _labels_of_selections(beads, parts or [], fixed)[trace]
@@ -141,12 +179,14 @@ def make_segments(beads: BeadModel, count: int | None = None, *, temperature: fl
     if count is None:
         count = named
     if not 0 < temperature < math.inf:
-        raise InputError(f"a temperature of {temperature}: it has to be a positive number; larger is sharper")
+        raise InputError(
+            f"a temperature of {temperature}: it has to be a positive number; larger is sharper"
+        )
     free = np.flatnonzero(label < 0)
     _require_segments_fit(beads, trace[free], count=count, named=named)
     last = len(parts or [])
     if len(free):
-        label[label >= last] += count - named      # the fixed segment stays the last
+        label[label >= last] += count - named  # the fixed segment stays the last
         label[free] = last + _automatic_labels(beads, trace[free], count - named)
     is_fixed = torch.zeros(count, dtype=torch.bool)
     is_fixed[count - 1] = fixed is not None
@@ -160,12 +200,18 @@ def _labels_of_selections(beads, parts, fixed):
     for number, selection in enumerate(selections):
         members = select(beads, selection) & beads.trace
         if not members.any():
-            raise InputError(f"selection {selection!r} holds no residue of a polymer; ligands and sugars follow the residue "
-                             "that they stand at and cannot be a segment of their own")
+            raise InputError(
+                f"selection {selection!r} holds no residue of a polymer; ligands and sugars "
+                "follow the residue "
+                "that they stand at and cannot be a segment of their own"
+            )
         double = np.flatnonzero(members & (label >= 0))
         if len(double):
-            raise InputError(f"{len(double)} residues (the first is {beads.label(double[0])}) stand in {selection!r} and in "
-                             f"{selections[label[double[0]]]!r}: a residue belongs to one part only")
+            raise InputError(
+                f"{len(double)} residues (the first is {beads.label(double[0])}) stand in "
+                f"{selection!r} and in "
+                f"{selections[label[double[0]]]!r}: a residue belongs to one part only"
+            )
         label[members] = number
     return label
 
@@ -175,25 +221,41 @@ def _require_segments_fit(beads, free, *, count, named):
     if count < 1:
         raise InputError(f"{count} segments were asked for: at least 1 is needed")
     if remaining < 0 or remaining == 0 and len(free):
-        left = f" and leave out {len(free)} residues (the first is {beads.label(free[0])})" if len(free) else ""
-        raise InputError(f"{count} segments were asked for; {named} selections are given{left}: "
-                         f"name all residues in {count} selections, or ask for more than {named} segments")
+        left = (
+            f" and leave out {len(free)} residues (the first is {beads.label(free[0])})"
+            if len(free)
+            else ""
+        )
+        raise InputError(
+            f"{count} segments were asked for; {named} selections are given{left}: "
+            f"name all residues in {count} selections, or ask for more than {named} segments"
+        )
     if remaining > len(free):
         besides = f" besides the {named} selections" if named else ""
-        raise InputError(f"{count} segments were asked for, and there are only {len(free)} residues{besides}: "
-                         f"ask for at most {named + len(free)}")
+        raise InputError(
+            f"{count} segments were asked for, and there are only {len(free)} residues{besides}: "
+            f"ask for at most {named + len(free)}"
+        )
 
 
-def cut_again(segmentation: Segmentation, beads: BeadModel, label: Int[Tensor, "trace"]) -> Segmentation:
-    """The same segments with other borders: `label` is the segment of each trace bead, and every segment has one."""
-    return _mixture(beads, label.numpy(), fixed=segmentation.fixed, temperature=segmentation.temperature)
+def cut_again(
+    segmentation: Segmentation, beads: BeadModel, label: Int[Tensor, "trace"]
+) -> Segmentation:
+    """The same segments with other borders: `label` is the segment of each trace bead, and every
+    segment has one.
+    """
+    return _mixture(
+        beads, label.numpy(), fixed=segmentation.fixed, temperature=segmentation.temperature
+    )
 
 
-# ---- where segments start --------------------------------------------------------------------------------------------------
+# ---- where segments start -----------------------------------------------------------------------
 
 
 def _automatic_labels(beads, trace, count):
-    """(trace,) int: segment 0 .. count - 1 of each of these trace beads, numbered by their first residue."""
+    """(trace,) int: segment 0 .. count - 1 of each of these trace beads, numbered by their first
+    residue.
+    """
     position = beads.position.numpy()[trace]
     piece = _equal_pieces(_runs(beads, trace), len(trace), count)
     piece = _joined_pieces(piece, position, count)
@@ -206,7 +268,9 @@ def _automatic_labels(beads, trace, count):
 def _runs(beads, trace):
     """(trace,) int: number of the stretch, unbroken by other parts, of a chain."""
     chain, order = beads.chain[trace], beads.order[trace]
-    return np.concatenate([[0], np.cumsum((chain[1:] != chain[:-1]) | (order[1:] != order[:-1] + 1))])
+    return np.concatenate(
+        [[0], np.cumsum((chain[1:] != chain[:-1]) | (order[1:] != order[:-1] + 1))]
+    )
 
 
 def _equal_pieces(run, total, count):
@@ -218,7 +282,9 @@ def _equal_pieces(run, total, count):
 
 
 def _joined_pieces(piece, position, count):
-    """While there are more pieces than `count`, the smallest joins the one that it touches most for the size of both."""
+    """While there are more pieces than `count`, the smallest joins the one that it touches most for
+    the size of both.
+    """
     size = np.bincount(piece).astype(float)
     target = len(piece) / count
     pairs = cKDTree(position).query_pairs(CONTACT_DISTANCE, output_type="ndarray")
@@ -231,10 +297,15 @@ def _joined_pieces(piece, position, count):
     while alive.sum() > count:
         small = np.flatnonzero(alive)[np.argmin(size[alive])]
         others = np.flatnonzero(alive & (np.arange(len(size)) != small))
-        # contacts are divided by the square of how far the pair outgrows the target, so that no segment swallows the rest
+        # contacts are divided by the square of how far the pair outgrows the target, so that no
+        # segment swallows the rest
         score = touch[small, others] / np.maximum((size[small] + size[others]) / target, 1) ** 2
         if score.max() == 0:
-            score = -np.linalg.norm(sum_of_positions[others] / size[others, None] - sum_of_positions[small] / size[small], axis=1)
+            score = -np.linalg.norm(
+                sum_of_positions[others] / size[others, None]
+                - sum_of_positions[small] / size[small],
+                axis=1,
+            )
         home = others[np.argmax(score)]
         size[home] += size[small]
         sum_of_positions[home] += sum_of_positions[small]
@@ -248,20 +319,22 @@ def _joined_pieces(piece, position, count):
 def _with_largest_cut(piece):
     largest = np.flatnonzero(piece == np.argmax(np.bincount(piece)))
     piece = piece.copy()
-    piece[largest[len(largest) // 2:]] = piece.max() + 1
+    piece[largest[len(largest) // 2 :]] = piece.max() + 1
     return piece
 
 
-# ---- the mixture that has its borders there --------------------------------------------------------------------------------
+# ---- the mixture that has its borders there -----------------------------------------------------
 
 
 def _mixture(beads, label, *, fixed, temperature):
-    """The mixture whose borders fall exactly between residues of different labels, all equally soft.
+    """The mixture whose borders fall exactly between residues of different labels, all equally
+    soft.
 
-    With equal widths the logarithms of the responsibilities are straight lines along the chain, but for a parabola that all
-    share. Means at equal distances make the slopes differ by the same step from one component to the next, hence equally
-    soft borders whatever the lengths of the pieces; log weights then put each border where it belongs. For pieces of equal
-    length the means are the middles of the pieces.
+    With equal widths the logarithms of the responsibilities are straight lines along the chain, but
+    for a parabola that all share. Means at equal distances make the slopes differ by the same step
+    from one component to the next, hence equally soft borders whatever the lengths of the pieces;
+    log weights then put each border where it belongs. For pieces of equal length the means are the
+    middles of the pieces.
     """
     trace = np.flatnonzero(beads.trace)
     names = list(dict.fromkeys(beads.chain[trace].tolist()))
@@ -280,13 +353,25 @@ def _mixture(beads, label, *, fixed, temperature):
         log_weight.append(np.concatenate([[0.0], np.cumsum(step)]))
         component_chain.append(np.full(len(middle), number))
         component_segment.append(on_chain[np.concatenate([[0], cut])])
-    mean, width, log_weight = (torch.tensor(np.concatenate(values), dtype=torch.float32) for values in (mean, width, log_weight))
+    mean, width, log_weight = (
+        torch.tensor(np.concatenate(values), dtype=torch.float32)
+        for values in (mean, width, log_weight)
+    )
     mixture = {
         "component_chain": torch.tensor(np.concatenate(component_chain)),
         "component_segment": torch.tensor(np.concatenate(component_segment)),
         "coordinate": torch.tensor(beads.order, dtype=torch.float32),
         "chain": torch.tensor([names.index(name) for name in beads.chain[beads.anchor].tolist()]),
     }
-    weight = membership(mean, width, log_weight, temperature=temperature, n_segments=len(fixed), **mixture)
-    return Segmentation(weight=weight, fixed=fixed, mean=mean, width=width, log_weight=log_weight, temperature=float(temperature),
-                        **mixture)
+    weight = membership(
+        mean, width, log_weight, temperature=temperature, n_segments=len(fixed), **mixture
+    )
+    return Segmentation(
+        weight=weight,
+        fixed=fixed,
+        mean=mean,
+        width=width,
+        log_weight=log_weight,
+        temperature=float(temperature),
+        **mixture,
+    )

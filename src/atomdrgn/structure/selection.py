@@ -7,7 +7,8 @@ import numpy as np
 from ..errors import InputError
 from .beads import BeadModel
 
-RANGE = re.compile(r"(-?\d{1,9})([A-Za-z]?)(?:-(-?\d{1,9})([A-Za-z]?))?")      # longer numbers are those of no residue
+# longer numbers are those of no residue
+RANGE = re.compile(r"(-?\d{1,9})([A-Za-z]?)(?:-(-?\d{1,9})([A-Za-z]?))?")
 
 
 def select(beads: BeadModel, selection: str) -> np.ndarray:
@@ -18,10 +19,11 @@ def select(beads: BeadModel, selection: str) -> np.ndarray:
     beads : BeadModel
         Whose author numbering is meant.
     selection : str
-        Chains and ranges of residues, separated by commas: "A:1-226,B" is residues 1 to 226 of chain A and all of B. Both ends
-        belong to a range; "B:82-82B" goes to the insertion 82B, "A:-5--1" uses negative numbers, "A:1-50,60-80" are two ranges
-        of A (unless a chain is named "60-80"), ":1-20" is of the chain without a name. Ligands are found under their own
-        chain and number.
+        Chains and ranges of residues, separated by commas: "A:1-226,B" is residues 1 to 226 of
+        chain A and all of B. Both ends belong to a range; "B:82-82B" goes to the insertion 82B,
+        "A:-5--1" uses negative numbers, "A:1-50,60-80" are two ranges of A (unless a chain is named
+        "60-80"), ":1-20" is of the chain without a name. Ligands are found under their own chain
+        and number.
 
     Raises
     ------
@@ -36,29 +38,41 @@ def select(beads: BeadModel, selection: str) -> np.ndarray:
             name, span = chain, name
         members = beads.chain == name
         if not members.any() or not (item or "" in beads.chain):
-            raise InputError(f"selection {selection!r}: there is no chain {name!r}; the chains are {describe_chains(beads)}")
+            raise InputError(
+                f"selection {selection!r}: there is no chain {name!r}; the chains are "
+                f"{describe_chains(beads)}"
+            )
         found = members & _in_range(beads, span, selection) if span else members
         if not found.any():
-            raise InputError(f"selection {selection!r}: {item!r} holds no residue; what exists is {describe_chains(beads, name)}")
+            raise InputError(
+                f"selection {selection!r}: {item!r} holds no residue; what exists is "
+                f"{describe_chains(beads, name)}"
+            )
         chosen |= found
         chain = name
     return chosen
 
 
 def describe_chains(beads: BeadModel, chain: str | None = None) -> str:
-    """The chains, or one of them, with their ranges: "A:1-226, B:-2-82B". Gaps in the numbering of a chain are not listed."""
+    """The chains, or one of them, with their ranges: "A:1-226, B:-2-82B".
+
+    Gaps in the numbering of a chain are not listed.
+    """
     names = [chain] if chain is not None else list(dict.fromkeys(beads.chain.tolist()))
     ends = []
     for name in names:
         members = np.flatnonzero(beads.chain == name)
-        order = members[np.argsort(_rank(beads.residue[members], beads.icode[members]), kind="stable")]
+        order = members[
+            np.argsort(_rank(beads.residue[members], beads.icode[members]), kind="stable")
+        ]
         first, last = beads.label(order[0]), beads.label(order[-1]).removeprefix(f"{name}:")
         ends.append(first if first.removeprefix(f"{name}:") == last else f"{first}-{last}")
     return ", ".join(ends)
 
 
 def describe_residues(beads: BeadModel, chosen: np.ndarray) -> str:
-    """The residues of some beads as a selection, run by run along the chains; what is no polymer where there is nothing else.
+    """The residues of some beads as a selection, run by run along the chains; what is no polymer
+    where there is nothing else.
 
     Parameters
     ----------
@@ -79,7 +93,10 @@ def describe_residues(beads: BeadModel, chosen: np.ndarray) -> str:
 def _in_range(beads, span, selection):
     match = RANGE.fullmatch(span.strip())
     if match is None:
-        raise InputError(f"selection {selection!r}: {span!r} is no range of residues; write one as 1-226, 82-82B or 15")
+        raise InputError(
+            f"selection {selection!r}: {span!r} is no range of residues; write one as 1-226, "
+            "82-82B or 15"
+        )
     first = int(match[1]), match[2]
     last = (int(match[3]), match[4]) if match[3] else first
     rank = _rank(beads.residue, beads.icode)
@@ -91,5 +108,7 @@ def _in_range(beads, span, selection):
 
 def _rank(residue, icode):
     """Residue numbers as integers that also order the insertions behind them: 82, 82A, 82B, 83."""
-    letter = np.array([ord(i[0].upper()) - ord("A") + 1 if i else 0 for i in icode.tolist()], dtype=np.int64)
+    letter = np.array(
+        [ord(i[0].upper()) - ord("A") + 1 if i else 0 for i in icode.tolist()], dtype=np.int64
+    )
     return residue.astype(np.int64) * 64 + letter

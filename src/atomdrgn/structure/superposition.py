@@ -1,13 +1,17 @@
-"""The rotation that is nearest to a matrix, and the rigid motion that brings points onto points best."""
+"""The rotation that is nearest to a matrix, and the rigid motion that brings points onto points
+best.
+"""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 
-def superpose(base: Float[Tensor, "point 3"],
-              position: Float[Tensor, "batch point 3"]) -> tuple[Float[Tensor, "batch 3 3"], Float[Tensor, "batch 3"]]:
-    """Rotations and shifts that bring some points onto where they are in each entry, with least squares: ``rotation x + shift``.
+def superpose(
+    base: Float[Tensor, "point 3"], position: Float[Tensor, "batch point 3"]
+) -> tuple[Float[Tensor, "batch 3 3"], Float[Tensor, "batch 3"]]:
+    """Rotations and shifts that bring some points onto where they are in each entry, with least
+    squares: ``rotation x + shift``.
 
     Parameters
     ----------

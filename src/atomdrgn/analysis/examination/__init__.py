@@ -1,0 +1,1 @@
+"""What is found in a run: numbers only, nothing written yet."""

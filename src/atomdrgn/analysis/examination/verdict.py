@@ -1,0 +1,208 @@
+"""What a run has found, in plain words."""
+
+import numpy as np
+
+from ...structure.selection import describe_residues
+from .examination import Examination
+
+MOST_TURNS = 3  # that are told of
+LEAST_TOLD = 2.0  # degrees, over 90 % of the particles
+LEAST_OFF = 0.5  # A and degrees
+LONGEST = 70  # characters of a selection in a sentence
+AGREES = 0.9  # of half-sets on a motion
+FEW_PARTICLES = 1000
+MUCH_JUNK, ODD = 0.05, 5.0  # share of particles whose outlier score is above the other number
+
+
+def verdict(found: Examination, *, angstrom: str = "A", plus_minus: str = "+-") -> str:
+    """How many motions are supported, what they do, how sure that is.
+
+    One paragraph, with the signs that a page has.
+    """
+    sentences = [
+        _support(found),
+        *_turns(found, angstrom),
+        _states(found, plus_minus),
+        *_absent(found, plus_minus),
+        _sure(found, angstrom),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def cautions(found: Examination, *, angstrom: str = "A") -> list[str]:
+    """What a reader has to bear in mind.
+
+    Warnings of the fit, and what its numbers say against it.
+    """
+    summary = found.run.summary
+    said = [f"The fit warned: {text}." for text in summary["warnings"]]
+    if summary["unmodelled"]:
+        said.append(f"Not modelled: {', '.join(summary['unmodelled'])}.")
+    correction = summary.get("base_correction", {"supported": False})
+    if correction["supported"]:
+        said.append(
+            "Within its segments the base model is off in all particles alike, by "
+            f"{correction['rms']:.2f} {angstrom} "
+            f"r.m.s. a residue and at most {correction['largest']:.1f} {angstrom}: structures are "
+            "those of a corrected "
+            "one (base_correction in residues.csv of the run)."
+        )
+    if poses_are_off(summary):
+        off = summary["pose_errors"]
+        said.append(
+            f"Molecules stand off their poses by {off['turn']:.1f} degrees and {off['shift']:.1f} "
+            f"{angstrom} r.m.s. an "
+            "axis, by what poses or model have wrong: errors of single structures allow for it."
+        )
+    if summary.get("motions_supported") is None:
+        said.append("Whether the motions are real was not tested with half-sets.")
+    if not found.decoder.fitted:
+        said.append(
+            "This run has no decoder of its own (an amortised fit, or an earlier version): "
+            "structures between particles "
+            "lie on a surface that was laid through the particles' structures."
+        )
+    for motion in summary["motions"]:
+        said += _doubts(motion, angstrom)
+    if summary["particles"] < FEW_PARTICLES:
+        said.append(
+            f"{summary['particles']:,} particles are few: rare states and small motions cannot "
+            "be seen."
+        )
+    odd = float((found.run.table["outlier_score"] > ODD).mean())
+    if odd > MUCH_JUNK:
+        said.append(
+            f"{odd:.0%} of the particles are unlike their structures (outlier score above "
+            f"{ODD:g}): look at them, and "
+            "leave out what is junk."
+        )
+    return said
+
+
+def poses_are_off(summary: dict) -> bool:
+    """Whether a fit has found errors of the poses that are worth telling of.
+
+    What a model has wrong looks like errors of poses: exact ones came to 0.1 A and 0.4 degrees, and
+    0.3 A and 1 degree, with base models 1.5 A off.
+    """
+    return any(size > LEAST_OFF for size in summary.get("pose_errors", {}).values())
+
+
+def _doubts(motion, angstrom):
+    number, spread = motion["number"], motion["variance"] ** 0.5
+    if motion.get("half_set_agreement", 1.0) < AGREES:
+        yield (
+            f"The half-sets agree on motion {number} to {motion['half_set_agreement']:.2f} only: "
+            "its size may be real, its "
+            "details are not certain."
+        )
+    if motion["median_sd"] > spread:
+        yield (
+            f"Along motion {number} a particle's place is known to {motion['median_sd']:.1f} "
+            f"{angstrom}, less well than the "
+            f"particles are spread ({spread:.1f} {angstrom}): trust the population, not single "
+            "structures."
+        )
+
+
+def _support(found):
+    number, n = found.run.summary.get("motions_supported"), found.run.n_particles
+    if number == 0:
+        return (
+            "Nothing moves: no motion makes images likelier that had no part in finding it. All "
+            f"{n:,} particles are given "
+            "one structure."
+        )
+    if number is None:
+        count = len(found.run.summary["motions"])
+        return f"{_count(count, 'motion')} found in {n:,} particles; not tested with half-sets."
+    return (
+        f"{_count(number, 'motion')} {'is' if number == 1 else 'are'} supported by {n:,} particles."
+    )
+
+
+def _turns(found, angstrom):
+    told = sorted(
+        (turn for turn in found.turns if turn.width > LEAST_TOLD), key=lambda turn: -turn.sd
+    )[:MOST_TURNS]
+    if told and len(found.turns) == 1:
+        turn = told[0]
+        yield (
+            f"Residues {_short(turn.moving)} turn by {turn.width:.0f} degrees against the "
+            f"rest{_near(turn)} (90 % of the "
+            f"particles; s.d. {turn.sd:.1f} degrees)."
+        )
+    elif told:
+        each = [
+            f"{_short(turn.moving)} by {turn.width:.0f} degrees{_near(turn)} (s.d. {turn.sd:.1f})"
+            for turn in told
+        ]
+        fixed = _short(told[0].fixed)
+        yield f"Against {fixed}, these turn (90 % of the particles): {_listed(each)}."
+    elif found.run.summary["motions"]:
+        moved = found.run.summary["motions"][0]["variance"] ** 0.5
+        yield f"The largest moves residues by {moved:.1f} {angstrom} r.m.s."
+
+
+def _short(selection):
+    """A selection as it can be read in a sentence."""
+    return (
+        selection
+        if len(selection) <= LONGEST
+        else f"{selection[: selection.rfind(',', 0, LONGEST)]} and more"
+    )
+
+
+def _near(turn):
+    return f" about an axis near {' and '.join(turn.hinge)}" if 0 < len(turn.hinge) <= 2 else ""
+
+
+def _states(found, plus_minus):
+    states = found.run.summary.get("states", [])
+    if not states:
+        return ""
+    shares = [
+        f"{100 * state['population']:.0f} {plus_minus} {100 * state['error']:.1f} %"
+        for state in states
+    ]
+    return f"The particles are in {len(states)} separate states: {_listed(shares)}."
+
+
+def _absent(found, plus_minus):
+    composition = found.run.summary.get("composition")
+    if composition is None:
+        return
+    owner = found.run.model["weight"].argmax(1) + 1
+    for row in composition["sets"]:
+        selection = describe_residues(found.run.bead_model, np.isin(owner, row["segments"]))
+        yield (
+            f"{selection} is absent from {100 * row['absent_fraction']:.1f} {plus_minus} "
+            f"{100 * row['absent_fraction_error']:.1f} % of the particles."
+        )
+    if not composition["sets"]:
+        yield "No part is absent."
+
+
+def _sure(found, angstrom):
+    summary, said = found.run.summary, []
+    if summary.get("half_set_error") is not None:
+        said.append(
+            f"the half-sets agree to {summary['half_set_error']:.2f} {angstrom} r.m.s. a residue"
+        )
+    if summary["motions"]:
+        first = summary["motions"][0]
+        said.append(
+            f"the place of a particle along motion 1 is known to {first['median_sd']:.2f} "
+            f"{angstrom}, where particles "
+            f"are spread by {first['variance'] ** 0.5:.2f} {angstrom}"
+        )
+    text = _listed(said)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _count(number, noun):
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _listed(items):
+    return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)

@@ -1,0 +1,1 @@
+"""Chosen particles as particle files of the programs that they came from."""

@@ -1,0 +1,1 @@
+"""What an examination has found, as tables and as one page."""

@@ -1,0 +1,1 @@
+"""Volumes of a run as files, compared and analyzed."""

@@ -1,0 +1,168 @@
+"""A sum of central slices on a padded Fourier grid, and the map that it makes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from ..physics.grid import ImageGrid
+from ..physics.maps.masks import spherical_mask
+from ..physics.pose import Pose
+from .slice_sum_loops import add_slices
+
+# images and map fill half of the box in which coefficients are shared between voxels
+PADDING = 2
+EDGE = 0.05  # of the box, in which the sphere that all images hold fades
+BYTES = 12  # of a voxel of the sum
+
+
+@dataclass(frozen=True, eq=False)
+class SliceSum:
+    """Weighted Fourier coefficients of images and their weights, added up at their places in space.
+
+    Parameters
+    ----------
+    grid : ImageGrid
+        Of the images, and along each edge of the map.
+    sums : (z, y, x, 3) float32 array
+        Real part, imaginary part, weight at the frequencies of the padded box, x >= 0; y and z rise
+        from below zero.
+    """
+
+    grid: ImageGrid
+    sums: np.ndarray
+
+    def add(
+        self,
+        value: Complex[Tensor, "image y half"],
+        weight: Float[Tensor, "image y half"],
+        pose: Pose,
+        strength: Float[Tensor, "image"],
+    ) -> None:
+        """Add images.
+
+        Parameters
+        ----------
+        value, weight : (image, y, half)
+            Of padded images: ``weight`` times what each coefficient says of the molecule's
+            transform, in rfft2's order.
+        pose : Pose (image,)
+        strength : (image,)
+            Weight of each image; those of 0 are left out.
+        """
+        fine = padded_grid(self.grid)
+        # one step inside Nyquist each coefficient still lies between eight voxels
+        add_slices(
+            value.numpy(),
+            weight.numpy(),
+            pose.rotation.numpy(),
+            (pose.shift / fine.extent).numpy(),
+            strength.numpy(),
+            fine.box_size // 2 - 1 - 1e-3,
+            self.sums,
+        )
+
+    def plus(self, other: "SliceSum") -> "SliceSum":
+        """Of the images of both."""
+        return SliceSum(self.grid, self.sums + other.sums)
+
+    def shell_weight(self) -> Float[Tensor, "shell"]:
+        """Mean weight of a voxel in each shell of one over the extent."""
+        shell, inside = self._shell()
+        count = np.bincount(shell[inside], minlength=self.grid.box_size // 2 + 1)
+        total = np.bincount(
+            shell[inside], weights=self._whole()[inside][:, 2], minlength=len(count)
+        )
+        return torch.from_numpy(total / np.maximum(count, 1)).float()
+
+    def density(self, regularisation: Float[Tensor, "shell"]) -> Float[Tensor, "z y x"]:
+        """The map: coefficients over weights, regularised by shell.
+
+        What regularises is added to the weights; the map is 0 outside the box's sphere.
+
+        Parameters
+        ----------
+        regularisation : (shell,)
+            Noise over signal in units of the weight; 0 where the images alone are asked.
+
+        Returns
+        -------
+        (box, box, box)
+            Density per A^3.
+
+        References
+        ----------
+        Scheres, J. Struct. Biol. 180 (2012), 519-530, equation 7.
+        """
+        box, padded = self.grid.box_size, padded_grid(self.grid).box_size
+        whole = self._whole()
+        shell, inside = self._shell(rounded=False)
+        weight = whole[..., 2] + np.interp(
+            shell, np.arange(len(regularisation)), regularisation.numpy()
+        ).astype(np.float32)
+        held = inside & (weight > 0)
+        factor = np.where(held, 1 / np.where(held, weight, 1), 0)[..., None]
+        coefficient = torch.view_as_complex(
+            torch.from_numpy(np.ascontiguousarray(whole[..., :2] * factor))
+        )
+        density = torch.fft.fftshift(
+            torch.fft.irfftn(torch.fft.ifftshift(coefficient, dim=(0, 1)), s=(padded,) * 3)
+        )
+        first = padded // 2 - box // 2
+        density = density[(slice(first, first + box),) * 3] / self.grid.pixel_size
+        # sharing coefficients between neighbours dims the padded box as sinc^2 along each axis
+        dimming = torch.sinc((torch.arange(box) - box // 2) / padded) ** 2
+        return (
+            density / (dimming[:, None, None] * dimming[:, None] * dimming) * box_sphere(self.grid)
+        )
+
+    def _whole(self):
+        """The sums, with the plane x = 0 completed.
+
+        Half of what lies there was added at the opposite place.
+        """
+        sums = self.sums.copy()
+        plane, opposite = self.sums[1:, 1:, 0], self.sums[:0:-1, :0:-1, 0]
+        sums[1:, 1:, 0] = plane + opposite * np.array([1, -1, 1], np.float32)
+        return sums
+
+    def _shell(self, rounded=True):
+        """Radius of each voxel, and which voxels the images can reach.
+
+        In units of one over the extent.
+        """
+        n = self.sums.shape[0]
+        along = (np.arange(n, dtype=np.float32) - n // 2) / PADDING
+        half = np.arange(self.sums.shape[2], dtype=np.float32) / PADDING
+        radius = np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + half**2)
+        return np.round(radius).astype(np.int64) if rounded else radius, radius < n // 2 / PADDING
+
+
+def empty_sum(grid: ImageGrid) -> SliceSum:
+    """A sum of no images."""
+    n = padded_grid(grid).box_size
+    return SliceSum(grid, np.zeros((n, n, n // 2 + 1, 3), np.float32))
+
+
+def padded_grid(grid: ImageGrid) -> ImageGrid:
+    """The pixels of padded images."""
+    return ImageGrid(PADDING * grid.box_size, grid.pixel_size)
+
+
+def box_sphere(grid: ImageGrid) -> Float[Tensor, "box box box"]:
+    """The part of a map that images hold at every orientation.
+
+    The sphere in the box, with a soft edge inside of it.
+    """
+    edge = EDGE * grid.extent
+    return spherical_mask(
+        grid.box_size, voxel_size=grid.pixel_size, radius=grid.extent / 2 - edge, edge=edge
+    )
+
+
+def bytes_of_sum(grid: ImageGrid) -> int:
+    """Memory of one sum."""
+    n = padded_grid(grid).box_size
+    return BYTES * n * n * (n // 2 + 1)

@@ -1,0 +1,4 @@
+"""What the images say without the base model.
+
+Maps on the latents of a run, and the support of each residue.
+"""

@@ -1,0 +1,1 @@
+"""The base model brought to its place in a consensus map."""

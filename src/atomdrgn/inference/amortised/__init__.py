@@ -1,0 +1,1 @@
+"""The amortised fit: an encoder and a decoder, trained by gradient."""

@@ -1,0 +1,1 @@
+"""What is known of all particles together: priors, densities and surfaces of latent coordinates."""

@@ -1,0 +1,66 @@
+"""Small corrections of the images' poses.
+
+What is known of them, and how far they are believed to go.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ...physics.pose import Pose
+from ...physics.record import Record
+from ...physics.rotations import matrix_from_vector
+
+# The prior's standard deviations about each axis: what refinements of single particles are off by.
+# They are constants because they cannot be measured here: whatever the model lacks, such as a
+# motion that is not found yet or the base model's own errors, looks like an error of the poses. EM
+# took them from 2 to 4.4 degrees on a set with errors of one degree.
+SHIFT_SD, TURN_SD = 1.0, math.radians(1.0)
+# A: coarser images tell next to nothing of a pose, and as long as the motions are not found, poses
+# would stand in for them.
+COARSEST = 20.0
+
+
+@dataclass(frozen=True)
+class PoseCorrections(Record):
+    """A turn and a shift of each image, both after the pose of the file.
+
+    The turn is about the molecule's origin, in the camera's axes.
+
+    Parameters
+    ----------
+    value : (image, 5)
+        Shift along x and y (A), rotation vector (rad).
+    sd : (image, 5)
+        Posterior standard deviation of each.
+    """
+
+    value: Float[Tensor, "image 5"]
+    sd: Float[Tensor, "image 5"]
+
+    @property
+    def freedom(self) -> Float[Tensor, "image"]:
+        """How many of the five numbers each image has determined."""
+        return (1 - (self.sd / prior_sd()).square()).clamp_min(0).sum(1)
+
+    def correct(self, pose: Pose, index: Int[Tensor, "batch"]) -> Pose:
+        """The poses of some images with their corrections."""
+        shift, turn = self.value[index].split([2, 3], 1)
+        return Pose(matrix_from_vector(turn) @ pose.rotation, pose.shift + shift)
+
+
+def prior_sd() -> Float[Tensor, "5"]:
+    """Standard deviations of the errors of poses.
+
+    Of the shift (A) and of the rotation vector (rad).
+    """
+    return torch.tensor([SHIFT_SD] * 2 + [TURN_SD] * 3)
+
+
+def no_corrections(n_images: int) -> PoseCorrections:
+    """Of images whose poses nothing more is known of than in the file."""
+    sd = prior_sd().expand(n_images, -1).clone()
+    return PoseCorrections(torch.zeros_like(sd), sd)

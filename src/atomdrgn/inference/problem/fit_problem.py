@@ -1,0 +1,241 @@
+"""The parts that a fit is assembled from, and its views for a pass over the images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ...likelihood.noise import Noise
+from ...likelihood.restraints.restraints import Restraints
+from ...parallel import Portions, Processes
+from ...physics.disc import FourierDisc
+from ...physics.pose import Pose
+from ...structure.beads import BeadModel
+from ...structure.motion.deformation import SegmentDeformation
+from ...structure.segmentation import Segmentation
+from ..images.fourier_images import FourierImages
+from ..images.memory_budget import Memory
+from ..population.population import Population, PopulationPrior
+from .fit_state import FitState
+
+BATCH_BYTES = 2**26  # what the arrays of one batch may take
+MOST_AT_ONCE = 64  # images of a batch
+
+
+def evenly_spread(size: int, count: int) -> Int[Tensor, "some"]:
+    """Numbers of so many of `size` things in their order, or of all where there are fewer.
+
+    Evenly spread.
+    """
+    return torch.linspace(0, size - 1, min(count, size)).long().unique()
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some particles with all their images.
+
+    Parameters
+    ----------
+    particle : (particle,)
+    image : (image,)
+    row : (image,)
+        Which of the particles each image shows.
+    """
+
+    particle: Int[Tensor, "particle"]
+    image: Int[Tensor, "image"]
+    row: Int[Tensor, "image"]
+
+
+@dataclass(frozen=True, eq=False)
+class FitModel:
+    """Images, base model and restraints of one fit: what does not change while it runs.
+
+    Parameters
+    ----------
+    images : FourierImages
+        The data.
+    particle : (image,)
+        Which row of the latents each image belongs to.
+    beads : BeadModel
+        The base model, its amplitudes as electrons.
+    segmentation : Segmentation
+        How it is cut.
+    deformation : SegmentDeformation
+        What a latent decodes to.
+    restraints : Restraints, optional
+        What holds each conformation together.
+    prior : PopulationPrior
+        What is believed of the population before any image is seen.
+    start : Population
+        Where the fit begins.
+    memory : Memory
+        What may be kept.
+    portion : (particle,)
+        The portion of the work that each particle belongs to, rising.
+    my_particles : (some,)
+        The particles that are this process's share: whole portions.
+    processes : Processes
+        That share the particles.
+    refine_poses : bool
+        The poses of the images are corrected as the fit goes.
+    """
+
+    images: FourierImages
+    particle: Int[Tensor, "image"]
+    beads: BeadModel
+    segmentation: Segmentation
+    deformation: SegmentDeformation
+    restraints: Restraints | None
+    prior: PopulationPrior
+    start: Population
+    memory: Memory
+    portion: Int[Tensor, "particle"]
+    my_particles: Int[Tensor, "some"]
+    processes: Processes = field(default_factory=Processes)
+    refine_poses: bool = False
+
+    @cached_property
+    def rows(self) -> Int[Tensor, "particle"]:
+        """How many images each particle has."""
+        return torch.bincount(self.particle)
+
+    @property
+    def n_particles(self) -> int:
+        return len(self.rows)
+
+    @cached_property
+    def seen(self) -> Bool[Tensor, "particle"]:
+        """Which particles have an image that counts.
+
+        What is known of the others is what is known of the population.
+        """
+        return torch.bincount(self.particle[~self.images.left_out], minlength=self.n_particles) > 0
+
+    @cached_property
+    def segment_of_trace(self) -> Int[Tensor, "trace"]:
+        """The segment that each trace bead belongs to most."""
+        return self.deformation.weight[self.beads.trace_index].argmax(1)
+
+    @property
+    def by_images(self) -> "FitModel":
+        """The fit without restraints on each particle.
+
+        So that equations are those of images alone.
+        """
+        return replace(self, restraints=None)
+
+    def evenly_spread(self, count: int) -> Int[Tensor, "some"]:
+        """Numbers of so many particles, or of all where there are fewer.
+
+        Evenly spread over the set.
+        """
+        return evenly_spread(self.n_particles, count)
+
+    @cached_property
+    def _by_particle(self):
+        """Images in the order of their particles, and where each particle's begin."""
+        return torch.argsort(self.particle, stable=True), torch.cat(
+            [torch.zeros(1, dtype=torch.long), self.rows.cumsum(0)]
+        )
+
+    @cached_property
+    def my_images(self) -> Int[Tensor, "some"]:
+        """The images of :attr:`my_particles`, in the order of the file."""
+        mine = torch.zeros(self.n_particles, dtype=torch.bool)
+        mine[self.my_particles] = True
+        return torch.nonzero(mine[self.particle])[:, 0]
+
+    @cached_property
+    def portions(self) -> Portions:
+        """Of the images: each is in its particle's."""
+        return replace(self.particle_portions, number=self.portion[self.particle])
+
+    @cached_property
+    def particle_portions(self) -> Portions:
+        """Of the particles."""
+        return Portions(self.portion, int(self.portion.max()) + 1, self.processes)
+
+    def mine(self, index: Int[Tensor, "image"]) -> Int[Tensor, "some"]:
+        """Those of some images that are this process's share."""
+        return index[torch.isin(self.particle[index], self.my_particles)]
+
+    def blocks(self, particles: Int[Tensor, "some"], disc: FourierDisc) -> Iterator[Block]:
+        """Particles with their images, in runs that are worked on together.
+
+        About as many images at a time; no run holds particles of two portions.
+        """
+        order, first = self._by_particle
+        for some in self._runs(particles, self.images_at_once(disc)):
+            count = self.rows[some]
+            row = torch.repeat_interleave(torch.arange(len(some)), count)
+            start = torch.repeat_interleave(first[some] - (count.cumsum(0) - count), count)
+            yield Block(some, order[start + torch.arange(len(row))], row)
+
+    def _runs(self, particles, images) -> Iterator[Int[Tensor, "some"]]:
+        """Runs of rising particles of one portion, with about so many images."""
+        for some in particles.split(
+            torch.unique_consecutive(self.portion[particles], return_counts=True)[1].tolist()
+        ):
+            number = (self.rows[some].cumsum(0) - 1) // images
+            yield from some.split(torch.unique_consecutive(number, return_counts=True)[1].tolist())
+
+    def pose(self, state: FitState, index: Int[Tensor, "batch"]) -> Pose:
+        """Where the molecule stands in some images.
+
+        As their file says, with the corrections found so far.
+        """
+        pose = self.images.stack.pose[index]
+        return pose if state.poses is None else state.poses.correct(pose, index)
+
+    def hidden(self, state: FitState, index: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
+        """Power that uncertainty of conformation and pose adds to some images' predictions."""
+        freedom = state.freedom[self.particle[index]]
+        if state.poses is not None:
+            freedom = freedom + state.poses[index].freedom
+        return freedom / state.contrast[index].square()
+
+    def bright_beads(self, state: FitState) -> BeadModel:
+        """The beads as the images show them: with the fitted amplitude and width."""
+        return self.beads.bright(state.amplitude, state.width2)
+
+    def bead_width(self, state: FitState) -> float:
+        """Median width of the beads as the images show them, A."""
+        return float(self.bright_beads(state).sigma.median())
+
+    def noise(self, spectrum: Float[Tensor, "group shell"]) -> Noise:
+        """The noise of the images with this spectrum."""
+        return Noise(
+            spectrum, self.images.group, self.images.stack.premultiplied, self.images.left_out
+        )
+
+    def whitened(
+        self,
+        index: Int[Tensor, "batch"],
+        disc: FourierDisc,
+        noise: Noise,
+    ) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch 2 frequency"]]:
+        """Transfer function and data of some images (see :meth:`Noise.whiten`)."""
+        return noise.whiten(
+            self.images.coefficients(index, disc), self.images.stack.ctf[index], index, disc=disc
+        )
+
+    def batches(
+        self, disc: FourierDisc, index: Int[Tensor, "image"] | None = None
+    ) -> tuple[Int[Tensor, "batch"], ...]:
+        """Images, by default this process's share, in runs that are worked on together.
+
+        No run holds images of two portions.
+        """
+        return self.portions.batches(
+            self.my_images if index is None else index, self.images_at_once(disc)
+        )
+
+    def images_at_once(self, disc: FourierDisc) -> int:
+        """How many images' arrays fit into the processor's memory."""
+        waves = 10 * len(self.deformation.members.bead) * (disc.reach + 1)
+        fields = 16 * self.deformation.n_segments * (2 * len(disc) + (disc.reach + 1) ** 2)
+        return max(1, min(MOST_AT_ONCE, BATCH_BYTES // (4 * (waves + fields))))

@@ -1,0 +1,196 @@
+"""One pass over the images.
+
+The normal equations of every particle at the conformation found so far.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ...likelihood.normal_equations import image_products
+from ...likelihood.pose_equations import PoseGiven, eliminate_pose
+from ...likelihood.restraints.restraint_equations import restraint_equations
+from ...parallel import in_order
+from ...physics.disc import FourierDisc
+from ...physics.record import joined
+from ...structure.motion.deformation import SegmentDeformation
+from ..population.pose_corrections import prior_sd
+from .fit_problem import Block, FitModel
+from .fit_state import FitState
+
+PARTICLES_MEASURED = 256  # of which the information on each direction is measured
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """Of the particles of a block.
+
+    Parameters
+    ----------
+    block : Block
+        Which particles and images.
+    matrix : (particle, latent, latent), optional
+        Second derivatives of minus the log-likelihood; none where they were reduced.
+    target : (particle, latent)
+        ``gradient + matrix @ latent``: the normal equations in absolute latents.
+    contrast, contrast_sd : (image,)
+        Strength of the signal in each image, and its standard deviation.
+    pose : PoseGiven (image,), optional
+        The pose of each image for every latent, where poses are refined.
+    """
+
+    block: Block
+    matrix: Float[Tensor, "particle latent latent"] | None
+    target: Float[Tensor, "particle latent"]
+    contrast: Float[Tensor, "image"]
+    contrast_sd: Float[Tensor, "image"]
+    pose: PoseGiven | None = None
+
+    def of_motions(
+        self,
+        deformation: SegmentDeformation,
+        latent: Float[Tensor, "all latent"],
+    ) -> tuple[Float[Tensor, "particle motion motion"], Float[Tensor, "particle motion"]]:
+        """Matrix and gradient of the motions alone.
+
+        Each particle's occupancies stay as they are.
+
+        Parameters
+        ----------
+        deformation : SegmentDeformation
+            What the latents decode to.
+        latent : (all, latent)
+            Of all particles of the fit, where these were linearised: there the gradient is.
+        """
+        gradient = self.target - (self.matrix @ latent[self.block.particle, :, None])[..., 0]
+        if not deformation.composition:
+            return self.matrix, gradient
+        number = deformation.motion_numbers
+        return self.matrix[:, number[:, None], number], gradient[:, number]
+
+
+def linearise(
+    model: FitModel,
+    state: FitState,
+    disc: FourierDisc,
+    particles: Int[Tensor, "some"],
+    *,
+    then=lambda linearised: linearised,
+) -> Iterator:
+    """Normal equations of some particles.
+
+    Block by block, from all their images up to the resolution of `disc`.
+
+    Parameters
+    ----------
+    model, state, disc
+        The fit as it stands.
+    particles : (some,)
+        Rising.
+    then : callable
+        Makes of each block's :class:`Linearised` what is yielded, on the thread that made it.
+    """
+    beads, noise = model.bright_beads(state), model.noise(state.spectrum)
+
+    def of_block(block: Block):
+        latent = state.latent[block.particle]
+        matrix, gradient = _restrained(model, latent, block.particle)
+        contrast, contrast_sd, given = [], [], []
+        for image, row in zip(
+            block.image.split(model.images_at_once(disc)),
+            block.row.split(model.images_at_once(disc)),
+            strict=True,
+        ):
+            transfer, data = model.whitened(image, disc, noise)
+            products = image_products(
+                model.deformation,
+                beads,
+                latent[row],
+                pose=model.pose(state, image),
+                disc=disc,
+                transfer=transfer,
+                data=data,
+                by_pose=state.poses is not None,
+            )
+            hidden = model.hidden(state, image)
+            equations = products.normal_equations(state.contrast_sd, hidden)
+            if state.poses is not None:
+                equations, pose = eliminate_pose(equations, state.poses.value[image], prior_sd())
+                given.append(pose)
+            matrix.index_add_(0, row, equations.matrix)
+            gradient.index_add_(0, row, equations.gradient)
+            strength, sd = products.contrast(state.contrast_sd, hidden)
+            contrast.append(strength)
+            contrast_sd.append(sd)
+        target = gradient + (matrix @ latent[..., None])[..., 0]
+        return then(
+            Linearised(
+                block,
+                matrix,
+                target,
+                torch.cat(contrast),
+                torch.cat(contrast_sd),
+                joined(given) if given else None,
+            )
+        )
+
+    return in_order(of_block, model.blocks(particles, disc))
+
+
+def mean_information(
+    model: FitModel, state: FitState, disc: FourierDisc
+) -> Float[Tensor, "latent latent"]:
+    """Mean of the particles' normal matrices, measured on some of them, evenly spread."""
+    n = model.deformation.n_latent
+    some = model.evenly_spread(PARTICLES_MEASURED)
+    (total,) = sum_linearised(
+        model,
+        state,
+        disc,
+        some[torch.isin(some, model.my_particles)],
+        lambda found: (found.matrix.sum(0, dtype=torch.float64),),
+        [torch.zeros(n, n, dtype=torch.float64)],
+    )
+    return total.float() / len(some)
+
+
+def sum_linearised(
+    model: FitModel,
+    state: FitState,
+    disc: FourierDisc,
+    particles: Int[Tensor, "some"],
+    term: Callable[[Linearised], Sequence[Tensor]],
+    like: Sequence[Tensor],
+) -> list[Tensor]:
+    """Sums over the particles of all processes of what `term` makes of their equations.
+
+    See :meth:`Portions.sum`.
+    """
+    portions = model.particle_portions
+    terms = linearise(
+        model,
+        state,
+        disc,
+        particles,
+        then=lambda found: (portions.of(found.block.particle), term(found)),
+    )
+    return portions.sum(terms, like)
+
+
+def _restrained(model, latent, particle):
+    """Where the sums over images begin: with what the restraints say, if there are any.
+
+    Of a particle without images there is nothing.
+    """
+    if model.restraints is None:
+        n = latent.shape[1]
+        return latent.new_zeros(len(latent), n, n), torch.zeros_like(latent)
+    prior = restraint_equations(model.restraints, model.deformation, latent)
+    matrix, gradient = prior.matrix.clone(), prior.gradient.clone()
+    unseen = ~model.seen[particle]
+    if unseen.any():
+        matrix[unseen], gradient[unseen] = 0.0, 0.0
+    return matrix, gradient

@@ -1,0 +1,76 @@
+"""What of a fit depends on how the molecule is cut into segments.
+
+And how a fit goes on with other borders or another base.
+"""
+
+from dataclasses import replace
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ...likelihood.restraints.restraints import make_restraints
+from ...structure.beads import BeadModel
+from ...structure.motion.deformation import SegmentDeformation
+from ...structure.segmentation import Segmentation, cut_again
+from ..population.elastic_prior import beginning
+from ..population.population import Population
+from .fit_problem import FitModel
+from .fit_state import FitState
+
+# A: segments are rigid and molecules are not, so the bonds between segments take up what bends
+BORDER_BOND_SIGMA = 1.0
+
+
+def cut(
+    beads: BeadModel,
+    segmentation: Segmentation,
+    deformation: SegmentDeformation,
+    mean: Float[Tensor, "latent"] | None = None,
+) -> dict:
+    """The fields of a :class:`FitModel` that its segments decide.
+
+    The fit begins at a conformation, by default the base model.
+    """
+    restraints = make_restraints(beads, segmentation, bond_sigma=BORDER_BOND_SIGMA)
+    start, prior = beginning(deformation, beads, mean)
+    # what an elastic network knows is in the population's start; as a restraint on every particle
+    # it would hold hinges shut
+    return {
+        "segmentation": segmentation,
+        "deformation": deformation,
+        "start": start,
+        "prior": prior,
+        "restraints": replace(restraints, elastic=restraints.elastic[:0]),
+    }
+
+
+def with_borders(model: FitModel, label: Int[Tensor, "trace"]) -> FitModel:
+    """The fit with other borders between its segments.
+
+    `label` is the segment of each trace bead.
+    """
+    return _with_segments(model, model.beads, cut_again(model.segmentation, model.beads, label))
+
+
+def with_base(model: FitModel, position: Float[Tensor, "bead 3"]) -> FitModel:
+    """The fit with the beads of its base model elsewhere, segments cut as they were."""
+    return _with_segments(model, replace(model.beads, position=position), model.segmentation)
+
+
+def _with_segments(model, beads, segmentation):
+    """The fit of other beads or segments, which begins with the same motions."""
+    deformation = SegmentDeformation(beads, segmentation, composition=model.deformation.composition)
+    mean = deformation.latents_of(model.deformation) @ model.start.mean
+    return replace(model, beads=beads, **cut(beads, segmentation, deformation, mean))
+
+
+def carried_over(state: FitState, before: FitModel, model: FitModel) -> FitState:
+    """The state with every segment moved as it was with other borders, or another base model."""
+    new = model.deformation.latents_of(before.deformation)
+    population = Population(new @ state.population.mean, new @ state.population.root)
+    return replace(
+        state,
+        latent=state.latent @ new.T,
+        population=population,
+        uncertainty=new @ state.uncertainty,
+    )

@@ -1,0 +1,34 @@
+"""Whether what images gain by something is more than chance makes it."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+SIGNIFICANT = 3.0  # standard errors by which unseen images must be likelier
+
+
+@dataclass(frozen=True)
+class Support:
+    """How much likelier each motion of one half-set makes the images of the other.
+
+    Parameters
+    ----------
+    gain : (k,)
+        Mean gain of the log-likelihood a particle of motion k, over motions 1 to k - 1, with its
+        tails drawn in.
+    error : (k,)
+        Its standard error.
+    alike : (k,)
+        Cosine between motion k of the one and what the first k + 1 of the other span: of two that
+        are as large as each other either may come first.
+    """
+
+    gain: Float[Tensor, "k"]
+    error: Float[Tensor, "k"]
+    alike: Float[Tensor, "k"]
+
+
+def is_clear(gain: Float[Tensor, "particle"]) -> bool:
+    """Whether the mean of what each particle's likelihood gains is more than chance makes it."""
+    return bool(gain.mean() > SIGNIFICANT * gain.std() / len(gain) ** 0.5)

@@ -1,0 +1,452 @@
+"""What a fit writes when it is done: the files that others read."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..particles.stack.stack import ParticleStack
+from ..physics.rotations import euler_from_matrix
+from ..reporting import Reporter
+from ..runs.run import (
+    BASE,
+    LATENTS,
+    MODEL,
+    MOTIONS,
+    PARTICLES,
+    POSES,
+    RESIDUES,
+    SUMMARY,
+    write_arrays,
+    write_json,
+    write_table,
+)
+from ..structure.atoms import Structure
+from ..structure.beads import BeadModel, unmodelled
+from .base_model.base_correction import BaseCorrection
+from .base_model.segment_bending import FoundFlexing
+from .far_start.far_start import FarStart
+from .findings.composition import Composition, composition_columns, composition_summary
+from .findings.conformational_states import find_states
+from .findings.ensemble import Ensemble
+from .findings.groups import find_groups
+from .posterior.pose_errors import Play
+from .problem.fit_problem import FitModel
+from .problem.fit_state import FitState
+from .problem.half_sets import part_of
+from .problem.misfit import misfits
+
+MOST_ODD = 1e6  # an outlier score, where pixels are beyond all bounds
+
+
+def write_results(
+    folder: Path,
+    model: FitModel,
+    state: FitState,
+    ensemble: Ensemble,
+    *,
+    structure: Structure,
+    reporter: Reporter,
+    composition: Composition | None = None,
+    far: FarStart | None = None,
+    correction: BaseCorrection | None = None,
+    flexing: FoundFlexing | None = None,
+    warned: Sequence[str] = (),
+) -> None:
+    """Write what was found, where the fit began if that is far from the base model, where that is
+    wrong, what beads do within their segments, and what was warned of; summary.json, last, says
+    that the run is whole.
+    """
+    latent = ensemble.latent
+    gain, outlier = _judge(model, state, latent, reporter)
+    groups = find_groups(model, state, ensemble, reporter)
+    if not model.processes.first:
+        return
+    motion = model.deformation.motion(latent)
+    beads, surface = model.bright_beads(state), ensemble.surface
+    write_arrays(
+        folder / MODEL,
+        bead=beads.position.numpy(),
+        sigma=beads.sigma.numpy(),
+        amplitude=beads.amplitude.numpy(),
+        bead_of_atom=model.beads.bead_of_atom,
+        trace=model.beads.trace,
+        centroid=model.deformation.centroid.numpy(),
+        weight=model.deformation.weight.numpy(),
+        radius=model.deformation.radius.numpy(),
+        free=model.deformation.free.numpy(),
+        surface_scale=surface.scale.numpy(),
+        surface_coefficient=surface.coefficient[:, model.deformation.motion_numbers].numpy(),
+        half_error=_of_beads(model, ensemble.half_error),
+        **_base_shift(correction),
+        **_flexing(flexing),
+    )
+    write_arrays(
+        folder / LATENTS,
+        latent=ensemble.place.numpy(),
+        latent_sd=ensemble.sd.numpy(),
+        draws=ensemble.draws.numpy(),
+    )
+    present = {} if composition is None else {"present": composition.present.numpy()}
+    write_arrays(
+        folder / MOTIONS,
+        rotation=motion.rotation.numpy(),
+        translation=motion.translation.numpy(),
+        **present,
+    )
+    states = find_states(ensemble.density, ensemble.draws)
+    write_particles(
+        folder,
+        model.images.stack,
+        model.particle,
+        gain=gain,
+        outlier=outlier,
+        place=ensemble.place,
+        sd=ensemble.sd,
+        state=states.of_particle,
+        more=left_out_column(model.particle, model.images.left_out)
+        | ({} if composition is None else composition_columns(composition)),
+    )
+    _write_residues(folder, model, ensemble, groups, correction)
+    if state.poses is not None:
+        write_poses(folder, model, state)
+    parts = {} if composition is None else {"composition": composition_summary(model, composition)}
+    found = _summary(
+        model,
+        state,
+        ensemble,
+        structure=structure,
+        gain=gain,
+        groups=groups,
+        states=states,
+        warned=warned,
+    )
+    corrected = {} if state.poses is None else {"pose_correction": _pose_summary(state.poses)}
+    begun = (
+        {}
+        if far is None
+        else {"far_start": {"selection": far.selection, "turn": round(far.turn, 1)}}
+    )
+    moved = (
+        {} if correction is None else {"base_correction": _correction_summary(model, correction)}
+    )
+    flexes = {} if flexing is None else {"flexing": _flexing_summary(flexing)}
+    astray = {} if ensemble.play is None else {"pose_errors": _pose_errors(ensemble.play)}
+    write_json(folder / SUMMARY, found | begun | moved | flexes | parts | corrected | astray)
+
+
+def left_out_column(
+    particle: Int[Tensor, "image"], left_out: Bool[Tensor, "image"]
+) -> dict[str, list]:
+    """A column of particles.csv: how many images of each particle were given no weight, if any was."""
+    count = torch.bincount(particle[left_out], minlength=int(particle.max()) + 1)
+    return {"images_left_out": count.tolist()} if left_out.any() else {}
+
+
+def write_poses(folder: Path, model: FitModel, state: FitState) -> None:
+    """poses.csv: a line for each image, in the order of the particle file.
+
+    `shift` (A) and `turn` (a rotation vector, degrees) are what was found beyond the pose of the
+    file, in the camera's axes, with standard deviations; `rot`, `tilt`, `psi` (degrees), `origin_x`
+    and `origin_y` (A) are the corrected pose as RELION writes it.
+    """
+    stack, poses, axes = (
+        model.images.stack,
+        state.poses,
+        ("shift_x", "shift_y", "turn_x", "turn_y", "turn_z"),
+    )
+    unit = torch.tensor([1.0] * 2 + [180 / torch.pi] * 3)
+    corrected = model.pose(state, torch.arange(len(stack)))
+    columns = {
+        name: column
+        for prefix, values in (("", poses.value), ("sd_", poses.sd))
+        for name, column in zip([prefix + axis for axis in axes], (values * unit).T, strict=True)
+    }
+    angles = torch.rad2deg(euler_from_matrix(corrected.rotation)).T
+    columns |= dict(
+        zip(
+            ("rot", "tilt", "psi", "origin_x", "origin_y"),
+            [*angles, *-corrected.shift.T],
+            strict=True,
+        )
+    )
+    whose = {
+        "row": stack.row.tolist(),
+        "tilt_number": stack.tilt.tolist(),
+        "particle": model.particle.tolist(),
+    }
+    write_table(folder / POSES, whose | {name: rounded(column) for name, column in columns.items()})
+
+
+def _pose_summary(poses):
+    """What summary.json says of the corrections: r.m.s. about an axis, A and degrees."""
+    shift, turn = (part.square().mean().sqrt() for part in poses.value.split([2, 3], 1))
+    return {"shift": round(float(shift), 3), "turn": round(float(torch.rad2deg(turn)), 3)}
+
+
+def _pose_errors(play: Play):
+    """What summary.json says of errors that are left in the poses: standard deviations for an axis,
+    A and degrees.
+    """
+    return {"shift": round(play.shift, 3), "turn": round(math.degrees(play.turn), 3)}
+
+
+def _base_shift(correction):
+    """What model.npz says of the base model's correction, if there is one."""
+    return (
+        {"base_shift": correction.shift.numpy()}
+        if correction is not None and correction.supported
+        else {}
+    )
+
+
+def _flexing(flexing):
+    """What model.npz says of beads that move within their segments, if they do."""
+    return {"flexing": flexing.offset.numpy()} if flexing is not None and flexing.orders else {}
+
+
+def _flexing_summary(flexing: FoundFlexing):
+    """What summary.json says of them: the length in A, the gain in units of a log likelihood an
+    image.
+    """
+    return {
+        "supported": bool(flexing.orders),
+        "orders": flexing.orders,
+        "rms": round(flexing.rms, 3),
+        "constant": round(flexing.constant, 3),
+        "held_out_gain": round(flexing.gain, 4),
+    }
+
+
+def _correction_summary(model, correction: BaseCorrection):
+    """What summary.json says of it: lengths in A, the gain in units of a log likelihood an image."""
+    length = correction.length[model.beads.trace_index]
+    return {
+        "supported": correction.supported,
+        "rms": round(float(length.square().mean().sqrt()), 3),
+        "largest": round(float(length.max()), 3),
+        "held_out_gain": round(correction.gain, 4),
+    }
+
+
+def _of_beads(model, of_trace):
+    """What is known of each residue's trace bead, for all its beads."""
+    values = torch.zeros(len(model.beads))
+    values[model.beads.trace_index] = of_trace.nan_to_num()
+    return values[torch.from_numpy(model.beads.anchor)].numpy()
+
+
+def _write_residues(folder, model, ensemble, groups, correction) -> None:
+    """residues.csv: how far each residue moves, and how well that is known."""
+    moved = (
+        {}
+        if correction is None
+        else {"base_correction": rounded(correction.length[model.beads.trace_index])}
+    )
+    write_table(
+        folder / RESIDUES,
+        residue_names(model.beads)
+        | {
+            "group": [group + 1 for group in groups.of_trace.tolist()],
+            "motion": rounded(ensemble.trace_motion2().sqrt()),
+            "posterior_error": rounded(ensemble.trace_error2().sqrt()),
+            "half_set_error": [
+                "" if value != value else round(value, 3) for value in ensemble.half_error.tolist()
+            ],
+            **moved,
+        },
+    )
+
+
+def residue_names(beads: BeadModel) -> dict[str, list]:
+    """The first columns of residues.csv: chain, number and insertion code of each residue of a
+    polymer.
+    """
+    number = beads.trace_index.numpy()
+    return {name: getattr(beads, name)[number].tolist() for name in ("chain", "residue", "icode")}
+
+
+def write_particles(
+    folder: Path,
+    stack: ParticleStack,
+    particle: Int[Tensor, "image"],
+    *,
+    gain: Float[Tensor, "particle"],
+    outlier: Float[Tensor, "particle"],
+    place: Float[Tensor, "particle k"],
+    sd: Float[Tensor, "particle k"],
+    state: Int[Tensor, "particle"] | None = None,
+    more: dict[str, list] | None = None,
+) -> None:
+    """particles.csv.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    stack : ParticleStack
+        The images.
+    particle : (image,)
+        Whose each image is, from 0.
+    gain, outlier : (particle,)
+        Log-likelihood gained over the base, and :func:`outlier_scores`.
+    place, sd : (particle, k)
+        Along each motion, and its standard deviation.
+    state : (particle,), optional
+        Number of the state that it is in, from 1.
+    more : dict, optional
+        Further columns.
+    """
+    last = torch.full((len(gain),), torch.iinfo(torch.int64).max)
+    first = last.scatter_reduce(0, particle, stack.row, "amin")
+    along = {
+        f"{name}{k + 1}": rounded(column)
+        for k in range(place.shape[1])
+        for name, column in (("motion", place[:, k]), ("sd", sd[:, k]))
+    }
+    write_table(
+        folder / PARTICLES,
+        {
+            "particle": range(len(gain)),
+            "first_row": first.tolist(),
+            "rows": torch.bincount(particle).tolist(),
+            "log_likelihood_gain": rounded(gain),
+            "outlier_score": rounded(outlier),
+            **along,
+            **({} if state is None else {"state": state.tolist()}),
+            **(more or {}),
+        },
+    )
+
+
+def rounded(values: Float[Tensor, "row"]) -> list[float]:
+    """A column of a table, to three decimals."""
+    return np.round(values.double().numpy(), 3).tolist()
+
+
+def outlier_scores(
+    misfit: Float[Tensor, "particle"], count: Float[Tensor, "particle"]
+) -> Float[Tensor, "particle"]:
+    """How odd what is left of each particle is: its distance from the median in robust standard
+    deviations.
+
+    Parameters
+    ----------
+    misfit, count : (particle,)
+        Weighted squares of what is left, and the numbers that they are of.
+    """
+    excess = (misfit - count) / (2 * count).clamp_min(1).sqrt()
+    spread = 1.4826 * (excess - excess.median()).abs().median()
+    return (excess - excess.median()) / spread.clamp_min(1e-3)
+
+
+def _judge(model, state, latent, reporter):
+    """Of each particle: how much likelier its images are at its conformation than at the base, and
+    how odd what is left is.
+    """
+    reporter.start("judging", len(model.my_images))
+    (fitted, base), count = misfits(
+        model,
+        state,
+        model.images.disc,
+        [latent, torch.zeros_like(latent)],
+        advance=reporter.advance,
+    )
+    reporter.finish()
+    gain, outlier = 0.5 * (base - fitted), outlier_scores(fitted, count)
+    if not model.seen.all():
+        outlier[~model.seen] = _scores_of_left_out(model, state, fitted, count)
+    return gain, outlier
+
+
+def _scores_of_left_out(model, state, misfit, count) -> Float[Tensor, "left_out"]:
+    """How odd the particles are of which no image counts, by these images, among the others with
+    their misfits and counts.
+    """
+    out = part_of(model, torch.nonzero(~model.seen)[:, 0])
+    out.model.images.left_out[:] = False
+    own = out.state(state)
+    (of_these,), of_numbers = misfits(out.model, own, model.images.disc, [own.latent])
+    misfit, count = (
+        torch.cat([misfit[model.seen], of_these]),
+        torch.cat([count[model.seen], of_numbers]),
+    )
+    return (
+        outlier_scores(misfit, count)[-len(of_these) :]
+        .abs()
+        .nan_to_num(MOST_ODD)
+        .clamp_max(MOST_ODD)
+    )
+
+
+def _summary(model, state, ensemble: Ensemble, *, structure, gain, groups, states, warned):
+    left_out = unmodelled(structure)
+    stack, motions = model.images.stack, ensemble.motions
+    variance = motions.variance.clone()
+    # of the particles, whatever the shape of their distribution
+    if ensemble.density is not None:
+        wide = ensemble.density.variance()
+        variance[: len(wide)] = wide
+    rows = motion_rows(variance, motions.share, ensemble.sd)
+    for number, row in enumerate(rows):
+        if ensemble.supports:
+            row["half_set_agreement"] = round(float(ensemble.agreement[number]), 3)
+            row["held_out_gain"] = [
+                round(float(support.gain[number]), 4) for support in ensemble.supports
+            ]
+            row["held_out_gain_error"] = [
+                round(float(support.error[number]), 4) for support in ensemble.supports
+            ]
+    return {
+        "particles": model.n_particles,
+        "images": len(model.images),
+        "segments": model.deformation.n_segments,
+        "residues": int(model.beads.trace.sum()),
+        "chains": len(set(model.beads.chain.tolist())),
+        "beads": len(model.beads),
+        "resolution": round(model.images.disc.resolution, 3),
+        "motions_supported": ensemble.supported,
+        "motions": rows,
+        "groups": groups.rows,
+        "states": states.rows,
+        "half_set_error": _known_error(ensemble) if ensemble.supports else None,
+        "mean_log_likelihood_gain": round(float(gain[model.seen].mean()), 3),
+        "bead_width": round(model.bead_width(state), 3),
+        "contrast_sd": round(state.contrast_sd, 4),
+        "unmodelled": left_out,
+        "warnings": [*stack.warnings, *warned],
+        "passes": state.step,
+        "base": BASE,
+    }
+
+
+def _known_error(ensemble):
+    """What summary.json says of the half-sets' difference, A: of the residues of which it is known,
+    if there are any.
+    """
+    square = ensemble.half_error[ensemble.half_error.isfinite()].square()
+    return round(float(square.mean().sqrt()), 3) if len(square) else None
+
+
+def motion_rows(
+    variance: Float[Tensor, "k"], share: Float[Tensor, "k"], latent_sd: Float[Tensor, "particle k"]
+) -> list[dict]:
+    """What summary.json says of each motion: variance (A^2), share of all variance, median error
+    (A).
+    """
+    columns = zip(
+        variance.tolist(), share.tolist(), latent_sd.median(0).values.tolist(), strict=True
+    )
+    return [
+        {
+            "number": number + 1,
+            "variance": round(variance, 3),
+            "share": round(share, 4),
+            "median_sd": round(sd, 3),
+        }
+        for number, (variance, share, sd) in enumerate(columns)
+    ]

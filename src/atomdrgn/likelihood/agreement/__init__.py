@@ -1,0 +1,1 @@
+"""How well images agree with a model, tilt by tilt."""

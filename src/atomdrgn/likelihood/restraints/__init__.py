@@ -1,0 +1,1 @@
+"""Restraints: bonds, clashes and tethers, their energies and normal equations."""

@@ -1,1 +1,0 @@
-"""What is learned by gradient: networks and the segmentation, as modules."""

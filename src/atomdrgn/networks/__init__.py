@@ -1,0 +1,3 @@
+"""What is learned by gradient, nn.Modules: encoders, decoders, the posterior of a segmentation, the
+volume field.
+"""

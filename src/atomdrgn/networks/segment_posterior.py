@@ -1,0 +1,143 @@
+"""A segmentation that is learned: what is believed of the mixture's parameters, and the memberships
+that follow.
+"""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..structure.motion.deformation import Conformation, SegmentDeformation
+from ..structure.segmentation import Segmentation, without_traces
+
+# of every number, where its prior has 1: borders are uncertain by about two residues in a hundred
+START_SD = 0.02
+# log weight of a component that takes no part; finite, so that no gradient is NaN
+UNUSED = -1e4
+
+
+class SegmentPosterior(nn.Module):
+    """A Gaussian posterior over the mean, width and log weight of each component of a
+    segmentation's mixture.
+
+    Each is told by a number whose prior is the standard Gaussian about the segmentation that one
+    starts from: a mean by its shift in units of its chain's length over its number of components, a
+    width as the start's times ``elu + 1``, a log weight by its change. What named and fixed
+    segments hold is not learned: their columns stay as they are, and the rest of each row is
+    divided among the others.
+
+    Parameters
+    ----------
+    segmentation : Segmentation
+        Where one starts, and the prior's mean.
+    named : int
+        The first so many segments are the user's own (`parts` of :func:`~atomdrgn.make_segments`)
+        and are not learned.
+
+    References
+    ----------
+    Ducrocq et al., CryoSPHERE (2025), sections 3.3 and 3.5: the mixture, its Gaussian posterior and
+    prior, ELU + 1 for widths. There the numbers are residues; in units of a segment's length one
+    learning rate suits chains of any length.
+    """
+
+    def __init__(self, segmentation: Segmentation, *, named: int = 0):
+        super().__init__()
+        self.start = segmentation
+        owner = segmentation.component_segment
+        self.learned = (owner >= named) & ~segmentation.fixed[owner]
+        count = int(self.learned.sum())
+        self.place = nn.Parameter(torch.zeros(3, count))
+        self.log_sd = nn.Parameter(torch.full((3, count), START_SD).log())
+        self._unit = _spacing(segmentation)[self.learned]
+        learned_segment = torch.zeros(len(segmentation), dtype=torch.bool)
+        learned_segment[owner[self.learned]] = True
+        self._kept = segmentation.weight * ~learned_segment
+
+    def membership(self, noise: Float[Tensor, "3 learned"]) -> Float[Tensor, "bead segment"]:
+        """Memberships at the posterior's mean plus so many of its standard deviations; rows sum to
+        1; differentiable.
+        """
+        mixture = self._mixture(self.place + self.log_sd.exp() * noise)
+        mixture["log_weight"] = torch.where(self.learned, mixture["log_weight"], UNUSED)
+        rest = 1 - self._kept.sum(1, keepdim=True)
+        return without_traces(self._kept + rest * self.start.membership(**mixture))
+
+    def sample(self, generator: torch.Generator) -> Float[Tensor, "bead segment"]:
+        """Memberships under one draw of the parameters."""
+        return self.membership(self.draw(generator))
+
+    def draw(self, generator: torch.Generator) -> Float[Tensor, "3 learned"]:
+        """Standard Gaussian noise for :meth:`membership`."""
+        return torch.randn(self.place.shape, generator=generator)
+
+    def mean(self) -> Float[Tensor, "bead segment"]:
+        """Memberships at the posterior's mean: how the segmentation is read."""
+        return self.membership(torch.zeros_like(self.place))
+
+    def kl(self) -> Float[Tensor, ""]:
+        """Kullback-Leibler divergence of the posterior from the prior, nats."""
+        return gaussian_kl(self.place, self.log_sd).sum()
+
+    @torch.no_grad()
+    def segmentation(self) -> Segmentation:
+        """The segmentation at the posterior's mean, such as
+        :class:`~atomdrgn.structure.motion.deformation.SegmentDeformation` takes.
+        """
+        return replace(self.start, weight=self.mean(), **self._mixture(self.place))
+
+    def _mixture(self, number):
+        """Parameters of all components where those of the learned ones are told by `number` (3,
+        learned).
+        """
+        start = self.start
+        shift = torch.zeros_like(start.mean).masked_scatter(self.learned, self._unit * number[0])
+        scale = torch.ones_like(start.mean).masked_scatter(
+            self.learned, nn.functional.elu(number[1]) + 1
+        )
+        gain = torch.zeros_like(start.mean).masked_scatter(self.learned, number[2])
+        return {
+            "mean": start.mean + shift,
+            "width": start.width * scale,
+            "log_weight": start.log_weight + gain,
+        }
+
+
+def gaussian_kl(
+    mean: Float[Tensor, "*shape"], log_sd: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """Divergence of each Gaussian from the standard one, nats.
+
+    References
+    ----------
+    Kingma & Welling, Auto-encoding variational Bayes (2014), appendix B.
+    """
+    return 0.5 * (mean.square() + (2 * log_sd).exp() - 1) - log_sd
+
+
+def conformation(
+    deformation: SegmentDeformation,
+    latent: Float[Tensor, "*batch latent"],
+    membership: Float[Tensor, "bead segment"],
+) -> Conformation:
+    """What a latent decodes to under other memberships than the deformation's own, differentiable
+    in both.
+
+    Segments turn about the deformation's centroids, whatever the memberships are.
+    """
+    position = deformation.motion(latent).apply(
+        deformation.position, deformation.centroid, weight=membership
+    )
+    return Conformation(position, torch.ones_like(position[..., 0]))
+
+
+def _spacing(segmentation):
+    """(component,): residues of each component's chain over its number of components."""
+    chains = int(segmentation.chain.max()) + 1
+    length = torch.zeros(chains).scatter_reduce(
+        0, segmentation.chain, segmentation.coordinate + 1, "amax"
+    )
+    return (length / torch.bincount(segmentation.component_chain, minlength=chains))[
+        segmentation.component_chain
+    ]

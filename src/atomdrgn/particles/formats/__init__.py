@@ -1,0 +1,1 @@
+"""Particle files of other programs: RELION, cryoSPARC, Warp and M, WarpTools."""

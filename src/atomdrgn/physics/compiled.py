@@ -1,0 +1,14 @@
+"""When compiled loops take the place of tensor operations."""
+
+import torch
+from torch import Tensor
+
+
+def looped(*values: Tensor) -> bool:
+    """Whether compiled loops can take the place of tensor operations: single precision on a
+    processor, no gradient wanted.
+    """
+    wanted = torch.is_grad_enabled() and any(value.requires_grad for value in values)
+    return not wanted and all(
+        value.device.type == "cpu" and value.dtype == torch.float32 for value in values
+    )

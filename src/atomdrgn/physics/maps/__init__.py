@@ -1,0 +1,1 @@
+"""Density maps: filters, masks, half-maps, slices, atoms on voxels."""

@@ -1,1 +1,0 @@
-"""Density from images: backprojection, half-maps, maps around latents and maps that follow a motion."""

@@ -1,0 +1,4 @@
+"""The folders that `fit` and `volume` leave.
+
+Begun, written, opened, and what they were fitted to.
+"""

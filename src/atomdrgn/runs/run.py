@@ -1,0 +1,759 @@
+"""What a fit leaves on disk, and how to open it again.
+
+A run is a folder that other programs can read: run.json (settings, versions, command, hashes of the
+input, seed), base.cif (the base structure in the fit's frame), model.npz (beads and segments),
+latents.npz, motions.npz, particles.csv, history.csv, summary.json (what was found),
+checkpoint.safetensors. Nothing in it is executed when it is opened.
+"""
+
+import csv
+import io
+import json
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import (
+    FileFormatError,
+    InputError,
+    MissingFileError,
+    OutputExistsError,
+    UnmodelledWarning,
+)
+from ..io.arrays import read_npz
+from ..io.folder_lock import LOCK, writing_in
+from ..io.json_objects import read_json_object
+from ..io.table_cells import as_cell, from_cell
+from ..io.whole_file import is_leftover, sync_folder, whole_file
+from ..structure.atoms import Structure, read_structure, write_structure
+from ..structure.beads import BeadModel, coarse_grain
+from ..structure.motion.flexing import make_flexing, with_feature
+from ..structure.motion.lifting import lift_residues
+from ..structure.motion.mobile import Deformation, MobileBeads, MobileSegments
+from ..structure.motion.motion import BeadMotion, RigidMotion
+from ..structure.motion.surface import Surface
+from ..structure.residue_kinds import residue_kinds
+from . import run_contents as contents
+
+FORMAT = 1  # of the folder; a number that this version does not know is refused
+SETTINGS, BASE, MODEL, LATENTS, MOTIONS = (
+    "run.json",
+    "base.cif",
+    "model.npz",
+    "latents.npz",
+    "motions.npz",
+)
+PARTICLES, RESIDUES, HISTORY, SUMMARY = (
+    "particles.csv",
+    "residues.csv",
+    "history.csv",
+    "summary.json",
+)
+# bytes of particles.csv that a particle takes: its number, first row and rows, commas, and more
+LEAST_ROW = 8
+POSES = "poses.csv"  # where poses were refined
+CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
+BORDERS = "borders.npz"  # the segment of each residue, as learned
+# how far each bead of the base model is moved, by either half-set
+CORRECTION = "base_correction.npz"
+# a page, and a folder beside it, where `analyze` is not told otherwise
+REPORT, ANALYSIS = "report.html", "analysis"
+FIELD, MEAN, MAP = "field.safetensors", "mean.mrc", "map.mrc"  # of a volume run (volume_run.py)
+FILES = (
+    SETTINGS,
+    BASE,
+    MODEL,
+    LATENTS,
+    MOTIONS,
+    PARTICLES,
+    RESIDUES,
+    HISTORY,
+    SUMMARY,
+    CHECKPOINT,
+    *HALVES,
+    BORDERS,
+    CORRECTION,
+    FIELD,
+    MEAN,
+    MAP,
+    REPORT,
+)
+VOLUME = "volume"  # what run.json of a volume run says as `inference`
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished fit.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    settings : dict
+        How it was made: run.json.
+    summary : dict
+        What was found: summary.json.
+    """
+
+    folder: Path
+    settings: dict
+    summary: dict
+
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """Of the dimensions of arrays, as far as summary.json and the files that were read say.
+
+        All files have to agree.
+        """
+        said = {"particle": "particles", "segment": "segments", "bead": "beads"}
+        return {
+            dimension: self.summary[name]
+            for dimension, name in said.items()
+            if name in self.summary
+        }
+
+    def _read(self, name: str, contents: dict) -> dict[str, np.ndarray]:
+        return read_arrays(self.folder / name, contents, sizes=self._sizes)
+
+    @cached_property
+    def structure(self) -> Structure:
+        """The base structure in the fit's frame: the origin is what the poses turn about."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the fit has given them
+            return read_structure(self.folder / BASE)
+
+    @cached_property
+    def model(self) -> dict[str, np.ndarray]:
+        """Beads and segments.
+
+        `bead` (bead, 3) A, `sigma` (bead,) A and `amplitude` (bead,) as fitted to the images,
+        `base_shift` (bead, 3) A where they are moved from those of the base structure, `flexing`
+        (feature, bead, 3) A where they move within their segments (see
+        :class:`~.structure.flexing.Flexing`), `bead_of_atom` (atom,), `trace` (bead,); `centroid`
+        (segment, 3) A, `weight` (bead, segment), or, where beads move one by one, `mode` (latent,
+        bead, 3) and `shift` (bead, 3) A.
+        """
+        model = self._read(MODEL, contents.MODEL)
+        with _said_of(self.folder / MODEL):
+            contents.check_together(model)
+        return model
+
+    @cached_property
+    def bead_model(self) -> BeadModel:
+        """Whose beads those of :attr:`model` are: their chains and residues."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnmodelledWarning)  # the fit has given them
+            beads = coarse_grain(self.structure, beads=self.settings["fit"].get("beads", 1))
+        with _said_of(self.folder / MODEL):
+            if not np.array_equal(beads.bead_of_atom, self.model["bead_of_atom"]):
+                raise FileFormatError(f"its beads are not those of {BASE}")
+        return beads
+
+    @cached_property
+    def deformation(self) -> Deformation:
+        """What a latent decodes to, and where beads and atoms are then."""
+        model = {name: torch.from_numpy(array) for name, array in self.model.items()}
+        atom, bead = self.structure.position, model["bead"]
+        with _said_of(self.folder / MODEL):
+            if len(atom) != len(model["bead_of_atom"]):
+                raise FileFormatError(
+                    f"it is of {len(model['bead_of_atom'])} atoms, and {BASE} has {len(atom)}"
+                )
+        if "base_shift" in model:
+            atom = lift_residues(
+                atom, self.bead_model, self.bead_model.position + model["base_shift"]
+            )
+        if "mode" in model:
+            return MobileBeads(
+                atom, replace(self.bead_model, position=bead), model["mode"], model["shift"]
+            )
+        none = torch.zeros(0, dtype=torch.long), torch.ones(len(model["centroid"]))
+        flexing = (
+            make_flexing(replace(self.bead_model, position=bead), model["flexing"])
+            if "flexing" in model
+            else None
+        )
+        return MobileSegments(
+            atom,
+            bead,
+            model["bead_of_atom"],
+            model["centroid"],
+            model["weight"],
+            model.get("free", none[0]),
+            model.get("radius", none[1]),
+            flexing,
+        )
+
+    @cached_property
+    def _latents(self):
+        return self._read(LATENTS, contents.LATENTS)
+
+    @property
+    def latent(self) -> np.ndarray:
+        """Place of each particle along the k motions, (particle, k).
+
+        One unit moves the superposed trace by 1 A r.m.s.
+        """
+        return self._latents["latent"]
+
+    @property
+    def latent_sd(self) -> np.ndarray:
+        """(particle, k): standard deviation of `latent`."""
+        return self._latents["latent_sd"]
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether :attr:`draws` are there.
+
+        Amortised fits and those of earlier versions have none.
+        """
+        return "draws" in self._latents
+
+    @property
+    def draws(self) -> np.ndarray:
+        """(particle, draw, k): places from each particle's posterior, spread evenly over it."""
+        if not self.has_draws:
+            raise FileFormatError(
+                f"{self.folder}: this run holds no draws from its particles' posteriors; the "
+                "closed form makes "
+                "them: fit again without --inference vae"
+            )
+        return self._latents["draws"]
+
+    def motion_at(self, place: np.ndarray) -> RigidMotion | BeadMotion:
+        """Motion of each segment, or of each bead, at places along the motions (particle, k)."""
+        if "surface_scale" not in self.model:
+            raise FileFormatError(
+                f"{self.folder}: this run holds its particles' conformations and none between "
+                "them; the closed "
+                "form makes them: fit again without --inference vae"
+            )
+        place, surface = torch.as_tensor(place).float(), self.surface
+        return self._flexed(self.deformation.motion(surface(place)), place)
+
+    @property
+    def surface(self) -> Surface:
+        """The conformations along the motions, as the closed form leaves them."""
+        return Surface(
+            *(
+                torch.from_numpy(self.model[name])
+                for name in ("surface_scale", "surface_coefficient")
+            )
+        )
+
+    def _flexed(self, motion, place):
+        """A motion of segments at a place, with what beads do within them where that is known."""
+        return (
+            with_feature(motion, self.surface.features(place))
+            if "flexing" in self.model
+            else motion
+        )
+
+    @cached_property
+    def _motions(self):
+        _ = self._latents, self.model  # which say of how many particles and segments
+        motions = self._read(MOTIONS, contents.MOTIONS)
+        with _said_of(self.folder / MOTIONS):
+            contents.check_motions(motions, segments="weight" in self.model)
+        return motions
+
+    @cached_property
+    def motion(self) -> RigidMotion | BeadMotion:
+        """Motion of each segment of each particle.
+
+        Rotation (particle, segment, 4), translation (particle, segment, 3) A; or of each bead:
+        offset (particle, bead, 3) A, which takes memory where particles are many.
+        """
+        return self._motion_of(slice(None))
+
+    def _motion_of(self, particles):
+        """The same of some particles: what is linear in few numbers is made when it is wanted."""
+        if "mode" in self.model:
+            return self.deformation.motion(torch.from_numpy(self._motions["feature"])[particles])
+        names = ("rotation", "translation")
+        motion = RigidMotion(*(torch.from_numpy(self._motions[name])[particles] for name in names))
+        return self._flexed(motion, torch.from_numpy(self.latent)[particles])
+
+    @cached_property
+    def table(self) -> dict[str, np.ndarray]:
+        """Columns of particles.csv."""
+        return read_numbers_table(self.folder / PARTICLES, rows=self.n_particles)
+
+    @property
+    def n_particles(self) -> int:
+        return len(self.latent)
+
+    def atoms(self, particles: Sequence[int]) -> Float[Tensor, "particle atom 3"]:
+        """Positions of all atoms of some particles, A."""
+        return self.atoms_of(self._motion_of(torch.as_tensor(particles)))
+
+    def atoms_of(self, motion: RigidMotion | BeadMotion) -> Float[Tensor, "conformation atom 3"]:
+        """Positions of all atoms of some conformations, A."""
+        return self.deformation.atoms(motion)
+
+    def b_factors(self, particles: Sequence[int]) -> Float[Tensor, "particle atom"]:
+        """8 pi^2/3 times the squared error of each atom, A^2.
+
+        The particle's own along the motions, and the half-sets'.
+
+        The half-sets' is half their difference: of the mean, of each motion's size and of the base
+        model's correction. What both have wrong alike is not in it, nor what they differ by in how
+        residues move within their segments.
+
+        References
+        ----------
+        The isotropic B-factor of a mean square displacement <u^2>.
+        """
+        model = self.model
+        place, sd = self.latent[particles], self.latent_sd[particles]
+        square = torch.from_numpy(model["half_error"]).square().expand(len(place), -1).clone()
+        for axis in range(place.shape[1]):
+            step = np.zeros_like(place)
+            step[:, axis] = sd[:, axis]
+            ends = [self.deformation.beads(self.motion_at(place + sign * step)) for sign in (1, -1)]
+            square += (0.5 * (ends[0] - ends[1])).square().sum(-1)
+        return (8 * np.pi**2 / 3 * square)[:, torch.from_numpy(model["bead_of_atom"])]
+
+    def occupancy(self, particles: Sequence[int]) -> Float[Tensor, "particle atom"] | None:
+        """1 for the atoms that are present in some particles and 0 for those that are absent.
+
+        None where none may be.
+        """
+        present = self._motions.get("present")
+        if present is None:
+            return None
+        weight, bead_of_atom = (
+            torch.from_numpy(self.model["weight"]),
+            torch.from_numpy(self.model["bead_of_atom"]),
+        )
+        return (torch.from_numpy(present)[torch.as_tensor(particles)] @ weight.T)[
+            :, bead_of_atom
+        ].clamp(0, 1)
+
+    def beads(self, particles: Sequence[int]) -> Float[Tensor, "particle bead 3"]:
+        """Positions of the beads of some particles, A."""
+        return self.deformation.beads(self._motion_of(torch.as_tensor(particles)))
+
+
+def open_run(folder) -> Run:
+    """Open a finished run.
+
+    Raises
+    ------
+    MissingFileError
+        The folder is none, or its fit did not end.
+    FileFormatError
+        It was written by a later version, or is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFileError(
+            f"{folder}: there is no such folder; a run is the folder that `atomdrgn fit` wrote"
+        )
+    settings = read_settings(folder)
+    if settings.get("fit", {}).get("inference") == VOLUME:
+        raise FileFormatError(
+            f"{folder}: a run of `atomdrgn volume`, which has volumes and no structures (see "
+            "`atomdrgn "
+            "volumes`); a run of `atomdrgn fit` is needed here"
+        )
+    return Run(folder, settings, read_summary(folder))
+
+
+def require_segments(run: Run, wanted: str) -> None:
+    """Refuse a run whose beads move one by one, for what is made of rigid segments.
+
+    Parameters
+    ----------
+    run : Run
+    wanted : str
+        What needs segments.
+
+    Raises
+    ------
+    InputError
+        The run has none.
+    """
+    if "weight" not in run.model:
+        raise InputError(
+            f"{run.folder}: every bead moves by itself in this run (--deformation beads), and "
+            f"{wanted} needs "
+            "segments that move as rigid bodies: fit again without --deformation beads"
+        )
+
+
+def read_summary(folder: Path) -> dict:
+    """What summary.json holds, which a run has once it is whole."""
+    if not (folder / SUMMARY).exists():
+        _refuse_while_written(folder, SUMMARY)
+        raise MissingFileError(
+            f"{folder}: the fit did not end (there is no {SUMMARY}); "
+            "go on with it: the same command with --resume"
+        )
+    return _read_json(folder / SUMMARY, contents.SUMMARY)
+
+
+def read_settings(folder: Path) -> dict:
+    """What run.json holds, when this version can read the folder."""
+    if not (folder / SETTINGS).exists():
+        _refuse_while_written(folder, SETTINGS)
+        if (folder / LOCK).exists() and _holds_nothing(folder):
+            raise MissingFileError(
+                f"{folder}: what should have become a run was stopped before its first file was "
+                "written; give "
+                "the command that makes it again"
+            )
+        raise MissingFileError(
+            f"{folder}: there is no {SETTINGS}, so it is no run; name the folder that `atomdrgn "
+            "fit` wrote"
+        )
+    settings = _read_json(folder / SETTINGS, {})
+    if settings.get("format") != FORMAT:
+        raise FileFormatError(
+            f"{folder / SETTINGS}: format {settings.get('format')!r} is not {FORMAT}: "
+            f"it was written by atomdrgn {settings.get('version')!r}; use that version or fit again"
+        )
+    with _said_of(folder / SETTINGS):
+        contents.check_said(settings, contents.SETTINGS)
+    return settings
+
+
+def _refuse_while_written(folder, missing):
+    writing = writing_in(folder)
+    if writing:
+        raise MissingFileError(
+            f"{folder}: the run is not whole yet (there is no {missing}): {writing}"
+        )
+
+
+def require_whole(folder: Path) -> None:
+    """Refuse a run that calls itself complete and has files that are missing or damaged.
+
+    Raises
+    ------
+    MissingFileError, FileFormatError
+        The first such file.
+    """
+    read_summary(folder)
+    volume = read_settings(folder).get("fit", {}).get("inference") == VOLUME
+    for name in (LATENTS,) if volume else (LATENTS, MODEL, MOTIONS):
+        read_arrays(folder / name)
+    for name in (PARTICLES,) if volume else (PARTICLES, RESIDUES):
+        read_text_table(folder / name)
+    for name in (FIELD, MEAN) if volume else (BASE,):
+        if not (folder / name).exists() or not (folder / name).stat().st_size:
+            raise MissingFileError(f"{folder / name} is missing or empty")
+
+
+def require_free(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a place where something is that a new run would mix with or replace.
+
+    What a process that was killed before it wrote run.json has left is nothing.
+
+    Raises
+    ------
+    OutputExistsError
+        There is something.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputExistsError(f"{folder} is a file: choose a folder with --out")
+    if folder.exists() and not _holds_nothing(folder):
+        if not (folder / SETTINGS).exists():
+            raise OutputExistsError(
+                f"{folder} is not empty and is no run: choose another folder with --out"
+            )
+        if not overwrite:
+            raise OutputExistsError(
+                f"{folder} holds a run: --resume goes on with it, --overwrite replaces it, "
+                "--out puts this one elsewhere"
+            )
+
+
+def _holds_nothing(folder):
+    """Whether all that is in a folder is what a killed process has left."""
+    return all(path.name == LOCK or is_leftover(path.name) for path in folder.iterdir())
+
+
+def require_not_written(folder: Path) -> None:
+    """Refuse a folder that another command is writing to.
+
+    Raises
+    ------
+    OutputExistsError
+        One is, or may be.
+    """
+    writing = writing_in(folder)
+    if writing:
+        raise OutputExistsError(f"{folder}: {writing}")
+
+
+def create_run_folder(folder: Path, *, overwrite: bool) -> None:
+    """A folder for a new run.
+
+    Only the files of an earlier run are ever removed, and these only with `overwrite`.
+
+    Wherever it is stopped, the folder is one that may be overwritten: summary.json, which calls a
+    run complete, goes first, and run.json, which calls it a run, stays until the new one takes its
+    place.
+    """
+    require_free(folder, overwrite=overwrite)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in sorted({*FILES, POSES} - {SETTINGS}, key=lambda name: name != SUMMARY):
+        (folder / name).unlink(missing_ok=True)
+    # before the new run.json: it shall not be found with files of the run before
+    sync_folder(folder)
+
+
+def write_base(folder: Path, structure: Structure) -> None:
+    """The base structure of a run."""
+    write_structure(structure, folder / BASE, format="mmcif")
+
+
+def require_base_survives(structure: Structure) -> None:
+    """Refuse a base structure whose atoms would be others once its run is opened.
+
+    Every command after the fit reads the run's own base file, so that each residue has to be found
+    there once.
+
+    Raises
+    ------
+    InputError
+        Two residues bear one name, or a residue is read back as another; both are named.
+    """
+    with TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        write_base(Path(folder), structure)
+        back = read_structure(Path(folder) / BASE)
+    said = _difference(structure, back)
+    if said:
+        raise InputError(
+            f"{structure.name}: {said}; give each residue a chain, a number and an insertion code "
+            "that no other has"
+        )
+
+
+def _difference(structure, back):
+    """What tells two structures apart that are meant to be one, in words.
+
+    None where nothing does.
+    """
+    named = {}
+    for atom in np.unique(structure.residue_index, return_index=True)[1].tolist():
+        other = named.setdefault(_residue_label(structure, atom), atom)
+        if other != atom:
+            one, another = _residue_label(structure, other), _residue_label(structure, atom)
+            return (
+                f"residue {one} (atom {other + 1}) and residue {another} "
+                f"(atom {atom + 1}) cannot be told apart"
+            )
+    if len(structure) != len(back):
+        return f"its {len(structure)} atoms are {len(back)} once written as mmCIF and read again"
+    columns = (
+        "element",
+        "atom_name",
+        "residue",
+        "insertion_code",
+        "residue_name",
+        "chain",
+        "altloc",
+        "residue_index",
+    )
+    same = np.all([getattr(structure, name) == getattr(back, name) for name in columns], axis=0)
+    same &= (
+        residue_kinds(structure)[structure.residue_index] == residue_kinds(back)[back.residue_index]
+    )
+    if same.all():
+        return None
+    atom = int(np.argmin(same))
+    return f"residue {_residue_label(structure, atom)} is read as residue {_residue_label(back, atom)} once written as mmCIF"
+
+
+def _residue_label(structure, atom):
+    return f"{structure.chain[atom]}:{structure.residue[atom]}{structure.insertion_code[atom]} {structure.residue_name[atom]}"
+
+
+def write_json(path: Path, content: dict) -> None:
+    """A dictionary as JSON, whole or not at all."""
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise InputError(
+            f"{path}: {_not_finite(content)} is no finite number, so that nothing is written: "
+            "images or settings "
+            "led the fit astray; see what `atomdrgn inspect` says of the images"
+        ) from error
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _not_finite(content, where=""):
+    """Where in what JSON shall say there is a number that it cannot say."""
+    parts = (
+        content.items()
+        if isinstance(content, dict)
+        else enumerate(content)
+        if isinstance(content, list | tuple)
+        else ()
+    )
+    if isinstance(content, float) and not math.isfinite(content):
+        return where
+    return next(
+        (found for name, each in parts if (found := _not_finite(each, f"{where} {name}".strip()))),
+        "",
+    )
+
+
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Plain arrays as .npz, whole or not at all."""
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def write_table(path: Path, columns: dict[str, Iterable]) -> None:
+    """Columns as CSV, whole or not at all; texts that look like formulas as
+    :func:`~.io.table_cells.as_cell` writes them.
+    """
+    with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerows(
+            [as_cell(value) for value in row]
+            for row in (columns, *zip(*columns.values(), strict=True))
+        )
+
+
+def read_text_table(path: Path, *, rows: int | None = None) -> dict[str, list[str]]:
+    """Columns of a CSV file of a run, as text; of no rows where it has none.
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file.
+    FileFormatError
+        It is damaged, or does not have so many `rows`.
+    """
+    if not path.exists():
+        raise MissingFileError(
+            f"{path} is missing: the run is not whole; fit again with --overwrite"
+        )
+    with _said_of(path):
+        try:
+            text = path.read_bytes().decode("utf-8")
+            lines = [
+                [from_cell(cell) for cell in line]
+                for line in csv.reader(io.StringIO(text, newline=""))
+            ]
+        except (ValueError, csv.Error) as error:
+            raise FileFormatError(str(error)) from error
+        header, *lines = lines or [[]]
+        if not header or "\0" in text or len(set(header)) < len(header):
+            raise FileFormatError("its first line does not name columns, each once")
+        for number, line in enumerate(lines, 1):
+            if len(line) != len(header):
+                raise FileFormatError(
+                    f"row {number} has {len(line)} cells under {len(header)} names"
+                )
+        if rows is not None and len(lines) != rows:
+            raise FileFormatError(f"it has {len(lines)} rows, where {rows} are expected")
+        return {name: [line[column] for line in lines] for column, name in enumerate(header)}
+
+
+def read_numbers_table(path: Path, *, rows: int | None = None) -> dict[str, np.ndarray]:
+    """Columns of a CSV file of a run, all of them numbers.
+
+    Errors as of :func:`read_text_table`, and for what is no number.
+    """
+    return {
+        name: column_of_numbers(path, name, column)
+        for name, column in read_text_table(path, rows=rows).items()
+    }
+
+
+def column_of_numbers(
+    path: Path, name: str, column: Sequence[str], *, empty: float | None = None
+) -> np.ndarray:
+    """A column of a table of a run as numbers.
+
+    Where `empty` is given, cells may be empty and are that.
+
+    Raises
+    ------
+    FileFormatError
+        A cell is no number.
+    """
+    numbers = np.empty(len(column))
+    for row, cell in enumerate(column):
+        try:
+            numbers[row] = empty if not cell and empty is not None else float(cell)
+        except ValueError:
+            raise FileFormatError(
+                f"{path}: damaged (row {row + 1} has {cell[:40]!r} as {name}, which is no "
+                "number); fit again "
+                "with --overwrite"
+            ) from None
+    return numbers
+
+
+def read_arrays(
+    path: Path, held: dict | None = None, *, sizes: dict[str, int] | None = None
+) -> dict[str, np.ndarray]:
+    """What :func:`write_arrays` wrote.
+
+    Parameters
+    ----------
+    path : Path
+    held : dict, optional
+        What it has to hold: a table of :mod:`.run_contents`.
+    sizes : dict, optional
+        Of dimensions that are known; those that the file tells are added.
+
+    Raises
+    ------
+    MissingFileError
+        There is no such file.
+    FileFormatError
+        It is damaged, or does not hold what it has to.
+    """
+    if not path.exists():
+        raise MissingFileError(
+            f"{path} is missing: the run is not whole; fit again with --overwrite"
+        )
+    check = contents.Contents(held or {}, {} if sizes is None else sizes)
+    with _said_of(path):
+        arrays = read_npz(path, check=check.check_header, rows=_most_rows(path.parent))
+        check.check_values(arrays)
+    return arrays
+
+
+def _most_rows(folder):
+    """How many particles a run can have by the size of its particles.csv."""
+    table = folder / PARTICLES
+    return table.stat().st_size // LEAST_ROW if table.exists() else 0
+
+
+def _read_json(path, kinds):
+    try:
+        said = read_json_object(path)
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}; fit again with --overwrite") from error
+    with _said_of(path):
+        contents.check_said(said, kinds)
+    return said
+
+
+@contextmanager
+def _said_of(path):
+    """What is found to be wrong inside is said of a file of a run."""
+    try:
+        yield
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: damaged ({error}); fit again with --overwrite") from error

@@ -1,0 +1,149 @@
+"""What `atomdrgn volume` leaves on disk, and how to open it again.
+
+A folder that other programs can read: run.json (settings, versions, command, hashes of the input),
+mean.mrc (the mean volume), field.safetensors (the network that adds to it, and the encoder),
+map.mrc (where there is one volume for all), latents.npz, particles.csv, history.csv, summary.json
+(what was found), checkpoint.safetensors. Nothing in it is executed when it is opened.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import FileFormatError, MissingFileError
+from ..io.tensors import read_tensors
+from ..networks.volume_field import VolumeField, field_from_tensors
+from ..structure.density_map import DensityMap, read_density_map
+from . import run_contents as contents
+from .run import (
+    FIELD,
+    HISTORY,
+    LATENTS,
+    MEAN,
+    PARTICLES,
+    VOLUME,
+    Run,
+    open_run,
+    read_arrays,
+    read_numbers_table,
+    read_settings,
+    read_summary,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeRun:
+    """A volume for every particle.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    settings : dict
+        How it was made: run.json.
+    summary : dict
+        What was found: summary.json.
+    """
+
+    folder: Path
+    settings: dict
+    summary: dict
+
+    @cached_property
+    def mean(self) -> DensityMap:
+        """The mean volume, in the frame of the poses."""
+        return read_density_map(self.folder / MEAN).in_pose_frame()
+
+    @cached_property
+    def field(self) -> VolumeField:
+        """What is added to the mean volume at a latent."""
+        path = self.folder / FIELD
+        if not path.exists():
+            raise MissingFileError(
+                f"{path} is missing: the run is not whole; train again with --overwrite"
+            )
+        try:
+            held = read_tensors(path)
+            tensors = {
+                name.removeprefix("field."): value
+                for name, value in held.items()
+                if name.startswith("field.")
+            }
+            return field_from_tensors(tensors, extent=self.mean.box_size * self.mean.voxel_size)
+        except (FileFormatError, KeyError, RuntimeError, ValueError) as error:
+            raise FileFormatError(
+                f"{path}: damaged ({error}); train again with --overwrite"
+            ) from error
+
+    @cached_property
+    def _latents(self):
+        return read_arrays(
+            self.folder / LATENTS, contents.LATENTS, sizes={"particle": self.summary["particles"]}
+        )
+
+    @property
+    def latent(self) -> np.ndarray:
+        """(particle, latent): posterior mean of each; of no numbers where there is one volume."""
+        return self._latents["latent"]
+
+    @property
+    def latent_sd(self) -> np.ndarray:
+        """(particle, latent): standard deviation of `latent`."""
+        return self._latents["latent_sd"]
+
+    @property
+    def n_particles(self) -> int:
+        return len(self.latent)
+
+    @cached_property
+    def table(self) -> dict[str, np.ndarray]:
+        """Columns of particles.csv."""
+        return read_numbers_table(self.folder / PARTICLES, rows=self.n_particles)
+
+    @cached_property
+    def history(self) -> dict[str, np.ndarray]:
+        """Columns of history.csv, one row an epoch."""
+        return read_numbers_table(self.folder / HISTORY)
+
+
+def open_volume_run(folder) -> VolumeRun:
+    """Open a finished run of `atomdrgn volume`.
+
+    Raises
+    ------
+    MissingFileError
+        The folder is none, or its training did not end.
+    FileFormatError
+        It is another kind of run, was written by a later version, or is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise MissingFileError(
+            f"{folder}: there is no such folder; a volume run is the folder that `atomdrgn "
+            "volume` wrote"
+        )
+    settings = read_settings(folder)
+    if settings.get("fit", {}).get("inference") != VOLUME:
+        raise FileFormatError(
+            f"{folder}: a run of `atomdrgn fit`, which has structures and no volumes (see "
+            "`atomdrgn export`); "
+            "a run of `atomdrgn volume` is needed here"
+        )
+    return VolumeRun(folder, settings, read_summary(folder))
+
+
+def open_either_run(folder) -> Run | VolumeRun:
+    """Open a finished run of `atomdrgn fit` or of `atomdrgn volume`, whichever it is.
+
+    Raises
+    ------
+    MissingFileError
+        The folder is none, or its fit did not end.
+    FileFormatError
+        It was written by a later version, or is damaged.
+    """
+    folder = Path(folder)
+    of_volumes = folder.is_dir() and read_settings(folder).get("fit", {}).get("inference") == VOLUME
+    return open_volume_run(folder) if of_volumes else open_run(folder)

@@ -1,0 +1,1 @@
+"""Which atoms are bonded, internal coordinates, and the relaxation of geometry."""

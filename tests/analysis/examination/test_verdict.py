@@ -1,0 +1,128 @@
+import re
+
+import numpy as np
+import pytest
+
+from atomdrgn import open_run
+from atomdrgn.analysis.examination.examination import examine
+from atomdrgn.analysis.examination.verdict import cautions, verdict
+from atomdrgn.runs.run import write_json
+from hinged import DEGREES_PER_UNIT, hinged_run
+
+
+def examined(run):
+    return examine(run, clusters=3, frames=5)
+
+
+def test_a_motion_is_told_in_degrees_and_residues(hinge_run):
+    text = verdict(examined(hinge_run))
+    told = re.match(
+        r"1 motion is supported by 400 particles. Residues A:21-40 turn by (\d+) degrees against "
+        r"the rest about an "
+        r"axis near A:20 \(90 % of the particles; s.d. (\S+) degrees\)",
+        text,
+    )
+    angle = DEGREES_PER_UNIT * hinge_run.latent[:, 0]
+    assert (
+        abs(float(told[1]) - np.ptp(np.quantile(angle, [0.05, 0.95]))) < 2
+        and abs(float(told[2]) - angle.std()) < 0.5
+    )
+    assert (
+        "half-sets agree to 0.10 A" in text
+        and "known to 0.20 A, where particles are spread by" in text
+    )
+
+
+def test_a_run_in_which_nothing_moves_says_so(still_run):
+    assert verdict(examined(still_run)).startswith("Nothing moves: no motion makes images likelier")
+
+
+def changed(folder, structure, *, particles=1200, **summary):
+    run = hinged_run(folder, structure, np.random.default_rng(0).normal(0, 4, particles))
+    write_json(run.folder / "summary.json", {**run.summary, **summary})
+    return open_run(run.folder)
+
+
+@pytest.mark.parametrize(
+    "summary, says",
+    [
+        ({"warnings": ["odd box"]}, "The fit warned: odd box."),
+        ({"unmodelled": ["3 waters"]}, "Not modelled: 3 waters."),
+        ({"motions_supported": None}, "was not tested with half-sets"),
+        ({"particles": 120}, "120 particles are few"),
+        (
+            {
+                "motions": [
+                    {
+                        "number": 1,
+                        "variance": 0.25,
+                        "share": 1.0,
+                        "median_sd": 2.0,
+                        "half_set_agreement": 0.5,
+                        "held_out_gain": [1, 1],
+                        "held_out_gain_error": [0.1, 0.1],
+                    }
+                ]
+            },
+            "agree on motion 1 to 0.50 only",
+        ),
+        (
+            {
+                "base_correction": {
+                    "supported": True,
+                    "rms": 0.5,
+                    "largest": 2.0,
+                    "held_out_gain": 1.0,
+                }
+            },
+            "Within its segments the base model is off in all particles alike, by 0.50 A r.m.s. a "
+            "residue",
+        ),
+        (
+            {"pose_errors": {"shift": 0.9, "turn": 1.2}},
+            "Molecules stand off their poses by 1.2 degrees and 0.9 A r.m.s. an axis",
+        ),
+        (
+            {"motions": [{"number": 1, "variance": 0.25, "share": 1.0, "median_sd": 2.0}]},
+            "trust the population",
+        ),
+    ],
+)
+def test_what_a_reader_has_to_bear_in_mind_is_said(tmp_path, hinge_structure, summary, says):
+    assert says in " ".join(cautions(examined(changed(tmp_path, hinge_structure, **summary))))
+
+
+def test_poses_that_are_right_are_not_spoken_of(tmp_path, hinge_structure):
+    right = changed(tmp_path, hinge_structure, pose_errors={"shift": 0.1, "turn": 0.4})
+    assert not any("poses" in said for said in cautions(examined(right)))
+
+
+def test_there_is_nothing_to_bear_in_mind_where_all_is_well(tmp_path, hinge_structure):
+    assert cautions(examined(changed(tmp_path, hinge_structure))) == []
+    right = {"supported": False, "rms": 0.0, "largest": 0.0, "held_out_gain": 0.0}
+    (tmp_path / "right").mkdir()
+    assert (
+        cautions(examined(changed(tmp_path / "right", hinge_structure, base_correction=right)))
+        == []
+    )
+
+
+def test_states_and_what_is_absent_are_told(tmp_path, hinge_structure):
+    states = [
+        {"number": 1, "population": 0.6, "error": 0.01, "place": [1.0]},
+        {"number": 2, "population": 0.4, "error": 0.01, "place": [-1.0]},
+    ]
+    composition = {
+        "segments": [
+            {"segment": number, "selection": name}
+            for number, name in ((1, "A:1-20"), (2, "A:21-40"))
+        ],
+        "sets": [
+            {"set": 1, "segments": [2], "absent_fraction": 0.25, "absent_fraction_error": 0.02}
+        ],
+    }
+    text = verdict(
+        examined(changed(tmp_path, hinge_structure, states=states, composition=composition))
+    )
+    assert "2 separate states: 60 +- 1.0 % and 40 +- 1.0 %" in text
+    assert "A:21-40 is absent from 25.0 +- 2.0 % of the particles." in text

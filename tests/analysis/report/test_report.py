@@ -1,0 +1,288 @@
+"""The report asks for nothing from a network, shows the motion, and its map, charts and structures
+answer each other.
+"""
+
+import re
+
+import numpy as np
+import pytest
+from browser import CHROMIUM, DRIVER, Browser
+
+from atomdrgn.analysis.examination.examination import examine
+from atomdrgn.analysis.report.report import page_data, report_page
+from atomdrgn.structure.motion.motion import RigidMotion
+from hinged import hinged_run
+
+
+def page_of(run, path, **settings):
+    path.write_text(report_page(examine(run, clusters=3, frames=7, **settings)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(hinge_run, tmp_path_factory):
+    return page_of(
+        hinge_run, tmp_path_factory.mktemp("page") / "report.html", distances=["A:1-20 and A:21-40"]
+    )
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("there is no chromium with its chromedriver here")
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shown(browser, page):
+    """The page in a browser, its motion stopped."""
+    browser.open(page)
+    browser.resize(1280, 900)
+    browser.log("performance"), browser.log("browser")
+    browser.open(page)
+    browser.wait("return window.atomdrgn && atomdrgn.player.time > 0.02")
+    return browser
+
+
+# ---- the file -----------------------------------------------------------------------------------
+
+
+def test_the_page_names_no_other_file(page):
+    text = page.read_text()
+    # without 3Dmol.js
+    own = re.sub(r"(?s)<script>\n/\*! For license.*?</script>", "", text.replace("\r", ""))
+    assert not re.findall(r"<(?:script|img|link|iframe)[^>]*(?:src|href)\s*=\s*[\"'](?!data:)", own)
+    # the browser itself refuses every request
+    assert "default-src 'none'" in text and "connect-src" not in text
+    assert "{{" not in re.sub(r"(?s)<script>.*?</script>", "", text)
+    assert page.stat().st_size < 2e6
+
+
+def test_names_in_a_run_cannot_end_a_script_or_start_an_element(tmp_path, hinge_structure):
+    run = hinged_run(tmp_path, hinge_structure, np.linspace(-4, 4, 30), name="a<b>&c.fit")
+    run.settings["command"] = "atomdrgn fit '</script><b>x</b>.pdb'"
+    text = report_page(examine(run, clusters=2, frames=3))
+    assert "</script><b>" not in text and "<title>a&lt;b>&amp;c.fit" in text
+
+
+# ---- in a browser -------------------------------------------------------------------------------
+
+
+def test_no_request_leaves_and_nothing_is_complained_of(shown, page):
+    asked = [address for address in shown.requests() if not address.startswith(("data:", "blob:"))]
+    assert asked == [page.resolve().as_uri()]
+    assert shown.log("browser") == []
+
+
+def test_the_structure_moves_by_itself(shown):
+    shown.run("atomdrgn.player.playing || document.getElementById('play').click()")
+    before = shown.run("return atomdrgn.player.time")
+    shown.wait(f"return Math.abs(atomdrgn.player.time - {before}) > 0.05")
+    shown.run("document.getElementById('play').click()")
+    assert shown.run("return atomdrgn.player.playing") is False
+
+
+def canvas_pixels(browser):
+    """Share of the stage's pixels that are not white."""
+    return browser.run("""
+        const stage = atomdrgn.stage.viewer; stage.render();
+        const gl = document.querySelector('#viewer canvas'), copy = document.createElement('canvas');
+        copy.width = gl.width; copy.height = gl.height;
+        const context = copy.getContext('2d'); context.fillStyle = '#fff'; context.fillRect(0, 0, copy.width, copy.height);
+        context.drawImage(gl, 0, 0);
+        const values = context.getImageData(0, 0, copy.width, copy.height).data;
+        let count = 0;
+        for (let i = 0; i < values.length; i += 4) if (values[i] + values[i + 1] + values[i + 2] < 740) count++;
+        return count / (values.length / 4);""")
+
+
+def test_the_stage_is_not_blank(shown):
+    assert 0.01 < canvas_pixels(shown) < 0.6
+
+
+def test_the_page_decodes_places_as_python_does(shown, hinge_run):
+    """The same coordinates, atom by atom, from the numbers that are packed into the page."""
+    data = shown.run(
+        "return [atomdrgn.data.molecule.names, "
+        "Array.from(atomdrgn.decoder.positions([arguments[0]]))]",
+        -6.5,
+    )
+    positions = np.array(data[1]).reshape(-1, 3)
+    import torch
+
+    expected = hinge_run.atoms_of(hinge_run.motion_at(np.array([[-6.5]], np.float32)))[0].numpy()
+    drawn = np.isin(hinge_run.structure.atom_name, ["CA", "O"])
+    assert data[0] == hinge_run.structure.atom_name[drawn].tolist() and torch.is_tensor(
+        hinge_run.structure.position
+    )
+    np.testing.assert_allclose(positions, expected[drawn], atol=0.01)
+
+
+def point_of_particle(browser, index):
+    """Where a particle is in the window, on the map."""
+    return browser.run(
+        """
+        const map = atomdrgn.map;
+        map.canvas.scrollIntoView({ block: 'center' });
+        const now = map.canvas.getBoundingClientRect(), value = select => map.column(select.value)[arguments[0]];
+        return [now.left + map.px(value(map.xSelect)), now.top + map.py(value(map.ySelect))];
+        """,
+        index,
+    )
+
+
+def first_atom_and_last(browser):
+    return browser.run(
+        "const a = atomdrgn.stage.atoms; return [a[0], a[a.length - 1]].map(atom => [atom.x, "
+        "atom.y, atom.z])"
+    )
+
+
+def test_a_click_on_the_map_shows_that_particles_structure(shown, hinge_run):
+    shown.run(
+        "const s = atomdrgn.map.ySelect; s.value = 'log_likelihood_gain'; s.dispatchEvent(new "
+        "Event('change'))"
+    )
+    drawn = np.flatnonzero(np.isin(hinge_run.structure.atom_name, ["CA", "O"]))
+    ends = [int(hinge_run.latent[:, 0].argmin()), int(hinge_run.latent[:, 0].argmax())]
+    seen = []
+    for index in ends:
+        shown.click(*point_of_particle(shown, index))
+        says = shown.run("return document.getElementById('now').textContent")
+        number = int(re.match(r"particle (\d+)", says)[1])
+        expected = hinge_run.atoms([number])[0].numpy()[drawn[[0, -1]]]
+        np.testing.assert_allclose(first_atom_and_last(shown), expected, atol=0.02)
+        assert number == index and f"{hinge_run.latent[index, 0]:.1f} ± 0.2" in says
+        seen.append(np.array(first_atom_and_last(shown))[1])
+    assert np.linalg.norm(seen[0] - seen[1]) > 10
+
+
+def test_a_lasso_lists_the_particles_in_it_one_a_line(shown, hinge_run):
+    shown.run(
+        "const s = atomdrgn.map.ySelect; s.value = 'log_likelihood_gain'; s.dispatchEvent(new "
+        "Event('change'))"
+    )
+    left, top, width, height = shown.run("""
+        const box = atomdrgn.map.canvas.getBoundingClientRect(), b = atomdrgn.map.box;
+        return [box.left + b.left, box.top + b.top, b.width, b.height];""")
+    limit = shown.run("const [a, b] = atomdrgn.map.xEnds; return 0.5 * (a + b)")
+    corners = [
+        (left + x * width, top + y * height)
+        for x, y in ((0.5, 0), (1, 0), (1, 1), (0.5, 1), (0.5, 0.5))
+    ]
+    shown.drag(corners)
+    listed = [int(number) for number in shown.run("return atomdrgn.map.list()").splitlines()]
+    expected = np.flatnonzero(hinge_run.latent[:, 0] > limit)
+    assert len(set(listed) ^ set(expected.tolist())) <= 0.02 * len(expected) and len(listed) > 100
+    assert f"{len(listed)} particles" in shown.run(
+        "return document.querySelector('.chosen.there').textContent"
+    )
+
+
+def test_a_click_on_the_landscape_goes_there(shown):
+    shown.run("""
+        const area = document.querySelector('#sections svg rect.clickable'), box = area.getBoundingClientRect();
+        area.dispatchEvent(new MouseEvent('click', { clientX: box.left + 0.9 * box.width, clientY: box.top + 20 }));""")
+    place, (low, high) = shown.run(
+        "return [atomdrgn.player.place[0], [atomdrgn.data.landscapes[0].edges[0].at(0), "
+        "atomdrgn.data.landscapes[0].edges[0].at(-1)]]"
+    )
+    assert abs(place - (low + 0.9 * (high - low))) < 0.3
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_screen(shown, width):
+    shown.resize(width, 800)
+    assert shown.run("return document.documentElement.scrollWidth") <= width
+    shown.resize(1280, 900)
+
+
+def test_a_run_in_which_nothing_moves_is_shown_at_rest(browser, still_run, tmp_path):
+    browser.open(page_of(still_run, tmp_path / "still.html"))
+    browser.wait("return !!window.atomdrgn")
+    assert browser.run("return document.getElementById('verdict').textContent").startswith(
+        "Nothing moves"
+    )
+    assert (
+        browser.run("return document.getElementById('play').hidden")
+        and canvas_pixels(browser) > 0.01
+    )
+    assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_absent_parts_are_not_drawn(browser, hinge_structure, tmp_path):
+    present = np.stack([np.ones(40), np.arange(40) % 2], 1)
+    run = hinged_run(tmp_path, hinge_structure, np.linspace(-4, 4, 40), present=present)
+    browser.open(page_of(run, tmp_path / "absent.html"))
+    browser.wait("return !!window.atomdrgn")
+    browser.run("atomdrgn.player.playing = false; atomdrgn.map.pick(20)")
+    half = browser.run(
+        "return atomdrgn.stage.atoms.filter(atom => !atom.style.cartoon).length / "
+        "atomdrgn.stage.atoms.length"
+    )
+    browser.run("atomdrgn.map.pick(21)")
+    whole = browser.run("return atomdrgn.stage.atoms.filter(atom => !atom.style.cartoon).length")
+    assert half == 0.5 and whole == 0
+
+
+def test_support_and_geometry_of_other_folders_are_shown(hinge_run, tmp_path):
+    (tmp_path / "support.csv").write_text("chain,residue,icode,support\nA,1,,0.9\nA,40,,0.25\n")
+    (tmp_path / "geometry.json").write_text(
+        '{"structures": 3, "columns": {"gaps": "breaks"}, "base": {"gaps": 0}, '
+        '"median": {"gaps": 1}, "largest": {"gaps": 2}}'
+    )
+    data = page_data(examine(hinge_run, clusters=2, frames=3), [tmp_path])
+    support = data["residues"]["support"]["support"]
+    assert support[0] == 0.9 and support[-1] == 0.25 and support[1] is None
+    assert data["geometry"] == {"structures": 3, "rows": [["breaks", 0, 1, 2]]}
+    assert page_data(examine(hinge_run, clusters=2, frames=3))["geometry"] is None
+
+
+def test_residues_move_within_their_segments_on_the_page_too(browser, flexed_run, tmp_path):
+    browser.open(page_of(flexed_run, tmp_path / "report.html"))
+    browser.wait("return window.atomdrgn && atomdrgn.player.time > 0.02")
+    found = browser.run("return Array.from(atomdrgn.decoder.positions([arguments[0]]))", -6.5)
+    motion = flexed_run.motion_at(np.array([[-6.5]], np.float32))
+    drawn = np.isin(flexed_run.structure.atom_name, ["CA", "O"])
+    rigid = RigidMotion(motion.rotation, motion.translation)
+    expected, rigid = (flexed_run.atoms_of(each)[0].numpy()[drawn] for each in (motion, rigid))
+    np.testing.assert_allclose(np.reshape(found, (-1, 3)), expected, atol=0.01)
+    assert np.abs(expected - rigid).max() > 0.5
+
+
+@pytest.mark.parametrize("answer", ["return null", "throw new Error('blocked')"])
+def test_without_webgl_all_but_the_structure_is_shown(browser, page, answer):
+    source = (
+        "const all = HTMLCanvasElement.prototype, get = all.getContext; all.getContext = function "
+        "(kind, ...more) "
+        f"{{ if (/webgl/.test(kind)) {{ {answer} }} return get.call(this, kind, ...more); }}"
+    )
+    browser.command("Page.enable")
+    without = browser.command("Page.addScriptToEvaluateOnNewDocument", source=source)
+    try:
+        browser.log("browser")
+        browser.open(page)
+        # the map's mark moves on
+        browser.wait("return window.atomdrgn && atomdrgn.player.time > 0.02")
+        assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []
+    finally:
+        browser.command("Page.removeScriptToEvaluateOnNewDocument", **without)
+    assert "cannot be drawn" in browser.run("return document.getElementById('viewer').innerText")
+    assert browser.run(
+        "return document.getElementById('name').textContent && "
+        "document.getElementById('verdict').textContent"
+    )
+    titles = browser.run(
+        "return [...document.querySelectorAll('h2, h3')].map(title => title.textContent)"
+    )
+    charts = browser.run("return document.querySelectorAll('#sections svg').length")
+    browser.open(page)
+    browser.wait("return window.atomdrgn && atomdrgn.player.time > 0.02")
+    assert "cannot be drawn" not in browser.run(
+        "return document.getElementById('viewer').innerText"
+    )
+    assert titles == browser.run(
+        "return [...document.querySelectorAll('h2, h3')].map(title => title.textContent)"
+    )
+    assert charts == browser.run("return document.querySelectorAll('#sections svg').length") > 3

@@ -1,0 +1,128 @@
+"""States are peaks with a dip between them, and nothing else is."""
+
+import pytest
+import torch
+
+from atomdrgn.inference.findings.conformational_states import SMALLEST, find_states
+from atomdrgn.inference.population.latent_density import Density
+
+ERROR = 0.3
+
+
+def mixture(weight, mean, sd=1.0):
+    """Of round components."""
+    mean = torch.tensor(mean)
+    root = sd * torch.eye(mean.shape[1]).expand(len(mean), -1, -1)
+    return Density(torch.tensor(weight), mean, root.clone())
+
+
+def particles(density, n=3000, draws=12):
+    """Component of each particle, and draws about where it is."""
+    generator = torch.Generator().manual_seed(0)
+    of = torch.multinomial(density.weight, n, replacement=True, generator=generator)
+    k = density.mean.shape[1]
+    place = (
+        density.mean[of] + (density.root[of] @ torch.randn(n, k, 1, generator=generator))[..., 0]
+    )
+    return of, place[:, None] + ERROR * torch.randn(n, draws, k, generator=generator)
+
+
+TWO = mixture([0.3, 0.7], [[-4.0, 0.0], [4.0, 1.0]])
+
+
+def test_two_separate_gaussians_are_two_states():
+    of, draws = particles(TWO)
+    found = find_states(TWO, draws)
+    assert [row["number"] for row in found.rows] == [1, 2]
+    counted = float((draws[..., 0] > 0).float().mean())
+    assert [row["population"] for row in found.rows] == pytest.approx(
+        [counted, 1 - counted], abs=1e-4
+    )
+    assert [row["place"] for row in found.rows] == [[4.0, 1.0], [-4.0, 0.0]]
+    assert ((found.of_particle == 1) == (of == 1)).float().mean() > 0.99
+    assert set(found.of_particle.tolist()) == {1, 2}
+
+
+def test_states_are_numbered_by_their_populations():
+    density = mixture([0.2, 0.5, 0.3], [[-8.0], [0.0], [8.0]])
+    of, draws = particles(density)
+    found = find_states(density, draws)
+    assert [(row["number"], row["place"]) for row in found.rows] == [
+        (1, [0.0]),
+        (2, [8.0]),
+        (3, [-8.0]),
+    ]
+    assert (found.of_particle == torch.tensor([3, 1, 2])[of]).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("n", [500, 3000])
+def test_errors_of_populations_are_those_of_counting_where_membership_is_sure(n):
+    of, draws = particles(TWO, n)
+    rows = find_states(TWO, draws).rows
+    counted = (0.3 * 0.7 / n) ** 0.5
+    assert [row["error"] for row in rows] == pytest.approx([counted] * 2, rel=0.1)
+    assert abs(rows[0]["population"] - float((of == 1).float().mean())) < 3 * rows[0]["error"]
+
+
+def test_populations_are_those_of_all_particles_where_the_density_was_fitted_to_others():
+    _, draws = particles(TWO)
+    others = mixture([0.5, 0.5], [[-4.0, 0.0], [4.0, 1.0]])
+    counted = float((draws[..., 0] > 0).float().mean())
+    assert [row["population"] for row in find_states(others, draws).rows] == pytest.approx(
+        [counted, 1 - counted], abs=1e-4
+    )
+
+
+def test_what_cannot_be_told_apart_has_larger_errors():
+    _, draws = particles(TWO)
+    wide = torch.cat([draws, -draws], 1)  # each particle may as well be in the other state
+    sure, unsure = (find_states(TWO, each).rows[0]["error"] for each in (draws, wide))
+    assert unsure > 1.5 * sure
+
+
+def test_components_of_one_peak_are_one_state():
+    density = mixture([0.2, 0.2, 0.6], [[-4.5], [-3.5], [4.0]])
+    of, draws = particles(density)
+    found = find_states(density, draws)
+    counted = float(density.log_parts(draws).softmax(-1)[..., 2].mean())
+    assert [row["population"] for row in found.rows] == pytest.approx(
+        [counted, 1 - counted], abs=1e-4
+    )
+    assert found.rows[1]["place"] == pytest.approx([-4.0])
+    assert ((found.of_particle == 2) == (of < 2)).float().mean() > 0.99
+
+
+def test_a_peak_of_next_to_no_particles_is_none():
+    small = SMALLEST / 2
+    density = mixture([1 - small, small], [[0.0], [9.0]])
+    assert find_states(density, particles(density)[1]).rows == []
+    density = mixture([0.5 - small, small, 0.5], [[-6.0], [6.0], [18.0]])
+    found = find_states(density, particles(density)[1])
+    assert (
+        sum(row["population"] for row in found.rows) == pytest.approx(1, abs=1e-4)
+        and len(found.rows) == 2
+    )
+
+
+@pytest.mark.parametrize(
+    "density",
+    [
+        None,
+        mixture([1.0], [[0.0]]),
+        mixture([1 / 6] * 6, [[float(x)] for x in range(-5, 6, 2)]),
+        mixture([0.5, 0.5], [[-1.1], [1.1]]),
+        mixture([0.5, 0.5], [[0.0], [0.0]]),
+    ],
+    ids=["nothing moves", "one Gaussian", "like a uniform one", "a shoulder", "twice the same"],
+)
+def test_without_a_dip_there_are_no_states(density):
+    draws = 4 * torch.randn(40, 10, 1, generator=torch.Generator().manual_seed(0))
+    found = find_states(density, draws)
+    assert found.rows == [] and (found.of_particle == 1).all() and len(found.of_particle) == 40
+
+
+def test_motions_beyond_those_of_the_density_do_not_matter():
+    _, draws = particles(TWO)
+    more = torch.cat([draws, 100 * torch.ones_like(draws)], -1)
+    assert find_states(TWO, more).rows == find_states(TWO, draws).rows
+    assert torch.equal(find_states(TWO, more).of_particle, find_states(TWO, draws).of_particle)

@@ -1,0 +1,22 @@
+import pytest
+
+from atomdrgn.errors import InputError
+from atomdrgn.inference.images.memory_budget import BASE, GB, machine_memory, share_memory
+
+
+def test_the_parts_stay_within_the_limit():
+    plan = share_memory(3.0, particles=100_000, images=100_000, n_latent=72)
+    assert 0 < plan.equations < plan.images and plan.images + plan.equations + BASE < 3.0 * GB
+
+
+def test_half_of_the_machine_is_shared_by_its_processes():
+    one, two = (
+        share_memory(None, particles=10, images=10, n_latent=12, processes=n) for n in (1, 2)
+    )
+    assert one.images + one.equations < 0.5 * machine_memory()
+    assert two.images < 0.5 * one.images
+
+
+def test_too_little_is_refused_with_what_is_needed():
+    with pytest.raises(InputError, match=r"at least 1\.\d GB are needed; raise --memory"):
+        share_memory(0.5, particles=100_000, images=100_000, n_latent=72)

@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from atomdrgn.inference.images.memory_budget import Memory
+from atomdrgn.inference.posterior.gauss_newton_pass import measure_directions, run_pass
+from atomdrgn.inference.problem.half_sets import part_of
+from atomdrgn.parallel import Processes
+from atomdrgn.reporting import Reporter
+
+
+@pytest.fixture(scope="module")
+def begun(begin):
+    return begin(15.0)
+
+
+def passed(model, state, resolution=20.0):
+    return run_pass(
+        model, state, model.images.disc.coarser(resolution), seed=0, last=False, reporter=Reporter()
+    )[0]
+
+
+def test_equations_that_do_not_fit_into_memory_change_little(begun):
+    """The population is fitted to some of the particles; the others are placed just as well."""
+    model, state = begun
+    whole = passed(model, state)
+    bytes_each = 4 * (12 * 13 + 3 * 12**2)
+    cramped = passed(replace(model, memory=Memory(1e9, 75.0 * bytes_each)), state)
+    spread = whole.latent.std(0).max()
+    assert (cramped.latent - whole.latent).square().mean().sqrt() < 0.3 * spread
+    for axis in whole.latent.std(0).argsort(descending=True)[:1]:
+        assert (
+            torch.corrcoef(torch.stack([cramped.latent[:, axis], whole.latent[:, axis]]))[0, 1]
+            > 0.98
+        )
+    assert not torch.equal(cramped.population.root, whole.population.root)
+
+
+def test_shares_of_two_processes_add_up_to_the_whole(begun):
+    model, _ = begun
+    of_two = [Processes(rank, 2) for rank in (0, 1)]
+    shares = [
+        replace(model, processes=each, my_particles=torch.arange(*each.share(model.rows)))
+        for each in of_two
+    ]
+    assert torch.equal(torch.cat([share.my_particles for share in shares]), model.my_particles)
+    assert torch.equal(
+        torch.cat([share.my_images for share in shares]).sort().values, model.my_images
+    )
+    assert min(len(share.my_particles) for share in shares) > 0.4 * model.n_particles
+    index = torch.tensor([0, 5, 80, 149])
+    assert torch.equal(torch.cat([share.mine(index) for share in shares]), index)
+
+
+def test_a_particle_without_images_is_where_the_population_is_and_changes_nothing(begun):
+    """The population is that of the other particles: alone they have the same."""
+    model, state = begun
+    images = model.images.part(torch.arange(len(model.images)))
+    images.left_out[[3, 70]] = True
+    found = passed(replace(model, images=images), state)
+    assert torch.equal(found.latent[3], found.population.mean) and torch.equal(
+        found.latent[70], found.population.mean
+    )
+    assert (
+        torch.equal(found.latent_sd[3], found.latent_sd[70])
+        and (found.latent_sd[3] > found.latent_sd[4]).all()
+    )
+    others = torch.tensor([i for i in range(model.n_particles) if i not in (3, 70)])
+    alone = part_of(model, others)
+    expected = passed(alone.model, alone.state(state))
+    torch.testing.assert_close(
+        found.population.covariance, expected.population.covariance, rtol=0.05, atol=0.02
+    )
+    torch.testing.assert_close(found.latent[others], expected.latent, rtol=0.05, atol=0.05)
+    assert abs(float(found.contrast[others].mean()) - 1) < 1e-5 and found.contrast[3] == 1
+
+
+def test_blocks_hold_each_particle_with_all_its_images(begun):
+    model, _ = begun
+    tilts = replace(model, particle=torch.tensor([0, 1, 1, 0, 2, 3, 3, 3, 1]))
+    blocks = list(tilts.blocks(torch.tensor([0, 1, 3]), model.images.disc))
+    pairs = {
+        pair
+        for block in blocks
+        for pair in zip(block.image.tolist(), block.particle[block.row].tolist(), strict=True)
+    }
+    assert pairs == {(0, 0), (3, 0), (1, 1), (2, 1), (8, 1), (5, 3), (6, 3), (7, 3)}
+
+
+def test_few_directions_are_seen_by_coarse_images(begun):
+    model, state = begun
+    state = passed(model, state, 15.0)
+    coarse, fine = (
+        measure_directions(model, state, model.images.disc.coarser(resolution))
+        for resolution in (50.0, 15.0)
+    )
+    assert coarse.seen.shape[1] <= fine.seen.shape[1] <= model.deformation.n_latent
+    assert coarse.seen.shape[1] + coarse.unseen.shape[1] == model.deformation.n_latent

@@ -1,0 +1,3 @@
+"""Particles that tests of runs share."""
+
+from density_scenes import hinged  # noqa: F401
