@@ -33,14 +33,16 @@ ROOMS = [
     ("inference.population", "likelihood", "networks"),
     ("structure.motion", "structure.bonds", "particles"),
     ("structure", "particles.formats"),
+    ("io.structure_writing",),
     ("particles.stack", "io.structure_files", "physics.projection", "physics.maps"),
+    ("io.run_formats",),
     ("physics", "io", "parallel"),
     ("reporting",),
     ("errors",),
 ]
 LEVEL = {room: -depth for depth, rooms in enumerate(ROOMS) for room in rooms}
 MOST_FILES = 10
-LARGER = {"cli": 19, "structure": 11, "io": 11, "io.structure_files": 11}  # cli: a file a command
+LARGER = {"cli": 19, "structure": 11}  # cli: a file a command
 
 
 def modules():

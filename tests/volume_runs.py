@@ -6,7 +6,7 @@ import torch
 from numpy import ndarray
 
 from atomdrgn import ImageGrid
-from atomdrgn.io.tensors import write_tensors
+from atomdrgn.io.run_formats.tensors import write_tensors
 from atomdrgn.networks.positional_encoding import gaussian_points
 from atomdrgn.networks.volume_field import VolumeField
 from atomdrgn.runs.run import (

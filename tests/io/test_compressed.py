@@ -11,10 +11,10 @@ import pytest
 
 from atomdrgn import open_run, read_structure
 from atomdrgn.errors import FileFormatError
-from atomdrgn.io import arrays
-from atomdrgn.io.arrays import read_npz
 from atomdrgn.io.compressed import MOST_UNPACKED, unpack_start, unpack_text
 from atomdrgn.io.mrc import read_map
+from atomdrgn.io.run_formats import arrays
+from atomdrgn.io.run_formats.arrays import read_npz
 from hinged import hinged_run, two_helices
 from molecules import helix, write_pdb
 

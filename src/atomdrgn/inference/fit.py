@@ -267,8 +267,9 @@ def _read(model, reporter) -> tuple[str, ...]:
 
 
 def _run(model, folder, *, structure, seed, learn_borders, keep_base, warned, reporter) -> None:
-    """Both half-sets apart, then all particles, then what is supported; each pass is on disk before
-    the next begins.
+    """Both half-sets apart, then all particles, then what is supported.
+
+    Each pass is on disk before the next begins.
     """
     log, far = _Log(folder, model.processes), None
     finest = (
@@ -288,8 +289,9 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, warned, re
     start = _start(model)
 
     def apart(halves, states, until):
-        """The half-sets' states when each has gone through its steps, one after the other, until so
-        many.
+        """The half-sets' states when each has gone through its steps, one after the other.
+
+        Until so many.
         """
         return [
             _go_through(
@@ -377,8 +379,9 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, warned, re
 
 
 def _well_begun(model, how):
-    """The fit, its passes and where they begin if that is far from the base model, which is where
-    most particles have to be.
+    """The fit, its passes and where they begin if that is far from the base model.
+
+    Which is where most particles have to be.
     """
     far = find_far_start(
         model, _start(model), near=NEAR * how.coarsest, seed=how.seed, reporter=how.reporter
@@ -401,8 +404,9 @@ def _well_begun(model, how):
 
 
 def _is_better(model, how, there, how_there) -> bool:
-    """Whether passes from another start leave less of some particles' images, under the noise that
-    the first one leaves.
+    """Whether passes from another start leave less of some particles' images.
+
+    Under the noise that the first one leaves.
     """
     some = model.evenly_spread(TRIED)
     ends = []
@@ -424,8 +428,9 @@ def _is_better(model, how, there, how_there) -> bool:
 
 
 def _cut_again(model, halves, states, path, *, passes, reporter):
-    """The fit, its half-sets and their states after some passes, with segments cut where images
-    want borders.
+    """The fit, its half-sets and their states after some passes.
+
+    With segments cut where images want borders.
 
     The file at `path` remembers the borders: states that have gone further are of those.
     """
@@ -450,8 +455,9 @@ def _cut_again(model, halves, states, path, *, passes, reporter):
 
 
 def _correction(structure, halves, states, path, *, seed, reporter) -> BaseCorrection:
-    """How the base model is corrected; the file at `path` remembers it: the state of all particles
-    is of that base.
+    """How the base model is corrected.
+
+    The file at `path` remembers it: the state of all particles is of that base.
     """
     if path.exists():
         sizes = {"half": 2, "bead": len(halves[0].model.beads)}
@@ -542,8 +548,9 @@ class _Passes:
 
 @dataclass(frozen=True)
 class _Rounds:
-    """One surface of conformations is fitted, round by round: where single particles tell next to
-    nothing.
+    """One surface of conformations is fitted.
+
+    Round by round: where single particles tell next to nothing.
     """
 
     seed: int
@@ -560,16 +567,18 @@ class _Rounds:
         )
 
     def together(self, model, halves, states, supports) -> FitState:
-        """From where the first half-set has ended, with the motions that count; there is nothing to
-        fit without one.
+        """From where the first half-set has ended, with the motions that count.
+
+        There is nothing to fit without one.
         """
         rounds, supported = len(resolutions_of_rounds(self.finest)), count_supported(supports)
         state = join(model, halves, states, step=rounds - TOGETHER if supported else rounds)
         return with_mapping(model, state, states[0].mapping.first(max(1, supported)))
 
     def steps(self, model, *, apart) -> list:
-        """A second motion is looked for in half-sets alone: it counts if it means something to the
-        other.
+        """A second motion is looked for in half-sets alone.
+
+        It counts if it means something to the other.
         """
         rounds = resolutions_of_rounds(self.finest)
         return [
@@ -686,8 +695,9 @@ def _require_extent(beads, name):
 
 
 def _segments_that_fit(beads, asked, *, named) -> int:
-    """As many segments as were asked for, or fewer where they would be too short; those that
-    selections name are not judged.
+    """As many segments as were asked for, or fewer where they would be too short.
+
+    Those that selections name are not judged.
     """
     residues = int(beads.trace.sum())
     most = max(1, residues // SHORTEST, named + 1 if named else 0)

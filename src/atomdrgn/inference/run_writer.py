@@ -57,9 +57,10 @@ def write_results(
     flexing: FoundFlexing | None = None,
     warned: Sequence[str] = (),
 ) -> None:
-    """Write what was found, where the fit began if that is far from the base model, where that is
-    wrong, what beads do within their segments, and what was warned of; summary.json, last, says
-    that the run is whole.
+    """Write what was found, where the fit began if that is far from the base model.
+
+    Where that is wrong, what beads do within their segments, and what was warned of; summary.json,
+    last, says that the run is whole.
     """
     latent = ensemble.latent
     gain, outlier = _judge(model, state, latent, reporter)
@@ -142,7 +143,10 @@ def write_results(
 def left_out_column(
     particle: Int[Tensor, "image"], left_out: Bool[Tensor, "image"]
 ) -> dict[str, list]:
-    """A column of particles.csv: how many images of each particle were given no weight, if any was."""
+    """A column of particles.csv.
+
+    How many images of each particle were given no weight, if any was.
+    """
     count = torch.bincount(particle[left_out], minlength=int(particle.max()) + 1)
     return {"images_left_out": count.tolist()} if left_out.any() else {}
 
@@ -189,8 +193,9 @@ def _pose_summary(poses):
 
 
 def _pose_errors(play: Play):
-    """What summary.json says of errors that are left in the poses: standard deviations for an axis,
-    A and degrees.
+    """What summary.json says of errors that are left in the poses.
+
+    Standard deviations for an axis, A and degrees.
     """
     return {"shift": round(play.shift, 3), "turn": round(math.degrees(play.turn), 3)}
 
@@ -210,8 +215,9 @@ def _flexing(flexing):
 
 
 def _flexing_summary(flexing: FoundFlexing):
-    """What summary.json says of them: the length in A, the gain in units of a log likelihood an
-    image.
+    """What summary.json says of them.
+
+    The length in A, the gain in units of a log likelihood an image.
     """
     return {
         "supported": bool(flexing.orders),
@@ -223,7 +229,10 @@ def _flexing_summary(flexing: FoundFlexing):
 
 
 def _correction_summary(model, correction: BaseCorrection):
-    """What summary.json says of it: lengths in A, the gain in units of a log likelihood an image."""
+    """What summary.json says of it.
+
+    Lengths in A, the gain in units of a log likelihood an image.
+    """
     length = correction.length[model.beads.trace_index]
     return {
         "supported": correction.supported,
@@ -263,8 +272,9 @@ def _write_residues(folder, model, ensemble, groups, correction) -> None:
 
 
 def residue_names(beads: BeadModel) -> dict[str, list]:
-    """The first columns of residues.csv: chain, number and insertion code of each residue of a
-    polymer.
+    """The first columns of residues.csv.
+
+    Chain, number and insertion code of each residue of a polymer.
     """
     number = beads.trace_index.numpy()
     return {name: getattr(beads, name)[number].tolist() for name in ("chain", "residue", "icode")}
@@ -331,8 +341,9 @@ def rounded(values: Float[Tensor, "row"]) -> list[float]:
 def outlier_scores(
     misfit: Float[Tensor, "particle"], count: Float[Tensor, "particle"]
 ) -> Float[Tensor, "particle"]:
-    """How odd what is left of each particle is: its distance from the median in robust standard
-    deviations.
+    """How odd what is left of each particle is.
+
+    Its distance from the median in robust standard deviations.
 
     Parameters
     ----------
@@ -345,8 +356,9 @@ def outlier_scores(
 
 
 def _judge(model, state, latent, reporter):
-    """Of each particle: how much likelier its images are at its conformation than at the base, and
-    how odd what is left is.
+    """How much each image gains at its particle's conformation, and how odd the rest is.
+
+    Against the base model; odd is what is left of the image.
     """
     reporter.start("judging", len(model.my_images))
     (fitted, base), count = misfits(
@@ -364,8 +376,9 @@ def _judge(model, state, latent, reporter):
 
 
 def _scores_of_left_out(model, state, misfit, count) -> Float[Tensor, "left_out"]:
-    """How odd the particles are of which no image counts, by these images, among the others with
-    their misfits and counts.
+    """How odd the particles are of which no image counts, by these images.
+
+    Among the others with their misfits and counts.
     """
     out = part_of(model, torch.nonzero(~model.seen)[:, 0])
     out.model.images.left_out[:] = False
@@ -425,8 +438,9 @@ def _summary(model, state, ensemble: Ensemble, *, structure, gain, groups, state
 
 
 def _known_error(ensemble):
-    """What summary.json says of the half-sets' difference, A: of the residues of which it is known,
-    if there are any.
+    """What summary.json says of the half-sets' difference, A: of the residues of which it is known.
+
+    If there are any.
     """
     square = ensemble.half_error[ensemble.half_error.isfinite()].square()
     return round(float(square.mean().sqrt()), 3) if len(square) else None
@@ -435,8 +449,9 @@ def _known_error(ensemble):
 def motion_rows(
     variance: Float[Tensor, "k"], share: Float[Tensor, "k"], latent_sd: Float[Tensor, "particle k"]
 ) -> list[dict]:
-    """What summary.json says of each motion: variance (A^2), share of all variance, median error
-    (A).
+    """What summary.json says of each motion.
+
+    Variance (A^2), share of all variance, median error (A).
     """
     columns = zip(
         variance.tolist(), share.tolist(), latent_sd.median(0).values.tolist(), strict=True

@@ -30,10 +30,10 @@ from ..errors import (
     OutputExistsError,
     UnmodelledWarning,
 )
-from ..io.arrays import read_npz
 from ..io.folder_lock import LOCK, writing_in
-from ..io.json_objects import read_json_object
-from ..io.table_cells import as_cell, from_cell
+from ..io.run_formats.arrays import read_npz
+from ..io.run_formats.json_objects import read_json_object
+from ..io.run_formats.table_cells import as_cell, from_cell
 from ..io.whole_file import is_leftover, sync_folder, whole_file
 from ..structure.atoms import Structure, read_structure, write_structure
 from ..structure.beads import BeadModel, coarse_grain
@@ -620,8 +620,9 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 
 
 def write_table(path: Path, columns: dict[str, Iterable]) -> None:
-    """Columns as CSV, whole or not at all; texts that look like formulas as
-    :func:`~.io.table_cells.as_cell` writes them.
+    """Columns as CSV, whole or not at all.
+
+    Texts that look like formulas as :func:`~.io.table_cells.as_cell` writes them.
     """
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

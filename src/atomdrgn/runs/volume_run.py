@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import FileFormatError, MissingFileError
-from ..io.tensors import read_tensors
+from ..io.run_formats.tensors import read_tensors
 from ..networks.volume_field import VolumeField, field_from_tensors
 from ..structure.density_map import DensityMap, read_density_map
 from . import run_contents as contents

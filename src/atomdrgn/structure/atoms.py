@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InputError, UnmodelledWarning
-from ..io.structure_files.structure_writing import why_no_coordinates, write_gemmi
-from ..io.structure_files.structure_writing import why_no_pdb as why_no_pdb_of_source
 from ..io.structure_files.structures import read_gemmi
+from ..io.structure_writing.structure_writing import why_no_coordinates, write_gemmi
+from ..io.structure_writing.structure_writing import why_no_pdb as why_no_pdb_of_source
 
 # A, RMSD: of copies that do not overlap, and what three decimals leave of it when superposed
 MOVED, ROUNDING = 5.0, 0.01

@@ -19,7 +19,7 @@ from ..inference.amortised.training import Training, load_training, save_trainin
 from ..inference.images.faults_before_fit import read_images
 from ..inference.images.fourier_images import FourierImages
 from ..inference.run_writer import left_out_column
-from ..io.tensors import write_tensors
+from ..io.run_formats.tensors import write_tensors
 from ..networks.particle_encoder import INTERMEDIATE, ParticleEncoder
 from ..networks.pooling import make_pooling, require_pooling
 from ..networks.positional_encoding import ENCODINGS, make_points
@@ -363,8 +363,9 @@ def field_data(
     seed: int,
     reporter: Reporter,
 ) -> FieldData:
-    """What a field is trained on: the mean volume, and what it leaves of images that have been
-    screened.
+    """What a field is trained on.
+
+    The mean volume, and what it leaves of images that have been screened.
     """
     mean, spectrum = mean_volume(
         images.stack, seed=seed, counts=~images.left_out, reporter=reporter

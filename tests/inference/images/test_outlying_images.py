@@ -10,7 +10,7 @@ from atomdrgn.inference.images.outlying_images import (
     find_backgrounds,
     stand_out,
 )
-from atomdrgn.particles.corrections import TERMS, background_terms
+from atomdrgn.particles.stack.corrections import TERMS, background_terms
 
 BOX = 32
 

@@ -161,7 +161,7 @@ def cif(path, components, connections=()):
     for number, kind in enumerate(connections):
         table.add_row([f"x{number}", kind, "A", "1", "ALA", "CB", "B", "1", "Q9Q", "C1"])
     if path.suffix == ".bcif":
-        from atomdrgn.io.structure_files.structure_writing import _binary_of_document
+        from atomdrgn.io.structure_writing.structure_writing import _binary_of_document
 
         path.write_bytes(_binary_of_document(document))
     else:

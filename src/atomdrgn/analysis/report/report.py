@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from ...errors import FileFormatError
-from ...io.json_objects import read_json_object
+from ...io.run_formats.json_objects import read_json_object
 from ...runs.run import HISTORY, RESIDUES, Run, column_of_numbers, read_text_table
 from ...runs.run_contents import check_said, number, text, whole
 from ...structure.selection import describe_residues

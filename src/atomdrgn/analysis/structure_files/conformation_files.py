@@ -9,7 +9,7 @@ import gemmi
 import numpy as np
 from jaxtyping import Float
 
-from ...io.structure_files.structure_writing import write_gemmi
+from ...io.structure_writing.structure_writing import write_gemmi
 from ...structure.atoms import Structure
 
 

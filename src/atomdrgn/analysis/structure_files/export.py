@@ -11,7 +11,7 @@ import torch
 
 from ...errors import InputError, OutputExistsError
 from ...io.folder_lock import locked_folder
-from ...io.structure_files.pdb_series import LARGEST_B, PdbSeries
+from ...io.structure_writing.pdb_series import LARGEST_B, PdbSeries
 from ...io.trajectories import write_trajectory
 from ...io.whole_file import synced_together, whole_file
 from ...parallel import in_order

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ...errors import FileFormatError
-from ...io.tensors import read_tensors, write_tensors
+from ...io.run_formats.tensors import read_tensors, write_tensors
 from ...runs.run import CHECKPOINT, HISTORY, write_table
 from ...runs.run_folder import read_history
 

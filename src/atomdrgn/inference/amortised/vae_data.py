@@ -111,8 +111,9 @@ class VaeData:
 def read_data(
     images: FourierImages, beads: BeadModel, *, loss: str, restraints: ChainRestraints | None = None
 ) -> VaeData:
-    """Images, which have been screened, for the encoder and for the loss, and the scales that they
-    share with the base model.
+    """Images, which have been screened, for the encoder and for the loss.
+
+    The scales that they share with the base model.
     """
     # an image is a particle here, and particles are in order
     order = torch.argsort(images.stack.particle)

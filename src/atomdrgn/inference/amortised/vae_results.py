@@ -275,8 +275,9 @@ def _axes(moved) -> _Axes:
 
 
 def _judge(model: Autoencoder, data, latent):
-    """Of each particle: how much likelier its image is at its conformation than at the base, and
-    how odd what is left is.
+    """How much each image gains at its particle's conformation, and how odd the rest is.
+
+    Against the base model; odd is what is left of the image.
 
     Images that have no weight are as odd as can be.
     """

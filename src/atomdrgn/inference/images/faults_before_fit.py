@@ -28,8 +28,9 @@ def read_images(
     index: Int[Tensor, "some"] | None = None,
     portions: Portions | None = None,
 ) -> tuple[str, ...]:
-    """Read and screen the images; what is odd about them, and about a model beside those that
-    count, is said and returned.
+    """Read and screen the images.
+
+    What is odd about them, and about a model beside those that count, is said and returned.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...likelihood.noise import noise_groups
 from ...parallel import Portions, in_order
-from ...particles.corrections import Corrections
+from ...particles.stack.corrections import Corrections
 from ...particles.stack.image_files import list_rows
 from ...particles.stack.stack import ParticleStack
 from ...physics.disc import FourierDisc, make_disc
@@ -146,8 +146,9 @@ class FourierImages:
     def _figures_of_all(
         self, index, portions, progress=iter
     ) -> tuple[Figures, Float[Tensor, "box box"]]:
-        """Of images that each process reads some of, keeping the coarsest coefficients, and the sum
-        of what each image adds to the mean; zero of those that none reads.
+        """Figures of all images, of which each process reads some.
+
+        It keeps the coarsest coefficients; zero of those that none reads.
         """
         count, found = self.kept.shape[2], Figures.none(len(self))
         by_rank = torch.argsort(self.disc.rank)[:count]

@@ -1,5 +1,6 @@
-"""Which images stand out from their set: spoilt ones, which no sum over images may see, and what
-images can be freed of.
+"""Which images stand out from their set.
+
+Spoilt ones, which no sum over images may see, and what images can be freed of.
 
 A single image with a hot pixel can outweigh all others in the noise and brightness that they share.
 Images are compared with those of their own noise group, because groups, tilts and doses differ in
@@ -14,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...errors import InputError
-from ...particles.corrections import MEAN_SQUARE, TERMS, background_terms
+from ...particles.stack.corrections import MEAN_SQUARE, TERMS, background_terms
 from ...physics.record import Record
 
 # An image stands out where it is both far beyond the spread of its group (robust standard
@@ -61,7 +62,7 @@ class Figures(Record):
         noise.
     background : (image, term)
         Coefficients of the surface that fits the pixels outside the circle in the box
-        (:func:`~atomdrgn.particles.corrections.background_terms`).
+        (:func:`~atomdrgn.particles.stack.corrections.background_terms`).
     """
 
     power: Float[Tensor, "image"]
@@ -115,8 +116,9 @@ def _figures(images):
 
 
 def _background_weights(box) -> Float[Tensor, "pixel term"]:
-    """What pixels are weighted by to give the terms of a background: outside the circle, where no
-    particle is.
+    """What pixels are weighted by to give the terms of a background.
+
+    Outside the circle, where no particle is.
     """
     outside = _outside(box)
     level = torch.cat([torch.ones(1, box * box), background_terms(box)])[:, outside].double()
@@ -134,8 +136,9 @@ def _outside(box) -> Bool[Tensor, "pixel"]:
 def find_backgrounds(
     figures: Figures, group: Int[Tensor, "image"], box: int
 ) -> Float[Tensor, "image term"]:
-    """Backgrounds that stand out, zero in all other images: one that a group shares, and the ramp
-    that an image has beside it.
+    """Backgrounds that stand out, zero in all other images.
+
+    One that a group shares, and the ramp that an image has beside it.
     """
     shared = torch.zeros_like(figures.background)
     for number in group.unique():
@@ -150,8 +153,9 @@ def find_backgrounds(
 
 
 def _shared_background(figures) -> Float[Tensor, "term"]:
-    """What images of a group have in common, ramp or curve, or none of it where it does not stand
-    out.
+    """What images of a group have in common.
+
+    Ramp or curve, or none of it where it does not stand out.
     """
     value, rms = figures.background.median(0).values, figures.rms.median()
     # standard error of a median
@@ -178,8 +182,9 @@ def _share_of_ramp(slope, figures):
 def find_scales(
     figures: Figures, *, group: Int[Tensor, "image"], tilt: Int[Tensor, "image"]
 ) -> Float[Tensor, "image"]:
-    """What brings images to the r.m.s. of the others that differ from them in nothing else; 1 for
-    all that do not stand out.
+    """What brings images to the r.m.s. of the others that differ from them in nothing else.
+
+    1 for all that do not stand out.
 
     Parameters
     ----------
@@ -274,8 +279,9 @@ def _deviation(value, compared):
 def share_of_mean(
     images: Float[Tensor, "image box box"], rms: Float[Tensor, "image"]
 ) -> Float[Tensor, "box box"]:
-    """What images add to the sum of all: in units of their r.m.s., and no pixel more than so many
-    of these.
+    """What images add to the sum of all: in units of their r.m.s..
+
+    No pixel more than so many of these.
     """
     level = images - images.mean((1, 2), keepdim=True)
     return (
@@ -308,8 +314,9 @@ def find_faulty_pixels(
 
 
 def _unlike_their_ring(mean, faulty) -> Bool[Tensor, "box box"]:
-    """Pixels that differ from others at their distance from the middle, without the background that
-    the sound ones show.
+    """Pixels that differ from others at their distance from the middle.
+
+    Without the background that the sound ones show.
     """
     box, value = len(mean), mean.flatten()
     terms = torch.cat([torch.ones(1, box * box), background_terms(box)]).T.double()

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...errors import FileFormatError
-from ...io.tensors import read_tensors, write_tensors
+from ...io.run_formats.tensors import read_tensors, write_tensors
 from ...structure.motion.surface import Surface
 from ..population.conformation_surface import Mapping
 from ..population.latent_density import Density

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import gemmi
 
 from ...errors import FileFormatError
-from ..gemmi_refusals import refusing
+from .gemmi_refusals import refusing
 from .repeated_chains import AtomNames, ToldApart, tell_apart
 from .residue_names import describe_pseudo_atoms, is_pseudo_atom
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import gemmi
 
 from ...errors import FileFormatError, MissingFileError, UnmodelledWarning
-from ..binary_cif import read_binary_cif
 from ..compressed import GZIP, unpack_text
-from ..gemmi_refusals import refusing
 from .atom_site import atom_block, tidy_atom_site
+from .binary_cif import read_binary_cif
 from .declared_bonds import keep_declared_bonds
+from .gemmi_refusals import refusing
 from .pdb_text import make_structure, parse_pdb
 from .repeated_chains import ToldApart, keep_links
 

@@ -13,7 +13,7 @@ from ...physics.ctf import CTF
 from ...physics.grid import ImageGrid
 from ...physics.pose import Pose
 from ...physics.record import Record
-from ..corrections import Corrections
+from .corrections import Corrections
 from .image_files import ImageFiles
 from .resampling import resample
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from atomdrgn.errors import FileFormatError
-from atomdrgn.io.json_objects import read_json_object
+from atomdrgn.io.run_formats.json_objects import read_json_object
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_what_is_no_text_or_too_large_is_refused(path, monkeypatch):
     path.write_bytes(b'{"a": "\xff\xfe"}')
     with pytest.raises(FileFormatError, match="JSON"):
         read_json_object(path)
-    monkeypatch.setattr("atomdrgn.io.json_objects.LARGEST", 5)
+    monkeypatch.setattr("atomdrgn.io.run_formats.json_objects.LARGEST", 5)
     path.write_text('{"a": 1}')
     with pytest.raises(FileFormatError, match="8 bytes"):
         read_json_object(path)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from atomdrgn.errors import InputError
-from atomdrgn.io.structure_files.structure_writing import write_gemmi
 from atomdrgn.io.structure_files.structures import read_gemmi
+from atomdrgn.io.structure_writing.structure_writing import write_gemmi
 from atomdrgn.structure.atoms import read_structure, why_no_pdb, write_pdb_or_mmcif, write_structure
 from molecules import atom_line, helix, write_pdb
 from readers import (

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import FileFormatError
-from .whole_file import new_file_mode, whole_file
+from ...errors import FileFormatError
+from ..whole_file import new_file_mode, whole_file
 
 CHECK = "sha256"  # in the file's metadata; files of earlier versions have none
 

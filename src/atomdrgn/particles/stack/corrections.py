@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from ..physics.record import Record
+from ...physics.record import Record
 
 # of a background: x, y, x y, x^2 - 1/3, y^2 - 1/3
 TERMS = 5

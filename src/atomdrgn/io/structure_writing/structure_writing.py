@@ -8,10 +8,10 @@ import gemmi
 import numpy as np
 
 from ...errors import InputError
+from ..structure_files.structures import structure_format
 from ..whole_file import whole_file
 from .components import DeclaredBonds, component_types, connected_serials
 from .polymers import describe_polymers
-from .structures import structure_format
 
 # Columns of _atom_site that a BinaryCIF file holds as numbers; every other token stays text, so
 # that "001" remains "001".

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from atomdrgn import read_structure, write_structure
-from atomdrgn.io.structure_files.pdb_series import PdbSeries, fixed_point
+from atomdrgn.io.structure_writing.pdb_series import PdbSeries, fixed_point
 from molecules import atom_line, helix, write_pdb
 
 

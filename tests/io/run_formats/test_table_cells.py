@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from atomdrgn.io.table_cells import as_cell, from_cell
+from atomdrgn.io.run_formats.table_cells import as_cell, from_cell
 from atomdrgn.runs.run import read_numbers_table, read_text_table, write_table
 
 NAMES = [

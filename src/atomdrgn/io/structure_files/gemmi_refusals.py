@@ -4,7 +4,7 @@ that bugs stay bugs.
 
 from contextlib import contextmanager
 
-from ..errors import FileFormatError
+from ...errors import FileFormatError
 
 
 @contextmanager

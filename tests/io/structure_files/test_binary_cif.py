@@ -13,7 +13,7 @@ from biotite.structure.io import pdbx
 
 from atomdrgn import read_structure
 from atomdrgn.errors import FileFormatError
-from atomdrgn.io.binary_cif import read_binary_cif
+from atomdrgn.io.structure_files.binary_cif import read_binary_cif
 
 INTEGERS = np.array([0, 1, 1, 1, 127, 128, -128, -129, 255, 256, 70000, -70000, 3, 3], np.int32)
 FLOATS = np.array([0, 1.25, -3.5, 100.125, 7.0, 7.0, 7.0], np.float32)

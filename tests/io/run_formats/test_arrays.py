@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from atomdrgn.errors import FileFormatError
-from atomdrgn.io.arrays import read_npz
+from atomdrgn.io.run_formats.arrays import read_npz
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from ..errors import FileFormatError
+from ...errors import FileFormatError
 
 LARGEST = 64 * 2**20  # bytes; ours have some thousand
 

@@ -12,8 +12,8 @@ import gemmi
 import msgpack
 import numpy as np
 
-from ..errors import FileFormatError
-from .compressed import ALWAYS_TEXT, MOST_UNPACKED, most_unpacked
+from ...errors import FileFormatError
+from ..compressed import ALWAYS_TEXT, MOST_UNPACKED, most_unpacked
 
 TYPES = {1: "<i1", 2: "<i2", 3: "<i4", 4: "<u1", 5: "<u2", 6: "<u4", 32: "<f4", 33: "<f8"}
 WRITTEN_NUMBER = 8  # characters that a number counts for, blanks included

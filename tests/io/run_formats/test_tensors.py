@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from atomdrgn.errors import FileFormatError
-from atomdrgn.io.tensors import read_tensors, write_tensors
+from atomdrgn.io.run_formats.tensors import read_tensors, write_tensors
 
 TENSORS = {
     "a": torch.arange(12.0).reshape(3, 4),

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
-from ..errors import FileFormatError
-from .compressed import ALWAYS_NUMBERS, most_unpacked
+from ...errors import FileFormatError
+from ..compressed import ALWAYS_NUMBERS, most_unpacked
 
 MOST_OF_ZIP = 1100  # bytes of an array for each of the file's: zip's method reaches 1,032
 # bytes of a row; where nothing moves rows are alike, and pack to next to nothing
