@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from .errors import InputError
 from .likelihood.agreement.agreement import (
@@ -106,7 +107,7 @@ class Contents:
         rows += [("warning", text) for text in self.warnings]
         return [str(self.source), *(f"  {title:<13} {text}" for title, text in rows)]
 
-    def _counts(self):
+    def _counts(self) -> str:
         least, median, most = self.tilts
         if most == 1:
             return f"{self.n_images:,}, one a particle"
@@ -198,7 +199,7 @@ def inspect(
     return Inspection(contents, structure.name, agreement)
 
 
-def _contents(stack, generator):
+def _contents(stack: ParticleStack, generator: torch.Generator) -> Contents:
     particle, count = stack.particle.unique(return_counts=True)
     half_of_particle = torch.zeros(int(particle[-1]) + 1, dtype=torch.long).index_put_(
         (stack.particle,), stack.half
@@ -223,7 +224,7 @@ def _contents(stack, generator):
     )
 
 
-def _optics_summary(stack, number):
+def _optics_summary(stack: ParticleStack, number: int) -> OpticsSummary:
     mine = torch.nonzero(stack.optics_group == number)[:, 0]
     first = stack.ctf[mine[0]]
     return OpticsSummary(
@@ -237,22 +238,22 @@ def _optics_summary(stack, number):
     )
 
 
-def _pixel_values(stack, generator):
+def _pixel_values(stack: ParticleStack, generator: torch.Generator) -> tuple[float, float]:
     chosen = torch.randperm(len(stack), generator=generator)[:IMAGES_LOOKED_AT].sort().values
     images = stack.read(chosen).double()
     return float(images.mean()), float(images.var((-2, -1)).mean().sqrt())
 
 
-def _least_and_most(value):
+def _least_and_most(value: Tensor) -> tuple[float, float]:
     return float(value.min()), float(value.max())
 
 
-def _range(values, form):
+def _range(values: list[float], form: str) -> str:
     least, most = (format(value, form) for value in values)
     return least if least == most else f"{least} to {most}"
 
 
-def _optics_line(group):
+def _optics_line(group: OpticsSummary) -> str:
     premultiplied = ", multiplied by the CTF" if group.premultiplied else ""
     return (
         f"{group.name}: {group.n_images:,} images, {group.voltage_kv:g} kV, Cs "
@@ -263,7 +264,7 @@ def _optics_line(group):
     )
 
 
-def _agreement_lines(model, agreement: Agreement) -> list[str]:
+def _agreement_lines(model: str, agreement: Agreement) -> list[str]:
     width = max(map(len, agreement.correlation)) + 2
     mean, error = agreement.mean(AS_READ)
     lines = [
@@ -311,7 +312,7 @@ def _tilt_lines(tilts: TiltAgreement) -> list[str]:
     ]
 
 
-def _compared(agreement, name):
+def _compared(agreement: Agreement, name: str) -> str:
     mean, error = agreement.mean(name)
     difference, its_error = agreement.difference(AS_READ, name)
     value = f"{mean:.4f} +- {error:.4f}"

@@ -14,6 +14,7 @@ from ..io.trajectories import write_trajectory
 from ..io.whole_file import whole_file, whole_folder
 from ..reporting import Reporter
 from ..runs.run import ANALYSIS, REPORT, Run, require_segments
+from ..structure.motion.motion import RigidMotion
 from ..structure.placement import place as placed
 from .examination.examination import Examination, examine
 from .examination.traversal import Traversal
@@ -47,7 +48,7 @@ class Analysis:
 
 def analyze(  # noqa: PLR0913 - a keyword a setting of the command
     run: Run,
-    out=None,
+    out: Path | None = None,
     *,
     clusters: int = CLUSTERS,
     frames: int = FRAMES,
@@ -55,7 +56,7 @@ def analyze(  # noqa: PLR0913 - a keyword a setting of the command
     angles: Sequence[str] = (),
     formats: Sequence[str] = ("mmcif",),
     umap: bool = False,
-    origin=None,
+    origin: list[float] | None = None,
     also: Sequence[Path] = (),
     seed: int = 0,
     overwrite: bool = False,
@@ -151,7 +152,7 @@ def analyze(  # noqa: PLR0913 - a keyword a setting of the command
 MARK = "analysis.json"  # says that a folder is an analysis
 
 
-def _require_something(also):
+def _require_something(also: list) -> None:
     for folder in also:
         if not any((folder / name).exists() for name in (SUPPORT, GEOMETRY)):
             raise MissingFileError(
@@ -182,7 +183,13 @@ def require_no_analysis(out: Path, *, overwrite: bool) -> None:
             )
 
 
-def _write_structures(found: Examination, folder, formats, origin, reporter):
+def _write_structures(
+    found: Examination,
+    folder: Path,
+    formats: list[str] | tuple[str],
+    origin: np.ndarray,
+    reporter: Reporter,
+) -> None:
     run = found.run
     structure = placed(run.structure, -origin)
     reference = (
@@ -214,7 +221,7 @@ def _write_structures(found: Examination, folder, formats, origin, reporter):
         )
 
 
-def motion_along(found: Examination, way: Traversal):
+def motion_along(found: Examination, way: Traversal) -> RigidMotion:
     """Motions of segments along a traversal.
 
     Particles' own where it goes from particle to particle.
@@ -224,7 +231,7 @@ def motion_along(found: Examination, way: Traversal):
     return found.decoder(torch.from_numpy(way.place))
 
 
-def _of_particles(run, way):
+def _of_particles(run: Run, way: Traversal) -> dict[str, np.ndarray]:
     """Occupancies and B-factors of the conformations that are particles'."""
     if way.particle is None:
         return {}
@@ -236,7 +243,7 @@ def _of_particles(run, way):
     return values
 
 
-def _title(way):
+def _title(way: Traversal) -> str:
     if way.name == "centres":
         return "one particle in the middle of each cluster, the largest cluster first"
     if way.name == "path":

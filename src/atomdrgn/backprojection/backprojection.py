@@ -67,8 +67,8 @@ class Reconstruction:
 def backproject(
     particles: ParticleStack,
     *,
-    chosen=None,
-    weights=None,
+    chosen: list[int] | np.ndarray | None = None,
+    weights: Tensor | np.ndarray | None = None,
     mask: DensityMap | None = None,
     b_factor: float | None = None,
     seed: int = 0,
@@ -234,7 +234,7 @@ def resolutions(found: HalfMapCorrelation) -> dict:
 
 
 def write_reconstruction(
-    result: Reconstruction, out, *, overwrite: bool = False, settings: dict | None = None
+    result: Reconstruction, out: Path, *, overwrite: bool = False, settings: dict | None = None
 ) -> Path:
     """The maps, their correlation and summary.json in a folder, which appears whole or not at all.
 
@@ -282,7 +282,10 @@ def write_correlation(path: Path, found: HalfMapCorrelation) -> None:
 
 
 def image_strength(
-    particles: ParticleStack, *, chosen=None, weights=None
+    particles: ParticleStack,
+    *,
+    chosen: list[int] | np.ndarray | None = None,
+    weights: Tensor | np.ndarray | None = None,
 ) -> Float[Tensor, "image"]:
     """Weight of each image, from what was chosen of the particles and their weights.
 
@@ -346,7 +349,7 @@ def require_both_halves(particles: ParticleStack, strength: Float[Tensor, "image
     return counts
 
 
-def _require_mask(mask):
+def _require_mask(mask: DensityMap) -> None:
     low, high = float(mask.density.min()), float(mask.density.max())
     if low < -MASK_SLACK or high > 1 + MASK_SLACK:
         raise InputError(

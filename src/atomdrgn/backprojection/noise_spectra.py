@@ -82,7 +82,7 @@ def shared_power(halves: list[Float[Tensor, "box box box"]]) -> Float[Tensor, "s
     return shell_mean((first * second.conj()).real, halves[0].shape[-1]).clamp_min(0)
 
 
-def _sample(group, seed):
+def _sample(group: Tensor, seed: int) -> Tensor:
     """Images of each group, chosen at random, in the order of the file."""
     generator = torch.Generator().manual_seed(seed)
     place = torch.randperm(len(group), generator=generator)
@@ -93,7 +93,7 @@ def _sample(group, seed):
     return torch.cat(kept).sort().values
 
 
-def _powers(stack, group):
+def _powers(stack: ParticleStack, group: Tensor) -> Tensor:
     """Sums over images and ring, for each group.
 
     They are power, how much noise of unit power it would hold, and how much signal.
@@ -103,7 +103,7 @@ def _powers(stack, group):
     multiplicity = half_plane_weight(stack.grid)
     kx, ky = stack.grid.frequencies()
 
-    def measure(index):
+    def measure(index: Tensor) -> tuple[Tensor, Tensor]:
         some = stack[index]
         oscillation, envelope = some.ctf.oscillation(kx, ky), some.ctf.envelope(kx, ky)
         noise = torch.where(some.premultiplied[:, None, None], oscillation**2, 1.0)

@@ -118,7 +118,7 @@ class SliceSum:
             density / (dimming[:, None, None] * dimming[:, None] * dimming) * box_sphere(self.grid)
         )
 
-    def _whole(self):
+    def _whole(self) -> np.ndarray:
         """The sums, with the plane x = 0 completed.
 
         Half of what lies there was added at the opposite place.
@@ -128,7 +128,7 @@ class SliceSum:
         sums[1:, 1:, 0] = plane + opposite * np.array([1, -1, 1], np.float32)
         return sums
 
-    def _shell(self, rounded=True):
+    def _shell(self, rounded: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Radius of each voxel, and which voxels the images can reach.
 
         In units of one over the extent.

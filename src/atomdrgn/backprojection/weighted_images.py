@@ -75,7 +75,7 @@ def add_images(
     fine = padded_grid(stack.grid).box_size
     ring = (shell_index(fine, 2).float() / PADDING).round().long().clamp_max(spectrum.shape[1] - 1)
 
-    def prepare(index):
+    def prepare(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return index, *weighted(stack[index], spectrum[group[index]][:, ring])
 
     reporter.start(title, len(used))
@@ -86,7 +86,7 @@ def add_images(
     reporter.finish()
 
 
-def weighted(stack: ParticleStack, noise: Float[Tensor, "image y half"]):
+def weighted(stack: ParticleStack, noise: Float[Tensor, "image y half"]) -> tuple[Tensor, Tensor]:
     """What padded images say of the molecule's transform times its weight, and the weight.
 
     An image is C F + n, or C (C F + n) where it was premultiplied: the weighted sum of least

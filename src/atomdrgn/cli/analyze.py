@@ -1,5 +1,6 @@
 """``atomdrgn analyze``."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -117,7 +118,7 @@ def analyze(
     ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """What a fit has found, to be looked at: a report, structures to open, tables.
 
     DIR/report.html is one page that needs no network: open it in a browser.
@@ -199,13 +200,15 @@ def analyze(
         )
 
 
-def _refuse(options, why):
+def _refuse(options: dict, why: str) -> None:
     given = [name for name, value in options.items() if value]
     if given:
         raise InputError(f"{why}: leave out {' and '.join(given)}")
 
 
-def _analyze_volumes(run, out, *, sketch, mask, quiet, **options):
+def _analyze_volumes(
+    run, out: Path, *, sketch: int, mask, quiet: bool, **options: bool | int
+) -> None:
     from ..analysis.volumes.analyze_volumes import SKETCH, analyze_volumes
     from ..structure.density_map import read_density_map
 
@@ -222,7 +225,7 @@ def _analyze_volumes(run, out, *, sketch, mask, quiet, **options):
         print("\n".join(_closing_lines(found)))
 
 
-def _closing_lines(found):
+def _closing_lines(found) -> Iterator:
     """A few lines on a :class:`~atomdrgn.analysis.volumes.analyze_volumes.VolumeAnalysis`."""
     yield f"latents: {_percent(found.axes.share)} of their variance along their principal axes"
     if found.sketch is not None:
@@ -241,5 +244,5 @@ def _closing_lines(found):
     yield f"tables and volumes are in {found.folder}"
 
 
-def _percent(share):
+def _percent(share) -> str:
     return ", ".join(f"{100 * part:.0f}" for part in share[:3]) + " %"

@@ -1,5 +1,6 @@
 """``atomdrgn backproject``."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -130,7 +131,7 @@ def backproject(
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """Reconstruct a map from particle images with known poses.
 
     The result is a folder: map.mrc, regularised by the correlation of the
@@ -203,7 +204,7 @@ def backproject(
         print("\n".join(_closing_lines(found, out)))
 
 
-def _closing_lines(found, out):
+def _closing_lines(found, out: Path) -> Iterator:
     """A few lines on a :class:`~atomdrgn.backprojection.backprojection.Reconstruction`."""
     said = found.summary
     first, second = said["half_set_particles"]
@@ -225,5 +226,5 @@ def _closing_lines(found, out):
     )
 
 
-def _length(resolution):
+def _length(resolution: float) -> str:
     return "none" if resolution is None else f"{resolution:.1f} A"

@@ -90,7 +90,7 @@ def dock(
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """Place a base structure in a consensus map: the step before every fit.
 
     The model moves as a rigid body. All rotations and translations are tried,
@@ -140,7 +140,7 @@ def dock(
         )
 
 
-def _docked(structure, reporter):
+def _docked(structure, reporter) -> str:
     """The name of a structure's file with .docked before its ending.
 
     The ending is .cif where a PDB file will not do.
@@ -157,6 +157,6 @@ def _docked(structure, reporter):
     return f"{stem}.docked.{ending}{'.gz' if name.endswith('.gz') else ''}"
 
 
-def _next_step(docked, map_file):
+def _next_step(docked, map_file: Path) -> str:
     centre = "" if docked.frame == "poses" else f" --map {shell_word(map_file)}"
     return f"next: atomdrgn fit {shell_word(docked.path)} PARTICLES{centre}"

@@ -104,7 +104,7 @@ def export(
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """Write the structure of every particle, all atoms.
 
     Single files are named by particle, DIR/000000.pdb and so on. A trajectory
@@ -197,7 +197,7 @@ def parse_particles(text: str, n_particles: int) -> list[int]:
     return chosen
 
 
-def _listed(path, n_particles):
+def _listed(path: str, n_particles: int) -> list[int]:
     from ..analysis.particle_files.selecting import read_particle_list
 
     chosen = read_particle_list(path)

@@ -30,7 +30,7 @@ def command(function: Callable) -> Callable:
     """
 
     @wraps(function)
-    def wrapped(*, debug: bool, **arguments):
+    def wrapped(*, debug: bool, **arguments) -> None:
         logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
         with (
             _warnings_in_one_line(everything=debug),
@@ -53,7 +53,7 @@ def command(function: Callable) -> Callable:
     return wrapped
 
 
-def _require_numbers(arguments):
+def _require_numbers(arguments: dict) -> None:
     """Refuse options that look like numbers and are none, or that no work can be done with."""
     for name, value in arguments.items():
         option = f"--{name.replace('_', '-')}"
@@ -86,7 +86,7 @@ def command_line(*, without: tuple[str, ...] = ()) -> str:
     return shlex.join(["atomdrgn", *(word for word in sys.argv[1:] if word not in without)])
 
 
-def _one_line(error):
+def _one_line(error) -> str:
     # KeyError and its kind put quotes around their message; AtomdrgnErrors that are OSErrors do not
     return " ".join(str(error).split())
 
@@ -98,7 +98,7 @@ def _stopped_as_by_hand() -> Iterator[None]:
     Such as a queue whose time is over.
     """
 
-    def stop(number, frame):
+    def stop(number: int, frame):
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
@@ -118,7 +118,7 @@ def _warnings_in_one_line(*, everything: bool) -> Iterator[None]:
     Those meant for developers too where `everything` is wanted.
     """
 
-    def show(message, category, filename, lineno, file=None, line=None):
+    def show(message, category: type, filename: str, lineno: int, file=None, line=None) -> None:
         print(printable(f"warning: {_one_line(message)}"), file=sys.stderr)
 
     with warnings.catch_warnings():

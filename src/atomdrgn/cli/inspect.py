@@ -67,7 +67,7 @@ def inspect(
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """Say what a particle file holds, and whether poses, contrast and hand fit a structure.
 
     [bold]Examples[/bold]

@@ -84,7 +84,7 @@ def place(
     ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """Put the particles of a tomogram back into it, each with its own structure.
 
     For 2D stacks of WarpTools and RELION 4 and 5, which say where each

@@ -35,7 +35,7 @@ def progress(*, quiet: bool = False, compiles: bool = False) -> Iterator[Reporte
 
 
 @contextmanager
-def _told_of_compiling(reporter):
+def _told_of_compiling(reporter) -> Iterator:
     """Say one line when the first loop is compiled.
 
     Nothing where all of them are found as an earlier run has left them.
@@ -85,7 +85,7 @@ class PlainReporter(Reporter):
 class BarReporter(Reporter):
     """Shows a bar with rate and time left, which leaves the screen when the task ends."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.bar = None
 
     def start(self, title: str, total: int) -> None:

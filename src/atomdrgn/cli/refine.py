@@ -114,7 +114,7 @@ def refine(
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """One structure for all images: correct a base structure by particle images with known poses.
 
     The result is a folder: refined.cif and refined.pdb with all atoms, in the
@@ -172,7 +172,7 @@ def refine(
         print("\n".join(_closing_lines(found)))
 
 
-def _closing_lines(found):
+def _closing_lines(found) -> list[str]:
     """A few lines on a :class:`~atomdrgn.inference.base_model.refinement.Refinement`."""
     said = found.summary
     chosen = said["refine"]

@@ -1,5 +1,6 @@
 """``atomdrgn select``."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -138,7 +139,7 @@ def select(
     ] = False,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """Write chosen particles as a particle file of RELION, Warp, M or cryoSPARC.
 
     Rows keep every column, token and uid; images are not touched. Tilt series
@@ -183,7 +184,7 @@ def select(
         print("\n".join(_closing_lines(written, half_sets=half_sets)))
 
 
-def _closing_lines(written, *, half_sets):
+def _closing_lines(written, *, half_sets: bool) -> Iterator:
     rows = f" ({written.rows:,} rows)" if written.rows != written.particles else ""
     yield f"wrote {written.particles:,} of {written.of:,} particles{rows} to {written.path}"
     if written.beside:

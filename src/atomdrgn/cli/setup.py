@@ -19,7 +19,7 @@ def use_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
-def read_model(path, *, map_file=None, origin: str | None = None):
+def read_model(path: Path, *, map_file: Path | None = None, origin: str | None = None):
     """The structure in the frame of the poses, and where that frame's origin was (xyz, A).
 
     None where it was left in place.
@@ -32,7 +32,7 @@ def read_model(path, *, map_file=None, origin: str | None = None):
     return (structure, None) if centre is None else (place(structure, centre), centre)
 
 
-def box_centre(*, map_file=None, origin: str | None = None) -> list[float] | None:
+def box_centre(*, map_file: Path | None = None, origin: str | None = None) -> list[float] | None:
     """Where the box centre is in the frame of a model (xyz, A), by a map or by three numbers.
 
     None where neither is given.
@@ -62,7 +62,7 @@ def settings_of(**reading) -> dict:
     }
 
 
-def _three_numbers(text):
+def _three_numbers(text: str) -> list[float]:
     try:
         x, y, z = (float(word) for word in text.split(","))
         # so written, no number is refused

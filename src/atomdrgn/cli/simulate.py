@@ -222,7 +222,7 @@ def simulate(
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """Make a particle set whose truth is known, from conformations of a molecule.
 
     DIR holds particles.star and particles.mrcs, which atomdrgn fit reads;
@@ -343,7 +343,14 @@ def simulate(
         )
 
 
-def _refuse_what_does_not_go_together(like, tilts, *, given, reading, series):
+def _refuse_what_does_not_go_together(
+    like: Path | None,
+    tilts: int | None,
+    *,
+    given: dict,
+    reading: dict[str, None | bool],
+    series: dict[str, float],
+) -> None:
     named = [name for name, value in given.items() if value is not None]
     if like is not None and named:
         raise InputError(f"{' and '.join(named)}: --like takes that from {like}; leave it out")
@@ -357,14 +364,14 @@ def _refuse_what_does_not_go_together(like, tilts, *, given, reading, series):
         raise InputError("--reach and --dose are those of tilt series: give --tilts")
 
 
-def _two_numbers(text):
+def _two_numbers(text: str):
     numbers = _numbers(text, "--defocus")
     if len(numbers) != 2:
         raise InputError(f"--defocus {text}: expected two numbers in A, such as 8000,25000")
     return numbers[0], numbers[1]
 
 
-def _numbers(text, option="--populations"):
+def _numbers(text: str, option: str = "--populations") -> list[float]:
     try:
         return [float(word) for word in text.split(",")]
     except ValueError:

@@ -34,7 +34,7 @@ def summary_lines(run) -> list[str]:
     return [*lines, f"the run is in {run.folder}; its structures: {again}"]
 
 
-def _moving(found):
+def _moving(found: dict) -> str:
     return (
         f"{found['segments']} segments"
         if "segments" in found
@@ -42,7 +42,7 @@ def _moving(found):
     )
 
 
-def _far_lines(far):
+def _far_lines(far) -> list:
     if far is None:
         return []
     return [
@@ -52,7 +52,7 @@ def _far_lines(far):
     ]
 
 
-def _correction_lines(correction):
+def _correction_lines(correction: dict[str, bool | float] | None) -> list[str]:
     if correction is None or not correction["supported"]:
         return []
     return [
@@ -62,7 +62,7 @@ def _correction_lines(correction):
     ]
 
 
-def _flexing_lines(flexing):
+def _flexing_lines(flexing: dict | None) -> list[str]:
     # what is of order 0 is the same everywhere
     if flexing is None or not any(order > 0 for order in flexing["orders"]):
         return []
@@ -72,7 +72,7 @@ def _flexing_lines(flexing):
     ]
 
 
-def _support_lines(found):
+def _support_lines(found: dict) -> list[str]:
     if "motions_supported" not in found:
         return []
     number = found["motions_supported"]
@@ -91,7 +91,7 @@ def _support_lines(found):
     ]
 
 
-def _motion_lines(motions):
+def _motion_lines(motions) -> list[str]:
     if not motions:
         return []
     shown = [motion for motion in motions if motion["share"] >= SMALLEST_SHARE][
@@ -111,7 +111,7 @@ def _motion_lines(motions):
     return [*lines, f"   and {left} smaller ones"] if left else lines
 
 
-def _group_lines(groups):
+def _group_lines(groups) -> list[str]:
     if len(groups) < 2:
         return []
     return [
@@ -123,7 +123,7 @@ def _group_lines(groups):
     ]
 
 
-def _state_lines(states):
+def _state_lines(states: list) -> list:
     return [
         f"state {state['number']}: {state['population']:.1%} +- {state['error']:.1%} of the "
         "particles"
@@ -131,7 +131,7 @@ def _state_lines(states):
     ]
 
 
-def _pose_lines(found):
+def _pose_lines(found: dict) -> list[str]:
     corrected, off = found.get("pose_correction"), found.get("pose_errors")
     if corrected is not None:
         return [
@@ -147,7 +147,7 @@ def _pose_lines(found):
     return []
 
 
-def _composition_lines(composition):
+def _composition_lines(composition) -> list:
     if composition is None:
         return []
     selections = {row["segment"]: row["selection"] for row in composition["segments"]}

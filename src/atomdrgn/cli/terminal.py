@@ -5,6 +5,7 @@ Whatever stands in a file or a name.
 
 import io
 import shlex
+from pathlib import Path
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -28,7 +29,7 @@ def printable(text: str, *, keep: str = "") -> str:
     )
 
 
-def shell_word(path) -> str:
+def shell_word(path: Path | str) -> str:
     """A path as one word of a command line, which is no option either."""
     text = str(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
@@ -37,7 +38,7 @@ def shell_word(path) -> str:
 class PlainOutput(io.TextIOBase):
     """A stream that hands text on to another one, printable: lines and tabs stay as they are."""
 
-    def __init__(self, stream):
+    def __init__(self, stream) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:

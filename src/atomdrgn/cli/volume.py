@@ -1,5 +1,6 @@
 """``atomdrgn volume``."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -196,7 +197,7 @@ def volume(
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """A volume for every particle from its images alone: a neural field, without a model.
 
     A network learns what particles differ in from their mean volume; another
@@ -268,7 +269,7 @@ def volume(
         print("\n".join(_closing_lines(run)))
 
 
-def _closing_lines(run):
+def _closing_lines(run) -> Iterator:
     """A few lines on a :class:`~atomdrgn.runs.volume_run.VolumeRun`."""
     said = run.summary
     yield (

@@ -86,7 +86,7 @@ def volumes(
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """Volumes of a run of [bold]atomdrgn volume[/bold], as MRC files.
 
     The result is a folder: 0000.mrc and so on, and volumes.csv with the latent
@@ -136,7 +136,7 @@ def volumes(
         print(f"wrote {len(where.latent):,} volumes to {out}")
 
 
-def _numbers(texts):
+def _numbers(texts: list[str]):
     """Latents, one a row."""
     import numpy as np
 

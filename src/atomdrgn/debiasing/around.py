@@ -72,7 +72,7 @@ def choose_centres(
     return on_data[torch.argsort(on_data[:, 0])] if place.shape[1] else on_data[:1]
 
 
-def _spread(place, count, generator):
+def _spread(place: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Particles far from each other.
 
     Each drawn by its squared distance to those before (k-means++).

@@ -184,7 +184,7 @@ def half_sums(
     stack: ParticleStack,
     poses: list[Pose],
     *,
-    spectrum,
+    spectrum: Tensor,
     strength: Tensor,
     reporter: Reporter | None = None,
 ) -> Iterator[tuple[int, tuple[SliceSum, SliceSum]]]:

@@ -117,13 +117,20 @@ def compare(
     return Gain(name, of_static, of_following, float(difference.mean()), error)
 
 
-def _by_sector(maps, mask, band, shell, sector, found):
+def _by_sector(
+    maps: HalfMaps,
+    mask: Tensor,
+    band: Tensor,
+    shell: Tensor,
+    sector: Tensor,
+    found: HalfMapCorrelation,
+) -> Tensor:
     """Mean corrected correlation of each sector over its coefficients."""
     a, b = (torch.fft.rfftn(half * mask)[band] for half in (maps.first, maps.second))
     width = int(shell.max()) + 1
     cell = sector * width + shell
 
-    def total(value):
+    def total(value: Tensor) -> Tensor:
         return (
             torch.zeros(SECTORS * width, dtype=torch.float64)
             .index_add(0, cell, value.double())
@@ -154,5 +161,5 @@ def sectors(box_size: int) -> Int[Tensor, "box box half"]:
     return (torch.stack([x, y, z], -1).double() @ axis.T).abs().argmax(-1)
 
 
-def _finite(value):
+def _finite(value: float) -> float:
     return round(value, 3) if math.isfinite(value) else None

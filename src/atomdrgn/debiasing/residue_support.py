@@ -87,7 +87,7 @@ def residue_support(
     )
     blur = torch.exp(-2 * math.pi**2 * BLUR**2 * map_frequencies((box,) * 3, voxel) ** 2)
 
-    def around(coefficient, factor):
+    def around(coefficient: Tensor, factor: Tensor) -> Tensor:
         return _values_at(torch.fft.irfftn(coefficient * factor, s=(box,) * 3), position, voxel)
 
     expected = around(model, scale**2 * signal * blur)
@@ -107,7 +107,7 @@ def residue_support(
     )
 
 
-def _local_correlation(mean, model, at, voxel):
+def _local_correlation(mean: Tensor, model: Tensor, at: Tensor, voxel: float) -> Tensor:
     """Correlation of map and model.
 
     Each without its surroundings' mean, in a Gaussian neighbourhood of each place.
@@ -116,7 +116,7 @@ def _local_correlation(mean, model, at, voxel):
     near = torch.exp(-2 * math.pi**2 * LOCAL**2 * map_frequencies(shape, voxel) ** 2)
     a, b = (torch.fft.irfftn(x, s=shape) for x in (mean, model))
 
-    def blurred(density):
+    def blurred(density: Tensor) -> Tensor:
         return _values_at(torch.fft.irfftn(torch.fft.rfftn(density) * near, s=shape), at, voxel)
 
     mean_a, mean_b = blurred(a), blurred(b)
@@ -126,7 +126,7 @@ def _local_correlation(mean, model, at, voxel):
     ).clamp(-1, 1)
 
 
-def _values_at(density, position, voxel):
+def _values_at(density: Tensor, position: Tensor, voxel: float) -> Tensor:
     """Of a map between its voxels."""
     box = density.shape[0]
     place = 2 * (position.float() / voxel + box // 2) / (box - 1) - 1
@@ -140,7 +140,7 @@ def joined(supports: list[tuple[Support, float]]) -> Support:
     weight = torch.tensor([w for _, w in supports])
     weight = weight / weight.sum()
 
-    def mean(name):
+    def mean(name: str) -> Tensor:
         return (
             torch.stack([getattr(support, name) for support, _ in supports]) * weight[:, None]
         ).sum(0)
@@ -176,7 +176,7 @@ def unsupported_stretches(beads: BeadModel, found: Support) -> list[dict]:
     ]
 
 
-def _runs(low, chain):
+def _runs(low: np.ndarray, chain: np.ndarray) -> list[list[int]]:
     """Numbers of residues that follow each other in a chain and are low."""
     runs, current = [], []
     for i in range(len(low)):
@@ -188,7 +188,9 @@ def _runs(low, chain):
     return [*runs, current] if current else runs
 
 
-def _described(beads, trace, part, value):
+def _described(
+    beads: BeadModel, trace: np.ndarray, part: list[int], value: np.ndarray
+) -> dict[str, float | str]:
     chosen = np.zeros(len(beads), dtype=bool)
     chosen[trace[part]] = True
     return {

@@ -33,7 +33,7 @@ READING = (
 )
 
 
-def particles_of_run(run: Run, particle_file=None) -> ParticleStack:
+def particles_of_run(run: Run, particle_file: Path | None = None) -> ParticleStack:
     """The images of a run, read as the fit read them.
 
     Parameters

@@ -16,7 +16,7 @@ from ..structure.atoms import Structure, why_no_pdb, write_structure
 from ..structure.density_map import DensityMap
 from ..structure.placement import moved_rigidly
 from ..structure.residue_kinds import residue_kinds
-from .band import SAMPLING, band_of_map, band_of_points, shell_correlation
+from .band import SAMPLING, Band, band_of_map, band_of_points, shell_correlation
 from .placement_comparison import CLEAR, Alternative, compared
 from .rigid_search import Placement, Points, refined, search
 
@@ -127,7 +127,7 @@ class Docking:
             "alternatives": [self._plain(other, moved=True) for other in self.alternatives],
         }
 
-    def _plain(self, other, *, moved):
+    def _plain(self, other: Alternative, *, moved: bool) -> dict:
         turned, shifted = self.placement.distance(other.placement)
         away = (
             {
@@ -180,7 +180,7 @@ class Docking:
         )
         return said
 
-    def _row(self, name, other):
+    def _row(self, name: str, other: Alternative) -> str:
         errors = other.behind / max(other.error, 1e-9)
         behind = f"{other.behind:.3f} +- {other.error:.3f} ({errors:.1f} standard errors)"
         return f"  {name:<23}{other.correlation:11.3f}   {other.placement.score:22.3f}   {behind}"
@@ -189,7 +189,7 @@ class Docking:
 def dock(
     structure: Structure,
     density_map: DensityMap,
-    out=None,
+    out: Path | None = None,
     *,
     frame: str = "poses",
     resolution: float | None = None,
@@ -322,7 +322,7 @@ def density_points(structure: Structure) -> tuple[Points, np.ndarray]:
     return Points(position - centroid, amplitude), centroid
 
 
-def _free_files(out, structure, *, overwrite):
+def _free_files(out: Path | None, structure: Structure, *, overwrite: bool) -> tuple:
     """Paths of the placed model and of its summary.
 
     Neither is there unless it may be replaced.
@@ -346,7 +346,7 @@ def _free_files(out, structure, *, overwrite):
     return files
 
 
-def _require_room(points, structure, density_map):
+def _require_room(points: Points, structure: Structure, density_map: DensityMap) -> None:
     """Whether the box can hold the model at all, turned in any way."""
     along = points.position @ np.linalg.svd(points.position, full_matrices=False)[2].T
     model = np.sort(np.ptp(along, axis=0))[::-1]
@@ -362,7 +362,9 @@ def _require_room(points, structure, density_map):
         )
 
 
-def _resolutions(points, density_map, resolution):
+def _resolutions(
+    points: Points, density_map: DensityMap, resolution: float | None
+) -> tuple[float, float]:
     """At which the search is made, and the finest that is looked at, A."""
     box = np.array(density_map.density.shape[::-1]) * density_map.voxel_size
     held = NYQUIST_MARGIN * density_map.voxel_size
@@ -373,7 +375,9 @@ def _resolutions(points, density_map, resolution):
     return min(coarse, max(fine, box.min() / 2)), fine
 
 
-def _refined_to_the_end(found, points, band, coarse, *, adaptive):
+def _refined_to_the_end(
+    found: dict[bool, list[Placement]], points: Points, band: Band, coarse: float, *, adaptive: bool
+) -> tuple[dict[bool, list[Placement]], Band]:
     """Placements refined at rising resolutions, and the band of the last.
 
     They rise to where model and map no longer agree.
@@ -393,14 +397,18 @@ def _refined_to_the_end(found, points, band, coarse, *, adaptive):
     return found, here
 
 
-def _refined_hands(found, points, band, *, keep):
+def _refined_hands(
+    found: dict[bool, list[Placement]], points: Points, band: Band, *, keep: int
+) -> dict[bool, list[Placement]]:
     return {
         hand: refined(placements, points, band.other_hand() if hand else band, keep=keep)
         for hand, placements in found.items()
     }
 
 
-def _agreement(found, points, band, *, at_least):
+def _agreement(
+    found: dict[bool, list[Placement]], points: Points, band: Band, *, at_least: float
+) -> float:
     """The finest resolution at which the best placement agrees, A.
 
     There its shell correlation, over three shells, still is AGREES.
@@ -418,13 +426,13 @@ def _agreement(found, points, band, *, at_least):
     return min(at_least, band.extent.max() / (good[-1] + 3))
 
 
-def _outside(points, placement, density_map):
+def _outside(points: Points, placement: Placement, density_map: DensityMap) -> float:
     half = 0.5 * np.array(density_map.density.shape[::-1]) * density_map.voxel_size
     away = (np.abs(points.at(placement)) > half).any(1)
     return float(points.amplitude[away].sum() / points.amplitude.sum())
 
 
-def _warn(docking):
+def _warn(docking: Docking) -> None:
     """What a user should know before going on with this placement.
 
     Raises
@@ -466,7 +474,7 @@ def _warn(docking):
         )
 
 
-def _warn_of_cut(density_map):
+def _warn_of_cut(density_map: DensityMap) -> None:
     z, y, x = density_map.density.shape
     if len({x, y, z}) > 1:
         warnings.warn(

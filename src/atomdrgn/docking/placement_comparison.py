@@ -95,7 +95,7 @@ def compared(
     return replace(best, score=score), correlation(band, model), _standard_error(left_out), others
 
 
-def _blocks(band, edge):
+def _blocks(band: Band, edge: float) -> np.ndarray:
     """(z, y, x) number of the cube in which each point of the band's grid is."""
     along = []
     for n, extent in zip(band.shape, band.extent[::-1], strict=True):
@@ -105,7 +105,7 @@ def _blocks(band, edge):
     return (z[:, None, None] * (y.max() + 1) + y[:, None]) * (x.max() + 1) + x
 
 
-def _scores(map_white, model, blocks):
+def _scores(map_white: np.ndarray, model: Band, blocks: np.ndarray) -> tuple[float, np.ndarray]:
     """Mean shell correlation of a model and a map, and, (block,), without each block."""
     model_white = model.whitened().on_grid()
     pairs = (map_white, model_white), (map_white, map_white), (model_white, model_white)
@@ -118,6 +118,6 @@ def _scores(map_white, model, blocks):
     )
 
 
-def _standard_error(left_out):
+def _standard_error(left_out: np.ndarray) -> float:
     """Of a statistic, from its values without one block each: the jackknife's."""
     return float(math.sqrt((len(left_out) - 1) * left_out.var()))

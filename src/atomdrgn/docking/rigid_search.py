@@ -96,7 +96,7 @@ class Placement:
         )
 
 
-def _angle(rotation):
+def _angle(rotation: np.ndarray) -> float:
     return math.acos(min(1.0, max(-1.0, 0.5 * (np.trace(rotation) - 1))))
 
 
@@ -150,7 +150,7 @@ def search(
     transform, cycles = _padded_transform(points, band)
     inverse = (1 / np.sqrt(power)).astype(np.float32)
 
-    def scores(some):
+    def scores(some) -> list[tuple[bool, float, int]]:
         turned = np.empty(len(cycles), np.complex64)
         workspace = np.zeros((*band.shape[:2], band.shape[2] // 2 + 1), np.complex64)
         found = []
@@ -177,7 +177,9 @@ def search(
     }
 
 
-def _distinct(found, matrices, band, points):
+def _distinct(
+    found: list[tuple[bool, float, int]], matrices: np.ndarray, band: Band, points: Points
+) -> list[Placement]:
     """The best placements that differ, of one for each rotation."""
     score = np.array([one[1] for one in found])
     steps = np.stack(np.unravel_index([one[2] for one in found], band.shape), 1)[
@@ -205,7 +207,7 @@ def model_power(points: Points, band: Band) -> np.ndarray:
     return np.maximum(np.mean(each, 0), 1e-30)
 
 
-def _padded_transform(points, band):
+def _padded_transform(points: Points, band: Band) -> tuple[np.ndarray, np.ndarray]:
     """The model's transform in a padded box, and the band's frequencies in its cycles."""
     step = band.resolution / 3
     radius = np.linalg.norm(points.position, axis=1).max()
@@ -284,10 +286,10 @@ def climbed(placement: Placement, ground: Landscape) -> Placement:
     """The placement at the top of the hill that this one stands on."""
     radius = ground.points.radius_of_gyration
 
-    def turned(gibbs):
+    def turned(gibbs: np.ndarray) -> np.ndarray:
         return Rotation.from_quat([*(0.5 * gibbs), 1.0]).as_matrix() @ placement.rotation
 
-    def downhill(step):
+    def downhill(step: np.ndarray) -> tuple[float, np.ndarray]:
         # turns by their Gibbs vector, which is the rotation vector to second order: its derivatives
         # need no series
         gibbs, shift = step[:3] / radius, step[3:]
@@ -323,5 +325,5 @@ def merged(placements: list[Placement], radius: float) -> list[Placement]:
     return kept
 
 
-def _one(distance, radius):
+def _one(distance: tuple[float, float], radius: float) -> bool:
     return distance[0] < SAME and distance[1] < SAME_MOVED * radius

@@ -17,6 +17,7 @@ from ..parallel import in_order
 from ..particles.stack.stack import ParticleStack
 from ..physics.disc import FourierDisc, make_disc
 from ..physics.dose import optimal_dose
+from ..physics.grid import ImageGrid
 from ..physics.maps.slices import SliceSource
 from ..reporting import Reporter
 
@@ -122,7 +123,7 @@ def read_field_data(
     reporter = reporter or Reporter()
     reporter.start("reading images", len(stack))
 
-    def read(index):
+    def read(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         some = stack[index]
         transfer, data = noise.whiten(disc.parts(some.read()), some.ctf, index, disc=disc)
         if dose_mask:
@@ -164,7 +165,7 @@ def images_of_particles(stack: ParticleStack) -> Int[Tensor, "particle tilt"]:
     return image
 
 
-def encoded_points(grid) -> Float[Tensor, "point 3"]:
+def encoded_points(grid: ImageGrid) -> Float[Tensor, "point 3"]:
     """Points of a cubic lattice in a sphere about the box centre, A.
 
     They are half of the finest wave that the encoder is given apart.
@@ -175,7 +176,7 @@ def encoded_points(grid) -> Float[Tensor, "point 3"]:
 
 
 def smeared(
-    coefficient,
+    coefficient: Tensor,
     rotation: Float[Tensor, "image 3 3"],
     disc: FourierDisc,
     point: Float[Tensor, "point 3"],
@@ -213,18 +214,18 @@ def smeared(
     )[:, 0, 0]
 
 
-def _within_optimal_dose(stack, disc):
+def _within_optimal_dose(stack: ParticleStack, disc: FourierDisc) -> Tensor:
     radius = torch.hypot(disc.kx, disc.ky)
     return stack.ctf.dose[:, None] <= optimal_dose(radius, voltage_kv=stack.ctf.voltage_kv[:, None])
 
 
-def _phases(shift, disc):
+def _phases(shift: Tensor, disc: FourierDisc) -> Tensor:
     """What brings a shifted molecule back to the origin."""
     turn = 2 * torch.pi * (shift @ torch.stack([disc.kx, disc.ky]))
     return torch.polar(torch.ones_like(turn), turn)
 
 
-def _require_signal(transfer, stack):
+def _require_signal(transfer: Tensor, stack: ParticleStack) -> None:
     silent = torch.nonzero((transfer == 0).all(1))[:, 0]
     if len(silent) == len(stack):
         raise InputError(

@@ -79,7 +79,7 @@ def run_epoch(training: Training, data: FieldData, schedule: Schedule) -> dict[s
             offset=torch.rand(len(batch), data.image.shape[1], generator=generator),
         )
 
-        def losses(rows, batch=batch, draw=draw):
+        def losses(rows: Tensor, batch=batch, draw=draw) -> Tensor:
             error, gain, divergence = particle_losses(
                 training.model,
                 data,
@@ -110,7 +110,7 @@ class Draw:
     there: Bool[Tensor, "particle tilt"]
     offset: Float[Tensor, "particle tilt"]
 
-    def rows(self, index) -> "Draw":
+    def rows(self, index: Tensor) -> "Draw":
         """Of some of the particles."""
         return Draw(self.noise[index], self.there[index], self.offset[index])
 
@@ -200,7 +200,7 @@ def sampled_tilts(
     return there & (key.argsort(1).argsort(1) < count)
 
 
-def _set_rate(optimizer, schedule, done):
+def _set_rate(optimizer: torch.optim.Adam, schedule: Schedule, done: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = schedule.rate * 0.5 * (1 + math.cos(math.pi * done))
 

@@ -85,7 +85,7 @@ class FieldShape:
 
 def fit_volume(  # noqa: PLR0913 - a keyword a setting of the command
     particles: ParticleStack,
-    out,
+    out: Path,
     *,
     latent: int = LATENT,
     encoding: str = "gaussian",
@@ -453,7 +453,14 @@ def fill_schedule(  # noqa: PLR0913 - a keyword a setting of the command
     )
 
 
-def _require_sound(particles, shape, schedule, *, minutes, resolution):
+def _require_sound(
+    particles: ParticleStack,
+    shape: FieldShape,
+    schedule: Schedule,
+    *,
+    minutes,
+    resolution: float | None,
+) -> None:
     if len(particles) == 0:
         raise InputError(
             f"{particles.source}: no image is left; every tilt is hidden or excluded, or no "
@@ -494,7 +501,15 @@ def _require_sound(particles, shape, schedule, *, minutes, resolution):
         )
 
 
-def _train(training: Training, data, schedule, folder, *, minutes, reporter):
+def _train(
+    training: Training,
+    data: FieldData,
+    schedule: Schedule,
+    folder: Path,
+    *,
+    minutes,
+    reporter: Reporter,
+) -> None:
     used = training.history[-1]["seconds"] if training.history else 0.0
     cpu_used = training.history[-1]["cpu_seconds"] if training.history else 0.0
     started, cpu_started = time.monotonic(), time.process_time()
@@ -535,7 +550,7 @@ def relative_change(
     return float(((now - before).square().mean() / spread).sqrt())
 
 
-def _write_results(folder: Path, training: Training, data: FieldData, left_out, warned):
+def _write_results(folder: Path, training: Training, data: FieldData, left_out, warned) -> None:
     """What was found; summary.json, last, says that the run is whole."""
     stack, grid = data.stack, data.disc.grid
     latent, sd = read_latents(training.model, data)

@@ -14,7 +14,7 @@ from ...errors import InputError
 from ...physics.rotations import vector_from_matrix
 from ...runs.run import Run
 from ...structure.beads import BeadModel
-from ...structure.motion.motion import BeadMotion, RigidMotion, weighted_arms
+from ...structure.motion.motion import BeadMotion, FlexedMotion, RigidMotion, weighted_arms
 from ...structure.selection import select
 from ...structure.superposition import nearest_rotation
 
@@ -38,7 +38,7 @@ class Parts:
         The beads of each part, which count by their electrons.
     """
 
-    def __init__(self, run: Run, members: Bool[Tensor, "part bead"]):
+    def __init__(self, run: Run, members: Bool[Tensor, "part bead"]) -> None:
         bead, weight, electrons, centroid = (
             torch.from_numpy(run.model[name])
             for name in ("bead", "weight", "amplitude", "centroid")
@@ -243,18 +243,20 @@ def seen_from(parts: Parts, motion: RigidMotion) -> Float[Tensor, "*batch 3 3"]:
     return turn[..., 1, :, :].mT @ turn[..., 0, :, :]
 
 
-def _place_from(parts, motion):
+def _place_from(parts: Parts, motion: FlexedMotion | RigidMotion) -> Tensor:
     """Where the first part's centre is, as seen from the second."""
     turn, centre = parts.turn(motion).double(), parts.centre(motion).double()
     apart = (centre[..., 0, :] - centre[..., 1, :])[..., None]
     return (turn[..., 1, :, :].mT @ apart)[..., 0] + parts.base[1].double()
 
 
-def _along(relative, mean, axis):
+def _along(relative: Tensor, mean: Tensor, axis: Tensor) -> Tensor:
     return (vector_from_matrix(relative @ mean.T) @ axis).rad2deg()
 
 
-def _screw(start, end, beside):
+def _screw(
+    start: tuple[Tensor, Tensor], end: tuple[Tensor, Tensor], beside: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Axis, point and slide of the screw that takes one rigid motion to another.
 
     The point is the one beside another that is given.
@@ -269,7 +271,7 @@ def _screw(start, end, beside):
     return axis, point + axis * ((beside - point) @ axis), slide
 
 
-def _borders(beads: BeadModel, first, second) -> list[int]:
+def _borders(beads: BeadModel, first: np.ndarray, second: np.ndarray) -> list[int]:
     """The residues at which a chain goes from one part to the other."""
     trace = np.flatnonzero(beads.trace)
     here, there = trace[:-1], trace[1:]
@@ -339,7 +341,7 @@ def fluctuations(
     )
 
 
-def _about_their_mean(points, on):
+def _about_their_mean(points: Tensor, on: Tensor) -> Tensor:
     """Displacements of points from their mean over superposed conformations.
 
     These are superposed on some of the points.

@@ -173,7 +173,7 @@ def still_group(groups: list[dict]) -> int:
     return min(large, key=lambda i: groups[i]["motion"])
 
 
-def _still_beads(run):
+def _still_beads(run: Run) -> np.ndarray:
     groups = run.summary.get("groups", [])
     return (
         select(run.bead_model, groups[still_group(groups)]["selection"])
@@ -182,7 +182,7 @@ def _still_beads(run):
     )
 
 
-def _landscapes(draws, sd, rng):
+def _landscapes(draws: np.ndarray, sd: np.ndarray, rng: np.random.Generator) -> dict:
     k = draws.shape[2]
     watched = [(axis,) for axis in range(min(k, MOST_WATCHED))] + ([(0, 1)] if k > 1 else [])
     return {
@@ -190,13 +190,13 @@ def _landscapes(draws, sd, rng):
     }
 
 
-def _one_a_particle(draws, most):
+def _one_a_particle(draws: np.ndarray, most: int) -> np.ndarray:
     """One draw of each of some particles, spread over both, (conformation, k)."""
     some = np.linspace(0, len(draws) - 1, min(most, len(draws))).astype(int)
     return draws[some, np.arange(len(some)) % draws.shape[1]]
 
 
-def _turns(run, sample: RigidMotion) -> list[Turn]:
+def _turns(run: Run, sample: RigidMotion) -> list[Turn]:
     groups = run.summary.get("groups", [])
     if len(groups) < 2:
         return []
@@ -208,7 +208,9 @@ def _turns(run, sample: RigidMotion) -> list[Turn]:
     ]
 
 
-def _measured(run, decoder, draws, asked):
+def _measured(
+    run: Run, decoder: Decoder, draws: np.ndarray, asked: list[Measure]
+) -> dict[str, tuple[Measure, np.ndarray, np.ndarray]]:
     """Each measure of every particle's conformation, and its spread over the draws."""
     count = {"distance": 0, "angle": 0}
     found = {}
@@ -226,7 +228,7 @@ def _measured(run, decoder, draws, asked):
     return found
 
 
-def _traversals(latent, clusters, frames):
+def _traversals(latent: np.ndarray, clusters: Clusters | None, frames: int) -> list[Traversal]:
     n, k = latent.shape
     if clusters is None:
         return [Traversal("centres", latent[:1], np.zeros(1, int))]

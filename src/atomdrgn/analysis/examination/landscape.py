@@ -1,5 +1,6 @@
 """The particles' free-energy landscape over their motions, its uncertainty and its basins."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,7 +97,7 @@ def free_energy(
     return Landscape(edges, population.reshape(shape), energy.reshape(shape), error.reshape(shape))
 
 
-def _edges(place, sd, most):
+def _edges(place: np.ndarray, sd: np.ndarray, most: int) -> np.ndarray:
     low, high = place.min(), place.max()
     width = max(
         np.median(sd), (high - low) / min(most, max(FEWEST_BINS, int(np.sqrt(len(place))))), 1e-6
@@ -106,7 +107,7 @@ def _edges(place, sd, most):
     return middle + width * (np.arange(count + 1) - 0.5 * count)
 
 
-def _bin(place, edge):
+def _bin(place: np.ndarray, edge: np.ndarray) -> np.ndarray:
     return np.clip(np.searchsorted(edge, place, side="right") - 1, 0, len(edge) - 2)
 
 
@@ -203,7 +204,7 @@ def basins(landscape: Landscape) -> tuple[list[Basin], Int[np.ndarray, "*bin"]]:
     return found, label.reshape(shape)
 
 
-def _beside(number, shape):
+def _beside(number: int, shape: tuple[int, int]) -> Iterator:
     """Numbers of the bins that share a side with one."""
     at = np.array(np.unravel_index(number, shape))
     for axis in range(len(shape)):

@@ -224,7 +224,9 @@ def umap_embedding(
     )
 
 
-def _shortest_way(latent, start, end, neighbours, most_neighbours):
+def _shortest_way(
+    latent: np.ndarray, start: int, end: int, neighbours: int, most_neighbours: int
+) -> list[int]:
     """Particles from `start`, which is left out, to `end`."""
     from scipy.sparse.csgraph import dijkstra
 
@@ -246,7 +248,7 @@ def _shortest_way(latent, start, end, neighbours, most_neighbours):
     return steps[::-1]
 
 
-def _neighbour_graph(latent, neighbours, most_neighbours):
+def _neighbour_graph(latent: np.ndarray, neighbours: int, most_neighbours: int):
     """Distances of joined particles, as a sparse matrix."""
     from scipy.sparse import coo_matrix
     from scipy.spatial import KDTree
@@ -268,7 +270,7 @@ def _neighbour_graph(latent, neighbours, most_neighbours):
     return coo_matrix((length, (row, other[near])), shape=(len(latent),) * 2).tocsr()
 
 
-def _sound(latent):
+def _sound(latent: np.ndarray) -> np.ndarray:
     latent = np.asarray(latent)
     if latent.ndim != 2 or latent.shape[1] == 0 or len(latent) == 0:
         raise InputError(

@@ -78,7 +78,7 @@ def through_particles(
     return Traversal("path", place[chosen].astype(np.float32), chosen)
 
 
-def _way(place, anchors):
+def _way(place: np.ndarray, anchors: list[int]) -> np.ndarray | None:
     for neighbours in NEIGHBOURS:
         try:
             return graph_traversal(

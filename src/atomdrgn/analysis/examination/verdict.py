@@ -1,8 +1,12 @@
 """What a run has found, in plain words."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from ...io.run_formats.json_objects import JsonObject
 from ...structure.selection import describe_residues
+from .domains import Turn
 from .examination import Examination
 
 MOST_TURNS = 3  # that are told of
@@ -88,7 +92,7 @@ def poses_are_off(summary: dict) -> bool:
     return any(size > LEAST_OFF for size in summary.get("pose_errors", {}).values())
 
 
-def _doubts(motion, angstrom):
+def _doubts(motion: JsonObject, angstrom: str) -> Iterator:
     number, spread = motion["number"], motion["variance"] ** 0.5
     if motion.get("half_set_agreement", 1.0) < AGREES:
         yield (
@@ -105,7 +109,7 @@ def _doubts(motion, angstrom):
         )
 
 
-def _support(found):
+def _support(found: Examination) -> str:
     number, n = found.run.summary.get("motions_supported"), found.run.n_particles
     if number == 0:
         return (
@@ -121,7 +125,7 @@ def _support(found):
     )
 
 
-def _turns(found, angstrom):
+def _turns(found: Examination, angstrom: str) -> Iterator:
     told = sorted(
         (turn for turn in found.turns if turn.width > LEAST_TOLD), key=lambda turn: -turn.sd
     )[:MOST_TURNS]
@@ -144,7 +148,7 @@ def _turns(found, angstrom):
         yield f"The largest moves residues by {moved:.1f} {angstrom} r.m.s."
 
 
-def _short(selection):
+def _short(selection: str) -> str:
     """A selection as it can be read in a sentence."""
     return (
         selection
@@ -153,11 +157,11 @@ def _short(selection):
     )
 
 
-def _near(turn):
+def _near(turn: Turn) -> str:
     return f" about an axis near {' and '.join(turn.hinge)}" if 0 < len(turn.hinge) <= 2 else ""
 
 
-def _states(found, plus_minus):
+def _states(found: Examination, plus_minus: str) -> str:
     states = found.run.summary.get("states", [])
     if not states:
         return ""
@@ -168,7 +172,7 @@ def _states(found, plus_minus):
     return f"The particles are in {len(states)} separate states: {_listed(shares)}."
 
 
-def _absent(found, plus_minus):
+def _absent(found: Examination, plus_minus: str) -> Iterator:
     composition = found.run.summary.get("composition")
     if composition is None:
         return
@@ -183,7 +187,7 @@ def _absent(found, plus_minus):
         yield "No part is absent."
 
 
-def _sure(found, angstrom):
+def _sure(found: Examination, angstrom: str) -> str:
     summary, said = found.run.summary, []
     if summary.get("half_set_error") is not None:
         said.append(
@@ -200,9 +204,9 @@ def _sure(found, angstrom):
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
-def _count(number, noun):
+def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _listed(items):
+def _listed(items: list[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)

@@ -19,7 +19,9 @@ FEWEST = 3  # beads that define a frame
 COORDINATES_AT_A_TIME = 2**22
 
 
-def motion_of_part(run: Run, part: str, particles) -> tuple[np.ndarray, np.ndarray]:
+def motion_of_part(
+    run: Run, part: str, particles: list[int] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Rotation G (particle, 3, 3) and shift d (particle, 3), A.
 
     The part has gone from x to G x + d, in the frame of the poses.
@@ -70,7 +72,7 @@ def motion_of_part(run: Run, part: str, particles) -> tuple[np.ndarray, np.ndarr
     return torch.cat(rotation).numpy(), torch.cat(translation).numpy()
 
 
-def _of_segment(run, number, particles):
+def _of_segment(run: Run, number: int, particles: list[int]) -> tuple[np.ndarray, np.ndarray]:
     require_segments(run, f"segment:{number}")
     count = len(run.model["centroid"])
     if not 1 <= number <= count:
@@ -83,7 +85,7 @@ def _of_segment(run, number, particles):
     ).numpy()
 
 
-def _selection_of_group(run, number):
+def _selection_of_group(run: Run, number: int) -> str:
     groups = {row["number"]: row["selection"] for row in run.summary.get("groups", [])}
     if number not in groups:
         raise InputError(

@@ -11,7 +11,7 @@ import torch
 from ...errors import FileFormatError, InputError
 from ...io.mrc import read_header
 from ...particles.subsets import StarFile
-from ...particles.tomogram_positions import read_places
+from ...particles.tomogram_positions import Places, read_places
 from ...reporting import Reporter
 from ...runs.run import Run, write_table
 from ...runs.run_files import data_folder_of_run, tomograms_of_run
@@ -59,15 +59,15 @@ class Placed:
 
 def place_in_tomogram(  # noqa: PLR0913 - a keyword a setting of the command
     run: Run,
-    out,
+    out: Path | str,
     *,
     tomogram: str | None = None,
     particles: Iterable[int] | None = None,
-    tomogram_map=None,
+    tomogram_map: Path | None = None,
     separate: bool = False,
-    particle_file=None,
-    tomograms=None,
-    data_folder=None,
+    particle_file: Path | None = None,
+    tomograms: Path | None = None,
+    data_folder: Path | str | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> Placed:
@@ -179,7 +179,9 @@ def place_in_tomogram(  # noqa: PLR0913 - a keyword a setting of the command
     )
 
 
-def _numbers(listed, places, particles):
+def _numbers(
+    listed: StarFile, places: Places, particles: list[int] | None
+) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the particles, and which of the places are theirs."""
     at = np.flatnonzero(listed.particle[places.row] >= 0)
     number = listed.particle[places.row[at]]
@@ -202,7 +204,7 @@ def _numbers(listed, places, particles):
     return number[chosen], at[chosen]
 
 
-def _shift_to_map(path, places):
+def _shift_to_map(path: Path, places: Places) -> np.ndarray:
     """From coordinates in the tomogram to the frame of its map, turned over in z, A (3,)."""
     first, count, voxel = grid_of_map(read_header(path))
     edges = count * voxel
@@ -220,7 +222,17 @@ def _shift_to_map(path, places):
     return first + np.array([0, 0, edges[2] - voxel[2] - places.size[2]])
 
 
-def _write(run, out, number, rotation, position, *, separate, names, reporter):
+def _write(
+    run: Run,
+    out: Path,
+    number: np.ndarray,
+    rotation: np.ndarray,
+    position: np.ndarray,
+    *,
+    separate: bool,
+    names: list[str],
+    reporter: Reporter,
+) -> None:
     moved, present = [], []
     poses = zip(number.tolist(), rotation, position, strict=True)
     for particle, turn, shift in reporter.watch(poses, "placing particles", len(number)):
@@ -246,7 +258,7 @@ def _write(run, out, number, rotation, position, *, separate, names, reporter):
         )
 
 
-def _along(run):
+def _along(run: Run) -> tuple:
     """Place along motion 1, (particle,), and where the colours begin and end.
 
     None and None where nothing moves.
@@ -258,6 +270,6 @@ def _along(run):
     return along, (float(low), float(high))
 
 
-def _share(along, ends):
+def _share(along: np.ndarray, ends: tuple[float, float]) -> list[float]:
     low, high = ends
     return ((along - low) / (high - low or 1.0)).tolist()

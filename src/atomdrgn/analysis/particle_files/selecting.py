@@ -67,7 +67,7 @@ class Selected:
 
 def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
     source: Run | VolumeRun | str | Path,
-    out,
+    out: Path | str,
     *,
     where: str | None = None,
     particles: Iterable[int] | None = None,
@@ -76,11 +76,11 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
     classes: str = STATE,
     half_sets: bool = False,
     follow: str | None = None,
-    particle_file=None,
-    passthrough=None,
+    particle_file: Path | None = None,
+    passthrough: Path | None = None,
     tilt_series: bool = False,
-    tomograms=None,
-    data_folder=None,
+    tomograms: Path | None = None,
+    data_folder: Path | None = None,
     overwrite: bool = False,
 ) -> Selected:
     """Write the rows of chosen particles as a particle file, every token, field and uid as it was.
@@ -236,7 +236,7 @@ def particles_where(
     return _chosen(condition, listed, _columns(run, tables), len(first_row))
 
 
-def read_particle_list(path) -> list[int]:
+def read_particle_list(path: Path | str) -> list[int]:
     """Numbers of particles from a text file, one a line.
 
     Empty lines and what follows a # are left out.
@@ -251,7 +251,7 @@ def read_particle_list(path) -> list[int]:
     return read_numbers(path, whole=True).tolist()
 
 
-def _refuse_without_run(options):
+def _refuse_without_run(options: dict[str, None | list]) -> None:
     given = [name for name, value in options.items() if value]
     if given:
         raise InputError(
@@ -262,7 +262,7 @@ def _refuse_without_run(options):
 
 
 def particle_file_of_run(
-    run: Run | VolumeRun, particle_file=None, *, passthrough=None, data_folder=None
+    run: Run | VolumeRun, particle_file: Path | None = None, *, passthrough=None, data_folder=None
 ) -> ParticleFile:
     """The particle file of a run, which has to be the very one that was fitted.
 
@@ -311,7 +311,7 @@ def particle_file_of_run(
     return listed
 
 
-def _require_fitted_file(run, path, *, say):
+def _require_fitted_file(run: Run, path: Path, *, say: str) -> None:
     if run.settings.get("input", {}).get("particles_sha256") not in (None, hash_of_file(path)):
         raise InputError(
             f"{path}: is not the file that was fitted (its content is another, and particles are "
@@ -320,7 +320,7 @@ def _require_fitted_file(run, path, *, say):
         )
 
 
-def _first_row(run):
+def _first_row(run: Run) -> np.ndarray:
     if "first_row" not in run.table:
         raise FileFormatError(
             f"{run.folder}: particles.csv has no column first_row: it is of another version; "
@@ -329,7 +329,7 @@ def _first_row(run):
     return run.table["first_row"].astype(np.int64)
 
 
-def _columns(run, tables) -> dict[str, np.ndarray]:
+def _columns(run: Run | VolumeRun, tables: list[Path] | tuple[()]) -> dict[str, np.ndarray]:
     """Columns of particles.csv and of further tables, in the order of the particles.
 
     No number where a table lacks a particle.
@@ -356,7 +356,7 @@ def _columns(run, tables) -> dict[str, np.ndarray]:
     return columns
 
 
-def _read_table(path):
+def _read_table(path: Path) -> dict[str, np.ndarray]:
     text = read_text(path, expected="a CSV file with a column particle")
     # comments before the names are left out, as they are in lists of particles
     lines = dropwhile(
@@ -394,11 +394,11 @@ def _read_table(path):
     return {name: _numbers(column) for name, column in values.items() if _is_of_numbers(column)}
 
 
-def _numbers(column):
+def _numbers(column: list[str]) -> np.ndarray:
     return np.array([float(cell) if cell else np.nan for cell in column])
 
 
-def _is_of_numbers(column):
+def _is_of_numbers(column: list[str]) -> bool:
     try:
         _numbers(column)
     except ValueError:
@@ -406,7 +406,9 @@ def _is_of_numbers(column):
     return True
 
 
-def _checked_out(out, listed, *, sources, overwrite):
+def _checked_out(
+    out: Path, listed: CryosparcFile | StarFile, *, sources: tuple, overwrite: bool
+) -> Path:
     ending = ".cs" if isinstance(listed, CryosparcFile) else ".star"
     if out.suffix != ending:
         raise InputError(
@@ -429,7 +431,9 @@ def _checked_out(out, listed, *, sources, overwrite):
     return out
 
 
-def _chosen(where, particles, columns, count):
+def _chosen(
+    where: str | None, particles: list[int] | None, columns: dict[str, np.ndarray], count: int
+) -> np.ndarray:
     chosen = np.ones(count, dtype=bool)
     if particles is not None:
         listed = np.zeros(count, dtype=bool)
@@ -451,7 +455,7 @@ def _chosen(where, particles, columns, count):
     return np.flatnonzero(chosen)
 
 
-def _whole_numbers(columns, name):
+def _whole_numbers(columns: dict[str, np.ndarray], name: str) -> np.ndarray:
     if name not in columns:
         raise InputError(
             f"there is no column {name} to take classes from; there are {', '.join(columns)}"
@@ -464,7 +468,7 @@ def _whole_numbers(columns, name):
     return values.astype(np.int64)
 
 
-def _with_half_sets_of(listed, subset, chosen):
+def _with_half_sets_of(listed: StarFile, subset: StarFile, chosen: np.ndarray) -> StarFile:
     """The half-sets that the whole file has, not those that the subset alone would be given."""
     return (
         subset
@@ -473,7 +477,7 @@ def _with_half_sets_of(listed, subset, chosen):
     )
 
 
-def _write(subset, out, *, of):
+def _write(subset: CryosparcFile | StarFile, out: Path, *, of: int) -> Selected:
     beside, motion, *_ = [*subset.write_beside(out), None, None]
     subset.write(out)
     return Selected(

@@ -6,9 +6,10 @@ Everything it needs is inside it, and it asks for nothing from the network.
 import base64
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +18,12 @@ from ...errors import FileFormatError
 from ...io.run_formats.json_objects import read_json_object
 from ...runs.run import HISTORY, RESIDUES, Run, column_of_numbers, read_text_table
 from ...runs.run_contents import check_said, number, text, whole
+from ...structure.atoms import Structure
+from ...structure.beads import BeadModel
 from ...structure.selection import describe_residues
+from ..examination.domains import Turn
 from ..examination.examination import Examination, still_group
+from ..examination.landscape import Landscape
 from ..examination.traversal import Traversal
 from ..examination.verdict import cautions, verdict
 from ..structure_files.colours import GROUP_COLOURS
@@ -116,16 +121,16 @@ def page_data(found: Examination, also: Sequence[Path] = ()) -> dict:
     }
 
 
-def _text(name):
+def _text(name: str) -> str:
     return (PAGE / name).read_text(encoding="utf-8")
 
 
-def _escaped(text):
+def _escaped(text: str) -> str:
     text = text.encode("utf-8", "replace").decode()  # names of files may hold what is no text
     return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
-def _json(data):
+def _json(data: dict[str, Any]) -> str:
     # what stands in a script element must not end it
     return json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
@@ -133,17 +138,17 @@ def _json(data):
 # ---- numbers as text ----------------------------------------------------------------------------
 
 
-def _packed(values, dtype):
+def _packed(values: np.ndarray, dtype: str) -> str:
     return base64.b64encode(np.ascontiguousarray(values, dtype=dtype).tobytes()).decode()
 
 
-def _points(position):
+def _points(position: np.ndarray) -> dict[str, float | str]:
     """Coordinates as 16-bit numbers and their unit, A."""
     unit = max(float(np.abs(position).max()), 1.0) / 32767
     return {"unit": unit, "xyz": _packed(np.rint(position / unit), "<i2")}
 
 
-def _column(values):
+def _column(values: np.ndarray) -> dict[str, float | str]:
     """A column as 16-bit steps from its smallest to its largest value."""
     values = np.asarray(values, dtype=float)
     there = np.isfinite(values)
@@ -155,7 +160,7 @@ def _column(values):
     return {"low": low, "step": step, "values": _packed(steps, "<u2")}
 
 
-def _rounded(values, digits=3):
+def _rounded(values: np.ndarray, digits: int = 3) -> list[float]:
     return [
         None if not np.isfinite(value) else round(float(value), digits)
         for value in np.asarray(values, dtype=float)
@@ -165,7 +170,7 @@ def _rounded(values, digits=3):
 # ---- the molecule and its motion ----------------------------------------------------------------
 
 
-def _molecule(run: Run):
+def _molecule(run: Run) -> tuple[dict[str, Any], np.ndarray]:
     """Atoms to be drawn, the bead that each follows, and what moves the beads.
 
     With the segments that move them, and the numbers of these beads.
@@ -196,7 +201,9 @@ def _molecule(run: Run):
     }, used
 
 
-def _drawn_atoms(structure, beads, trace):
+def _drawn_atoms(
+    structure: Structure, beads: BeadModel, trace: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """The atoms that ribbons, or a trace, are drawn through.
 
     Their numbers, the residue of each, and whether they are ribbons.
@@ -222,7 +229,7 @@ def _drawn_atoms(structure, beads, trace):
     return atoms, residue[atoms], ribbon
 
 
-def _stretches(run, trace):
+def _stretches(run: Run, trace: np.ndarray) -> list[int]:
     """Number of the unbroken stretch of chain that each residue is in."""
     beads = run.bead_model
     place = run.model["bead"][trace]
@@ -236,7 +243,7 @@ def _stretches(run, trace):
     return np.concatenate([[0], np.cumsum(breaks)]).tolist()
 
 
-def _fold(structure, beads, trace):
+def _fold(structure: Structure, beads: BeadModel, trace: np.ndarray) -> str:
     """Of each residue h, s or c: helix, strand, coil, from the distances and angles of CA atoms."""
     from biotite.structure import AtomArray, annotate_sse
 
@@ -267,7 +274,7 @@ def _fold(structure, beads, trace):
     return "".join(fold[bead] for bead in trace.tolist())
 
 
-def _decoder(found, used):
+def _decoder(found: Examination, used: np.ndarray) -> dict[str, Any]:
     """From places to conformations; of what beads do within their segments, that of some."""
     surface, flexing = found.decoder.surface, found.run.deformation.flexing
     fields = {} if flexing is None else {"offset": flexing.offset, "turn": flexing.turn}
@@ -283,7 +290,7 @@ def _decoder(found, used):
     }
 
 
-def _view(found):
+def _view(found: Examination) -> list[list[float]]:
     """Rotation (3, 3) in which motions are in the plane of the screen.
 
     The molecule's longest extent is along x.
@@ -309,7 +316,7 @@ def _view(found):
     return np.round([across, np.cross(towards, across), towards], 6).tolist()
 
 
-def _turn(turn):
+def _turn(turn: Turn) -> dict[str, Any]:
     return {
         "moving": turn.moving,
         "fixed": turn.fixed,
@@ -322,7 +329,7 @@ def _turn(turn):
     }
 
 
-def _traversal(found, way: Traversal):
+def _traversal(found: Examination, way: Traversal) -> dict:
     return {
         "name": way.name,
         "place": np.round(way.place, 4).tolist(),
@@ -333,7 +340,7 @@ def _traversal(found, way: Traversal):
 # ---- residues, segments, particles --------------------------------------------------------------
 
 
-def _residues(found, also):
+def _residues(found: Examination, also: list[Path] | tuple[()]) -> dict:
     """What is known of each residue, in the order of the trace."""
     run = found.run
     beads = run.bead_model
@@ -366,7 +373,9 @@ def _residues(found, also):
     }
 
 
-def _support(also, beads, trace):
+def _support(
+    also: list[Path] | tuple[()], beads: BeadModel, trace: np.ndarray
+) -> dict[str, dict[str, list[None | float]]]:
     """Columns of numbers of support.csv: how well images support the base model at each residue."""
     table = next(
         (read_text_table(folder / SUPPORT) for folder in also if (folder / SUPPORT).exists()), None
@@ -391,7 +400,7 @@ def _support(also, beads, trace):
     return {"support": columns}
 
 
-def _segments(run):
+def _segments(run: Run) -> list[str]:
     owner = run.model["weight"].argmax(1)
     return [
         describe_residues(run.bead_model, owner == segment) if (owner == segment).any() else ""
@@ -399,7 +408,7 @@ def _segments(run):
     ]
 
 
-def _particles(found):
+def _particles(found: Examination) -> dict:
     run = found.run
     n = run.n_particles
     shown = np.linspace(0, n - 1, min(n, MOST_PARTICLES)).round().astype(int)
@@ -435,7 +444,7 @@ def _particles(found):
 # ---- how well, and how it went ------------------------------------------------------------------
 
 
-def _facts(run):
+def _facts(run: Run) -> dict[str, str]:
     summary = run.summary
     facts = {
         "particles": f"{summary['particles']:,}",
@@ -450,7 +459,7 @@ def _facts(run):
     return facts
 
 
-def _landscape(axes, landscape):
+def _landscape(axes: tuple, landscape: Landscape) -> dict:
     return {
         "motions": [axis + 1 for axis in axes],
         "edges": [_rounded(edge, 4) for edge in landscape.edges],
@@ -461,7 +470,7 @@ def _landscape(axes, landscape):
     }
 
 
-def _history(run):
+def _history(run: Run) -> dict[str, list[float]]:
     shown = ("half", "step", "epoch", "resolution", "evidence", "loss", "directions")
     table = _numbers(
         run.folder / HISTORY, lambda name: name in shown or name.startswith("variance")
@@ -469,7 +478,7 @@ def _history(run):
     return table if all(table.values()) else {}
 
 
-def _geometry(also):
+def _geometry(also: list[Path] | tuple[()]) -> dict[str, int | list[list[int | str]]] | None:
     """What geometry.json says of the base model, the median structure and the worst one."""
     path = next((folder / GEOMETRY for folder in also if (folder / GEOMETRY).exists()), None)
     if path is None:
@@ -488,7 +497,7 @@ def _geometry(also):
     }
 
 
-def _numbers(path, wanted, *, rows=None):
+def _numbers(path: Path, wanted: Callable, *, rows: int | None = None) -> dict[str, list[float]]:
     """The `wanted` columns of a CSV file of a run.
 
     Numbers, None where a cell is empty; None where there is no file.

@@ -1,12 +1,15 @@
 """What an examination has found, as CSV tables."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...runs.run import write_table
+from ...structure.beads import BeadModel
 from ...structure.selection import describe_residues
 from ..examination.examination import Examination
+from ..examination.landscape import Landscape
 
 
 def write_tables(found: Examination, folder: Path) -> None:
@@ -59,7 +62,7 @@ def particle_columns(found: Examination) -> dict[str, list]:
     return columns
 
 
-def _residues(found):
+def _residues(found: Examination) -> dict[str, list[float] | list[int] | list[str]]:
     beads = found.run.bead_model
     trace = np.flatnonzero(beads.trace)
     return {
@@ -71,7 +74,7 @@ def _residues(found):
     }
 
 
-def _segments(found):
+def _segments(found: Examination) -> dict[str, list[int] | list[str]]:
     beads, weight = found.run.bead_model, found.run.model["weight"]
     owner = weight.argmax(1)
     group_of = {
@@ -93,24 +96,24 @@ def _segments(found):
     }
 
 
-def _members(beads, selection):
+def _members(beads: BeadModel, selection: str) -> list[int]:
     from ...structure.selection import select
 
     return np.flatnonzero(select(beads, selection)).tolist()
 
 
-def _most(values):
+def _most(values: list[int]) -> int:
     values = [value for value in values if value is not None]
     return max(set(values), key=values.count) if values else ""
 
 
-def _correlation(found):
+def _correlation(found: Examination) -> dict[str, list[float] | range]:
     table = found.fluctuations.correlation
     columns = {f"segment{other + 1}": _rounded(column) for other, column in enumerate(table.T)}
     return {"segment": range(1, len(table) + 1), **columns}
 
 
-def _clusters(found):
+def _clusters(found: Examination) -> dict[str, list[float] | list[int] | range]:
     clusters = found.clusters
     if clusters is None:
         return {}
@@ -124,7 +127,7 @@ def _clusters(found):
     }
 
 
-def _basins(found):
+def _basins(found: Examination) -> dict[str, list[float] | range]:
     rows = found.basins
     if not rows:
         return {}
@@ -139,7 +142,7 @@ def _basins(found):
     }
 
 
-def _landscape(axes, landscape):
+def _landscape(axes: tuple, landscape: Landscape) -> dict[str, list[float]]:
     centres = np.stack(np.meshgrid(*landscape.centres, indexing="ij"), -1).reshape(-1, len(axes))
     seen = landscape.population.ravel() > 0
     return {
@@ -150,7 +153,7 @@ def _landscape(axes, landscape):
     }
 
 
-def _turns(found):
+def _turns(found: Examination) -> dict[str, Any]:
     rows = found.turns
     if not rows:
         return {}
@@ -172,7 +175,7 @@ def _turns(found):
     }
 
 
-def _measures(found):
+def _measures(found: Examination) -> dict[str, list[float] | list[str]]:
     if not found.measures:
         return {}
     return {
@@ -186,7 +189,7 @@ def _measures(found):
     }
 
 
-def _axes(found):
+def _axes(found: Examination) -> dict[str, list[float] | range]:
     if found.axes is None:
         return {}
     return {
@@ -200,7 +203,7 @@ def _axes(found):
     }
 
 
-def _traversals(found):
+def _traversals(found: Examination) -> dict:
     ways = found.traversals
     k = found.run.latent.shape[1]
     return {
@@ -217,9 +220,9 @@ def _traversals(found):
     }
 
 
-def _places(place):
+def _places(place: np.ndarray) -> dict[str, list[float]]:
     return {f"motion{number + 1}": _rounded(column) for number, column in enumerate(place.T)}
 
 
-def _rounded(values):
+def _rounded(values: list[float] | np.ndarray) -> list[float]:
     return np.round(np.asarray(values, dtype=float), 3).tolist()

@@ -182,7 +182,7 @@ def chimerax_selection(selection: str, chains: Iterable[str] | None = None) -> s
     return f"{''.join(parts.values())} | {nameless}" if parts else nameless
 
 
-def _spans(selection, chains):
+def _spans(selection: str, chains: set[str]) -> dict[str, list[str]] | None:
     """Ranges of residues by chain, "" for all of it.
 
     None where the selection is not made of these chains.
@@ -203,7 +203,7 @@ def _spans(selection, chains):
     return spans
 
 
-def _chain(name, chains):
+def _chain(name: str, chains: set[str]) -> str:
     if not name:
         return ""
     if PLAIN_NAME.fullmatch(name):
@@ -226,5 +226,5 @@ def _chain(name, chains):
     return f"//chain_id{'==' if alike else '='}{quote}{pattern}{quote}"
 
 
-def _on_one_line(text):
+def _on_one_line(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)

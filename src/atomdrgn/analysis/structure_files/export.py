@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ...errors import InputError, OutputExistsError
 from ...io.folder_lock import locked_folder
@@ -55,11 +56,11 @@ class Exported:
 
 def export(  # noqa: PLR0913 - a keyword a setting of the command
     run: Run,
-    out,
+    out: Path,
     *,
     format: str = "dcd",
     particles: Iterable[int] | None = None,
-    origin=None,
+    origin: list[float] | None = None,
     samples: int = 0,
     relax: bool = False,
     geometry: bool = False,
@@ -176,7 +177,7 @@ class _Settled:
     Relaxed where that is wanted, with what was measured of each in `rows`.
     """
 
-    def __init__(self, run, *, relax):
+    def __init__(self, run: Run, *, relax: bool) -> None:
         bonding = find_bonds(run.structure)
         self.run, self.geometry, self.rows = run, Geometry(run.structure, bonding), []
         self.relaxation = Relaxation(run.structure, bonding) if relax else None
@@ -186,7 +187,7 @@ class _Settled:
             self.rows.append(row)
             yield position
 
-    def _settle(self, numbered):
+    def _settle(self, numbered: tuple[int, Tensor]) -> tuple[np.ndarray, dict[str, float]]:
         number, position = numbered
         occupancy = self.run.occupancy([number])
         present = None if occupancy is None else occupancy[0].numpy() > 0
@@ -239,7 +240,7 @@ def refuse_what_is_there(out: Path, names: Iterable[str], *, overwrite: bool) ->
         )
 
 
-def _checked(particles, n_particles):
+def _checked(particles: list[int] | range | None, n_particles: int) -> list[int]:
     if particles is None:
         return list(range(n_particles))
     chosen = sorted({int(number) for number in particles})
@@ -253,7 +254,7 @@ def _checked(particles, n_particles):
     return chosen
 
 
-def _structures(particles, samples):
+def _structures(particles: list[int], samples: int) -> tuple[list[int], list[str]]:
     """The particle and the name of each structure: of each particle one, or so many draws."""
     numbers = [number for number in particles for _ in range(max(1, samples))]
     names = (
@@ -264,7 +265,7 @@ def _structures(particles, samples):
     return numbers, names
 
 
-def _conformations(run, particles, samples) -> Iterator[torch.Tensor]:
+def _conformations(run: Run, particles: list[int], samples: int) -> Iterator[torch.Tensor]:
     batch = max(1, COORDINATES_AT_A_TIME // (3 * len(run.structure) * max(1, samples)))
     for first in range(0, len(particles), batch):
         some = particles[first : first + batch]
@@ -279,7 +280,7 @@ def _conformations(run, particles, samples) -> Iterator[torch.Tensor]:
             yield from run.atoms(some).cpu()
 
 
-def _require_draws(run, samples):
+def _require_draws(run: Run, samples: int) -> None:
     there = run.draws.shape[1]
     if samples < 1 and not _moves(run):
         raise InputError(f"{samples} samples: ask for 1 or more")
@@ -290,17 +291,25 @@ def _require_draws(run, samples):
         )
 
 
-def _moves(run):
+def _moves(run: Run) -> bool:
     return run.draws.shape[2] > 0
 
 
-def _b_factors(run, particles) -> Iterator[np.ndarray]:
+def _b_factors(run: Run, particles: list[int]) -> Iterator[np.ndarray]:
     batch = max(1, COORDINATES_AT_A_TIME // (3 * len(run.structure)))
     for first in range(0, len(particles), batch):
         yield from run.b_factors(particles[first : first + batch]).numpy()
 
 
-def _write_files(run, particles, paths, frames, errors, *, format):
+def _write_files(
+    run: Run,
+    particles: list[int],
+    paths: list[Path],
+    frames: Iterator,
+    errors: Iterator | None,
+    *,
+    format: str,
+) -> None:
     series = {}  # one for each choice of parts that are present
     for number, path, position, b_factor in zip(
         particles, paths, frames, errors or repeat(None), strict=False
@@ -325,5 +334,5 @@ def _write_files(run, particles, paths, frames, errors, *, format):
             series[which] = PdbSeries(path.read_bytes())
 
 
-def _fits(position):
+def _fits(position: np.ndarray) -> bool:
     return -999.9994 < position.min() and position.max() < 9999.9994

@@ -83,7 +83,7 @@ class Geometry:
         Its bonds, where they are known already.
     """
 
-    def __init__(self, structure: Structure, bonding: Bonding | None = None):
+    def __init__(self, structure: Structure, bonding: Bonding | None = None) -> None:
         self.bonding = find_bonds(structure) if bonding is None else bonding
         bonding, position = self.bonding, structure.position.double().numpy()
         self._angle = angle(position, bonding.angles)
@@ -117,7 +117,7 @@ class Geometry:
         position = np.asarray(position, dtype=np.float64)
         bonding = self.bonding
 
-        def there(rows):
+        def there(rows: np.ndarray) -> np.ndarray:
             return np.ones(len(rows), dtype=bool) if present is None else present[rows].all(1)
 
         stretch = (distance(position, bonding.bonds) - bonding.lengths)[there(bonding.bonds)]
@@ -157,7 +157,7 @@ class Geometry:
         )
         return {name: np.asarray(value).item() for name, value in zip(COLUMNS, values, strict=True)}
 
-    def _clashes(self, position, present):
+    def _clashes(self, position: np.ndarray, present: np.ndarray | None) -> np.ndarray:
         """Sorted keys of the pairs that clash."""
         heavy = self._heavy if present is None else self._heavy[present[self._heavy]]
         pairs = heavy[
@@ -165,7 +165,7 @@ class Geometry:
         ]
         return np.setdiff1d(self._keys(pairs[same_site(self._altloc, *pairs.T)]), self._apart)
 
-    def _keys(self, pairs):
+    def _keys(self, pairs: np.ndarray) -> np.ndarray:
         """One number for each pair, whatever the order of its atoms."""
         return pairs.min(1, initial=self._count) * self._count + pairs.max(1, initial=0)
 
@@ -202,7 +202,7 @@ def geometry_lines(report: GeometryReport) -> list[str]:
     """The report in a few lines."""
     base, largest = report.base, report.largest
 
-    def compared(column, digits):
+    def compared(column: str, digits: int) -> str:
         middle, most, own = (
             f"{value:.{digits}f}"
             for value in (report.median(column), largest(column), base[column])
@@ -248,9 +248,9 @@ def geometry_lines(report: GeometryReport) -> list[str]:
     return lines
 
 
-def _rms(values):
+def _rms(values: np.ndarray) -> float:
     return np.sqrt(np.square(values).mean()) if len(values) else 0.0
 
 
-def _short(value):
+def _short(value: float | int) -> float | int:
     return round(value, 4)

@@ -55,7 +55,7 @@ class VolumeAnalysis:
 
 def analyze_volumes(  # noqa: PLR0913 - a keyword a setting of the command
     run: VolumeRun,
-    out=None,
+    out: Path | None = None,
     *,
     clusters: int = CLUSTERS,
     frames: int = FRAMES,
@@ -155,7 +155,7 @@ def analyze_volumes(  # noqa: PLR0913 - a keyword a setting of the command
     return VolumeAnalysis(out / ANALYSIS, axes, centres, drawn, settled)
 
 
-def _ways(run, axes, centres, frames):
+def _ways(run: VolumeRun, axes: PrincipalAxes, centres: Points, frames: int) -> dict[str, Points]:
     """Points at which volumes are written, by the name of their folder."""
     ways = {"centres": centres}
     for number in range(1, 1 + min(MOST_FOLLOWED, len(axes.axis))):
@@ -165,7 +165,7 @@ def _ways(run, axes, centres, frames):
     return ways if way is None else ways | {"path": Points(way.place, way.particle)}
 
 
-def _write_sketch(sketch, folder, mean):
+def _write_sketch(sketch: Sketch, folder: Path, mean: DensityMap) -> None:
     maps = folder / "volume_axes"
     maps.mkdir()
     write_density_map(maps / "mean.mrc", mean.with_density(sketch.mean))
@@ -179,7 +179,13 @@ def _write_sketch(sketch, folder, mean):
     )
 
 
-def _particle_columns(run, axes, centres, sketch, embedded):
+def _particle_columns(
+    run: VolumeRun,
+    axes: PrincipalAxes,
+    centres: Points,
+    sketch: Sketch | None,
+    embedded: np.ndarray | None,
+) -> dict[str, list[str] | np.ndarray | range]:
     columns = {
         "particle": range(run.n_particles),
         "cluster": centres.label,
@@ -190,7 +196,7 @@ def _particle_columns(run, axes, centres, sketch, embedded):
     return columns if embedded is None else columns | _columns("umap", embedded)
 
 
-def _shares(axes):
+def _shares(axes: PrincipalAxes) -> dict[str, list[str] | range]:
     return {
         "axis": range(1, 1 + len(axes.axis)),
         "variance": _rounded(axes.variance),
@@ -198,9 +204,9 @@ def _shares(axes):
     }
 
 
-def _columns(name, place):
+def _columns(name: str, place: np.ndarray) -> dict[str, list[str]]:
     return {f"{name}{k + 1}": _rounded(column) for k, column in enumerate(place.T)}
 
 
-def _rounded(values):
+def _rounded(values: np.ndarray) -> list[str]:
     return [f"{value:.5g}" for value in np.asarray(values, dtype=float)]

@@ -111,7 +111,7 @@ class Sketch:
             for axis, variance in zip(self.axes.axis[:most], self.axes.variance[:most], strict=True)
         ]
 
-    def _map(self, voxels):
+    def _map(self, voxels: np.ndarray) -> Tensor:
         density = torch.zeros(self.inside.shape)
         density[self.inside] = torch.from_numpy(voxels).float()
         return density

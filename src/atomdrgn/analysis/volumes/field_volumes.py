@@ -54,7 +54,7 @@ class Points:
 
 def write_volumes(
     run: VolumeRun,
-    out,
+    out: Path,
     points: Points,
     *,
     overwrite: bool = False,
@@ -218,5 +218,5 @@ def points_along_path(run: VolumeRun, anchors: Sequence[int]) -> Points:
 class _Written:
     """The names that volumes may have."""
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in (TABLE, CLUSTERS) or name.endswith(".mrc") and name[:-4].isdigit()
