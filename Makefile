@@ -1,18 +1,22 @@
 # make demo    simulate particles of adenylate kinase, fit them, export the structures, compare with the truth
-# make test    the linter and all tests
-# Both set up everything they need in .venv, once; PYTHON=... chooses the interpreter.
+# make check   linter, formatter and quick tests
+# make test    the same and all slow tests
+# All set up everything they need in .venv, once; PYTHON=... chooses the interpreter.
 
 VENV := .venv
 PYTHON ?= python3 python3.13 python3.12 python3.11 python
 
-.PHONY: demo test clean
+.PHONY: demo check test clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python examples/demo.py demo
 
-test: $(VENV)/installed
+check: $(VENV)/installed
 	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not slow and not long"
+
+test: check
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m slow
 
 # anew only where the dependencies have changed: the package itself is installed in place

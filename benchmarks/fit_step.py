@@ -30,7 +30,7 @@ from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.physics.projection.project import project_beads
 from atomdrgn.physics.rotations import matrix_from_quaternion
 from atomdrgn.structure.beads import BeadModel
-from atomdrgn.structure.motion.deformation import SegmentDeformation
+from atomdrgn.structure.motion.segment_deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import make_segments
 
 from .molecules import globular_protein

@@ -13,6 +13,7 @@ import gemmi
 import mrcfile
 import numpy as np
 import torch
+from atomdrgn.particles.tables.relion import particle_table
 
 import mutants
 from atomdrgn import coarse_grain, open_volume_run, read_structure
@@ -24,7 +25,6 @@ from atomdrgn.io.mrc import read_header
 from atomdrgn.io.numbers import read_numbers
 from atomdrgn.io.star import read_star
 from atomdrgn.io.trajectories import read_trajectory, write_trajectory
-from atomdrgn.particles.formats.relion import particle_table
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.subsets import open_particle_file
 from atomdrgn.particles.tomogram_positions import read_places

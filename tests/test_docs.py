@@ -14,11 +14,19 @@ import typer
 from atomdrgn import ImageGrid, open_run, read_particles, read_structure, simulate_particles
 from atomdrgn.cli import app
 from atomdrgn.io.trajectories import write_trajectory
+from atomdrgn.likelihood.restraints import restraints
+from atomdrgn.networks import pooling
+from atomdrgn.particles.formats import format_table
+from atomdrgn.structure.motion import kinds
 from cli.conftest import atomdrgn, folder, made_set  # noqa: F401 - fixtures
 from molecules import helix, write_pdb
 from runs import write_run
+from test_imports import ROOMS
 
 DOCS = Path(__file__).parents[1] / "docs"
+ROOT = DOCS.parent
+PACKAGE = ROOT / "src" / "atomdrgn"
+PAGES = [*sorted(DOCS.glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 
 
 def commands(page):
@@ -157,10 +165,10 @@ def test_every_command_has_a_page():
         assert f"atomdrgn {name}" in (DOCS / page).read_text(), page
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_of_the_pages_lead_to_files(page):
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
-        assert (DOCS / link).exists(), link
+    for link in re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / link).exists(), link
 
 
 @pytest.mark.slow
@@ -183,3 +191,81 @@ def test_the_tutorial(atomdrgn, tmp_path, monkeypatch):  # noqa: F811
     )
     _, moved = json.loads(Path("debiased/summary.json").read_text())["verdict"]
     assert moved.startswith("following the motion gains beyond the frequencies of the fit")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_of_the_code_that_pages_name_exist(page):
+    """As they stand in the repository, or inside the package."""
+    named = set(re.findall(r"`([a-z_]+/[\w/-]+\.(?:py|md|slurm))`", page.read_text()))
+    assert not {name for name in named if not ((ROOT / name).exists() or (PACKAGE / name).exists())}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_sections_lead_to_headings(page):
+    for link, section in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", page.read_text()):
+        headings = re.findall(r"(?m)^#+ (.*)$", (page.parent / (link or page.name)).read_text())
+        anchors = {
+            re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings
+        }
+        assert section in anchors, f"{link}#{section}"
+
+
+def test_the_map_of_the_house_names_every_file():
+    text = (DOCS / "architecture.md").read_text()
+    rooms = re.findall(r"(?ms)^### `(.*?)/?`\n(.*?)(?=^##)", text)
+    named = {
+        (PACKAGE / room / name).relative_to(PACKAGE).as_posix()
+        for room, table in rooms
+        for row in re.findall(r"(?m)^\| (`[^|]*`) \|", table)
+        for name in re.findall(r"`([^`]+)`", row)
+    }
+    there = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if not path.stem.startswith("__")
+    }
+    assert named == there
+
+
+def test_the_order_of_imports_is_that_of_the_rooms():
+    block = re.search(r"(?ms)^```rooms\n(.*?)^```", (DOCS / "architecture.md").read_text())[1]
+    assert [tuple(line.split()) for line in block.splitlines()] == ROOMS
+
+
+def test_the_way_through_the_code_is_short():
+    """From a STAR file to a PDB file, at most thirty files."""
+    section = (DOCS / "architecture.md").read_text().split("\n## ")[1]
+    assert section.startswith("From a STAR file to a PDB file")
+    numbers = [int(number) for number in re.findall(r"(?m)^\| (\d+) \|", section)]
+    assert numbers == list(range(1, len(numbers) + 1)) and 20 <= len(numbers) <= 30
+
+
+def sections_with_python():
+    """Each section of the page on extensions that has code, by its heading."""
+    text = (DOCS / "extending.md").read_text()
+    sections = [section.split("\n", 1) for section in text.split("\n## ")[1:]]
+    code = {
+        heading: "".join(re.findall(r"(?ms)^```python\n(.*?)^```", rest))
+        for heading, rest in sections
+    }
+    return {heading: each for heading, each in code.items() if each}
+
+
+@pytest.mark.parametrize("heading", sections_with_python())
+def test_examples_of_extensions_run(heading, folder, monkeypatch, capsys):  # noqa: F811
+    """They print what the comment behind a print says. The tables they add to are copies."""
+    for module, table in TABLES.items():
+        held = getattr(module, table)
+        monkeypatch.setattr(module, table, held.copy())
+    code = sections_with_python()[heading]
+    exec(compile(code, heading, "exec"), {"__name__": "extension"})
+    said = re.findall(r"(?m)^print\(.*\)  # (.*)$", code)
+    assert said and capsys.readouterr().out.splitlines() == said
+
+
+TABLES = {
+    restraints: "OF_SEGMENTS",
+    format_table: "FORMATS",
+    kinds: "KINDS",
+    pooling: "POOLINGS",
+}

@@ -33,7 +33,7 @@ ROOMS = [
     ("inference.population", "likelihood", "networks"),
     ("structure.motion", "structure.bonds", "particles"),
     ("structure", "particles.formats"),
-    ("io.structure_writing",),
+    ("particles.tables", "io.structure_writing"),
     ("particles.stack", "io.structure_files", "physics.projection", "physics.maps"),
     ("io.run_formats",),
     ("physics", "io", "parallel"),

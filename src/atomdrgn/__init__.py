@@ -27,6 +27,7 @@ _HOME = {
     "read_particles": "particles.reading",
     "inspect": "inspection",
     "fit": "inference.fit",
+    "FitOptions": "inference.fit_options",
     "refine": "inference.base_model.refinement",
     "Refinement": "inference.base_model.refinement",
     "Run": "runs.run",

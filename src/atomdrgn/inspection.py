@@ -1,7 +1,9 @@
 """What a particle file holds, and whether its images, poses, contrast and hand fit a structure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,8 +34,18 @@ IMAGES_LOOKED_AT = 200  # whose pixels are measured
 class OpticsSummary:
     """One optics group.
 
-    How many images, the microscope, the pixels on disk, and whether they were multiplied by the
-    CTF.
+    Parameters
+    ----------
+    name : str
+        As the file has it.
+    n_images : int
+        How many images are of it.
+    voltage_kv, spherical_aberration_mm, amplitude_contrast : float
+        Of its microscope.
+    grid : ImageGrid
+        Pixels on disk.
+    premultiplied : bool
+        Whether the images were multiplied by the CTF.
     """
 
     name: str
@@ -43,6 +55,14 @@ class OpticsSummary:
     amplitude_contrast: float
     grid: ImageGrid
     premultiplied: bool
+
+
+class TiltCount(NamedTuple):
+    """How many images particles have: the least, the median and the most."""
+
+    least: int
+    median: float
+    most: int
 
 
 @dataclass(frozen=True)
@@ -55,7 +75,7 @@ class Contents:
     format : str
         What it was recognised as.
     n_images, n_particles : int
-    tilts : (least, median, most)
+    tilts : TiltCount
         Images of a particle.
     grid : ImageGrid
         As images are read.
@@ -76,7 +96,7 @@ class Contents:
     format: str
     n_images: int
     n_particles: int
-    tilts: tuple[int, float, int]
+    tilts: TiltCount
     grid: ImageGrid
     optics: tuple[OpticsSummary, ...]
     defocus: tuple[float, float]
@@ -210,7 +230,7 @@ def _contents(stack: ParticleStack, generator: torch.Generator) -> Contents:
         format=stack.format,
         n_images=len(stack),
         n_particles=len(particle),
-        tilts=(int(count.min()), float(count.double().quantile(0.5)), int(count.max())),
+        tilts=TiltCount(int(count.min()), float(count.double().quantile(0.5)), int(count.max())),
         grid=stack.grid,
         optics=tuple(
             _optics_summary(stack, number) for number in stack.optics_group.unique().tolist()
@@ -248,7 +268,7 @@ def _least_and_most(value: Tensor) -> tuple[float, float]:
     return float(value.min()), float(value.max())
 
 
-def _range(values: list[float], form: str) -> str:
+def _range(values: Iterable[float], form: str) -> str:
     least, most = (format(value, form) for value in values)
     return least if least == most else f"{least} to {most}"
 
@@ -264,7 +284,7 @@ def _optics_line(group: OpticsSummary) -> str:
     )
 
 
-def _agreement_lines(model: str, agreement: Agreement) -> list[str]:
+def _agreement_lines(model: str | None, agreement: Agreement) -> list[str]:
     width = max(map(len, agreement.correlation)) + 2
     mean, error = agreement.mean(AS_READ)
     lines = [
@@ -316,4 +336,5 @@ def _compared(agreement: Agreement, name: str) -> str:
     mean, error = agreement.mean(name)
     difference, its_error = agreement.difference(AS_READ, name)
     value = f"{mean:.4f} +- {error:.4f}"
-    return f"{value:<20}{difference:.4f} +- {its_error:.4f} ({agreement.in_errors(AS_READ, name):.1f} standard errors)"
+    worse = f"{difference:.4f} +- {its_error:.4f}"
+    return f"{value:<20}{worse} ({agreement.in_errors(AS_READ, name):.1f} standard errors)"

@@ -312,8 +312,6 @@ def test_the_autoencoder_writes_a_run_as_well(fit, atomdrgn, folder):
     ended = fit(
         "--inference",
         "vae",
-        "--encoder",
-        "amortised",
         "--loss",
         "likelihood",
         "--epochs",
@@ -330,14 +328,13 @@ def test_the_autoencoder_writes_a_run_as_well(fit, atomdrgn, folder):
     "options, says",
     [
         (["--epochs", 2, "--loss", "likelihood"], "--loss and --epochs belong"),
-        (["--encoder", "amortised"], "--encoder belongs"),
         (["--deformation", "beads"], "--deformation beads needs --inference vae"),
         (["--inference", "vae", "--deformation", "beads"], "--segments with --deformation beads"),
         (["--inference", "vae", "--memory", 1], "--memory belongs to the closed form"),
         (["--inference", "vae", "--refine-poses"], "--refine-poses belongs to the closed form"),
         (["--inference", "vae", "--composition"], "--composition belongs to the closed form"),
         (["--inference", "vae", "--keep-base"], "--keep-base belongs to the closed form"),
-        (["--inference", "vae", "--encoder", "other"], "amortised"),
+        (["--inference", "vae", "--loss", "other"], "likelihood"),
     ],
 )
 def test_options_of_the_other_inference_are_refused(fit, folder, options, says):

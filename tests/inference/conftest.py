@@ -2,8 +2,8 @@
 
 import pytest
 
-from atomdrgn.inference.fit import _assemble, _start
-from atomdrgn.parallel import Processes
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from hinge import make_hinged
 
 
@@ -21,19 +21,8 @@ def begin(hinged):
     structure, particles, _ = hinged
 
     def call(resolution):
-        model = _assemble(
-            structure,
-            particles,
-            segments=2,
-            beads=1,
-            temperature=None,
-            parts=None,
-            fixed=None,
-            resolution=resolution,
-            memory=None,
-            processes=Processes(),
-        )
+        model = assemble(structure, particles, FitOptions(segments=2, resolution=resolution))
         model.images.load()
-        return model, _start(model)
+        return model, first_state(model)
 
     return call

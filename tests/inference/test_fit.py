@@ -7,7 +7,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from atomdrgn.errors import FileFormatError, InputError, OutputExistsError
-from atomdrgn.inference.fit import _segments_that_fit, fit
+from atomdrgn.inference.fit import fit, segments_that_fit
 from atomdrgn.inference.problem.fit_state import load_state
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid
@@ -181,7 +181,7 @@ def test_segments_are_not_shorter_than_their_borders(hinged, asked, named, expec
     """240 residues make 40 of six at most, besides those that are named; more than residues are
     refused later on.
     """
-    assert _segments_that_fit(coarse_grain(hinged[0]), asked, named=named) == expected
+    assert segments_that_fit(coarse_grain(hinged[0]), asked, named=named) == expected
 
 
 def test_nothing_moves_where_nothing_moved(hinged, tmp_path):

@@ -18,7 +18,7 @@ from atomdrgn.physics.projection.project import project_beads
 from atomdrgn.physics.rotations import matrix_from_quaternion
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.motion.deformation import SegmentDeformation
+from atomdrgn.structure.motion.segment_deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import make_segments
 from molecules import helix, write_pdb
 

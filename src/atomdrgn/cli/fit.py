@@ -43,12 +43,6 @@ class Deformation(StrEnum):
     beads = "beads"
 
 
-class Encoder(StrEnum):
-    """Where an image's latent comes from."""
-
-    amortised = "amortised"
-
-
 class Loss(StrEnum):
     """What predictions and images are compared by."""
 
@@ -207,16 +201,6 @@ def fit(
             "clashes (Zhong et al. 2021).",
         ),
     ] = None,
-    encoder: Annotated[
-        Encoder | None,
-        Option(
-            metavar="amortised",
-            rich_help_panel=VAE,
-            show_default="amortised",
-            help="Where latents come from: amortised, a network that reads the image, is all "
-            "there is.",
-        ),
-    ] = None,
     loss: Annotated[
         Loss | None,
         Option(
@@ -299,7 +283,7 @@ def fit(
     }
     _require_options_of(
         inference,
-        learning if encoder is None else {"encoder": encoder} | learning,
+        learning,
         memory=memory,
         refine_poses=refine_poses,
         composition=composition,
@@ -326,18 +310,15 @@ def fit(
     stack = read_particles(particles, **reading)
     settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)
     out = out or Path(particles.with_suffix(".fit").name)
-    choices = {} if segments is None else {"segments": segments}
-    choices |= {
+    choices = {
         "beads": beads,
         "temperature": temperature,
         "parts": _selections(parts),
         "fixed": fixed,
         "resolution": resolution,
         "seed": seed,
-        "resume": resume,
-        "overwrite": overwrite,
-        "settings": settings,
-    }
+    } | ({} if segments is None else {"segments": segments})
+    how = {"resume": resume, "overwrite": overwrite, "settings": settings}
     try:
         with (
             joined_processes() as processes,
@@ -350,21 +331,28 @@ def fit(
                     )
                 from ..inference.amortised.vae import fit_vae
 
-                run = fit_vae(structure, stack, out, **choices, reporter=reporter, **learning)
+                run = fit_vae(
+                    structure, stack, out, **choices, **learning, **how, reporter=reporter
+                )
             else:
                 from ..inference.fit import fit as fit_particles
+                from ..inference.fit_options import FitOptions
 
-                run = fit_particles(
-                    structure,
-                    stack,
-                    out,
+                options = FitOptions(
                     **choices,
                     composition=composition,
                     refine_poses=refine_poses,
                     keep_base=keep_base,
+                )
+                run = fit_particles(
+                    structure,
+                    stack,
+                    out,
+                    options,
                     memory=memory,
-                    reporter=reporter,
                     processes=processes,
+                    reporter=reporter,
+                    **how,
                 )
     except KeyboardInterrupt:
         again = command_line(without=("--overwrite", "--resume"))

@@ -155,13 +155,12 @@ def select(
         atomdrgn select particles.star --particles lasso.txt --out subset.star
     """
     from ..analysis.particle_files.selecting import read_particle_list, select_particles
+    from ..particles.formats.format_table import is_named_as_particles
     from ..runs.volume_run import open_either_run
 
     chosen = None if particles is None else read_particle_list(particles)
     opened = (
-        open_either_run(source)
-        if source.is_dir() or source.suffix not in (".star", ".cs")
-        else source
+        open_either_run(source) if source.is_dir() or not is_named_as_particles(source) else source
     )
     written = select_particles(
         opened,

@@ -19,8 +19,8 @@ from ..runs.run_files import (
     tomograms_of_run,
 )
 from ..runs.run_folder import hash_of_file
-from ..structure.motion.deformation import TWIST, centres, twist_maps
 from ..structure.motion.motion import RigidMotion, screw_motion, twists
+from ..structure.motion.segment_deformation import TWIST, centres, twist_maps
 
 READING = (
     "box",

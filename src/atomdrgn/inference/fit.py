@@ -2,16 +2,16 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import InputError
-from ..parallel import Processes, portions_of, whole_batches_on_threads
+from ..parallel import Processes, whole_batches_on_threads
 from ..particles.stack.stack import ParticleStack
 from ..reporting import Reporter
 from ..runs import run_contents as contents
@@ -28,7 +28,6 @@ from ..runs.run import (
     write_table,
 )
 from ..runs.run_folder import (
-    CLOSED_FORM,
     begin_run,
     only_writer,
     read_history,
@@ -36,11 +35,7 @@ from ..runs.run_folder import (
     run_settings,
 )
 from ..structure.atoms import Structure
-from ..structure.beads import coarse_grain
-from ..structure.motion.deformation import SegmentDeformation
 from ..structure.motion.lifting import lift_residues
-from ..structure.placement import require_inside
-from ..structure.segmentation import TEMPERATURE, make_segments
 from .base_model.base_correction import BaseCorrection, correct_base
 from .base_model.segment_bending import find_flexing
 from .base_model.shared_offsets import MOST_BEADS
@@ -49,12 +44,11 @@ from .findings.composition import find_composition
 from .findings.ensemble import judge_support, make_ensemble
 from .findings.groups import cut_at_groups
 from .findings.held_out_support import count_supported, mean_is_supported
+from .fit_assembly import assemble, first_state
+from .fit_options import FitOptions
 from .images.faults_before_fit import read_images
-from .images.fourier_images import FourierImages
-from .images.memory_budget import share_memory
 from .images.resolution_schedule import (
     coarsest_resolution,
-    finest_resolution,
     resolutions,
     search_after,
 )
@@ -71,27 +65,18 @@ from .posterior.low_snr import (
     with_mapping,
     with_second_motion,
 )
-from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState, load_state, save_state
 from .problem.half_sets import half_sets, join, part_of
 from .problem.misfit import misfits
-from .problem.resegmentation import carried_over, cut, with_base, with_borders
+from .problem.resegmentation import carried_over, with_base, with_borders
 from .problem.significance import is_clear
 from .run_writer import write_results
 
 logger = logging.getLogger(__name__)
-START_CONTRAST_SD = 0.2
 NEAR = 1 / 3  # of the coarsest resolution: as far as a step of the linearised fit reaches
 # Starts are compared by so many particles and at the last resolution of their passes that is not
 # finer, A.
 TRIED, TRIAL = 500, 10.0
-# Residues of a segment: with two each 24 to 120 images of two helices supported ten motions where
-# one is true, and ended further from the truth than the base model (3.2 to 4.3 A, base 1.4); with
-# seven one motion, and 0.5 to 1.1 A.
-SHORTEST = 6
-# temperatures: beyond them borders are everywhere or of no width, to single precision
-SOFTEST, SHARPEST = 1e-6, 1e6
-SMALLEST_EXTENT = 1.0  # A r.m.s., of a model's beads
 AFTER_CUT = 4  # passes that half-sets make with learned borders between segments
 # passes over all particles, after both half-sets have gone through all of them apart
 TOGETHER = 3
@@ -100,24 +85,16 @@ TOGETHER = 3
 def fit(
     structure: Structure,
     particles: ParticleStack,
-    out,
+    out: str | PathLike,
+    options: FitOptions | None = None,
     *,
-    segments: int = 20,
-    beads: int = 1,
-    temperature: float | None = None,
-    parts: Sequence[str] | None = None,
-    fixed: str | None = None,
-    composition: bool = False,
-    refine_poses: bool = False,
-    keep_base: bool = False,
-    resolution: float | None = None,
-    seed: int = 0,
     memory: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
     settings: dict | None = None,
     reporter: Reporter | None = None,
     processes: Processes | None = None,
+    **choices: Any,
 ) -> Run:
     """Find how the parts of a structure moved in every particle, and leave it in a folder.
 
@@ -135,28 +112,8 @@ def fit(
         Images with poses and CTF.
     out : path
         Folder of the run.
-    segments : int
-        Parts that move as rigid bodies.
-    beads : {1, 2}
-        Of a residue.
-    temperature : float, optional
-        Sharpness of the borders between segments (see :func:`atomdrgn.make_segments`).
-    parts, fixed : optional
-        Selections that are segments of their own, and what does not move.
-    composition : bool
-        Segments may be absent from particles: find which are.
-    refine_poses : bool
-        Correct the pose of each image a little, by shift and turn, with a prior of 1 A and 1 degree
-        about each axis.
-    keep_base : bool
-        Leave the base model as it is and segments rigid. By default it is corrected where both
-        half-sets agree that it is wrong in all particles alike, and residues move within segments
-        where they agree on that; where a part is fixed or may be absent, where there are no
-        half-sets or images are weak, neither is looked at.
-    resolution : float, optional
-        Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
-    seed : int
-        For the images of which noise and brightness are measured.
+    options : FitOptions, optional
+        What decides the result.
     memory : float, optional
         GB that each process may take; by default half the machine's memory. Less of it costs time;
         where the equations of fewer than some thousand particles fit, the population is fitted to
@@ -172,6 +129,9 @@ def fit(
     processes : Processes, optional
         That do this together, all with the same arguments; the first of them writes (see
         :func:`atomdrgn.parallel.joined_processes`).
+    **choices
+        Options by their names, such as ``segments=20``, in place of those of `options`: see
+        :class:`atomdrgn.FitOptions`.
 
     Raises
     ------
@@ -185,44 +145,22 @@ def fit(
 
     References
     ----------
-    docs/design.md says where each part comes from.
+    docs/method.md says where each part comes from.
     """
+    options = replace(options or FitOptions(), **choices)
     folder, processes = Path(out), processes or Processes()
     reporter = reporter if reporter and processes.first else Reporter()
     if processes.first:
         require_beginning(folder, structure, resume=resume, overwrite=overwrite)
     with whole_batches_on_threads():
-        model = _assemble(
-            structure,
-            particles,
-            segments=segments,
-            beads=beads,
-            temperature=temperature,
-            parts=parts,
-            fixed=fixed,
-            composition=composition,
-            refine_poses=refine_poses,
-            resolution=resolution,
-            memory=memory,
-            processes=processes,
+        model = assemble(
+            structure, particles, options, memory=memory, reporter=reporter, processes=processes
         )
         made = run_settings(
             structure,
             particles,
             more=settings or {},
-            choices={
-                "inference": CLOSED_FORM,
-                "segments": segments,
-                "beads": beads,
-                "temperature": temperature,
-                "parts": list(parts) if parts else None,
-                "fixed": fixed,
-                "composition": composition or None,
-                "refine_poses": refine_poses or None,
-                "keep_base": keep_base or None,
-                "seed": seed,
-                "resolution": round(model.images.disc.resolution, 4),
-            },
+            choices=options.as_settings(model.images.disc.resolution),
         )
         # before there is a folder, so that none is left where images are refused
         warned = () if resume else _read(model, reporter)
@@ -236,18 +174,13 @@ def fit(
                 reporter=reporter,
                 processes=processes,
             ):
-                # where a part is absent its motion says nothing of borders
-                learn_borders = not parts and fixed is None and not composition
-                keep_base = (
-                    keep_base or fixed is not None or composition or len(model.beads) > MOST_BEADS
-                )
                 _run(
                     model,
                     folder,
                     structure=structure,
-                    seed=seed,
-                    learn_borders=learn_borders,
-                    keep_base=keep_base,
+                    seed=options.seed,
+                    learn_borders=options.learns_borders,
+                    keep_base=not options.corrects_base or len(model.beads) > MOST_BEADS,
                     warned=_read(model, reporter) if resume else warned,
                     reporter=reporter,
                 )
@@ -273,7 +206,7 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, warned, re
     """
     log, far = _Log(folder, model.processes), None
     finest = (
-        finest_if_weak(model, _start(model), seed=seed)
+        finest_if_weak(model, first_state(model), seed=seed)
         if surfaces_are_for(model) and half_sets(model)
         else None
     )
@@ -286,7 +219,7 @@ def _run(model, folder, *, structure, seed, learn_borders, keep_base, warned, re
         model, how, far = _well_begun(model, how)
     else:
         how = _Rounds(seed, reporter, finest)
-    start = _start(model)
+    start = first_state(model)
 
     def apart(halves, states, until):
         """The half-sets' states when each has gone through its steps, one after the other.
@@ -384,7 +317,7 @@ def _well_begun(model, how):
     Which is where most particles have to be.
     """
     far = find_far_start(
-        model, _start(model), near=NEAR * how.coarsest, seed=how.seed, reporter=how.reporter
+        model, first_state(model), near=NEAR * how.coarsest, seed=how.seed, reporter=how.reporter
     )
     if far is None:
         return model, how, None
@@ -412,7 +345,7 @@ def _is_better(model, how, there, how_there) -> bool:
     ends = []
     for each, passes in ((model, how), (there, how_there)):
         part = part_of(each, some)
-        state, steps = part.state(_start(each)), passes.steps(part.model, apart=True)
+        state, steps = part.state(first_state(each)), passes.steps(part.model, apart=True)
         for step in steps[
             : sum(resolution >= TRIAL for resolution in passes.resolutions(part.model))
         ]:
@@ -619,114 +552,3 @@ class _Log:
             write_table(
                 self.path, {name: [row[name] for row in self.rows] for name in self.rows[0]}
             )
-
-
-def _assemble(
-    structure,
-    particles,
-    *,
-    segments,
-    beads,
-    temperature,
-    parts,
-    fixed,
-    resolution,
-    memory,
-    processes,
-    composition=False,
-    refine_poses=False,
-) -> FitModel:
-    bead_model = coarse_grain(structure, beads=beads)
-    require_inside(bead_model, particles.grid)
-    _require_extent(bead_model, structure.name)
-    if temperature is not None and (0 < temperature < SOFTEST or temperature > SHARPEST):
-        raise InputError(
-            f"a temperature of {temperature}: expected {SOFTEST:g} to {SHARPEST:g}; larger is "
-            "sharper"
-        )
-    segments = _segments_that_fit(
-        bead_model, segments, named=len(parts or []) + (fixed is not None)
-    )
-    segmentation = make_segments(
-        bead_model,
-        segments,
-        parts=parts,
-        fixed=fixed,
-        temperature=TEMPERATURE if temperature is None else temperature,
-    )
-    deformation = SegmentDeformation(bead_model, segmentation, composition=composition)
-    if not deformation.n_latent:
-        raise InputError("every segment is fixed: leave something free to move")
-    number = torch.unique(particles.particle, return_inverse=True)[1]
-    images = FourierImages(particles, finest_resolution(particles.grid, resolution))
-    plan = share_memory(
-        memory,
-        particles=int(number.max()) + 1,
-        images=len(particles),
-        n_latent=deformation.n_latent,
-        processes=processes.here,
-    )
-    rows = torch.bincount(number)
-    portion = portions_of(rows)
-    first, last = processes.share(torch.bincount(portion, weights=rows).long())
-    mine = torch.nonzero((portion >= first) & (portion < last))[:, 0]
-    return FitModel(
-        images=images,
-        particle=number,
-        beads=bead_model,
-        memory=plan,
-        portion=portion,
-        my_particles=mine,
-        processes=processes,
-        refine_poses=refine_poses,
-        **cut(bead_model, segmentation, deformation),
-    )
-
-
-def _require_extent(beads, name):
-    """Refuse a model that is next to a point: its parts cannot be told from one another."""
-    extent = float((beads.position - beads.position.mean(0)).square().sum(1).mean().sqrt())
-    if len(beads) > 1 and extent < SMALLEST_EXTENT:
-        raise InputError(
-            f"{name}: its {len(beads)} residues lie within {extent:.2g} A r.m.s. of their middle: "
-            "are its "
-            "coordinates in A?"
-        )
-
-
-def _segments_that_fit(beads, asked, *, named) -> int:
-    """As many segments as were asked for, or fewer where they would be too short.
-
-    Those that selections name are not judged.
-    """
-    residues = int(beads.trace.sum())
-    most = max(1, residues // SHORTEST, named + 1 if named else 0)
-    if most < asked <= residues:
-        logger.info(
-            "%d segments of %d residues would be shorter than %d residues each, of which their "
-            "soft borders take 4: the "
-            "molecule is cut into %d",
-            asked,
-            residues,
-            SHORTEST,
-            most,
-        )
-        return most
-    return asked
-
-
-def _start(model) -> FitState:
-    n_groups = int(model.images.group.max()) + 1
-    return FitState(
-        step=0,
-        latent=model.start.mean.expand(model.n_particles, -1).contiguous(),
-        population=model.start,
-        latent_sd=torch.zeros(model.n_particles, 1),
-        freedom=torch.zeros(model.n_particles),
-        uncertainty=torch.zeros_like(model.start.root),
-        spectrum=torch.ones(n_groups, 1),
-        contrast=torch.ones(len(model.images)),
-        contrast_sd=START_CONTRAST_SD,
-        amplitude=1.0,
-        width2=0.0,
-    )

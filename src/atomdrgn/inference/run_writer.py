@@ -27,6 +27,7 @@ from ..runs.run import (
 )
 from ..structure.atoms import Structure
 from ..structure.beads import BeadModel, unmodelled
+from ..structure.motion.kinds import to_arrays
 from .base_model.base_correction import BaseCorrection
 from .base_model.segment_bending import FoundFlexing
 from .far_start.far_start import FarStart
@@ -76,10 +77,7 @@ def write_results(
         amplitude=beads.amplitude.numpy(),
         bead_of_atom=model.beads.bead_of_atom,
         trace=model.beads.trace,
-        centroid=model.deformation.centroid.numpy(),
-        weight=model.deformation.weight.numpy(),
-        radius=model.deformation.radius.numpy(),
-        free=model.deformation.free.numpy(),
+        **to_arrays(model.deformation),
         surface_scale=surface.scale.numpy(),
         surface_coefficient=surface.coefficient[:, model.deformation.motion_numbers].numpy(),
         half_error=_of_beads(model, ensemble.half_error),

@@ -15,7 +15,8 @@ from ..physics.projection.bead_transform import bead_transform, wave_products
 from ..physics.record import Record
 from ..structure.beads import BeadModel
 from ..structure.motion.camera import motion_fields, project_centres
-from ..structure.motion.deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
+from ..structure.motion.deformation import Deformation
+from ..structure.motion.segment_deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
 
 POSE_NUMBERS = 5  # of an image's pose: shift along x and y, turns about x, y and z
 
@@ -106,7 +107,7 @@ class ImageProducts(Record):
 
 
 def predict(
-    deformation: SegmentDeformation,
+    deformation: Deformation,
     beads: BeadModel,
     latent: Float[Tensor, "batch latent"],
     *,
@@ -116,11 +117,45 @@ def predict(
     """Fourier coefficients of the noise-free image before the CTF, at the conformation that a
     latent decodes to.
     """
+    if not isinstance(deformation, SegmentDeformation):
+        conformation = deformation.conformation(latent)
+        plane = pose.apply(conformation.position)[..., :2]
+        weight = (beads.amplitude * conformation.occupancy)[..., None]
+        return bead_transform(plane, beads.sigma, disc, weight=weight)[:, 0, 0]
     plane = project_centres(deformation, latent, pose)
     weight = beads.amplitude[:, None].expand(len(plane), -1, 1)
     if deformation.composition:
         weight = weight * deformation.bead_occupancy(latent)[..., None]
     return bead_transform(plane.transpose(1, 2), beads.sigma, disc, weight=weight)[:, 0, 0]
+
+
+def latent_images(
+    deformation: Deformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+    transfer: Float[Tensor, "batch frequency"],
+) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch latent 2 frequency"]]:
+    """The prediction of :func:`predict` times a transfer function, and how each number of the
+    latent changes it, for whatever moves the beads.
+
+    A bead at p contributes ``a exp(-2 pi i k.p)``: two fields of each number, the amplitude times
+    the bead's speed along the camera's x and y. Segments need fewer (:func:`derivative_images`).
+    """
+    conformation = deformation.conformation(latent)
+    plane = pose.apply(conformation.position)[..., :2]
+    weight = (beads.amplitude * conformation.occupancy)[..., None]
+    every = torch.arange(plane.shape[1])
+    speed = torch.stack([deformation.bead_jacobian(each, every) for each in latent])
+    # (batch, bead, 2, latent)
+    speed = pose.rotation[:, None, :2] @ speed
+    field = torch.cat([weight, weight * speed[:, :, 0], weight * speed[:, :, 1]], 2)
+    transform = bead_transform(plane, beads.sigma, disc, weight=field)[:, 0]
+    along_x, along_y = _shifted(transform[:, 1:]).unflatten(1, (2, -1)).unbind(1)
+    change = disc.kx * along_x + disc.ky * along_y
+    return transform[:, 0] * transfer[:, None], 2 * torch.pi * change * transfer[:, None, None]
 
 
 def derivative_images(
@@ -195,7 +230,7 @@ def _derivatives_by_loops(deformation, plane, field, *, sigma, disc, transfer):
 
 
 def pose_images(
-    deformation: SegmentDeformation,
+    deformation: Deformation,
     beads: BeadModel,
     latent: Float[Tensor, "batch latent"],
     *,
@@ -247,10 +282,7 @@ def _by_rigid_motion(
     """How shifts and turns of each part change the image, from the transforms of its amplitude and
     its arms.
     """
-    # a shift multiplies by -2 pi i k: what was imaginary becomes real, what was real becomes minus
-    # imaginary
-    turned = torch.stack([transform[..., 1, :], -transform[..., 0, :]], -2)
-    mass, arm_x, arm_y, arm_z = turned.unbind(2)[:4]
+    mass, arm_x, arm_y, arm_z = _shifted(transform).unbind(2)[:4]
     along_x, along_y = (2 * torch.pi * (k * transfer)[:, None, None] for k in (disc.kx, disc.ky))
     return torch.stack(
         [
@@ -264,8 +296,17 @@ def _by_rigid_motion(
     )
 
 
+def _shifted(
+    transform: Float[Tensor, "*batch 2 frequency"],
+) -> Float[Tensor, "*batch 2 frequency"]:
+    """Transforms times -i: a shift multiplies by -2 pi i k, so that what was imaginary becomes
+    real, and what was real becomes minus imaginary.
+    """
+    return torch.stack([transform[..., 1, :], -transform[..., 0, :]], -2)
+
+
 def power_along(
-    deformation: SegmentDeformation,
+    deformation: Deformation,
     beads: BeadModel,
     latent: Float[Tensor, "batch latent"],
     direction: Float[Tensor, "latent direction"],
@@ -284,6 +325,9 @@ def power_along(
     direction : (latent, direction)
         Steps, A: of the roots of a covariance, the power that such a spread of conformations adds.
     """
+    if not isinstance(deformation, SegmentDeformation):
+        _, rows = latent_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
+        return (direction.T @ rows.flatten(2)).square().sum(1).unflatten(1, (2, -1)).sum(1)
     _, derivative = derivative_images(
         deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
     )
@@ -299,7 +343,7 @@ def power_along(
 
 
 def image_products(
-    deformation: SegmentDeformation,
+    deformation: Deformation,
     beads: BeadModel,
     latent: Float[Tensor, "batch latent"],
     *,
@@ -323,6 +367,16 @@ def image_products(
     by_pose : bool
         Behind the derivatives by the latent, those of :func:`pose_images`.
     """
+    if not isinstance(deformation, SegmentDeformation):
+        prediction, derivative = latent_images(
+            deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
+        )
+        if by_pose:
+            turned = pose_images(
+                deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
+            )[1]
+            derivative = torch.cat([derivative, turned], 1)
+        return _products(prediction, derivative, data)
     prediction, derivative = derivative_images(
         deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
     )
@@ -355,7 +409,7 @@ def image_products(
 
 
 def pose_products(
-    deformation: SegmentDeformation,
+    deformation: Deformation,
     beads: BeadModel,
     latent: Float[Tensor, "batch latent"],
     *,
@@ -368,6 +422,14 @@ def pose_products(
     prediction, derivative = pose_images(
         deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
     )
+    return _products(prediction, derivative, data)
+
+
+def _products(
+    prediction: Float[Tensor, "batch 2 frequency"],
+    derivative: Float[Tensor, "batch change 2 frequency"],
+    data: Float[Tensor, "batch 2 frequency"],
+) -> ImageProducts:
     rows, seen = derivative.flatten(-2), torch.stack([prediction, data], 1).flatten(-2)
     among, right = seen @ seen.mT, seen @ rows.mT
     return ImageProducts(

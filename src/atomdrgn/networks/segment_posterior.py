@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..structure.motion.deformation import Conformation, SegmentDeformation
+from ..structure.motion.deformation import Conformation
+from ..structure.motion.segment_deformation import SegmentDeformation
 from ..structure.segmentation import Segmentation, without_traces
 
 # of every number, where its prior has 1: borders are uncertain by about two residues in a hundred
@@ -83,7 +84,7 @@ class SegmentPosterior(nn.Module):
     @torch.no_grad()
     def segmentation(self) -> Segmentation:
         """The segmentation at the posterior's mean, such as
-        :class:`~atomdrgn.structure.motion.deformation.SegmentDeformation` takes.
+        :class:`~atomdrgn.structure.motion.segment_deformation.SegmentDeformation` takes.
         """
         return replace(self.start, weight=self.mean(), **self._mixture(self.place))
 

@@ -1,3 +1,1 @@
-"""Particle images in our conventions: the only place where those of RELION, cryoSPARC and Warp
-exist.
-"""
+"""Particle images in our conventions: the only place that knows those of other programs."""

@@ -1,24 +1,25 @@
-"""Where particles stand in their tomogram and how they are turned, of WarpTools and RELION 4 and 5
-(rows that are 2D stacks).
+"""Where particles stand in their tomogram and how they are turned.
 
-Hand: the files' own matrices show the mirror image of the molecule (see :mod:`.tilt_stacks`), so
-what the files call a tomogram is the mirror image of the one that the molecules stand in. Here z is
-counted from the other face, z -> size - z, and with M = diag(1, 1, -1) the file's rotation A
-becomes M A M: a rotation again, and what the poses of the tilts show.
+It is known of WarpTools and RELION 4 and 5 (rows that are 2D stacks). Hand: the files' own matrices
+show the mirror image of the molecule (see :mod:`~.tables.tilt_stacks`), so what the files call a
+tomogram is the mirror image of the one that the molecules stand in. Here z is counted from the
+other face, z -> size - z, and with M = diag(1, 1, -1) the file's rotation A becomes M A M: a
+rotation again, and what the poses of the tilts show.
 """
 
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from ..io.star import StarTable, find_table
-from .formats.coordinates import particle_position
-from .formats.optics import read_optics
-from .formats.relion import particle_table
-from .formats.tilt_stacks import MIRROR, are_tilt_stacks, particle_matrix, particle_offset
-from .formats.tomograms import read_tomograms
+from .tables.coordinates import particle_position
+from .tables.optics import read_optics
+from .tables.relion import particle_table
+from .tables.tilt_stacks import MIRROR, are_tilt_stacks, particle_matrix, particle_offset
+from .tables.tomograms import read_tomograms
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,15 @@ class Places:
 
 
 def read_places(
-    tables: list[StarTable], *, tomograms, tomogram: str | None = None, data_folder=None
+    tables: list[StarTable],
+    *,
+    tomograms: str | Path,
+    tomogram: str | None = None,
+    data_folder: str | Path | None = None,
 ) -> Places:
-    """Place and rotation of each particle of one tomogram: a molecule's x goes to ``rotation @ x +
-    position``.
+    """Place and rotation of each particle of one tomogram; images are not looked for.
 
-    Images are neither needed nor looked for.
+    A molecule's x goes to ``rotation @ x + position``.
 
     Parameters
     ----------
@@ -65,6 +69,10 @@ def read_places(
         Which; not needed where there is one.
     data_folder : path, optional
         Where files lie that tomograms.star names, if not beside it.
+
+    Returns
+    -------
+    Places
 
     Raises
     ------
@@ -101,7 +109,7 @@ def read_places(
     )
 
 
-def _one_of(names, wanted, path):
+def _one_of(names: list[str], wanted: str | None, path: Path) -> str:
     there = list(dict.fromkeys(names))
     listed = ", ".join(there[:20]) + (f" and {len(there) - 20} more" if len(there) > 20 else "")
     if wanted is None and len(there) == 1:

@@ -13,7 +13,7 @@ import math
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,12 +35,15 @@ from ..io.run_formats.arrays import read_npz
 from ..io.run_formats.json_objects import read_json_object
 from ..io.run_formats.table_cells import as_cell, from_cell
 from ..io.whole_file import is_leftover, sync_folder, whole_file
+from ..physics.record import Record
 from ..structure.atoms import Structure, read_structure, write_structure
 from ..structure.beads import BeadModel, coarse_grain
-from ..structure.motion.flexing import make_flexing, with_feature
+from ..structure.motion.bead_deformation import BeadDeformation
+from ..structure.motion.deformation import Deformation
+from ..structure.motion.flexing import with_feature
+from ..structure.motion.kinds import KINDS, from_arrays, kind_of
 from ..structure.motion.lifting import lift_residues
-from ..structure.motion.mobile import Deformation, MobileBeads, MobileSegments
-from ..structure.motion.motion import BeadMotion, RigidMotion
+from ..structure.motion.segment_deformation import SegmentDeformation
 from ..structure.motion.surface import Surface
 from ..structure.residue_kinds import residue_kinds
 from . import run_contents as contents
@@ -141,12 +144,27 @@ class Run:
         (feature, bead, 3) A where they move within their segments (see
         :class:`~.structure.flexing.Flexing`), `bead_of_atom` (atom,), `trace` (bead,); `centroid`
         (segment, 3) A, `weight` (bead, segment), or, where beads move one by one, `mode` (latent,
-        bead, 3) and `shift` (bead, 3) A.
+        bead, 3) and `shift` (bead, 3) A. What another kind of deformation holds is its own, and
+        `kind` names it.
         """
         model = self._read(MODEL, contents.MODEL)
         with _said_of(self.folder / MODEL):
             contents.check_together(model)
+            kind = kind_of(model)
+        if kind not in KINDS:
+            raise FileFormatError(
+                f"{self.folder / MODEL}: its conformations are of the kind {kind!r}, and "
+                f"{', '.join(KINDS)} are known here: import the module that adds it to "
+                "atomdrgn.structure.motion.kinds.KINDS"
+            )
+        with _said_of(self.folder / MODEL):
+            contents.check_deformation(model, self._sizes)
         return model
+
+    @property
+    def kind(self) -> str:
+        """What moves: a name of :data:`~atomdrgn.structure.motion.kinds.KINDS`."""
+        return kind_of(self.model)
 
     @cached_property
     def bead_model(self) -> BeadModel:
@@ -162,37 +180,22 @@ class Run:
     @cached_property
     def deformation(self) -> Deformation:
         """What a latent decodes to, and where beads and atoms are then."""
-        model = {name: torch.from_numpy(array) for name, array in self.model.items()}
-        atom, bead = self.structure.position, model["bead"]
+        atoms = len(self.structure.position)
         with _said_of(self.folder / MODEL):
-            if len(atom) != len(model["bead_of_atom"]):
+            if atoms != len(self.model["bead_of_atom"]):
                 raise FileFormatError(
-                    f"it is of {len(model['bead_of_atom'])} atoms, and {BASE} has {len(atom)}"
+                    f"it is of {len(self.model['bead_of_atom'])} atoms, and {BASE} has {atoms}"
                 )
-        if "base_shift" in model:
-            atom = lift_residues(
-                atom, self.bead_model, self.bead_model.position + model["base_shift"]
-            )
-        if "mode" in model:
-            return MobileBeads(
-                atom, replace(self.bead_model, position=bead), model["mode"], model["shift"]
-            )
-        none = torch.zeros(0, dtype=torch.long), torch.ones(len(model["centroid"]))
-        flexing = (
-            make_flexing(replace(self.bead_model, position=bead), model["flexing"])
-            if "flexing" in model
-            else None
-        )
-        return MobileSegments(
-            atom,
-            bead,
-            model["bead_of_atom"],
-            model["centroid"],
-            model["weight"],
-            model.get("free", none[0]),
-            model.get("radius", none[1]),
-            flexing,
-        )
+        return from_arrays(self.model, lambda: self.bead_model)
+
+    @cached_property
+    def base_atoms(self) -> Float[Tensor, "atom 3"]:
+        """All atoms of the base model as it was corrected, A: what motions start from."""
+        atom = self.structure.position
+        if "base_shift" not in self.model:
+            return atom
+        shift = torch.from_numpy(self.model["base_shift"])
+        return lift_residues(atom, self.bead_model, self.bead_model.position + shift)
 
     @cached_property
     def _latents(self):
@@ -230,7 +233,7 @@ class Run:
             )
         return self._latents["draws"]
 
-    def motion_at(self, place: np.ndarray) -> RigidMotion | BeadMotion:
+    def motion_at(self, place: np.ndarray) -> Record:
         """Motion of each segment, or of each bead, at places along the motions (particle, k)."""
         if "surface_scale" not in self.model:
             raise FileFormatError(
@@ -253,22 +256,19 @@ class Run:
 
     def _flexed(self, motion, place):
         """A motion of segments at a place, with what beads do within them where that is known."""
-        return (
-            with_feature(motion, self.surface.features(place))
-            if "flexing" in self.model
-            else motion
-        )
+        flexes = self.kind == SegmentDeformation.kind and "flexing" in self.model
+        return with_feature(motion, self.surface.features(place)) if flexes else motion
 
     @cached_property
     def _motions(self):
         _ = self._latents, self.model  # which say of how many particles and segments
         motions = self._read(MOTIONS, contents.MOTIONS)
         with _said_of(self.folder / MOTIONS):
-            contents.check_motions(motions, segments="weight" in self.model)
+            contents.check_motions(motions, self.model, self._sizes)
         return motions
 
     @cached_property
-    def motion(self) -> RigidMotion | BeadMotion:
+    def motion(self) -> Record:
         """Motion of each segment of each particle.
 
         Rotation (particle, segment, 4), translation (particle, segment, 3) A; or of each bead:
@@ -277,12 +277,13 @@ class Run:
         return self._motion_of(slice(None))
 
     def _motion_of(self, particles):
-        """The same of some particles: what is linear in few numbers is made when it is wanted."""
-        if "mode" in self.model:
-            return self.deformation.motion(torch.from_numpy(self._motions["feature"])[particles])
-        names = ("rotation", "translation")
-        motion = RigidMotion(*(torch.from_numpy(self._motions[name])[particles] for name in names))
-        return self._flexed(motion, torch.from_numpy(self.latent)[particles])
+        """The same of some particles: what is made of few numbers is made when it is wanted."""
+        held = {
+            name: torch.from_numpy(self._motions[name])[particles]
+            for name in self.deformation.MOTIONS
+        }
+        place = torch.from_numpy(self.latent)[particles]
+        return self._flexed(self.deformation.motion_of(held), place)
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
@@ -297,9 +298,9 @@ class Run:
         """Positions of all atoms of some particles, A."""
         return self.atoms_of(self._motion_of(torch.as_tensor(particles)))
 
-    def atoms_of(self, motion: RigidMotion | BeadMotion) -> Float[Tensor, "conformation atom 3"]:
+    def atoms_of(self, motion: Record) -> Float[Tensor, "conformation atom 3"]:
         """Positions of all atoms of some conformations, A."""
-        return self.deformation.atoms(motion)
+        return self.deformation.atoms(motion, self.base_atoms)
 
     def b_factors(self, particles: Sequence[int]) -> Float[Tensor, "particle atom"]:
         """8 pi^2/3 times the squared error of each atom, A^2.
@@ -384,12 +385,18 @@ def require_segments(run: Run, wanted: str) -> None:
     InputError
         The run has none.
     """
-    if "weight" not in run.model:
+    if "weight" in run.model:
+        return
+    if run.kind != BeadDeformation.kind:
         raise InputError(
-            f"{run.folder}: every bead moves by itself in this run (--deformation beads), and "
-            f"{wanted} needs "
-            "segments that move as rigid bodies: fit again without --deformation beads"
+            f"{run.folder}: the conformations of this run are of the kind {run.kind!r}, and "
+            f"{wanted} needs segments that move as rigid bodies"
         )
+    raise InputError(
+        f"{run.folder}: every bead moves by itself in this run (--deformation beads), and "
+        f"{wanted} needs "
+        "segments that move as rigid bodies: fit again without --deformation beads"
+    )
 
 
 def read_summary(folder: Path) -> dict:
@@ -622,7 +629,7 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 def write_table(path: Path, columns: dict[str, Iterable]) -> None:
     """Columns as CSV, whole or not at all.
 
-    Texts that look like formulas as :func:`~.io.table_cells.as_cell` writes them.
+    Texts that look like formulas as :func:`~.io.run_formats.table_cells.as_cell` writes them.
     """
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)

@@ -6,10 +6,13 @@ Shapes and ranges of arrays, kinds of what the JSON files say.
 import numpy as np
 
 from ..errors import FileFormatError
+from ..io.run_formats.arrays import FINITE, FLAG, POSITIVE, SIZE, TEXT
+from ..structure.motion.bead_deformation import BeadDeformation
+from ..structure.motion.deformation import Held
+from ..structure.motion.kinds import KIND, KINDS, kind_of
+from ..structure.motion.segment_deformation import SegmentDeformation
 
 LARGEST = 1e6  # A: no coordinate, and no number of a motion, is larger
-# of numbers in an array
-FINITE, POSITIVE, SIZE, FLAG = "finite", "positive", "not negative", "true or false"
 
 # Of each array its dimensions, by name or as a number, and its kind; an index is of the named
 # dimension. Not all are in all runs.
@@ -21,13 +24,9 @@ MODEL = {
     "trace": ("bead", FLAG),
     "base_shift": ("bead 3", FINITE),
     "half_error": ("bead", SIZE),
-    "centroid": ("segment 3", FINITE),
-    "weight": ("bead segment", SIZE),
-    "radius": ("segment", SIZE),
-    "free": ("free", "segment"),
-    "mode": ("latent bead 3", FINITE),
-    "shift": ("bead 3", FINITE),
-    "flexing": ("feature bead 3", FINITE),
+    KIND: ("", TEXT),
+    **SegmentDeformation.ARRAYS,
+    **BeadDeformation.ARRAYS,
     "surface_scale": ("motion", POSITIVE),
     "surface_coefficient": ("feature latent", FINITE),
 }
@@ -37,10 +36,9 @@ LATENTS = {
     "draws": ("particle draw motion", FINITE),
 }
 MOTIONS = {
-    "rotation": ("particle segment 4", FINITE),
-    "translation": ("particle segment 3", FINITE),
     "present": ("particle segment", SIZE),
-    "feature": ("particle latent", FINITE),
+    **SegmentDeformation.MOTIONS,
+    **BeadDeformation.MOTIONS,
 }
 BORDERS = {"segment": ("residue", "whole")}
 CORRECTION = {"shifts": ("half bead 3", FINITE), "gain": ("", FINITE), "supported": ("", FLAG)}
@@ -84,7 +82,8 @@ class Contents:
         if name not in self.arrays:
             return
         dimensions, kind = self.arrays[name][0].split(), self.arrays[name][1]
-        allowed = "b" if kind == FLAG else "f" if kind in (FINITE, POSITIVE, SIZE) else "iu"
+        numbers = "f" if kind in (FINITE, POSITIVE, SIZE) else "iu"
+        allowed = {FLAG: "b", TEXT: "U"}.get(kind, numbers)
         expected = [
             int(each) if each.isdigit() else self.sizes.get(each, each) for each in dimensions
         ]
@@ -118,7 +117,7 @@ class Contents:
                     raise FileFormatError(f"there is no array {name}")
                 continue
             values = arrays[name]
-            if kind == FLAG or not values.size:
+            if kind in (FLAG, TEXT) or not values.size:
                 continue
             low, high = float(values.min()), float(values.max())
             if kind in (FINITE, POSITIVE, SIZE):
@@ -144,12 +143,7 @@ def check_together(arrays: dict[str, np.ndarray]) -> None:
     FileFormatError
         What does not.
     """
-    if ("weight" in arrays) == ("mode" in arrays):
-        raise FileFormatError(
-            "it holds neither segments (weight) nor beads that move (mode)"
-            if "mode" not in arrays
-            else "it holds both segments (weight) and beads that move (mode)"
-        )
+    kind = kind_of(arrays)
     for name, other in (
         ("weight", "centroid"),
         ("mode", "shift"),
@@ -167,14 +161,29 @@ def check_together(arrays: dict[str, np.ndarray]) -> None:
                 f"surface_coefficient has {features} rows, where {k} motions have "
                 f"{1 + k + k * (k + 1) // 2}"
             )
-        if "free" in arrays and arrays["surface_coefficient"].shape[1] != 6 * len(arrays["free"]):
+        of_twists = kind == SegmentDeformation.kind and "free" in arrays
+        if of_twists and arrays["surface_coefficient"].shape[1] != 6 * len(arrays["free"]):
             raise FileFormatError(
                 f"surface_coefficient has {arrays['surface_coefficient'].shape[1]} columns, where "
                 f"{len(arrays['free'])} free segments have {6 * len(arrays['free'])}"
             )
 
 
-def check_motions(arrays: dict[str, np.ndarray], *, segments: bool) -> None:
+def check_deformation(arrays: dict[str, np.ndarray], sizes: dict[str, int]) -> None:
+    """Refuse arrays of model.npz that are not those of the kind of deformation that they name.
+
+    Raises
+    ------
+    FileFormatError
+        What is wrong.
+    """
+    held = KINDS[kind_of(arrays)]
+    _check_held(arrays, held.ARRAYS, sizes, optional=held.OPTIONAL)
+
+
+def check_motions(
+    arrays: dict[str, np.ndarray], model: dict[str, np.ndarray], sizes: dict[str, int]
+) -> None:
     """Refuse arrays of motions.npz that are not those of such a model, or whose rotations are none.
 
     Raises
@@ -182,13 +191,28 @@ def check_motions(arrays: dict[str, np.ndarray], *, segments: bool) -> None:
     FileFormatError
         What is wrong.
     """
-    for name in ("rotation", "translation") if segments else ("feature",):
-        if name not in arrays:
-            raise FileFormatError(f"there is no array {name}")
-    if segments:
+    _check_held(arrays, KINDS[kind_of(model)].MOTIONS, sizes)
+    if "rotation" in arrays:
         length = np.linalg.norm(arrays["rotation"], axis=-1)
         if length.size and not (0.9 < length.min() and length.max() < 1.1):
             raise FileFormatError("rotation holds quaternions that are not of length 1")
+
+
+def _check_held(
+    arrays: dict[str, np.ndarray],
+    held: Held,
+    sizes: dict[str, int],
+    *,
+    optional: frozenset[str] = frozenset(),
+) -> None:
+    """Refuse arrays without those that a kind of deformation has, or with others in their place."""
+    check = Contents(held, sizes)
+    for name in held:
+        if name not in arrays and name not in optional:
+            raise FileFormatError(f"there is no array {name}")
+    for name in held.keys() & arrays.keys():
+        check.check_header(name, arrays[name].shape, arrays[name].dtype)
+    check.check_values(arrays)
 
 
 def _listed(shape):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import FileFormatError, MissingFileError
 from ..io.star import StarTable, read_star
-from ..particles.reading import optimisation_entry, tomograms_of_set
+from ..particles.tables.optimisation_set import optimisation_entry, tomograms_of_set
 from .run import Run
 from .volume_run import VolumeRun
 

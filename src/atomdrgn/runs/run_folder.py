@@ -12,9 +12,9 @@ from ..errors import FileFormatError, InputError, MissingFileError
 from ..io.folder_lock import locked_folder
 from ..io.star import read_star
 from ..parallel import Processes
-from ..particles.reading import optimisation_entry, tomograms_of_set
 from ..particles.stack.fingerprint import fingerprint
 from ..particles.stack.stack import ParticleStack
+from ..particles.tables.optimisation_set import optimisation_entry, tomograms_of_set
 from ..reporting import Reporter
 from ..structure.atoms import Structure
 from .run import (

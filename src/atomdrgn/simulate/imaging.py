@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..errors import InputError
+from ..particles.formats.particle_format import ParticleFile
 from ..particles.reading import read_particles
-from ..particles.subsets import ParticleFile, open_particle_file
+from ..particles.subsets import open_particle_file
 from ..physics.ctf import CTF
 from ..physics.grid import ImageGrid
 from ..physics.pose import Pose

@@ -17,7 +17,7 @@ from ..io.folder_lock import locked_folder
 from ..io.mrc import read_header
 from ..io.star import StarTable, write_star
 from ..io.whole_file import whole_file
-from ..particles.subsets import CryosparcFile
+from ..particles.formats.format_table import endings
 from ..physics.grid import ImageGrid
 from ..physics.pose import Pose
 from ..physics.rotations import euler_from_matrix, matrix_from_vector
@@ -28,7 +28,6 @@ from .imaging import Imaging, image_once
 from .noisy_images import atoms_of, clean_images, premultiply, residues_of
 
 IMAGES_AT_A_TIME = 16
-PARTICLE_FILES = "particles.star", "particles.cs"
 BASE_FILES = "base.pdb", "base.cif"  # one of the two
 SCATTERERS = {"atoms": atoms_of, "residues": residues_of}
 
@@ -145,7 +144,7 @@ def simulate_particles(  # noqa: PLR0913 - a keyword a setting of the command
     reporter = reporter or Reporter()
     with locked_folder(out, reporter):
         # the new particle file comes last: until then nothing here passes for a set of particles
-        for name in (*PARTICLE_FILES, *(BASE_FILES if overwrite else ())):
+        for name in (*_particle_files(), *(BASE_FILES if overwrite else ())):
             (out / name).unlink(missing_ok=True)
         write_pdb_or_mmcif(structure, out / "base", say=reporter.say)
         signal = _signals(structure, conformations, which, imaging, contrast, detail=detail)
@@ -193,7 +192,7 @@ def require_free(out: Path, *, overwrite: bool, inputs: Iterable[Path] | None = 
         )
     _refuse(
         out,
-        PARTICLE_FILES if inputs is None else (*PARTICLE_FILES, *BASE_FILES),
+        _particle_files() if inputs is None else (*_particle_files(), *BASE_FILES),
         overwrite=overwrite,
     )
 
@@ -323,6 +322,11 @@ def _batches(imaging) -> Iterator[list[Tensor]]:
         yield list(torch.nonzero(imaging.stack == number)[:, 0].split(IMAGES_AT_A_TIME))
 
 
+def _particle_files() -> list[str]:
+    """What a file of particles can be called here."""
+    return [f"particles{ending}" for ending in endings()]
+
+
 def _write_particle_file(out, imaging, turn, shift):
     if imaging.file is None:
         path = out / "particles.star"
@@ -331,7 +335,7 @@ def _write_particle_file(out, imaging, turn, shift):
         written = Pose(rotation @ turn[imaging.particle], imaging.pose.shift.double() + moved)
         write_star(path, [_optics_table(imaging), _particle_table(imaging, written)])
         return path
-    path = out / ("particles.cs" if isinstance(imaging.file, CryosparcFile) else "particles.star")
+    path = out / f"particles{imaging.file.format.ending}"
     names = [imaging.stacks[number].name for number in imaging.stack.tolist()]
     if len(imaging.file.particle) < len(imaging):  # a row names a whole stack
         file = imaging.file.with_images([stack.name for stack in imaging.stacks], None)

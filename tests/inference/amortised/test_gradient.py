@@ -20,7 +20,7 @@ from atomdrgn.likelihood.restraints.restraint_equations import restraint_equatio
 from atomdrgn.likelihood.restraints.restraints import make_restraints
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.motion.deformation import SegmentDeformation
+from atomdrgn.structure.motion.segment_deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import make_segments
 
 CONTRAST_SD = 0.2

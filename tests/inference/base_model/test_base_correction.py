@@ -9,20 +9,21 @@ import torch
 
 from atomdrgn.debiasing.run_particles import half_latents, half_of_particle, motion_of
 from atomdrgn.inference.base_model.base_correction import correct_base
-from atomdrgn.inference.fit import _assemble, _start, fit
+from atomdrgn.inference.fit import fit
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.posterior.gauss_newton_pass import run_pass
 from atomdrgn.inference.problem.fit_state import load_state
 from atomdrgn.inference.problem.half_sets import half_sets
 from atomdrgn.inference.problem.resegmentation import carried_over, with_base
-from atomdrgn.parallel import Processes
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.reporting import Reporter
 from atomdrgn.runs.run import CHECKPOINT, CORRECTION, HALVES, SUMMARY
 from atomdrgn.simulate import simulate_particles
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.motion.deformation import centres
 from atomdrgn.structure.motion.motion import screw_motion, twists
+from atomdrgn.structure.motion.segment_deformation import centres
 from hinge import bow, make_hinged
 
 pytestmark = pytest.mark.slow
@@ -40,24 +41,13 @@ def particles(tmp_path_factory):
 
 
 def assembled(structure, particles, resolution):
-    model = _assemble(
-        structure,
-        particles,
-        segments=2,
-        beads=1,
-        temperature=None,
-        parts=None,
-        fixed=None,
-        resolution=resolution,
-        memory=None,
-        processes=Processes(),
-    )
+    model = assemble(structure, particles, FitOptions(segments=2, resolution=resolution))
     model.images.load()
     return model
 
 
 def passed(half, resolutions):
-    state = _start(half.model)
+    state = first_state(half.model)
     for number, resolution in enumerate(resolutions):
         disc = half.model.images.disc.coarser(resolution)
         state, _ = run_pass(
@@ -137,7 +127,7 @@ def test_segments_of_another_base_model_move_as_they_did(particles):
     latent = 3 * torch.randn(
         model.n_particles, model.deformation.n_latent, generator=torch.Generator().manual_seed(1)
     )
-    carried = carried_over(replace(_start(model), latent=latent), model, new)
+    carried = carried_over(replace(first_state(model), latent=latent), model, new)
     point = torch.randn(5, 1, 3)  # wherever it is, a segment takes it to the same place
     for old_segment, new_segment in ((0, 0), (1, 1)):
         before, after = (

@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from atomdrgn.inference.far_start.far_start import find_far_start
-from atomdrgn.inference.fit import _assemble, _start, fit
-from atomdrgn.parallel import Processes
+from atomdrgn.inference.fit import fit
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.reporting import Reporter
 from hinge import make_hinged
 
@@ -17,21 +18,9 @@ def far(tmp_path_factory):
 
 
 def found(structure, particles, **options):
-    model = _assemble(
-        structure,
-        particles,
-        segments=6,
-        beads=1,
-        temperature=None,
-        parts=None,
-        fixed=None,
-        resolution=12.0,
-        memory=None,
-        processes=Processes(),
-        **options,
-    )
+    model = assemble(structure, particles, FitOptions(segments=6, resolution=12.0, **options))
     model.images.load()
-    return model, find_far_start(model, _start(model), near=20.0, seed=0, reporter=Reporter())
+    return model, find_far_start(model, first_state(model), near=20.0, seed=0, reporter=Reporter())
 
 
 def test_a_part_that_all_particles_have_turned_far_is_found(far):
@@ -56,20 +45,9 @@ def test_small_turns_begin_at_the_base_model(hinged):
 
 def test_nothing_to_turn(hinged):
     structure, particles, _ = hinged
-    model = _assemble(
-        structure,
-        particles,
-        segments=1,
-        beads=1,
-        temperature=None,
-        parts=None,
-        fixed=None,
-        resolution=12.0,
-        memory=None,
-        processes=Processes(),
-    )
+    model = assemble(structure, particles, FitOptions(segments=1, resolution=12.0))
     model.images.load()
-    assert find_far_start(model, _start(model), near=20.0, seed=0, reporter=Reporter()) is None
+    assert find_far_start(model, first_state(model), near=20.0, seed=0, reporter=Reporter()) is None
 
 
 def test_a_fit_follows_particles_that_are_far(far, tmp_path):

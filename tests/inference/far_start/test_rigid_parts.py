@@ -2,7 +2,7 @@ import torch
 
 from atomdrgn.inference.far_start.rigid_parts import rigid_parts
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.motion.deformation import SegmentDeformation
+from atomdrgn.structure.motion.segment_deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import make_segments
 
 

@@ -9,7 +9,7 @@ from atomdrgn.inference.findings.groups import _rigid_segmentation
 from atomdrgn.inference.problem.calibration import calibrate
 from atomdrgn.inference.problem.misfit import misfits
 from atomdrgn.physics.rotations import uniform_rotations
-from atomdrgn.structure.motion.deformation import SegmentDeformation
+from atomdrgn.structure.motion.segment_deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import without_traces
 
 

@@ -10,16 +10,17 @@ import pytest
 import torch
 
 from atomdrgn.inference.findings.composition import covarying_sets, mixture
-from atomdrgn.inference.fit import _assemble, _start, fit
+from atomdrgn.inference.fit import fit
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.population.elastic_prior import elastic_population, starting_population
 from atomdrgn.inference.population.population import Population
 from atomdrgn.inference.problem.occupancy import believed_means, settle_brightness
 from atomdrgn.likelihood.normal_equations import predict
-from atomdrgn.parallel import Processes
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.simulate import simulate_particles
-from atomdrgn.structure.motion.deformation import OCCUPANCY_UNIT
+from atomdrgn.structure.motion.segment_deformation import OCCUPANCY_UNIT
 
 pytestmark = pytest.mark.slow
 
@@ -43,18 +44,10 @@ def missing(hinged, tmp_path_factory):
 
 
 def assembled(structure, particles):
-    model = _assemble(
+    model = assemble(
         structure,
         particles,
-        segments=2,
-        beads=1,
-        temperature=None,
-        parts=["A", "B"],
-        fixed=None,
-        composition=True,
-        resolution=14.0,
-        memory=None,
-        processes=Processes(),
+        FitOptions(segments=2, parts=["A", "B"], composition=True, resolution=14.0),
     )
     model.images.load()
     return model
@@ -137,7 +130,7 @@ def test_the_start_has_the_motions_that_it_has_without(hinged):
 
 def test_settled_brightness_changes_no_image(hinged):
     model = assembled(*hinged[:2])
-    state = _start(model)
+    state = first_state(model)
     latent = torch.randn(state.latent.shape, generator=torch.Generator().manual_seed(0))
     twice = model.deformation.with_occupancy(
         latent[:1], torch.full((1, model.deformation.n_segments), 2.0)
@@ -187,7 +180,7 @@ def test_a_mixture_of_two_kinds():
 
 def test_the_mean_of_what_does_not_vary_is_one(hinged):
     model = assembled(*hinged[:2])
-    state, place = _start(model), torch.arange(model.deformation.n_latent).view(-1, 7)
+    state, place = first_state(model), torch.arange(model.deformation.n_latent).view(-1, 7)
     root = state.population.root.clone()
     root[place[0, 6]] *= 0.01
     root[place[1, 6]] *= 3.0

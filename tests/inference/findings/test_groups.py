@@ -10,9 +10,9 @@ import torch
 
 from atomdrgn.inference.findings import groups
 from atomdrgn.inference.findings.ensemble import make_ensemble
-from atomdrgn.inference.fit import _assemble, _start
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.problem.principal_motions import motions_of
-from atomdrgn.parallel import Processes
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.reporting import Reporter
 from atomdrgn.structure.motion.motion import twist_of
@@ -27,19 +27,8 @@ def test_borders_are_judged_under_the_noise_of_the_images_that_judge(hinged, mon
     particles = replace(
         particles, optics_group=optics_group, optics_group_grids=2 * particles.optics_group_grids
     )
-    model = _assemble(
-        structure,
-        particles,
-        segments=2,
-        beads=1,
-        temperature=None,
-        parts=None,
-        fixed=None,
-        resolution=20.0,
-        memory=None,
-        processes=Processes(),
-    )
-    state = _start(model)
+    model = assemble(structure, particles, FitOptions(segments=2, resolution=20.0))
+    state = first_state(model)
     state = replace(
         state, latent_sd=torch.ones(150, len(motions_of(model, state.population).variance))
     )
@@ -117,18 +106,7 @@ def test_segments_that_the_base_model_has_in_the_wrong_place_move_with_the_other
     within the one that turns.
     """
     structure, particles, _ = hinged
-    model = _assemble(
-        structure,
-        particles,
-        segments=6,
-        beads=1,
-        temperature=None,
-        parts=None,
-        fixed=None,
-        resolution=20.0,
-        memory=None,
-        processes=Processes(),
-    )
+    model = assemble(structure, particles, FitOptions(segments=6, resolution=20.0))
     offsets = wrong * torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
     latent = turned_parts(model, torch.linspace(-0.2, 0.2, 50), offsets)
     label = groups.merge_segments(model, latent)

@@ -17,11 +17,11 @@ from atomdrgn.inference.findings.held_out_support import (
     whole_root,
     with_tails_drawn_in,
 )
-from atomdrgn.inference.fit import _assemble, _start
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.population.population import Population
 from atomdrgn.inference.problem.half_sets import half_sets
 from atomdrgn.inference.problem.principal_motions import motions_of
-from atomdrgn.parallel import Processes
 from atomdrgn.reporting import Reporter
 from hinge import make_hinged
 
@@ -154,22 +154,17 @@ def test_the_mean_conformation_counts_where_images_of_both_halves_want_it(
     """Half-sets that have found the second bundle a little off, which it is not, or where it is."""
     structure, particles, _ = make_hinged(tmp_path, count=60, largest=0.0)
     off = torch.from_numpy(structure.chain == "B")[:, None] * torch.tensor([moved, 0.0, 0.0])
-    model = _assemble(
+    model = assemble(
         structure.moved(structure.position - off),
         particles,
-        segments=2,
-        beads=1,
-        temperature=None,
-        parts=None,
-        fixed=None,
-        resolution=12.0,
-        memory=None,
-        processes=Processes(),
+        FitOptions(segments=2, resolution=12.0),
     )
     model.images.load()
     disc = model.images.disc
     power = model.images.coefficients(torch.arange(60), disc).square().mean((0, 1))
-    start = replace(_start(model), spectrum=2 * power.mean().expand(1, int(disc.shell.max()) + 1))
+    start = replace(
+        first_state(model), spectrum=2 * power.mean().expand(1, int(disc.shell.max()) + 1)
+    )
     halves, states = half_sets(model), []
     for half, noise in zip(halves, (0.3, -0.3), strict=True):
         latent = torch.zeros(model.deformation.n_latent)

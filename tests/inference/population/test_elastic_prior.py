@@ -6,7 +6,7 @@ from atomdrgn.inference.population.elastic_prior import (
     starting_population,
 )
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.motion.deformation import SegmentDeformation
+from atomdrgn.structure.motion.segment_deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import make_segments
 
 

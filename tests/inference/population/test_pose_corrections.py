@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from atomdrgn.inference.fit import _assemble, _start, fit
+from atomdrgn.inference.fit import fit
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.population.pose_corrections import COARSEST, PoseCorrections, no_corrections
 from atomdrgn.inference.posterior.gauss_newton_pass import run_pass
 from atomdrgn.inference.problem.fit_state import load_state, save_state
 from atomdrgn.inference.problem.half_sets import half_sets, join
 from atomdrgn.inference.problem.misfit import misfits
-from atomdrgn.parallel import Processes
 from atomdrgn.physics.pose import Pose
 from atomdrgn.physics.rotations import matrix_from_euler, matrix_from_vector, vector_from_matrix
 from atomdrgn.reporting import Reporter
@@ -44,21 +45,9 @@ def disturbed(hinged):
 
 
 def assembled(structure, particles, **more):
-    model = _assemble(
-        structure,
-        particles,
-        segments=2,
-        beads=1,
-        temperature=None,
-        parts=None,
-        fixed=None,
-        resolution=14.0,
-        memory=None,
-        processes=Processes(),
-        **more,
-    )
+    model = assemble(structure, particles, FitOptions(segments=2, resolution=14.0, **more))
     model.images.load()
-    return model, _start(model)
+    return model, first_state(model)
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +147,7 @@ def test_half_sets_are_put_together_with_their_corrections(disturbed):
     states = []
     for number, half in enumerate(halves):
         value = torch.randn(len(half.image), 5, generator=torch.Generator().manual_seed(number))
-        states.append(replace(_start(half.model), poses=PoseCorrections(value, value.abs())))
+        states.append(replace(first_state(half.model), poses=PoseCorrections(value, value.abs())))
     poses = join(model, halves, states, step=3).poses
     for half, state in zip(halves, states, strict=True):
         assert torch.equal(poses.value[half.image], state.poses.value) and torch.equal(

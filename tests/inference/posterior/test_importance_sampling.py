@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from atomdrgn.inference.fit import _assemble, _start
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.population.latent_density import log_normal
 from atomdrgn.inference.posterior.importance_sampling import (
     KEPT_DRAWS,
@@ -20,7 +21,7 @@ from atomdrgn.inference.posterior.importance_sampling import (
 from atomdrgn.inference.posterior.pose_errors import no_play
 from atomdrgn.inference.problem.principal_motions import motions_of
 from atomdrgn.likelihood.restraints.restraint_equations import restraint_equations
-from atomdrgn.parallel import Processes
+from atomdrgn.likelihood.restraints.restraints import Restraints
 from atomdrgn.reporting import Reporter
 from atomdrgn.structure.motion.surface import straight_surface
 
@@ -214,19 +215,9 @@ def test_bonds_have_a_small_part_in_the_surface_and_clashes_none(hinged):
     """Pieces of each bundle apart, so that bonds between them are strained in every particle:
     images say where they are, bonds a ninth of what they do of single particles.
     """
-    model = _assemble(
-        *hinged[:2],
-        segments=4,
-        beads=1,
-        temperature=None,
-        parts=None,
-        fixed=None,
-        resolution=20.0,
-        memory=None,
-        processes=Processes(),
-    )
+    model = assemble(*hinged[:2], FitOptions(segments=4, resolution=20.0))
     model.images.load()
-    n, state = model.n_particles, _start(model)
+    n, state = model.n_particles, first_state(model)
     state = replace(
         state, spectrum=state.spectrum.expand(-1, int(model.images.disc.shell.max()) + 1)
     )
@@ -255,6 +246,7 @@ def test_bonds_have_a_small_part_in_the_surface_and_clashes_none(hinged):
     def off(restraints):
         return float((fitted(restraints) - fitted(None)).norm())
 
-    firm, own = model.restraints.of_bonds(1 / LOOSER), model.restraints
+    firm, own = model.restraints.on_surface(1 / LOOSER), model.restraints
     assert 0 < off(own) < 0.3 * off(firm)
-    assert torch.equal(fitted(own), fitted(replace(own, clash_distance=10.0)))
+    without = Restraints(tuple(term for term in own.terms if term.name != "clash"))
+    assert len(without.terms) == 2 and torch.equal(fitted(own), fitted(without))

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from atomdrgn.inference.fit import _assemble, _start, fit
+from atomdrgn.inference.fit import fit
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.population.conformation_surface import Mapping
 from atomdrgn.inference.population.latent_density import Density
 from atomdrgn.inference.posterior.low_snr import (
@@ -28,7 +30,6 @@ from atomdrgn.inference.posterior.low_snr import (
 from atomdrgn.inference.problem.calibration import calibrate
 from atomdrgn.inference.problem.fit_state import load_state, save_state
 from atomdrgn.inference.problem.misfit import misfits
-from atomdrgn.parallel import Processes
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.reporting import Reporter
 from atomdrgn.structure.motion.motion import twist_of
@@ -42,18 +43,7 @@ COUNT, SNR, RESOLUTION = 800, 0.012, 24.0
 
 def begin_weak(folder, **settings):
     structure, particles, angle = make_hinged(folder, count=COUNT, snr=SNR, **settings)
-    model = _assemble(
-        structure,
-        particles,
-        segments=2,
-        beads=1,
-        temperature=None,
-        parts=None,
-        fixed=None,
-        resolution=RESOLUTION,
-        memory=None,
-        processes=Processes(),
-    )
+    model = assemble(structure, particles, FitOptions(segments=2, resolution=RESOLUTION))
     model.images.load()
     return model, angle
 
@@ -72,7 +62,7 @@ def settled(model, *, rounds=4, drawn=False):
     """After so many rounds; particles are left at places drawn from their posteriors, or where they
     are on average.
     """
-    state = first_mapping(model, _start(model), 45.0, seed=0, reporter=Reporter())
+    state = first_mapping(model, first_state(model), 45.0, seed=0, reporter=Reporter())
     for number in range(rounds):
         disc = model.images.disc.coarser(45.0 if number < 2 else RESOLUTION)
         state, row = map_round(
@@ -96,13 +86,13 @@ def test_images_are_weak_by_their_own_information(weak, begin):
     """
     model, _ = weak
     disc, generator = model.images.disc.coarser(40.0), torch.Generator().manual_seed(0)
-    state = calibrate(model, calibrate(model, _start(model), disc, generator), disc, generator)
+    state = calibrate(model, calibrate(model, first_state(model), disc, generator), disc, generator)
     one, ten = (
         information_of_a_particle(model, replace(state, spectrum=state.spectrum / part), disc)
         for part in (1, 10)
     )
     assert 9 < ten / one < 12  # contrasts take a little
-    finest = finest_if_weak(model, _start(model), seed=0)
+    finest = finest_if_weak(model, first_state(model), seed=0)
     assert RESOLUTION <= finest <= 40.0
     strong, begun = begin(RESOLUTION)
     assert finest_if_weak(strong, begun, seed=0) is None and WEAK > 0

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from atomdrgn.inference.fit import _assemble, _start
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.posterior.gauss_newton_pass import run_pass
 from atomdrgn.inference.posterior.pose_errors import MOST_LOST, Play, play_of_poses
 from atomdrgn.inference.problem.principal_motions import motions_of
-from atomdrgn.parallel import Processes
 from atomdrgn.physics.pose import Pose
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.reporting import Reporter
@@ -57,20 +57,11 @@ def moved(hinged):
             math.radians(turn) * torch.randn(n, 3, generator=generator)
         )
         pose = Pose(turned, true.shift + shift * torch.randn(n, 2, generator=generator))
-        model = _assemble(
-            structure,
-            replace(particles, pose=pose),
-            segments=2,
-            beads=1,
-            temperature=None,
-            parts=None,
-            fixed=None,
-            resolution=9.0,
-            memory=None,
-            processes=Processes(),
+        model = assemble(
+            structure, replace(particles, pose=pose), FitOptions(segments=2, resolution=9.0)
         )
         model.images.load()
-        state = _start(model)
+        state = first_state(model)
         for number, resolution in enumerate((40.0, 25.0, 15.0, 9.0)):
             state, _ = run_pass(
                 model,
@@ -113,19 +104,9 @@ def test_errors_of_poses_are_told_from_motion(moved, shift, turn):
 
 
 def test_a_part_that_is_fixed_leaves_no_play(hinged):
-    model = _assemble(
-        *hinged[:2],
-        segments=2,
-        beads=1,
-        temperature=None,
-        parts=None,
-        fixed="A",
-        resolution=25.0,
-        memory=None,
-        processes=Processes(),
-    )
+    model = assemble(*hinged[:2], FitOptions(segments=2, fixed="A", resolution=25.0))
     model.images.load()
-    play = play_of(model, _start(model))
+    play = play_of(model, first_state(model))
     assert (
         not play.loss.any() and not play.offset.any() and len(play.loss) == len(play.offset) == 150
     )

@@ -5,29 +5,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from atomdrgn.inference.fit import _assemble, _start
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.population.population import Population
 from atomdrgn.inference.problem.half_sets import FEWEST, half_sets, join, part_of
-from atomdrgn.parallel import Processes
 
 
 @pytest.fixture(scope="module")
-def assemble(hinged):
+def assembled(hinged):
     structure, particles, _ = hinged
 
     def call(change=lambda particles: particles):
-        return _assemble(
-            structure,
-            change(particles),
-            segments=2,
-            beads=1,
-            temperature=None,
-            parts=None,
-            fixed=None,
-            resolution=20.0,
-            memory=None,
-            processes=Processes(),
-        )
+        return assemble(structure, change(particles), FitOptions(segments=2, resolution=20.0))
 
     return call
 
@@ -52,8 +41,8 @@ def small(count):
 @pytest.mark.parametrize(
     "change", [lambda particles: particles, as_tilts], ids=["single images", "tilt images"]
 )
-def test_half_sets_are_a_partition_of_particles_and_images(assemble, change):
-    model = assemble(change)
+def test_half_sets_are_a_partition_of_particles_and_images(assembled, change):
+    model = assembled(change)
     halves = half_sets(model)
     assert torch.cat([half.particle for half in halves]).sort().values.tolist() == list(
         range(model.n_particles)
@@ -70,8 +59,8 @@ def test_half_sets_are_a_partition_of_particles_and_images(assemble, change):
 
 
 @pytest.mark.parametrize("loaded", [True, False])
-def test_images_of_a_part_are_those_of_the_whole(begin, assemble, loaded):
-    model = begin(20.0)[0] if loaded else assemble()
+def test_images_of_a_part_are_those_of_the_whole(begin, assembled, loaded):
+    model = begin(20.0)[0] if loaded else assembled()
     part = part_of(model, torch.tensor([3, 70, 149]))
     assert torch.equal(part.image, torch.tensor([3, 70, 149]))
     expected = model.images.coefficients(part.image, model.images.disc)
@@ -83,13 +72,13 @@ def test_images_of_a_part_are_those_of_the_whole(begin, assemble, loaded):
 @pytest.mark.parametrize(
     ("count", "expected"), [(0, 0), (1, 0), (FEWEST - 1, 0), (FEWEST, 2), (150 - FEWEST + 1, 0)]
 )
-def test_a_half_set_of_next_to_no_particles_is_none(assemble, count, expected):
-    assert len(half_sets(assemble(small(count)))) == expected
+def test_a_half_set_of_next_to_no_particles_is_none(assembled, count, expected):
+    assert len(half_sets(assembled(small(count)))) == expected
 
 
-def test_images_do_not_stand_for_particles(assemble):
+def test_images_do_not_stand_for_particles(assembled):
     """Fourteen particles of many images each are too few for two half-sets of eight."""
-    few = assemble(
+    few = assembled(
         lambda particles: replace(
             particles, particle=torch.arange(150) % 14, half=1 + torch.arange(150) % 14 % 2
         )
@@ -100,7 +89,7 @@ def test_images_do_not_stand_for_particles(assemble):
 def fitted(half, seed):
     """A state of a half-set in which every number is its own."""
     generator = torch.Generator().manual_seed(seed)
-    state, n, k = _start(half.model), half.model.n_particles, half.model.deformation.n_latent
+    state, n, k = first_state(half.model), half.model.n_particles, half.model.deformation.n_latent
     n_groups = int(half.model.images.group.max()) + 1
     return replace(
         state,
@@ -121,8 +110,8 @@ def fitted(half, seed):
 @pytest.mark.parametrize(
     "change", [lambda particles: particles, as_tilts], ids=["single images", "tilt images"]
 )
-def test_every_particle_goes_on_where_its_half_set_has_left_it(assemble, change):
-    model = assemble(change)
+def test_every_particle_goes_on_where_its_half_set_has_left_it(assembled, change):
+    model = assembled(change)
     halves = half_sets(model)
     states = [fitted(half, seed + 1) for seed, half in enumerate(halves)]
     joined = join(model, halves, states, step=7)
@@ -151,13 +140,13 @@ def test_every_particle_goes_on_where_its_half_set_has_left_it(assemble, change)
     torch.testing.assert_close(joined.spectrum, (first.spectrum + second.spectrum) / 2)
 
 
-def test_a_noise_spectrum_is_of_the_half_sets_that_hold_its_group(assemble):
+def test_a_noise_spectrum_is_of_the_half_sets_that_hold_its_group(assembled):
     """Optics group 0 is in the first only, 1 in both, 2 in the second only: the half-sets number
     them 0 and 1 each.
     """
     half = 1 + torch.arange(150) % 2
     group = torch.where(torch.arange(150) < 40, 1, torch.where(half == 1, 0, 2))
-    model = assemble(lambda particles: replace(particles, half=half, optics_group=group))
+    model = assembled(lambda particles: replace(particles, half=half, optics_group=group))
     halves = half_sets(model)
     first, second = (fitted(half, seed + 1) for seed, half in enumerate(halves))
     spectrum = join(model, halves, [first, second], step=0).spectrum

@@ -9,7 +9,7 @@ from atomdrgn.likelihood.restraints.restraint_equations import restraint_equatio
 from atomdrgn.likelihood.restraints.restraints import make_restraints
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.motion.deformation import SegmentDeformation
+from atomdrgn.structure.motion.segment_deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import make_segments
 from molecules import helix, write_pdb
 
@@ -33,12 +33,16 @@ def parts_of(beads, count, *, composition=False, **settings):
     return make_restraints(beads, segmentation), deformation, latent
 
 
-def residuals(restraints, position, strained, which):
+def residuals(position, strained, k):
     """Of the strained pairs of one conformation, over their standard deviations."""
-    pair = torch.from_numpy(strained.pair[which])
-    distance = (position[pair[:, 0]] - position[pair[:, 1]]).norm(dim=1)
-    rest = distance.detach() - torch.from_numpy(strained.residual[which])
-    return (distance - rest) * torch.from_numpy(strained.weight[which]).sqrt()
+    found = []
+    for term in strained:
+        which = term.conformation == k
+        pair = torch.from_numpy(term.bead[which])
+        distance = (position[pair[:, 0]] - position[pair[:, 1]]).norm(dim=1)
+        rest = distance.detach() - torch.from_numpy(term.residual[which])
+        found.append((distance - rest) * torch.from_numpy(term.weight[which]).sqrt())
+    return torch.cat(found)
 
 
 @pytest.mark.parametrize(
@@ -50,16 +54,11 @@ def test_they_are_the_products_of_the_jacobian(beads, settings):
     restraints, deformation, latent = parts_of(beads, 5, **settings)
     equations = restraint_equations(restraints, deformation, latent)
     strained = restraints.strained(deformation.conformation(latent).position)
-    assert len(strained.residual) > 50
+    assert sum(len(term.residual) for term in strained) > 50
     for k, place in enumerate(latent):
 
         def of_latent(value, k=k):
-            return residuals(
-                restraints,
-                deformation.conformation(value).position,
-                strained,
-                strained.conformation == k,
-            )
+            return residuals(deformation.conformation(value).position, strained, k)
 
         rows, residual = torch.autograd.functional.jacobian(of_latent, place), of_latent(place)
         torch.testing.assert_close(equations.matrix[k], rows.T @ rows, rtol=1e-6, atol=1e-8)
@@ -94,8 +93,9 @@ def test_springs_at_rest_hold_and_contacts_at_rest_do_not(beads):
     """
     restraints, deformation, latent = parts_of(beads.to(torch.float32), 5)
     strained = restraints.strained(deformation.conformation(latent[3:].float()).position)
-    assert len(restraints.neighbours(beads.position[None], restraints.clash_distance)[0])
-    assert len(strained.residual) == len(restraints.bonds) + len(restraints.elastic)
+    bond, tether, elastic, clash = restraints.terms
+    assert len(clash.neighbours(beads.position[None], clash.distance)[0]) and len(tether.pairs)
+    assert [len(each.residual) for each in strained] == [len(bond.pairs), 0, len(elastic.pairs), 0]
     assert restraint_equations(restraints, deformation, latent[3:].float()).matrix.any()
 
 

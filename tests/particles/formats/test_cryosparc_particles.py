@@ -9,9 +9,9 @@ from atomdrgn import open_run, read_structure
 from atomdrgn.debiasing.run_particles import particles_of_run
 from atomdrgn.errors import FileFormatError, InputError, UnmodelledWarning
 from atomdrgn.io.cs import read_cs
-from atomdrgn.particles.formats.cryosparc import read_alignment, read_ctf
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.subsets import open_particle_file
+from atomdrgn.particles.tables.cryosparc import read_alignment, read_ctf
 from atomdrgn.runs.run import write_json
 from molecules import helix, write_pdb
 from runs import write_run

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from atomdrgn.errors import FileFormatError
-from atomdrgn.particles.formats.assembly import number_by_first_row, order_by_dose
 from atomdrgn.particles.reading import read_particles
+from atomdrgn.particles.tables.assembly import number_by_first_row, order_by_dose
 from tiny_particles import bead_image, write_stack
 
 

@@ -8,10 +8,9 @@ import torch
 from atomdrgn import read_structure
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.motion.deformation import SegmentDeformation
-from atomdrgn.structure.motion.flexing import make_flexing, with_feature
-from atomdrgn.structure.motion.mobile import MobileSegments
+from atomdrgn.structure.motion.flexing import with_feature
 from atomdrgn.structure.motion.motion import FlexedMotion
+from atomdrgn.structure.motion.segment_deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import make_segments
 from molecules import helix, write_pdb
 
@@ -19,29 +18,24 @@ FEATURE = torch.tensor([[1.0, 0.0], [1.0, 2.0], [1.0, -1.0]])
 
 
 @pytest.fixture(scope="module")
-def moving(tmp_path_factory):
-    """Function of offsets: a structure of two segments whose residues move by them, one row a
-    feature.
-    """
+def structure(tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.pdb"
-    structure = read_structure(
-        write_pdb(path, helix("A", 12), helix("B", 12, start=(12.0, 0.0, 0.0)))
-    )
+    return read_structure(write_pdb(path, helix("A", 12), helix("B", 12, start=(12.0, 0.0, 0.0))))
+
+
+@pytest.fixture(scope="module")
+def moving(structure):
+    """Function of offsets: two segments whose residues move by them, one row a feature, as a run
+    holds them.
+    """
     beads = coarse_grain(structure)
     fitted = SegmentDeformation(beads, make_segments(beads, parts=["A", "B"]))
+    held = {name: torch.from_numpy(array) for name, array in fitted.arrays().items()}
+    held |= {"bead": beads.position, "bead_of_atom": torch.from_numpy(beads.bead_of_atom)}
 
     def made(offset=None):
-        flexing = None if offset is None else make_flexing(beads, offset(beads))
-        return MobileSegments(
-            structure.position,
-            beads.position,
-            torch.from_numpy(beads.bead_of_atom),
-            fitted.centroid,
-            fitted.weight,
-            fitted.free,
-            fitted.radius,
-            flexing,
-        )
+        flexing = {} if offset is None else {"flexing": offset(beads)}
+        return SegmentDeformation.from_arrays(held | flexing, lambda: beads)
 
     return made
 
@@ -55,13 +49,16 @@ def motion_of(mobile):
     return mobile.motion(latent)
 
 
-def test_a_motion_that_says_nothing_of_it_is_rigid(moving):
-    flexed, rigid = moving(random_offsets), moving()
+def test_a_motion_that_says_nothing_of_it_is_rigid(structure, moving):
+    flexed, rigid, atom = moving(random_offsets), moving(), structure.position
     motion = motion_of(rigid)
-    torch.testing.assert_close(flexed.atoms(motion), rigid.atoms(motion))
+    torch.testing.assert_close(flexed.atoms(motion, atom), rigid.atoms(motion, atom))
     torch.testing.assert_close(flexed.beads(motion), rigid.beads(motion))
     torch.testing.assert_close(
-        flexed.atoms(with_feature(motion, 0 * FEATURE)), rigid.atoms(motion), atol=1e-4, rtol=0
+        flexed.atoms(with_feature(motion, 0 * FEATURE), atom),
+        rigid.atoms(motion, atom),
+        atol=1e-4,
+        rtol=0,
     )
 
 
@@ -80,7 +77,8 @@ def test_beads_are_offset_in_the_frame_of_their_segment(moving):
     )
 
 
-def test_residues_keep_their_shape_and_turn_with_the_chain(moving):
+def test_residues_keep_their_shape_and_turn_with_the_chain(structure, moving):
+    atom = structure.position
     turn = matrix_from_vector(torch.tensor([0.1, -0.05, 0.08]))
     flexed = moving(
         lambda beads: torch.stack(
@@ -88,7 +86,7 @@ def test_residues_keep_their_shape_and_turn_with_the_chain(moving):
         )
     )
     motion = with_feature(motion_of(moving()), FEATURE)
-    atoms, rigid = flexed.atoms(motion)[1], moving().atoms(motion)[1]
+    atoms, rigid = flexed.atoms(motion, atom)[1], moving().atoms(motion, atom)[1]
     first = flexed.bead_of_atom == 4
     assert first.sum() > 3
     torch.testing.assert_close(
@@ -98,7 +96,7 @@ def test_residues_keep_their_shape_and_turn_with_the_chain(moving):
     still = with_feature(
         moving().motion(torch.zeros(1, 6 * len(flexed.free))), torch.tensor([[1.0, 2.0]])
     )
-    torch.testing.assert_close(flexed.atoms(still)[0], flexed.atom @ turn.T, atol=0.15, rtol=0)
+    torch.testing.assert_close(flexed.atoms(still, atom)[0], atom @ turn.T, atol=0.15, rtol=0)
 
 
 def test_a_record_of_motions_is_picked_from_with_its_features(moving):

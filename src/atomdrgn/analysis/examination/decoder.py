@@ -11,6 +11,7 @@ from ...physics.rotations import left_jacobian, vector_from_quaternion
 from ...runs.run import Run
 from ...structure.motion.flexing import with_feature
 from ...structure.motion.motion import RigidMotion, screw_motion, twists
+from ...structure.motion.segment_deformation import SegmentDeformation
 from ...structure.motion.surface import Surface, fit_surface
 
 GAUSSIAN_DRAWS = 20
@@ -48,9 +49,13 @@ class Decoder:
 
 
 def decoder_of(run: Run) -> Decoder:
-    """The decoder of a run. Amortised fits and those of earlier versions have none of their own."""
+    """The decoder of a run to motions of segments.
+
+    Amortised fits and those of earlier versions have none of their own, nor has what moves segments
+    otherwise than by their twists.
+    """
     model = run.model
-    if "surface_scale" in model:
+    if "surface_scale" in model and run.kind == SegmentDeformation.kind:
         free, radius = (torch.from_numpy(model[name]) for name in ("free", "radius"))
         return Decoder(run.surface, free, radius, fitted=True, flexes="flexing" in model)
     motion = run.motion

@@ -10,7 +10,7 @@ import torch
 
 from ...errors import FileFormatError, InputError
 from ...io.mrc import read_header
-from ...particles.subsets import StarFile
+from ...particles.formats.star_file import StarFile
 from ...particles.tomogram_positions import Places, read_places
 from ...reporting import Reporter
 from ...runs.run import Run, write_table
@@ -124,7 +124,7 @@ def place_in_tomogram(  # noqa: PLR0913 - a keyword a setting of the command
     listed = particle_file_of_run(run, particle_file)
     if not isinstance(listed, StarFile):
         raise InputError(
-            f"{listed.path}: a file of cryoSPARC does not say where a particle stands in a tomogram"
+            f"{listed.path}: a file of {listed.format.name} does not say where a particle stands in a tomogram"
         )
     data_folder = data_folder or data_folder_of_run(run)
     tomograms = tomograms or tomograms_of_run(run, data_folder=data_folder)

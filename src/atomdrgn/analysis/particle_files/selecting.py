@@ -13,8 +13,10 @@ from jaxtyping import Int
 from ...errors import FileFormatError, InputError, OutputExistsError
 from ...io.numbers import WHOLE, read_numbers
 from ...io.text import read_text
+from ...particles.formats.particle_format import ParticleFile
+from ...particles.formats.star_file import StarFile
 from ...particles.stack.stack import ParticleStack
-from ...particles.subsets import CryosparcFile, ParticleFile, StarFile, open_particle_file
+from ...particles.subsets import open_particle_file
 from ...runs.run import Run
 from ...runs.run_files import (
     data_folder_of_run,
@@ -296,7 +298,7 @@ def particle_file_of_run(
         path,
         tilt_series=bool(run.settings.get("reading", {}).get("tilt_series")),
         passthrough=passthrough or passthrough_of_run(run),
-        first_row=None if path.suffix == ".cs" else first_row,
+        first_row=first_row,
         data_folder=data_folder,
     )
     if isinstance(listed, StarFile) and not listed.optimisation_set:
@@ -406,10 +408,8 @@ def _is_of_numbers(column: list[str]) -> bool:
     return True
 
 
-def _checked_out(
-    out: Path, listed: CryosparcFile | StarFile, *, sources: tuple, overwrite: bool
-) -> Path:
-    ending = ".cs" if isinstance(listed, CryosparcFile) else ".star"
+def _checked_out(out, listed, *, sources, overwrite):
+    ending = listed.format.ending
     if out.suffix != ending:
         raise InputError(
             f"{out}: particles of {listed.path} are written to a {ending} file, with every column "
@@ -468,7 +468,9 @@ def _whole_numbers(columns: dict[str, np.ndarray], name: str) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _with_half_sets_of(listed: StarFile, subset: StarFile, chosen: np.ndarray) -> StarFile:
+def _with_half_sets_of(
+    listed: ParticleFile, subset: ParticleFile, chosen: np.ndarray
+) -> ParticleFile:
     """The half-sets that the whole file has, not those that the subset alone would be given."""
     return (
         subset
@@ -477,7 +479,7 @@ def _with_half_sets_of(listed: StarFile, subset: StarFile, chosen: np.ndarray) -
     )
 
 
-def _write(subset: CryosparcFile | StarFile, out: Path, *, of: int) -> Selected:
+def _write(subset: ParticleFile, out: Path, *, of: int) -> Selected:
     beside, motion, *_ = [*subset.write_beside(out), None, None]
     subset.write(out)
     return Selected(

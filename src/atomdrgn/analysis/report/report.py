@@ -182,7 +182,7 @@ def _molecule(run: Run) -> tuple[dict[str, Any], np.ndarray]:
     weight = np.where(model["weight"][used] < SMALLEST_WEIGHT, 0, model["weight"][used])
     of_bead, segment = np.nonzero(weight)
     ends = np.cumsum(np.bincount(of_bead, minlength=len(used)))
-    position = run.deformation.atom.numpy()[atoms]
+    position = run.base_atoms.numpy()[atoms]
     return {
         "ribbon": ribbon,
         "atoms": _points(position),
@@ -276,7 +276,8 @@ def _fold(structure: Structure, beads: BeadModel, trace: np.ndarray) -> str:
 
 def _decoder(found: Examination, used: np.ndarray) -> dict[str, Any]:
     """From places to conformations; of what beads do within their segments, that of some."""
-    surface, flexing = found.decoder.surface, found.run.deformation.flexing
+    surface = found.decoder.surface
+    flexing = found.run.deformation.flexing if found.decoder.flexes else None
     fields = {} if flexing is None else {"offset": flexing.offset, "turn": flexing.turn}
     return {
         "scale": surface.scale.tolist(),

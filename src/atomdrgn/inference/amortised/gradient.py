@@ -20,7 +20,7 @@ from ...physics.pose import Pose
 from ...physics.projection.project import project_beads
 from ...physics.record import Record
 from ...structure.beads import BeadModel
-from ...structure.motion.deformation import SegmentDeformation
+from ...structure.motion.deformation import Deformation
 from ..images.fourier_images import READ_AT_ONCE
 from ..population.population import Population
 
@@ -86,7 +86,7 @@ def minus_log_posterior(  # noqa: PLR0913 - the symbols of the equation
     images: WhitenedImages,
     particle: Int[Tensor, "image"],
     *,
-    deformation: SegmentDeformation,
+    deformation: Deformation,
     beads: BeadModel,
     disc: FourierDisc,
     contrast_sd: float,
@@ -110,7 +110,7 @@ def minus_log_posterior(  # noqa: PLR0913 - the symbols of the equation
         All images of these particles.
     particle : (image,)
         Which row of `latent` an image belongs to.
-    deformation : SegmentDeformation
+    deformation : Deformation
         What a latent decodes to.
     beads : BeadModel
         As the images show them.

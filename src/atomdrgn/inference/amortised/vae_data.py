@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...likelihood.image_likelihood import Comparison, compare
 from ...likelihood.noise import Noise, noise_groups
-from ...likelihood.restraints.chain_restraints import ChainRestraints
+from ...likelihood.restraints.restraints import Restraints
 from ...particles.stack.stack import ParticleStack
 from ...physics.disc import FourierDisc
 from ...physics.projection.project import project_beads
@@ -47,7 +47,7 @@ class VaeData:
         As the base model leaves it.
     loss : str
         One of :data:`LOSSES`.
-    restraints : ChainRestraints or None
+    restraints : Restraints or None
         What holds a conformation together; segments hold themselves.
     """
 
@@ -59,7 +59,7 @@ class VaeData:
     beads: BeadModel
     noise: Noise
     loss: str
-    restraints: ChainRestraints | None = None
+    restraints: Restraints | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -89,7 +89,7 @@ class VaeData:
         return (
             position.new_zeros(len(position))
             if self.restraints is None
-            else self.restraints(position)
+            else self.restraints.strain(position)
         )
 
     def _compare(self, images, position) -> Comparison:
@@ -109,7 +109,11 @@ class VaeData:
 
 
 def read_data(
-    images: FourierImages, beads: BeadModel, *, loss: str, restraints: ChainRestraints | None = None
+    images: FourierImages,
+    beads: BeadModel,
+    *,
+    loss: str,
+    restraints: Restraints | None = None,
 ) -> VaeData:
     """Images, which have been screened, for the encoder and for the loss.
 

@@ -25,6 +25,8 @@ from ...runs.run import (
 from ...runs.run_folder import BEADS
 from ...structure.atoms import Structure
 from ...structure.beads import unmodelled
+from ...structure.motion.bead_deformation import BeadDeformation
+from ...structure.motion.kinds import to_arrays
 from ...structure.motion.motion import weighted_arms
 from ...structure.motion.surface import fit_surface
 from ...structure.segmentation import Segmentation
@@ -228,9 +230,10 @@ class _Offsets:
 
     def __init__(self, model: OffsetAutoencoder, data: VaeData):
         self.decoder = model.decoder
-        self.mode, self.shift = model.decoder.linear()
+        mode, shift = model.decoder.linear()
+        self.deformation = BeadDeformation(data.beads, mode, shift)
         self.summary = {"deformation": BEADS}
-        trace = self.mode[:, data.beads.trace_index].double().flatten(1)
+        trace = mode[:, data.beads.trace_index].double().flatten(1)
         self.root = _root(3 * trace @ trace.T / trace.shape[1])
 
     def points(self, latent: Float[Tensor, "particle latent"]) -> Float[Tensor, "particle p"]:
@@ -242,8 +245,7 @@ class _Offsets:
             place.float(), self.decoder.features(latent), axes.variance.sqrt().float()
         )
         return {
-            "mode": self.mode.numpy(),
-            "shift": self.shift.numpy(),
+            **to_arrays(self.deformation),
             "surface_scale": surface.scale.numpy(),
             "surface_coefficient": surface.coefficient.numpy(),
         }

@@ -9,9 +9,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...likelihood.restraints.chain_restraints import bonded_residues, make_chain_restraints
+from ...likelihood.restraints.chain_restraints import (
+    CHAIN,
+    bond_error,
+    bonded_residues,
+    make_chain_restraints,
+)
+from ...likelihood.restraints.restraint import Restraint
+from ...likelihood.restraints.restraints import Restraints
 from ...reporting import Reporter
 from ...structure.atoms import Structure
+from ...structure.beads import BeadModel
 from ..problem.fit_state import FitState
 from ..problem.half_sets import HalfSet
 from ..problem.significance import is_clear
@@ -88,15 +96,11 @@ def correct_base(
     (1996), all of one strength.
     """
     beads, generator = halves[0].model.beads, torch.Generator().manual_seed(seed)
-    restraints = make_chain_restraints(beads)
-    sigma = torch.full_like(restraints.sigma, SPRING)
-    sigma[: len(bonded_residues(beads))] = BOND
-    restraints = replace(restraints, sigma=(sigma**2 + restraints.bond_error**2).sqrt())
     parts = [_drawn(half, state, generator) for half, state in zip(halves, states, strict=True)]
     found = find_offsets(
         structure,
         parts,
-        restraints=restraints,
+        restraints=_restraints(beads),
         steps=STEPS,
         generator=generator,
         title="correcting the base model",
@@ -104,6 +108,19 @@ def correct_base(
     )
     (gain,) = found.gains([1])
     return BaseCorrection(found.position[:, 0] - beads.position, float(gain.mean()), is_clear(gain))
+
+
+def _restraints(beads: BeadModel) -> Restraints:
+    """Those of a chain, with springs of one strength and bonds of another."""
+
+    def firm(term: Restraint) -> Restraint:
+        if term.name != CHAIN:
+            return term
+        sigma = torch.full_like(term.sigma, SPRING)
+        sigma[: len(bonded_residues(beads))] = BOND
+        return replace(term, sigma=(sigma**2 + bond_error(beads) ** 2).sqrt())
+
+    return Restraints(tuple(firm(term) for term in make_chain_restraints(beads).terms))
 
 
 def _drawn(half, state, generator) -> Part:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...io.whole_file import require_replaceable, whole_folder
-from ...likelihood.restraints.chain_restraints import ChainRestraints, make_chain_restraints
+from ...likelihood.restraints.chain_restraints import bond_error, make_chain_restraints
+from ...likelihood.restraints.restraints import Restraints
 from ...parallel import whole_batches_on_threads
 from ...particles.stack.stack import ParticleStack
 from ...reporting import Reporter
@@ -167,7 +168,7 @@ def refine(  # noqa: PLR0913 - a keyword a setting of the command
     References
     ----------
     Zhong et al., Exploring generative atomic models in cryo-EM reconstruction (2021), equation 3:
-    the likelihood, bonds and one-sided constraints. docs/design.md says what is different here.
+    the likelihood, bonds and one-sided constraints. docs/decisions.md says what is different here.
     """
     folder, reporter = Path(out), reporter or Reporter()
     require_replaceable(folder, FILES, what="a refinement", overwrite=overwrite)
@@ -220,7 +221,7 @@ def refine(  # noqa: PLR0913 - a keyword a setting of the command
                 **(settings or {}),
             },
         )
-    atoms = lift_residues(structure.position, model, found.position, doubt=restraints.bond_error)
+    atoms = lift_residues(structure.position, model, found.position, doubt=bond_error(model))
     back = np.zeros(3) if origin is None else -np.asarray(origin, dtype=float)
     refined = place(structure.moved(atoms), back)
     require_replaceable(folder, FILES, what="a refinement", overwrite=overwrite)
@@ -243,7 +244,7 @@ def cross_validate(
     first: Int[Tensor, "image"],
     second: Int[Tensor, "image"],
     *,
-    restraints: ChainRestraints,
+    restraints: Restraints,
     error: Float[Tensor, "shell"],
     seed: int = 0,
     weights: Sequence[float] = WEIGHTS,
@@ -317,7 +318,7 @@ def _summary(
     found: Found,
     before: Look,
     *,
-    restraints: ChainRestraints,
+    restraints: Restraints,
     trials: list[Trial],
     choices: dict,
     said: dict,
@@ -346,9 +347,9 @@ def _summary(
         "width_added2": round(found.look.width2, 4),
         "log_likelihood_before": round(was, 2),
         "log_likelihood_after": round(after, 2),
-        "strain_before": round(float(restraints(base)), 2),
-        "strain_after": round(float(restraints(found.position)), 2),
-        "base_bond_error": round(restraints.bond_error, 3),
+        "strain_before": round(float(restraints.strain(base)), 2),
+        "strain_after": round(float(restraints.strain(found.position)), 2),
+        "base_bond_error": round(bond_error(problem.beads), 3),
         "displacement_rms": round(float(shift.mean().sqrt()), 4),
         "displacement_largest": round(float(shift.max().sqrt()), 4),
         "cross_validation": _trial_rows(trials),

@@ -9,11 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...likelihood.restraints.chain_restraints import (
-    bonded_residues,
-    make_chain_restraints,
-    spring_curvature,
-)
+from ...likelihood.restraints.chain_restraints import bonded_residues, chain_springs, chain_tethers
+from ...likelihood.restraints.pair_restraints import StraightSprings
+from ...likelihood.restraints.restraints import Restraints
 from ...reporting import Reporter
 from ...structure.atoms import Structure
 from ...structure.beads import BeadModel
@@ -60,39 +58,6 @@ class FoundFlexing:
     gain: float
 
 
-@dataclass(frozen=True, eq=False)
-class Springs:
-    """Neighbours in the base model keep their distance to first order, each at its own length.
-
-    Parameters
-    ----------
-    base : (bead, 3)
-        A.
-    pairs : (pair, 2)
-        Of neighbours.
-    sigma : (pair,)
-        Standard deviation of their distance, A.
-    """
-
-    base: Float[Tensor, "bead 3"]
-    pairs: Int[Tensor, "pair 2"]
-    sigma: Float[Tensor, "pair"]
-
-    def __call__(self, position: Float[Tensor, "*field bead 3"]) -> Float[Tensor, "*field"]:
-        """Strain of each field of positions, in units of a log likelihood."""
-        i, j = self.pairs.T
-        offset = position - self.base
-        along = torch.nn.functional.normalize(self.base[i] - self.base[j], dim=-1)
-        stretch = ((offset[..., i, :] - offset[..., j, :]) * along).sum(-1)
-        return 0.5 * (stretch / self.sigma).square().sum(-1)
-
-    def curvature(
-        self, position: Float[Tensor, "bead 3"]
-    ) -> Float[Tensor, "coordinate coordinate"]:
-        """Its matrix, which is the same everywhere, 1/A^2, double precision."""
-        return spring_curvature(self.base, self.pairs, self.sigma)
-
-
 def find_flexing(
     structure: Structure,
     model: FitModel,
@@ -135,7 +100,7 @@ def find_flexing(
     found = find_offsets(
         structure,
         parts,
-        restraints=_springs(model.beads),
+        restraints=Restraints((_springs(model.beads),)),
         steps=STEPS,
         generator=generator,
         title="bending the segments",
@@ -157,13 +122,12 @@ def find_flexing(
     )
 
 
-def _springs(beads: BeadModel) -> Springs:
+def _springs(beads: BeadModel) -> StraightSprings:
     """Neighbours, and side chains with their backbones."""
-    chain = make_chain_restraints(beads)
-    pairs = torch.cat([chain.pairs, chain.tethers])
+    pairs = torch.cat([chain_springs(beads).pairs, chain_tethers(beads).pairs])
     sigma = torch.full((len(pairs),), SPRING)
     sigma[: len(bonded_residues(beads))] = BOND
-    return Springs(beads.position, pairs, sigma)
+    return StraightSprings("neighbour", beads.position, pairs, sigma)
 
 
 def _fields(

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from ...likelihood.image_likelihood import Comparison
 from ...likelihood.noise import Noise
-from ...likelihood.restraints.chain_restraints import ChainRestraints
+from ...likelihood.restraints.restraints import Restraints
 from ...parallel import Portions, in_order
 from ...physics.disc import FourierDisc
 from ...physics.projection.bead_transform import bead_transform
@@ -46,22 +45,6 @@ FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-4, 1e4
 def still(images: FourierImages) -> Place:
     """The same positions in every image, turned by its pose: a homogeneous set."""
     return lambda position, image: images.stack.pose[image].apply(position)
-
-
-@runtime_checkable
-class Restraints(Protocol):
-    """What holds positions together."""
-
-    def __call__(self, position: Float[Tensor, "*field bead 3"]) -> Float[Tensor, "*field"]:
-        """Strain of each field of positions, in units of a log likelihood."""
-
-    def curvature(
-        self, position: Float[Tensor, "bead 3"]
-    ) -> Float[Tensor, "coordinate coordinate"]:
-        """Gauss-Newton matrix of the strain in x, y, z of all beads, 1/A^2.
-
-        Double precision.
-        """
 
 
 @dataclass(frozen=True)
@@ -244,7 +227,7 @@ class Found:
 def refine_shared_beads(
     problem: SharedBeads,
     *,
-    restraints: ChainRestraints,
+    restraints: Restraints,
     weight: float,
     error: Float[Tensor, "shell"],
     seed: int = 0,
@@ -259,7 +242,7 @@ def refine_shared_beads(
     ----------
     problem : SharedBeads
         Images and beads, and how positions in an image follow from shared ones.
-    restraints : ChainRestraints
+    restraints : Restraints
         What holds the shared positions together.
     weight : float
         Of the restraints against the likelihood.
@@ -421,7 +404,7 @@ def _posterior(problem, position, look, disc, *, restraints, weight):
     )
     value = float(value)
     if weight:
-        strain = weight * restraints(place).sum()
+        strain = weight * restraints.strain(place).sum()
         strain.backward()
         value += float(strain.detach())
     return value, place.grad

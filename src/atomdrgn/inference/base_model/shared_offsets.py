@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...likelihood.restraints.restraints import Restraints
 from ...reporting import Reporter
 from ...structure.atoms import Structure
 from ...structure.beads import BeadModel, coarse_grain
@@ -20,7 +21,7 @@ from ...structure.motion.motion import blended_rotation
 from ..problem.fit_problem import FitModel, evenly_spread
 from ..problem.fit_state import FitState
 from .bead_error import bead_error
-from .shared_beads import Look, Restraints, SharedBeads, descend, doubted
+from .shared_beads import Look, SharedBeads, descend, doubted
 
 MOST_BEADS = 3000  # the metric of the descent grows with the square: 0.7 GB
 MOST_IMAGES = 5000  # of a half-set: what beads cannot show is then more than what noise hides

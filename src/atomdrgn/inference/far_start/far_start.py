@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ...physics.rotations import uniform_rotations, vector_from_matrix
 from ...reporting import Reporter
-from ...structure.motion.deformation import TWIST
 from ...structure.motion.motion import twist_of
+from ...structure.motion.segment_deformation import TWIST
 from ...structure.selection import describe_residues
 from ..problem.calibration import calibrate
 from ..problem.fit_problem import FitModel

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...structure.beads import BeadModel
 from ...structure.contacts import bond_pairs, elastic_pairs
-from ...structure.motion.deformation import SegmentDeformation
+from ...structure.motion.segment_deformation import SegmentDeformation
 
 SMALLEST, LARGEST = 0.04, 0.6  # of the molecule's mass
 FEWEST_BEADS = 10

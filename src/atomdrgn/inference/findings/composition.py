@@ -12,7 +12,7 @@ from torch import Tensor
 from ...physics.disc import FourierDisc
 from ...physics.record import Record
 from ...reporting import Reporter
-from ...structure.motion.deformation import OCCUPANCY_UNIT
+from ...structure.motion.segment_deformation import OCCUPANCY_UNIT
 from ...structure.motion.surface import fit_surface
 from ...structure.selection import describe_residues
 from ..population.population import Population

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ...physics.disc import FourierDisc
 from ...reporting import Reporter
-from ...structure.motion.deformation import SegmentDeformation
 from ...structure.motion.motion import twist_of
+from ...structure.motion.segment_deformation import SegmentDeformation
 from ...structure.segmentation import Segmentation
 from ...structure.selection import describe_residues
 from ...structure.superposition import superpose

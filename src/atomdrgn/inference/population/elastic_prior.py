@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...structure.beads import BeadModel
 from ...structure.contacts import bond_pairs, elastic_pairs
-from ...structure.motion.deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
+from ...structure.motion.segment_deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
 from .population import Population, PopulationPrior
 
 # Standard deviations, A. What holds a domain to the next is the number of its contacts: with 3 A a

@@ -329,7 +329,7 @@ def refit(
     a weak motion away.
     """
     if model.restraints is not None:
-        model = replace(model, restraints=model.restraints.of_bonds(LOOSER))
+        model = replace(model, restraints=model.restraints.on_surface(LOOSER))
     number = model.deformation.motion_numbers
     n_features, n_latent = len(surface.coefficient), len(number)
     matrix = torch.zeros(n_features**2, n_latent**2, dtype=torch.float64)

@@ -13,8 +13,9 @@ from ...likelihood.restraints.restraints import Restraints
 from ...parallel import Portions, Processes
 from ...physics.disc import FourierDisc
 from ...physics.pose import Pose
+from ...reporting import Reporter
 from ...structure.beads import BeadModel
-from ...structure.motion.deformation import SegmentDeformation
+from ...structure.motion.segment_deformation import SegmentDeformation
 from ...structure.segmentation import Segmentation
 from ..images.fourier_images import FourierImages
 from ..images.memory_budget import Memory
@@ -80,6 +81,10 @@ class FitModel:
         The particles that are this process's share: whole portions.
     processes : Processes
         That share the particles.
+    reporter : Reporter
+        Is told how far the fit is.
+    seed : int
+        For the choice of images of which scales are measured, and for draws.
     refine_poses : bool
         The poses of the images are corrected as the fit goes.
     """
@@ -96,6 +101,8 @@ class FitModel:
     portion: Int[Tensor, "particle"]
     my_particles: Int[Tensor, "some"]
     processes: Processes = field(default_factory=Processes)
+    reporter: Reporter = field(default_factory=Reporter)
+    seed: int = 0
     refine_poses: bool = False
 
     @cached_property

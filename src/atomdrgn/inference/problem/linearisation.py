@@ -16,7 +16,7 @@ from ...likelihood.restraints.restraint_equations import restraint_equations
 from ...parallel import in_order
 from ...physics.disc import FourierDisc
 from ...physics.record import joined
-from ...structure.motion.deformation import SegmentDeformation
+from ...structure.motion.segment_deformation import SegmentDeformation
 from ..population.pose_corrections import prior_sd
 from .fit_problem import Block, FitModel
 from .fit_state import FitState

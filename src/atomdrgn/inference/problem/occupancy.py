@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ...structure.motion.deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
+from ...structure.motion.segment_deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
 from ..population.population import PopulationPrior
 from .fit_problem import FitModel
 from .fit_state import FitState

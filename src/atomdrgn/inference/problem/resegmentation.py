@@ -8,17 +8,14 @@ from dataclasses import replace
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...likelihood.restraints.restraints import make_restraints
+from ...likelihood.restraints import restraints
 from ...structure.beads import BeadModel
-from ...structure.motion.deformation import SegmentDeformation
+from ...structure.motion.segment_deformation import SegmentDeformation
 from ...structure.segmentation import Segmentation, cut_again
 from ..population.elastic_prior import beginning
 from ..population.population import Population
 from .fit_problem import FitModel
 from .fit_state import FitState
-
-# A: segments are rigid and molecules are not, so the bonds between segments take up what bends
-BORDER_BOND_SIGMA = 1.0
 
 
 def cut(
@@ -31,16 +28,13 @@ def cut(
 
     The fit begins at a conformation, by default the base model.
     """
-    restraints = make_restraints(beads, segmentation, bond_sigma=BORDER_BOND_SIGMA)
     start, prior = beginning(deformation, beads, mean)
-    # what an elastic network knows is in the population's start; as a restraint on every particle
-    # it would hold hinges shut
     return {
         "segmentation": segmentation,
         "deformation": deformation,
         "start": start,
         "prior": prior,
-        "restraints": replace(restraints, elastic=restraints.elastic[:0]),
+        "restraints": restraints.make_restraints(beads, segmentation, restraints.OF_SEGMENTS),
     }
 
 

@@ -15,6 +15,9 @@ from ..compressed import ALWAYS_NUMBERS, most_unpacked
 MOST_OF_ZIP = 1100  # bytes of an array for each of the file's: zip's method reaches 1,032
 # bytes of a row; where nothing moves rows are alike, and pack to next to nothing
 MOST_OF_A_ROW = 16 << 10
+# of numbers in an array
+FINITE, POSITIVE, SIZE, FLAG = "finite", "positive", "not negative", "true or false"
+TEXT = "a text"
 VERSIONS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 

@@ -2,28 +2,20 @@
 like a chain.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import gemmi
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy.spatial import cKDTree
 from torch import Tensor
 
 from ...structure.beads import BeadModel
 from ...structure.contacts import ELASTIC_CUTOFF, LONGEST_BOND, bond_pairs, tether_pairs
-from ...structure.neighbours import NeighbourSearch
-from .restraints import (
-    BOND_SIGMA,
-    CLASH_DISTANCE,
-    CLASH_SIGMA,
-    ELASTIC_SIGMA,
-    TETHER_SIGMA,
-    clash,
-    distances,
-    tether,
-)
+from .pair_restraints import Clashes, Springs, Tethers, distances
+from .restraint import Restraint
+from .restraints import BOND_SIGMA, ELASTIC_SIGMA, TETHER_SIGMA, Restraints, clashes
 
 # A, shortest, median and longest bond between consecutive trace beads: 99 in 100 of the 5,049 of
 # amino acids in 1AKE, 4AKE, 2DHB, 1IGY and 7PBL, whole residues and backbones; all 28 of
@@ -35,6 +27,7 @@ BOND_LENGTHS = {
     "nucleotide": (4.3, 5.1, 7.5),
     "sugar": (5.0, 6.1, 7.5),
 }
+CHAIN = "spring"  # what springs between residues are called
 # along a chain: what is nearer keeps its shape when a structure changes (see restraints.py)
 LOCAL_PLACES = 8
 CONTACT_SIGMA = 3.0  # A: what is near in space only, as in the population's elastic network
@@ -45,101 +38,48 @@ FAR_OUTSIDE = 1.0  # A: a bond that misses the usual lengths by more says nothin
 LONGEST_TETHER = 5.5
 
 
-@dataclass(frozen=True, eq=False)
-class ChainRestraints:
-    """Bonds, side chains, an elastic network and clashes of a model; calling it gives half their
-    strain over sigma squared.
-
-    Parameters
-    ----------
-    pairs : (pair, 2)
-        Beads that are held by springs: bonds first, then the elastic network.
-    length : (pair,)
-        Their length without strain, A.
-    sigma : (pair,)
-        Standard deviation of that, A.
-    tethers : (tether, 2)
-        Side chains with their backbones.
-    longest : (tether,)
-        Up to where these are free, A.
-    nearest : (bead, 3)
-        The model: what is nearer to each other in it than CLASH_DISTANCE may stay as near.
-    neighbours : NeighbourSearch
-        Finds beads that may clash.
-    bond_error : float
-        By how much the model's bonds miss the lengths that chains have, r.m.s., A; 0: it looks like
-        a chain.
-    """
-
-    pairs: Int[Tensor, "pair 2"]
-    length: Float[Tensor, "pair"]
-    sigma: Float[Tensor, "pair"]
-    tethers: Int[Tensor, "tether 2"]
-    longest: Float[Tensor, "tether"]
-    nearest: Float[Tensor, "bead 3"]
-    neighbours: NeighbourSearch
-    bond_error: float
-
-    def __call__(self, position: Float[Tensor, "*batch bead 3"]) -> Float[Tensor, "*batch"]:
-        """Strain of each conformation, in units of a log likelihood."""
-        springs = 0.5 * ((distances(position, self.pairs) - self.length) / self.sigma).square().sum(
-            -1
-        )
-        held = tether(position, self.tethers, longest=self.longest, sigma=TETHER_SIGMA)
-        each = position.reshape(-1, *position.shape[-2:])
-        conformation, near = self._clashing(each)
-        pushed = clash(each, conformation, near, nearest=self._allowed(near), sigma=CLASH_SIGMA)
-        return springs + held + pushed.view(position.shape[:-2])
-
-    def curvature(
-        self, position: Float[Tensor, "bead 3"]
-    ) -> Float[Tensor, "coordinate coordinate"]:
-        """Gauss-Newton matrix of the strain in x, y, z of all beads, 1/A^2, double precision."""
-        stretched = distances(position, self.tethers) > self.longest
-        _, near = self._clashing(position[None])
-        near = near[distances(position, near) < self._allowed(near)]
-        pairs = torch.cat([self.pairs, self.tethers[stretched], near])
-        sigma = torch.cat(
-            [
-                self.sigma,
-                self.sigma.new_full((int(stretched.sum()),), TETHER_SIGMA),
-                self.sigma.new_full((len(near),), CLASH_SIGMA),
-            ]
-        )
-        return spring_curvature(position, pairs, sigma)
-
-    def _clashing(self, position):
-        return self.neighbours(position.detach().float().contiguous(), CLASH_DISTANCE)
-
-    def _allowed(self, pairs):
-        return distances(self.nearest, pairs).clamp_max(CLASH_DISTANCE)
-
-
-def spring_curvature(
-    position: Float[Tensor, "bead 3"], pairs: Int[Tensor, "pair 2"], sigma: Float[Tensor, "pair"]
-) -> Float[Tensor, "coordinate coordinate"]:
-    """Gauss-Newton matrix of ``0.5 (stretch / sigma)^2`` of pairs in x, y, z of all beads, 1/A^2,
-    double precision.
-    """
-    arm = (position[pairs[:, 0]] - position[pairs[:, 1]]).double()
-    arm = arm / torch.linalg.vector_norm(arm, dim=1, keepdim=True).clamp_min(1e-3)
-    block = sigma.double()[:, None, None] ** -2 * arm[:, :, None] * arm[:, None, :]
-    matrix = torch.zeros(len(position), len(position), 3, 3, dtype=torch.float64)
-    i, j = pairs.T
-    for row, column, sign in ((i, i, 1), (j, j, 1), (i, j, -1), (j, i, -1)):
-        matrix.index_put_((row, column), sign * block, accumulate=True)
-    return matrix.transpose(1, 2).reshape(3 * len(position), -1)
-
-
-def make_chain_restraints(
-    beads: BeadModel, *, bonds: bool = True, contacts: bool = True
-) -> ChainRestraints:
-    """Restraints of a base model whose beads are moved one by one.
+def chain_springs(beads: BeadModel, *, bonds: bool = True, contacts: bool = True) -> Springs:
+    """Bonds first, then an elastic network.
 
     A bond has the model's length where chains have such lengths, else the nearest of these, or
     their median if it is far outside. The model's bonds tell how far its local shape can be
     believed: the variance of what they miss is added to that of every other spring, so that a model
     with the shape of a chain keeps it, and one of scattered residues is held by its bonds.
+    """
+    pairs = bonded_residues(beads)
+    length, error = _bond_lengths(beads, pairs)
+    springs, sigma = _network(beads, pairs, contacts=contacts)
+    sigma = (sigma**2 + error**2).sqrt()
+    count = (len(pairs) + len(springs)) if bonds else 0
+    return Springs(
+        CHAIN,
+        torch.cat([pairs, springs])[:count],
+        torch.cat([length, distances(beads.position, springs)])[:count],
+        torch.cat([torch.full_like(length, BOND_SIGMA), sigma])[:count],
+    )
+
+
+def chain_tethers(beads: BeadModel, **_: bool) -> Tethers:
+    """Side chains, which are no further from their backbone than in the model or than they are."""
+    pairs = tether_pairs(beads)
+    longest = distances(beads.position, pairs).clamp_max(LONGEST_TETHER)
+    return Tethers("tether", pairs, longest, TETHER_SIGMA)
+
+
+def chain_clashes(beads: BeadModel, **_: bool) -> Clashes:
+    """Beads of residues that are no neighbours in their chain."""
+    return clashes(beads)
+
+
+# What holds a base model together whose beads are moved one by one. A further restraint is one more
+# line: what makes it is called with the beads, and with `bonds` and `contacts` by name.
+OF_BEADS: list[Callable[..., Restraint]] = [chain_springs, chain_tethers, chain_clashes]
+
+
+def make_chain_restraints(
+    beads: BeadModel, *, bonds: bool = True, contacts: bool = True
+) -> Restraints:
+    """Restraints of a base model whose beads are moved one by one: the terms of :data:`OF_BEADS`.
 
     Parameters
     ----------
@@ -157,22 +97,14 @@ def make_chain_restraints(
     Zhong et al., Exploring generative atomic models in cryo-EM reconstruction (2021), equation 3:
     bonds of one length between backbones, side chains up to a longest distance.
     """
-    pairs = bonded_residues(beads)
-    length, error = _bond_lengths(beads, pairs)
-    springs, sigma = _network(beads, pairs, contacts=contacts)
-    sigma = (sigma**2 + error**2).sqrt()
-    position, tethers = beads.position, tether_pairs(beads)
-    count = (len(pairs) + len(springs)) if bonds else 0
-    return ChainRestraints(
-        pairs=torch.cat([pairs, springs])[:count],
-        length=torch.cat([length, distances(position, springs)])[:count],
-        sigma=torch.cat([torch.full_like(length, BOND_SIGMA), sigma])[:count],
-        tethers=tethers,
-        longest=distances(position, tethers).clamp_max(LONGEST_TETHER),
-        nearest=position,
-        neighbours=NeighbourSearch(beads),
-        bond_error=error,
-    )
+    return Restraints(tuple(make(beads, bonds=bonds, contacts=contacts) for make in OF_BEADS))
+
+
+def bond_error(beads: BeadModel) -> float:
+    """By how much a model's bonds miss the lengths that chains have, r.m.s., A; 0: it looks like a
+    chain.
+    """
+    return _bond_lengths(beads, bonded_residues(beads))[1]
 
 
 def bonded_residues(beads: BeadModel) -> Int[Tensor, "pair 2"]:

@@ -2,55 +2,85 @@
 set a conformation.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...structure.motion.deformation import TWIST, SegmentDeformation
+from ...structure.motion.deformation import Deformation
+from ...structure.motion.segment_deformation import TWIST, SegmentDeformation
 from ..normal_equations import NormalEquations
+from .restraint import Strained
 from .restraint_loops import add_equations
 from .restraints import Restraints
 
 
 def restraint_equations(
-    restraints: Restraints, deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"]
+    restraints: Restraints, deformation: Deformation, latent: Float[Tensor, "batch latent"]
 ) -> NormalEquations:
-    """Normal equations of the restraints as further data: each strained pair is a measurement of 0
-    with its standard deviation.
+    """Normal equations of the restraints as further data: each residual that acts is a measurement
+    of 0 with its standard deviation.
 
-    A pair changes with the one or two segments only that each of its beads belongs to, so that its
-    square is added to a few blocks of the matrix and nothing as long as the latent is made for a
-    pair.
+    Of segments it changes with the one or two only that each of its beads belongs to, so that its
+    square is added to a few blocks of the matrix and nothing as long as the latent is made for it.
 
     Parameters
     ----------
     restraints : Restraints
         What holds a conformation together.
-    deformation : SegmentDeformation
+    deformation : Deformation
         What a latent decodes to.
     latent : (batch, latent)
         A.
     """
     strained = restraints.strained(deformation.conformation(latent).position)
-    rotation, jacobian = (
-        deformation.rotation(latent),
-        deformation.jacobian(latent)[..., :TWIST].contiguous(),
-    )
     n = deformation.n_latent
     equations = NormalEquations(
         latent.new_zeros(len(latent), n, n), torch.zeros_like(latent), latent.new_zeros(len(latent))
     )
+    if not isinstance(deformation, SegmentDeformation):
+        _add_by_beads(strained, deformation, latent, equations)
+        return equations
+    rotation, jacobian = (
+        deformation.rotation(latent),
+        deformation.jacobian(latent)[..., :TWIST].contiguous(),
+    )
     fixed = (deformation.position, deformation.centroid, rotation, jacobian)
     shares = deformation.shares
-    add_equations(
-        *strained,
-        shares.first,
-        shares.segment,
-        shares.share,
-        shares.slot,
-        *(each.numpy() for each in fixed),
-        equations.matrix.numpy(),
-        equations.gradient.numpy(),
-        equations.chi2.numpy(),
-    )
+    for term in strained:
+        add_equations(
+            *term,
+            shares.first,
+            shares.segment,
+            shares.share,
+            shares.slot,
+            *(each.numpy() for each in fixed),
+            equations.matrix.numpy(),
+            equations.gradient.numpy(),
+            equations.chi2.numpy(),
+        )
     return equations
+
+
+def _add_by_beads(
+    strained: tuple[Strained, ...],
+    deformation: Deformation,
+    latent: Float[Tensor, "batch latent"],
+    equations: NormalEquations,
+) -> None:
+    """Adds the residuals' normal equations where anything may move the beads."""
+    for number, each in enumerate(latent):
+        for term in strained:
+            own = term.conformation == number
+            weight, value, direction = (
+                torch.from_numpy(array[own]).to(latent)
+                for array in (term.weight, term.residual, term.direction)
+            )
+            bead, which = np.unique(term.bead[own], return_inverse=True)
+            speed = deformation.bead_jacobian(each, torch.from_numpy(bead))
+            # (row, end, 3, latent)
+            speed = speed[torch.from_numpy(which.reshape(term.bead[own].shape))]
+            rows = torch.einsum("kea,kean->kn", direction, speed)
+            equations.matrix[number] += rows.T @ (weight[:, None] * rows)
+            equations.gradient[number] -= rows.T @ (weight * value)
+            equations.chi2[number] += weight @ value.square()

@@ -1,6 +1,4 @@
-"""The loops over restrained pairs of beads, compiled: their strain, its gradient, and its normal
-equations.
-"""
+"""Compiled loops over restrained beads: their strain, its gradient, and its normal equations."""
 
 import numpy as np
 from numba import njit
@@ -11,11 +9,9 @@ ROUNDING = 1e-4
 
 
 @njit(nogil=True, cache=True)
-def strained_pairs(
-    position, bead, length, side, weight, clash, clash_bead, base, clash_distance, clash_weight
-):
-    """Springs of each conformation, and its other pairs that are strained: conformations, beads,
-    residuals, directions, weights.
+def strained_springs(position, bead, length, weight, one_sided):
+    """Residuals of distances in each conformation: conformations, beads, residuals, directions,
+    weights.
 
     Parameters
     ----------
@@ -25,80 +21,97 @@ def strained_pairs(
         Pairs that are looked at in every conformation.
     length : (spring,) float64
         At rest, A.
-    side : (spring,) int8
-        0: a spring; 1: strained by longer distances only.
     weight : (spring,) float64
         1 / sigma^2, 1/A^2.
-    clash : (clash,) int64
-        Conformation in which a pair stands near, rising.
-    clash_bead : (clash, 2) int64
-        That pair: strained where it is nearer than `clash_distance` and than in the base model.
-    base : (bead, 3)
-        The base model, A.
-    clash_distance, clash_weight : float
-        A, 1/A^2.
+    one_sided : bool
+        Strained by longer distances only; where they are not, the residual is left out.
 
     Returns
     -------
-    (pair,) int64, (pair, 2) int64, (pair,), (pair, 3), (pair,) float64
+    (row,) int64, (row, 2) int64, (row,), (row, 2, 3), (row,) float64
         In the order of the conformations.
     """
-    most = len(position) * len(bead) + len(clash)
+    most = len(position) * len(bead)
     conformation, pair = np.empty(most, np.int64), np.empty((most, 2), np.int64)
-    residual, direction, weights = np.empty(most), np.empty((most, 3)), np.empty(most)
-    count = near = 0
+    residual, direction, weights = np.empty(most), np.empty((most, 2, 3)), np.empty(most)
+    count = 0
     for b in range(len(position)):
         for spring in range(len(bead)):
             distance = _apart(position[b], bead[spring, 0], bead[spring, 1], direction[count])
             residual[count] = distance - length[spring]
-            if side[spring] == 0 or residual[count] > ROUNDING:
+            if not one_sided or residual[count] > ROUNDING:
                 conformation[count], pair[count], weights[count] = b, bead[spring], weight[spring]
                 count += 1
-        while near < len(clash) and clash[near] == b:
-            i, j = clash_bead[near]
-            # a contact of the base model costs nothing
-            nearest = min(clash_distance, _apart(base, i, j, direction[count]))
-            residual[count] = _apart(position[b], i, j, direction[count]) - nearest
-            if residual[count] < -ROUNDING:
-                conformation[count], pair[count], weights[count] = b, clash_bead[near], clash_weight
-                count += 1
-            near += 1
+    return conformation[:count], pair[:count], residual[:count], direction[:count], weights[:count]
+
+
+@njit(nogil=True, cache=True)
+def strained_clashes(position, clash, clash_bead, base, clash_distance, clash_weight):
+    """The same of pairs of beads that are nearer than `clash_distance` and than in the base model.
+
+    Parameters
+    ----------
+    position : (batch, bead, 3)
+        A.
+    clash : (clash,) int64
+        Conformation in which a pair stands near, rising.
+    clash_bead : (clash, 2) int64
+        That pair.
+    base : (bead, 3)
+        The base model, A.
+    clash_distance, clash_weight : float
+        A, 1/A^2.
+    """
+    most = len(clash)
+    conformation, pair = np.empty(most, np.int64), np.empty((most, 2), np.int64)
+    residual, direction, weights = np.empty(most), np.empty((most, 2, 3)), np.empty(most)
+    count = 0
+    for near in range(most):
+        b, i, j = clash[near], clash_bead[near, 0], clash_bead[near, 1]
+        # a contact of the base model costs nothing
+        nearest = min(clash_distance, _apart(base, i, j, direction[count]))
+        residual[count] = _apart(position[b], i, j, direction[count]) - nearest
+        if residual[count] < -ROUNDING:
+            conformation[count], pair[count], weights[count] = b, clash_bead[near], clash_weight
+            count += 1
     return conformation[:count], pair[:count], residual[:count], direction[:count], weights[:count]
 
 
 @njit(nogil=True, cache=True)
 def _apart(position, i, j, direction):
-    """Distance of two beads, A; writes the unit vector from j to i, zero where they stand in one
-    place.
+    """Distance of two beads, A; writes its gradients to their positions, (2, 3): unit vectors, zero
+    where both stand in one place.
     """
     square = 0.0
     for axis in range(3):
-        direction[axis] = np.float64(position[i, axis]) - np.float64(position[j, axis])
-        square += direction[axis] ** 2
+        direction[0, axis] = np.float64(position[i, axis]) - np.float64(position[j, axis])
+        square += direction[0, axis] ** 2
     distance = np.sqrt(square)
     for axis in range(3):
-        direction[axis] /= max(distance, 1e-6)
+        direction[0, axis] /= max(distance, 1e-6)
+        direction[1, axis] = -direction[0, axis]
     return distance
 
 
 @njit(nogil=True, cache=True)
-def strain(conformation, pair, residual, direction, weight, energy, gradient):
+def strain(conformation, bead, residual, direction, weight, energy, gradient):
     """Adds half the weighted squares of residuals to `energy` (batch,), and their gradients to
     `gradient` (batch, bead, 3).
     """
     for k in range(len(conformation)):
-        b, i, j = conformation[k], pair[k, 0], pair[k, 1]
+        b = conformation[k]
         force = weight[k] * residual[k]
         energy[b] += 0.5 * force * residual[k]
-        for axis in range(3):
-            gradient[b, i, axis] += force * direction[k, axis]
-            gradient[b, j, axis] -= force * direction[k, axis]
+        for end in range(bead.shape[1]):
+            i = bead[k, end]
+            for axis in range(3):
+                gradient[b, i, axis] += force * direction[k, end, axis]
 
 
 @njit(nogil=True, fastmath=True, cache=True)
 def add_equations(
     conformation,
-    pair,
+    bead,
     residual,
     direction,
     weight,
@@ -114,13 +127,13 @@ def add_equations(
     gradient,
     chi2,
 ):
-    """Adds the pairs' normal equations: each changes with the few segments only that its two beads
+    """Adds the residuals' normal equations: each changes with the few segments only that its beads
     belong to.
 
     Parameters
     ----------
-    conformation, pair, residual, direction, weight
-        As :func:`strained_pairs` returns them.
+    conformation, bead, residual, direction, weight
+        As :class:`~atomdrgn.likelihood.restraints.restraint.Strained` holds them.
     first : (bead + 1,) int64
         The entries of bead i in `segment` and `share` are first[i] to first[i + 1].
     segment, share : (entry,)
@@ -140,13 +153,14 @@ def add_equations(
     most = 0
     for i in range(len(first) - 1):
         most = max(most, first[i + 1] - first[i])
-    row, place = np.empty((2 * most, 6), matrix.dtype), np.empty(2 * most, np.int64)
+    most *= bead.shape[1]
+    row, place = np.empty((most, 6), matrix.dtype), np.empty(most, np.int64)
     for k in range(len(conformation)):
         b = conformation[k]
         chi2[b] += weight[k] * residual[k] ** 2
         entries = 0
-        for end in range(2):
-            i = pair[k, end]
+        for end in range(bead.shape[1]):
+            i = bead[k, end]
             for entry in range(first[i], first[i + 1]):
                 s = segment[entry]
                 if slot[s] < 0:
@@ -157,11 +171,10 @@ def add_equations(
                 if u == entries:
                     row[u], place[u] = 0, numbers * slot[s]
                     entries += 1
-                signed = share[entry] if end == 0 else -share[entry]
                 _add_to_row(
                     row[u],
-                    signed,
-                    direction[k],
+                    share[entry],
+                    direction[k, end],
                     base[i],
                     centroid[s],
                     rotation[b, s],

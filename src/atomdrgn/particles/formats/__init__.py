@@ -1,1 +1,1 @@
-"""Particle files of other programs: RELION, cryoSPARC, Warp and M, WarpTools."""
+"""Formats of particle files, each in a file of its own: RELION, Warp, WarpTools, cryoSPARC."""

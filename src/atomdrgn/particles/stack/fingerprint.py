@@ -10,11 +10,20 @@ SAMPLED = 32  # images, of all sets: a second of reading at most
 
 
 def fingerprint(particles: ParticleStack) -> str:
-    """SHA-256 of the shapes of all stacks, wherever they lie, and of the pixels of some images,
-    spread evenly over the set.
+    """SHA-256 of the shapes of all stacks, wherever they lie, and of the pixels of some images.
 
-    Pixels are taken as they are read, light or dark: a set that is inverted has another one. A
-    change in a few images alone may go unnoticed.
+    These are spread evenly over the set. Pixels are taken as they are read, light or dark: a set
+    that is inverted has another fingerprint. A change in a few images alone may go unnoticed.
+
+    Parameters
+    ----------
+    particles : ParticleStack
+        Of any size: a second of reading at most.
+
+    Returns
+    -------
+    str
+        Hexadecimal.
 
     Raises
     ------

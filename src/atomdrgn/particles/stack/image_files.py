@@ -1,7 +1,7 @@
 """Where the images of a particle set lie on disk, and how the chosen ones are read."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,16 @@ class ImageFiles(Record):
 
         Each stack is opened once a call and none is kept open, so that sets of many thousand stacks
         can be read.
+
+        Returns
+        -------
+        (image, y, x) float32
+            Protein white.
+
+        Raises
+        ------
+        FileFormatError, OSError
+            A stack cannot be read.
         """
         file, section = self.file.cpu().numpy(), self.section.cpu().numpy()
         if len(file) == 0:
@@ -54,13 +64,39 @@ class ImageFiles(Record):
         return torch.from_numpy(images).mul_(self.sign.cpu()[:, None, None])
 
     def describe(self, i: int) -> str:
-        """Name of one image for a message, counting from 1 as file formats do."""
+        """Name of one image for a message, counting from 1 as file formats do.
+
+        Parameters
+        ----------
+        i : int
+            Which, from 0.
+        """
         return f"image {int(self.section[i]) + 1} of {self.headers[int(self.file[i])].path}"
 
 
 def image_place(name: str) -> tuple[int | None, str]:
-    """Number and stack of an image name: digits before the first @ are a number, from 1; any other
-    @ is part of the name.
+    """Number and stack of an image name; the number counts from 1.
+
+    Digits before the first @ are a number; any other @ is part of the name.
+
+    Parameters
+    ----------
+    name : str
+        As it stands in a particle file.
+
+    Returns
+    -------
+    int or None
+        None where a whole stack is named.
+    str
+        The stack.
+
+    Examples
+    --------
+    >>> image_place("000012@micrographs/one.mrcs")
+    (12, 'micrographs/one.mrcs')
+    >>> image_place("grid@3/stack.mrcs")
+    (None, 'grid@3/stack.mrcs')
     """
     number, at, stack = name.partition("@")
     # more digits than that are no number of an image
@@ -71,7 +107,7 @@ def image_place(name: str) -> tuple[int | None, str]:
     )
 
 
-def find_file(name, *, beside: Path, data_folder=None) -> Path:
+def find_file(name: str, *, beside: Path, data_folder: str | Path | None = None) -> Path:
     """The file that another file names.
 
     It is looked for as written, under the naming file's folder, under `data_folder`, and there
@@ -85,6 +121,10 @@ def find_file(name, *, beside: Path, data_folder=None) -> Path:
         The file that names it.
     data_folder : path, optional
         Where the user says that the images lie.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
@@ -113,10 +153,26 @@ def find_file(name, *, beside: Path, data_folder=None) -> Path:
 
 
 def find_stacks(
-    names: Iterable[str], *, beside: Path, data_folder=None
+    names: Iterable[str], *, beside: Path, data_folder: str | Path | None = None
 ) -> tuple[np.ndarray, tuple[MrcHeader, ...]]:
-    """Number of the stack that each name means, (name,), and the headers of the stacks; names of
-    one file mean one stack.
+    """Number of the stack that each name means, and the headers of the stacks.
+
+    Names of one file mean one stack.
+
+    Parameters
+    ----------
+    names : iterable of str
+        As they stand in the particle file, without numbers of images.
+    beside : Path
+        The particle file.
+    data_folder : path, optional
+        Where the user says that the images lie.
+
+    Returns
+    -------
+    (name,) int64
+        Index into the headers.
+    tuple of MrcHeader
 
     Raises
     ------
@@ -141,7 +197,14 @@ def find_stacks(
     return file, headers
 
 
-def check_sections(file, section, row, *, headers, beside: Path) -> None:
+def check_sections(
+    file: np.ndarray,
+    section: np.ndarray,
+    row: np.ndarray,
+    *,
+    headers: Sequence[MrcHeader],
+    beside: Path,
+) -> None:
     """Refuse rows whose image is not in its stack.
 
     Parameters
@@ -173,8 +236,25 @@ def check_sections(file, section, row, *, headers, beside: Path) -> None:
     )
 
 
-def list_rows(row) -> str:
-    """Rows, from 0, as a message names them, from 1: ``rows 999 and 1000``."""
+def list_rows(row: Sequence[int] | np.ndarray) -> str:
+    """Rows, from 0, as a message names them, from 1.
+
+    Parameters
+    ----------
+    row : (row,) int
+        At least one; five are named at most.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> list_rows([998, 999])
+    'rows 999 and 1000'
+    >>> list_rows(range(7))
+    'rows 1, 2, 3, 4, 5 and 2 more'
+    """
     numbers = [str(int(r) + 1) for r in row[:5]]
     if len(row) == 1:
         return f"row {numbers[0]}"

@@ -1,8 +1,10 @@
 """A set of particle images in our conventions."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -23,7 +25,7 @@ LARGEST, SMALLEST = 1e15, 1e-15
 
 @dataclass(frozen=True)
 class ParticleStack(Record):
-    """Images with what is known of each; images of a tilt series are images that share a particle.
+    """Images with what is known of each; images of a tilt series share a particle.
 
     ``stack[index]`` picks images; they keep their particle numbers, so that a batch can be looked
     up in a table of latents.
@@ -37,6 +39,7 @@ class ParticleStack(Record):
     pose : Pose (image,)
         Molecule to microscope.
     ctf : CTF (image,)
+        Of each image.
     particle : (image,)
         Number of the molecule; numbered from 0 by first row in the file.
     row : (image,)
@@ -50,6 +53,7 @@ class ParticleStack(Record):
     premultiplied : (image,)
         Whether the image has been multiplied by its CTF.
     optics_group_names : tuple of str
+        As the file has them.
     optics_group_grids : tuple of ImageGrid
         The pixels as they lie on disk.
     source : Path
@@ -60,6 +64,13 @@ class ParticleStack(Record):
         What was odd about it; each was also issued as a warning when it was read.
     corrections : Corrections (image,), optional
         What :meth:`read` frees images of; nothing by default.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_particles
+    >>> stack = read_particles("particles.star")
+    >>> stack.grid, stack.n_particles, stack[:3].read().shape
+    (ImageGrid(box_size=24, pixel_size=2.0), 8, torch.Size([3, 24, 24]))
     """
 
     images: ImageFiles
@@ -92,30 +103,38 @@ class ParticleStack(Record):
         """The most images that one molecule has."""
         return int(self.particle.bincount().max()) if len(self) else 0
 
-    def __getitem__(self, index) -> "ParticleStack":
+    def __getitem__(self, index: Any) -> "ParticleStack":
         if isinstance(index, int):
             index = torch.tensor([index])  # a stack of one image is still a stack
         return super().__getitem__(index)
 
-    def of_particles(self, particles) -> "ParticleStack":
+    def of_particles(self, particles: Any) -> "ParticleStack":
         """The images of these particles, in their order here.
 
         Parameters
         ----------
         particles : (particle,) int
             Particle numbers.
+
+        Returns
+        -------
+        ParticleStack
         """
         return self[
             torch.isin(self.particle, torch.as_tensor(particles, device=self.particle.device))
         ]
 
-    def read(self, index=slice(None)) -> Float[Tensor, "image box box"]:
+    def read(self, index: Any = slice(None)) -> Float[Tensor, "image box box"]:
         """Images as float32 on `grid`, protein white.
 
         Parameters
         ----------
         index : int tensor, mask or slice
             Which images; all where it is left out.
+
+        Returns
+        -------
+        (image, box, box) float32
 
         Raises
         ------
@@ -134,7 +153,7 @@ class ParticleStack(Record):
             result[mine] = resample(pixels, self.optics_group_grids[number], self.grid)
         return result if chosen.corrections is None else chosen.corrections.to("cpu").apply(result)
 
-    def _check(self, pixels, part, row):
+    def _check(self, pixels: Tensor, part: ImageFiles, row: Tensor) -> None:
         low, high = pixels.flatten(1).amin(1), pixels.flatten(1).amax(1)
         # amin and amax hand NaN on
         finite = torch.isfinite(low) & torch.isfinite(high)
@@ -151,7 +170,7 @@ class ParticleStack(Record):
                 "extract it again or leave the row out"
             )
 
-    def _mapped(self, function) -> "ParticleStack":
+    def _mapped(self, function: Callable[[Tensor], Tensor]) -> "ParticleStack":
         records = {
             f.name: getattr(self, f.name)
             for f in fields(self)
@@ -163,7 +182,7 @@ class ParticleStack(Record):
         )
 
 
-def _fault(low, high):
+def _fault(low: float, high: float) -> str:
     """What is wrong with an image of these lowest and highest values, for a message."""
     if not math.isfinite(low + high):
         return "holds values that are not finite"

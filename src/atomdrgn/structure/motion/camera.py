@@ -9,7 +9,7 @@ from torch import Tensor
 from ...physics.compiled import looped
 from ...physics.pose import Pose
 from ...physics.rotations import matrix_from_quaternion
-from .deformation import SegmentDeformation
+from .segment_deformation import SegmentDeformation
 
 
 def project_centres(

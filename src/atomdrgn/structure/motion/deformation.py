@@ -1,32 +1,20 @@
-"""From numbers to conformations: what a latent decodes to, and how the conformation changes with
-it.
-"""
+"""What a deformation is: from numbers to conformations of a base model, and how these change."""
 
-from copy import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...io.run_formats.arrays import FINITE
 from ...physics.record import Record
-from ...physics.rotations import (
-    cross_matrix,
-    left_jacobian,
-    left_jacobian_slope,
-    matrix_from_quaternion,
-)
 from ..beads import BeadModel
-from ..segmentation import Segmentation
-from .motion import RigidMotion, screw_motion, twists, weighted_arms
 
-TWIST = 6  # numbers that move a segment
-# of occupancy: a tenth of a domain changes an image about as much as 1 A of motion does
-OCCUPANCY_UNIT = 0.1
-SMALLEST_PRESENCE = 0.01  # what is nearly never there still has a place
+Held = dict[str, tuple[str, str]]  # of each array its dimensions, by name or number, and its kind
 
 
 @dataclass(frozen=True)
@@ -45,350 +33,95 @@ class Conformation(Record):
     occupancy: Float[Tensor, "*batch bead"]
 
 
-@dataclass(frozen=True)
-class Members(Record):
-    """The beads of each segment, one entry for each bead and segment with a share in each other,
-    sorted by segment.
+class Deformation(ABC):
+    """What a latent decodes to: a motion, and where beads and atoms are under it.
 
-    Parameters
-    ----------
-    bead, segment : (entry,)
-        Which bead and which segment.
-    weight : (entry,)
-        The bead's membership.
-    ends : (segment,)
-        Where the entries of each segment end.
-    arm : (3, entry)
-        From the segment's centroid to the bead in the base model, A.
+    A latent of zeros may be any conformation. A subclass is final and holds
+
+    - :attr:`kind`, its name in :data:`~atomdrgn.structure.motion.kinds.KINDS`, the table of what
+      runs can be of, and :attr:`n_latent`;
+    - :meth:`motion`, a record of what is kept of a conformation: a
+      :class:`~atomdrgn.structure.motion.motion.RigidMotion` of segments, a
+      :class:`~atomdrgn.structure.motion.motion.BeadMotion`, or one of its own;
+    - :meth:`beads` and :meth:`atoms` under a motion;
+    - :meth:`arrays` and :meth:`from_arrays`, what a run's model.npz holds of it, as :attr:`ARRAYS`
+      says. Where segments move as rigid bodies, `centroid` (segment, 3) and `weight` (bead,
+      segment) are among them: what is made of segments reads them there.
+
+    The Jacobian and the metric follow, and so do the derivative images and normal equations that
+    :mod:`atomdrgn.likelihood` makes of them. The motion of each particle of a run is read from the
+    arrays :attr:`MOTIONS` of motions.npz by :meth:`motion_of`: by default from its latent.
     """
 
-    bead: Int[Tensor, "entry"]
-    segment: Int[Tensor, "entry"]
-    weight: Float[Tensor, "entry"]
-    ends: Int[Tensor, "segment"]
-    arm: Float[Tensor, "3 entry"]
+    kind: ClassVar[str]
+    ARRAYS: ClassVar[Held] = {}
+    # of these the ones that a file may do without
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset()
+    MOTIONS: ClassVar[Held] = {"feature": ("particle latent", FINITE)}
 
     @property
-    def parts(self) -> list[slice]:
-        """The run of entries of each segment."""
-        ends = self.ends.tolist()
-        return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-
-
-class Shares(NamedTuple):
-    """The same bead by bead, as arrays for compiled loops.
-
-    Parameters
-    ----------
-    first : (bead + 1,)
-        The entries of bead i are first[i] to first[i + 1].
-    segment, share : (entry,)
-        Which segment, and the bead's membership.
-    slot : (segment,)
-        Place of a segment among the free ones, -1 where it is fixed.
-    """
-
-    first: Int[np.ndarray, "beads_and_1"]
-    segment: Int[np.ndarray, "entry"]
-    share: Float[np.ndarray, "entry"]
-    slot: Int[np.ndarray, "segment"]
-
-
-def centres(
-    position: Float[Tensor, "bead 3"], weight: Float[Tensor, "bead segment"]
-) -> tuple[Float[Tensor, "segment 3"], Float[Tensor, "segment"]]:
-    """Centroid of each segment and its radius of gyration, A."""
-    mass = weight / weight.sum(0)
-    centroid = mass.T @ position
-    distance2 = ((position[:, None] - centroid) ** 2).sum(-1)
-    # a segment of one bead still needs a length to measure its turns by
-    return centroid, (mass * distance2).sum(0).sqrt().clamp_min(1.0)
-
-
-def twist_maps(
-    centroid: Float[Tensor, "segment 3"],
-    radius: Float[Tensor, "segment"],
-    *,
-    before: tuple[Tensor, Tensor],
-) -> Float[Tensor, "segment 6 6"]:
-    """Matrices from numbers of twists about other centroids, with other radii, to those of the same
-    motions about these.
-    """
-    apart, old = centroid - before[0], before[1]
-    block = torch.eye(TWIST).repeat(len(centroid), 1, 1)
-    block[:, :3, 3:] = -cross_matrix(apart) / old[:, None, None]
-    block[:, 3:, 3:] = torch.eye(3) * (radius / old)[:, None, None]
-    return block
-
-
-class SegmentDeformation:
-    """Segments that move as rigid bodies, blended at their borders.
-
-    The latent of a particle holds six numbers for each segment, a twist: the speed of its centroid
-    and of its rotation (times the segment's radius of gyration, so that all are in A and one unit
-    moves the segment by about 1 A) on a screw that it follows for one unit of time. What turns
-    about a hinge, by whatever angle, is a straight line of latents, however far the segment is from
-    the hinge; with shift and rotation vector it would be a bent one. A latent of zeros is the base
-    model. Fixed segments have none.
-
-    With `composition` each free segment has a seventh number, of which its occupancy is a linear
-    function: an image is a linear one of occupancies, so that a step of a fit is exact in them.
-    They are bounded nowhere but where they are written out.
-
-    References
-    ----------
-    Sola et al., A micro Lie theory for state estimation in robotics (2018), equation 172: the
-    exponential map of SE(3).
-
-    Parameters
-    ----------
-    beads : BeadModel
-        The base model.
-    segmentation : Segmentation
-        Which bead follows which segment.
-    composition : bool
-        Segments may be absent.
-    """
-
-    def __init__(self, beads: BeadModel, segmentation: Segmentation, *, composition: bool = False):
-        self.composition = composition
-        self.position, self.weight = beads.position, segmentation.weight
-        self.centroid, self.radius = centres(self.position, self.weight)
-        self.free = torch.nonzero(~segmentation.fixed)[:, 0]
-        segment, bead = torch.nonzero(self.weight.T).T.contiguous()
-        ends = torch.bincount(segment, minlength=self.weight.shape[1]).cumsum(0)
-        arm = (self.position[bead] - self.centroid[segment]).T.contiguous()
-        self.members = Members(bead, segment, self.weight[bead, segment], ends, arm)
-        self._weighted_arms = weighted_arms(self.position, self.centroid, weight=self.weight)
-
-    @property
-    def n_segments(self) -> int:
-        return len(self.centroid)
-
-    @property
+    @abstractmethod
     def n_latent(self) -> int:
         """Numbers that describe one particle."""
-        return self.numbers * len(self.free)
 
-    @property
-    def numbers(self) -> int:
-        """Of each segment that is free to move: six, or seven with its occupancy."""
-        return TWIST + self.composition
+    @abstractmethod
+    def motion(self, latent: Float[Tensor, "*batch latent"]) -> Record:
+        """What a latent decodes to; differentiable."""
 
-    @property
-    def motions_alone(self) -> "SegmentDeformation":
-        """The same with every segment present."""
-        alone = copy(self)
-        alone.composition = False
-        # that of the latents with occupancies, if it was asked for
-        vars(alone).pop("motion_numbers", None)
-        return alone
+    @abstractmethod
+    def beads(self, motion: Any) -> Float[Tensor, "*batch bead 3"]:
+        """Positions of the beads under a motion, A; differentiable."""
 
-    @cached_property
-    def shares(self) -> Shares:
-        """The memberships of each bead."""
-        weight = self.weight.cpu().numpy()
-        bead, segment = np.nonzero(weight)
-        first = np.concatenate([[0], np.cumsum(np.bincount(bead, minlength=len(weight)))])
-        slot = np.full(self.n_segments, -1)
-        slot[self.free.cpu().numpy()] = np.arange(len(self.free))
-        return Shares(first, segment, weight[bead, segment], slot)
+    @abstractmethod
+    def atoms(self, motion: Any, atom: Float[Tensor, "atom 3"]) -> Float[Tensor, "*batch atom 3"]:
+        """Positions of all atoms under a motion, A, from those in the base model."""
 
-    def _twist(self, latent):
-        """Of every segment: speed of the centroid (A) and rotation vector (rad)."""
-        return twists(
-            self.by_segment(latent)[..., :TWIST].flatten(-2), free=self.free, radius=self.radius
-        )
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file has to hold for :meth:`from_arrays`."""
 
-    @cached_property
-    def motion_numbers(self) -> Int[Tensor, "motion"]:
-        """Where in a latent the motions of segments are; the rest are occupancies."""
-        return torch.arange(self.n_latent).view(-1, self.numbers)[:, :TWIST].flatten()
+    @classmethod
+    @abstractmethod
+    def from_arrays(
+        cls, arrays: dict[str, Tensor], beads: Callable[[], BeadModel]
+    ) -> "Deformation":
+        """The deformation that a file holds.
 
-    def by_segment(
-        self, latent: Float[Tensor, "*batch latent"]
-    ) -> Float[Tensor, "*batch free number"]:
-        """The numbers of each free segment: its motion, and behind it its occupancy where that is
-        free.
+        Parameters
+        ----------
+        arrays : dict
+            Of model.npz: among them `bead` (bead, 3), the base model, A, and `bead_of_atom`
+            (atom,).
+        beads : callable
+            Makes the base model's beads, where more of them is wanted.
         """
-        return latent.unflatten(-1, (len(self.free), self.numbers))
 
-    def occupancy(self, latent: Float[Tensor, "*batch latent"]) -> Float[Tensor, "*batch segment"]:
-        """Of each segment; 1 where it is not free."""
-        full = latent.new_ones(*latent.shape[:-1], self.n_segments)
-        if self.composition:
-            full[..., self.free] = 1 + OCCUPANCY_UNIT * self.by_segment(latent)[..., TWIST]
-        return full
-
-    def bead_occupancy(
-        self, latent: Float[Tensor, "*batch latent"]
-    ) -> Float[Tensor, "*batch bead"]:
-        """Of each bead: a mean over its segments."""
-        return self.occupancy(latent) @ self.weight.T
-
-    def with_occupancy(
-        self, latent: Float[Tensor, "*batch latent"], occupancy: Float[Tensor, "*batch segment"]
-    ) -> Float[Tensor, "*batch latent"]:
-        """The same motions of segments with other occupancies."""
-        if not self.composition:
-            return latent
-        split = self.by_segment(latent).clone()
-        split[..., TWIST] = (occupancy[..., self.free] - 1) / OCCUPANCY_UNIT
-        return split.flatten(-2)
-
-    def motion(self, latent: Float[Tensor, "*batch latent"]) -> RigidMotion:
-        """The rigid motion of each segment."""
-        return screw_motion(*self._twist(latent))
+    def motion_of(self, arrays: dict[str, Tensor]) -> Record:
+        """The motions of particles, from their entries in the arrays :attr:`MOTIONS`."""
+        return self.motion(arrays["feature"])
 
     def conformation(self, latent: Float[Tensor, "*batch latent"]) -> Conformation:
-        """What a latent decodes to."""
-        position = self.motion(latent).blend(self._weighted_arms, self.centroid)
-        occupancy = (
-            self.bead_occupancy(latent) if self.composition else torch.ones_like(position[..., 0])
-        )
-        return Conformation(position, occupancy)
-
-    def latents_of(self, other: "SegmentDeformation") -> Float[Tensor, "latent latent"]:
-        """Matrix from latents of another cut into as many segments to those with which these
-        segments move in the same way.
-
-        A twist is that of all of space, so that its speed at another centroid is a linear function
-        of it.
-        """
-        block = torch.eye(self.numbers).repeat(len(self.free), 1, 1)
-        block[:, :TWIST, :TWIST] = twist_maps(
-            self.centroid[self.free],
-            self.radius[self.free],
-            before=(other.centroid[other.free], other.radius[other.free]),
-        )
-        return torch.block_diag(*block)
-
-    def rotation(
-        self, latent: Float[Tensor, "*batch latent"]
-    ) -> Float[Tensor, "*batch segment 3 3"]:
-        """How far each segment is turned."""
-        return matrix_from_quaternion(self.motion(latent).rotation)
-
-    def jacobian(
-        self, latent: Float[Tensor, "*batch latent"]
-    ) -> Float[Tensor, "*batch free 6 number"]:
-        """How a change of the latent moves each free segment: rows are its shift and its small turn
-        (rad).
-
-        An occupancy moves nothing: its column is zero.
-        """
-        speed, vector = (each[..., self.free, :] for each in self._twist(latent))
-        radius, turn = self.radius[self.free][:, None, None], left_jacobian(vector)
-        out = latent.new_zeros(*vector.shape[:-1], 6, self.numbers)
-        out[..., :3, :3], out[..., 3:, 3:TWIST] = turn, turn / radius
-        out[..., :3, 3:TWIST] = left_jacobian_slope(vector, speed) / radius
-        return out
-
-    def pair_rows(
-        self,
-        latent: Float[Tensor, "batch latent"],
-        i: Int[Tensor, "pair"],
-        j: Int[Tensor, "pair"],
-        *,
-        direction: Float[Tensor, "batch pair 3"],
-    ) -> Float[Tensor, "batch pair latent"]:
-        """Gradients of ``direction . (x_i - x_j)``: how the latent changes distances of pairs of
-        beads.
-        """
-        rotation = self.rotation(latent)
-
-        def pushed(bead):
-            arm = torch.einsum(
-                "bsij,nsj->bnsi", rotation, self.position[bead][:, None] - self.centroid
-            )
-            along = direction[:, :, None].expand_as(arm)
-            share = self.weight[bead][..., None]
-            return torch.cat([share * along, share * torch.linalg.cross(arm, along)], -1)
-
-        rows = (pushed(i) - pushed(j))[:, :, self.free]
-        return torch.einsum("bnfi,bfij->bnfj", rows, self.jacobian(latent)).flatten(2)
+        """What a latent decodes to: all beads are present."""
+        position = self.beads(self.motion(latent))
+        return Conformation(position, torch.ones_like(position[..., 0]))
 
     def bead_jacobian(
         self, latent: Float[Tensor, "latent"], bead: Int[Tensor, "bead"]
     ) -> Float[Tensor, "bead 3 latent"]:
         """How the positions of some beads change with the latent."""
-        rotation = self.rotation(latent)
-        arm = torch.einsum("sij,nsj->nsi", rotation, self.position[bead][:, None] - self.centroid)[
-            :, self.free
-        ]
-        shift = torch.eye(3, dtype=arm.dtype, device=arm.device).expand(*arm.shape[:2], 3, 3)
-        rows = (
-            torch.cat([shift, -cross_matrix(arm)], -1) * self.weight[bead][:, self.free, None, None]
-        )
-        return (rows @ self.jacobian(latent)).transpose(1, 2).flatten(2)
+
+        def place(latent: Tensor) -> Tensor:
+            return self.conformation(latent).position[bead]
+
+        # forwards: numbers of a latent are fewer than coordinates
+        unit = torch.eye(len(latent), dtype=latent.dtype, device=latent.device)
+        return torch.stack([torch.func.jvp(place, (latent,), (each,))[1] for each in unit], -1)
 
     def trace_metric(
         self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]
     ) -> Float[Tensor, "latent latent"]:
         """Matrix G such that a small step d from a latent moves the trace beads by ``sqrt(d G d)``
         A r.m.s.
-
-        What is absent does not count, and what is partly absent counts in part.
         """
         moved = self.bead_jacobian(latent, trace).flatten(0, 1)
-        if not self.composition:
-            return moved.T @ moved / len(trace)
-        present = self.bead_occupancy(latent)[trace].clamp(SMALLEST_PRESENCE, 1)
-        return (moved * present.repeat_interleave(3)[:, None]).T @ moved / present.sum()
-
-    def whole_motion(self, latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent whole"]:
-        """Steps from a latent that move the molecule as a whole: three shifts (A) and three turns
-        (rad).
-
-        There are none where a part is fixed.
-        """
-        if len(self.free) < self.n_segments:
-            return latent.new_zeros(len(latent), 0)
-        centre = self.centroid + self.motion(latent).translation
-        eye = torch.eye(3, dtype=latent.dtype, device=latent.device).expand(len(centre), 3, 3)
-        twist = torch.cat(
-            [
-                torch.cat([eye, -cross_matrix(centre)], -1),
-                torch.cat([torch.zeros_like(eye), eye], -1),
-            ],
-            -2,
-        )
-        moved = torch.linalg.solve(self.jacobian(latent)[..., :TWIST], twist)
-        if self.composition:
-            moved = torch.cat([moved, torch.zeros_like(moved[:, :1])], 1)
-        return moved.flatten(0, 1)
-
-    def shape_metric(
-        self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]
-    ) -> Float[Tensor, "latent latent"]:
-        """As :meth:`trace_metric`, after superposition: a step that moves the molecule as a whole
-        has no length.
-
-        Errors of the poses are such steps, and no motions of the molecule.
-        """
-        metric, whole, read = self.whole_and_shape(trace, latent)
-        return (metric - metric @ whole @ read).to(latent.dtype)
-
-    def whole_and_shape(
-        self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]
-    ) -> tuple[
-        Float[Tensor, "latent latent"], Float[Tensor, "latent whole"], Float[Tensor, "whole latent"]
-    ]:
-        """What takes steps apart into motions of the molecule as a whole and changes of its shape,
-        in double precision.
-
-        Returns
-        -------
-        metric : (latent, latent)
-            Of :meth:`trace_metric`.
-        whole : (latent, whole)
-            Of :meth:`whole_motion`.
-        read : (whole, latent)
-            ``d - whole @ read @ d`` is the step d after superposition.
-        """
-        metric, whole = (
-            self.trace_metric(trace, latent).double(),
-            self.whole_motion(latent).double(),
-        )
-        seen = metric @ whole
-        return metric, whole, torch.linalg.solve(whole.T @ seen, seen.T)
+        return moved.T @ moved / len(trace)

@@ -1,9 +1,11 @@
-"""Optics of RELION's particle files: a table of groups (3.1 and later) or columns of the particles
-(3.0 and before).
+"""Optics of RELION's particle files.
+
+A table of groups (3.1 and later) or columns of the particles (3.0 and before).
 """
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -58,8 +60,18 @@ class Optics:
 
 
 def read_optics(particles: StarTable, optics: StarTable | None) -> Optics:
-    """Optics of each row: from the optics table where there is one, else from the particles' own
-    columns.
+    """Optics of each row: from the optics table, or from columns of the particles without one.
+
+    Parameters
+    ----------
+    particles : StarTable
+        That lists the images.
+    optics : StarTable or None
+        The table of groups.
+
+    Returns
+    -------
+    Optics
 
     Raises
     ------
@@ -67,6 +79,12 @@ def read_optics(particles: StarTable, optics: StarTable | None) -> Optics:
         If a row is of a group that the optics table does not list.
     InputError
         If the pixel size is nowhere, the images are volumes, or they were phase-flipped.
+
+    Examples
+    --------
+    >>> particles = StarTable("", {"rlnImageName": ["1@a.mrcs"], "rlnPixelSize": ["1.35"]})
+    >>> read_optics(particles, None).pixel_size
+    array([1.35])
     """
     if optics is None:
         return _from_columns(particles)
@@ -108,23 +126,39 @@ def read_optics(particles: StarTable, optics: StarTable | None) -> Optics:
 
 
 def unmodelled_aberrations(*tables: StarTable | None) -> tuple[Warning, ...]:
-    """One warning that names all aberrations that the tables hold and our CTF does not, or none."""
-    present = []
-    for table in tables:
-        if table is not None:
-            present += [
-                name for name in ABERRATIONS if name in table and _differs(table, name, 0.0, 1e-6)
-            ]
-            present += [
-                name
-                for name, value in MAGNIFICATION.items()
-                if name in table and _differs(table, name, value, 1e-4)
-            ]
+    """One warning that names all aberrations that the tables hold and our CTF does not, or none.
+
+    Parameters
+    ----------
+    *tables : StarTable or None
+        Of particles and of optics groups.
+
+    Returns
+    -------
+    tuple of Warning
+        One at most.
+
+    Examples
+    --------
+    >>> table = StarTable("optics", {"rlnBeamTiltX": ["0.3"]})
+    >>> [str(warning)[:54] for warning in unmodelled_aberrations(table)]
+    ['table: aberrations that are not modelled and were left']
+    """
+    present, there = [], [table for table in tables if table is not None]
+    for table in there:
+        present += [
+            name for name in ABERRATIONS if name in table and _differs(table, name, 0.0, 1e-6)
+        ]
+        present += [
+            name
+            for name, value in MAGNIFICATION.items()
+            if name in table and _differs(table, name, value, 1e-4)
+        ]
     if not present:
         return ()
     return (
         UnmodelledWarning(
-            f"{tables[0].path}: aberrations that are not modelled and were left out: "
+            f"{there[0].path}: aberrations that are not modelled and were left out: "
             f"{', '.join(present)}; "
             "resolution finer than a few angstrom suffers"
         ),
@@ -132,8 +166,19 @@ def unmodelled_aberrations(*tables: StarTable | None) -> tuple[Warning, ...]:
 
 
 def pixel_sizes_that_differ(particles: StarTable, optics: StarTable | None) -> tuple[Warning, ...]:
-    """A warning where the table that says the pixel size says another one by detector and
-    magnification, or none.
+    """A warning where detector and magnification contradict the pixel size, or none.
+
+    Parameters
+    ----------
+    particles : StarTable
+        That lists the images.
+    optics : StarTable or None
+        The table of groups.
+
+    Returns
+    -------
+    tuple of Warning
+        One at most.
     """
     table = optics if optics is not None and _pixel_size(optics) is not None else particles
     stated = next((name for name in STATED_PIXELS if name in table), None)
@@ -154,7 +199,7 @@ def pixel_sizes_that_differ(particles: StarTable, optics: StarTable | None) -> t
     )
 
 
-def _from_columns(particles):
+def _from_columns(particles: StarTable) -> Optics:
     _refuse_unusable(particles)
     pixel_size = _needed_pixel_size(particles)
     values = {name: particles.numbers(name) for name in MICROSCOPE if name in particles}
@@ -167,7 +212,7 @@ def _from_columns(particles):
     return Optics(groups, group.reshape(-1), values, dict.fromkeys(values, particles))
 
 
-def _refuse_different_pixels(pixel_size, group, *, path):
+def _refuse_different_pixels(pixel_size: np.ndarray, group: np.ndarray, *, path: Path) -> None:
     """Refuse pixels of several sizes in one optics group: its images are read on one grid."""
     order = np.lexsort((pixel_size, group))
     change = np.flatnonzero(
@@ -182,12 +227,13 @@ def _refuse_different_pixels(pixel_size, group, *, path):
         )
 
 
-def _refuse_listed_twice(optics, listed):
-    """Refuse groups that stand twice in the optics table with different values: whose a row's are
-    cannot be told.
+def _refuse_listed_twice(optics: StarTable, listed: np.ndarray) -> None:
+    """Refuse groups that stand twice in the optics table with different values.
+
+    Whose a row's are cannot be told.
     """
     rows = list(zip(*optics.columns.values(), strict=True))
-    first = {}
+    first: dict[int, int] = {}
     for row, number in enumerate(listed.tolist()):
         if rows[first.setdefault(number, row)] != rows[row]:
             raise FileFormatError(
@@ -197,7 +243,7 @@ def _refuse_listed_twice(optics, listed):
             )
 
 
-def _group_of_rows(particles, optics):
+def _group_of_rows(particles: StarTable, optics: StarTable) -> np.ndarray:
     if "rlnOpticsGroup" not in particles and len(optics) == 1:
         return np.zeros(len(particles), np.int64)
     listed = optics.numbers("rlnOpticsGroup")
@@ -214,7 +260,7 @@ def _group_of_rows(particles, optics):
     return order[np.searchsorted(listed[order], wanted)]
 
 
-def _needed_pixel_size(table):
+def _needed_pixel_size(table: StarTable) -> np.ndarray:
     size = _pixel_size(table)
     if size is None:
         raise InputError(
@@ -225,7 +271,7 @@ def _needed_pixel_size(table):
     return size
 
 
-def _pixel_size(table):
+def _pixel_size(table: StarTable) -> np.ndarray | None:
     """Pixel size of each row of a table, A, or None where it has no such columns."""
     for name in STATED_PIXELS:
         if name in table:
@@ -247,7 +293,7 @@ def _pixel_size(table):
     return None
 
 
-def _refuse_unusable(table):
+def _refuse_unusable(table: StarTable) -> None:
     if "rlnImageDimensionality" in table and (table.numbers("rlnImageDimensionality") == 3).any():
         raise InputError(f"{table.path}: rlnImageDimensionality is 3: {THESE_ARE_VOLUMES}")
     if (
@@ -261,7 +307,7 @@ def _refuse_unusable(table):
         )
 
 
-def _differs(table, name, expected, tolerance):
+def _differs(table: StarTable, name: str, expected: float, tolerance: float) -> bool:
     return any(
         abs(float(number) - expected) > tolerance
         for token in set(table.texts(name))

@@ -1,5 +1,6 @@
-"""Where particles of 2D stacks stand in their tomogram: the units of coordinates, and pixel sizes
-held against each other.
+"""Where particles of 2D stacks stand in their tomogram: the unit of their coordinates.
+
+Pixel sizes are held against each other.
 """
 
 import numpy as np
@@ -18,13 +19,27 @@ SAME, ROUGHLY_SAME = 0.01, 0.05
 def particle_position(
     particles: StarTable, optics_table: StarTable | None, optics: Optics, tomograms: list[Tomogram]
 ) -> tuple[np.ndarray, tuple[Warning, ...]]:
-    """Where each particle stands from the centre of its tomogram, A (row, 3), and warnings of what
-    does not fit.
+    """Where particles stand from the centre of their tomogram, and warnings of what does not fit.
 
     RELION 5 writes angstrom from the centre (rlnCenteredCoordinateXAngst). rlnCoordinateX counts
     from the corner: in pixels of the extracted images where WarpTools wrote the file, and in
     unbinned pixels of the tilt series in RELION 4. Which of the two is told by the tables
     (:class:`~.tomograms.Tomogram`) and by what stands inside the tomogram.
+
+    Parameters
+    ----------
+    particles, optics_table : StarTable
+        Of the particle file.
+    optics : Optics
+        Of each row.
+    tomograms : list of Tomogram
+        Of each row.
+
+    Returns
+    -------
+    (row, 3) float64
+        A.
+    tuple of Warning
 
     Raises
     ------
@@ -67,10 +82,26 @@ def particle_position(
 def finite_numbers(particles: StarTable, name: str) -> np.ndarray:
     """The values of a column as float64 (row,).
 
+    Parameters
+    ----------
+    particles : StarTable
+        The table.
+    name : str
+        Of the column.
+
+    Returns
+    -------
+    (row,) float64
+
     Raises
     ------
     FileFormatError
         If one is not finite.
+
+    Examples
+    --------
+    >>> finite_numbers(StarTable("particles", {"rlnCoordinateX": ["30", "4.5"]}), "rlnCoordinateX")
+    array([30. ,  4.5])
     """
     values = particles.numbers(name)
     wrong = np.flatnonzero(~np.isfinite(values))
@@ -83,13 +114,18 @@ def finite_numbers(particles: StarTable, name: str) -> np.ndarray:
     return values
 
 
-def _outside(position, size):
+def _outside(position: np.ndarray, size: np.ndarray) -> np.ndarray:
     return (np.abs(position) > 0.55 * size).any(1)
 
 
-def _coordinate_pixels(particles, corner, optics, tomograms, size):
-    """Size of the pixels that rlnCoordinateX is in, A (row,), and warnings where that had to be
-    found out.
+def _coordinate_pixels(
+    particles: StarTable,
+    corner: np.ndarray,
+    optics: Optics,
+    tomograms: list[Tomogram],
+    size: np.ndarray,
+) -> tuple[np.ndarray, tuple[Warning, ...]]:
+    """Size of the pixels that rlnCoordinateX is in, A (row,), and warnings where it was in doubt.
 
     In pixels of the extracted images, which are the larger ones, particles of another unit stand
     outside their tomogram.
@@ -120,7 +156,7 @@ def _coordinate_pixels(particles, corner, optics, tomograms, size):
                 "particles would stand outside their tomogram",
             ),
         )
-    warnings = ()
+    warnings: tuple[Warning, ...] = ()
     if renamed.any():
         warnings += (
             _unit_warning(
@@ -147,7 +183,9 @@ def _coordinate_pixels(particles, corner, optics, tomograms, size):
     return np.where(binned, extracted, whole), warnings
 
 
-def _unit_warning(particles, chosen, taken, other, why):
+def _unit_warning(
+    particles: StarTable, chosen: np.ndarray, taken: np.ndarray, other: np.ndarray, why: str
+) -> Warning:
     row = int(np.flatnonzero(chosen)[0])
     return UserWarning(
         f"{particles.path}: rlnCoordinateX, Y and Z are taken as pixels of {taken[row]:.4g} A and "
@@ -158,11 +196,13 @@ def _unit_warning(particles, chosen, taken, other, why):
     )
 
 
-def _pixel_sizes_that_differ(particles, optics_table, optics, tomograms):
-    """Warnings of pixel sizes that contradict each other; refused where coordinates are in such
-    pixels and differ much.
+def _pixel_sizes_that_differ(
+    particles: StarTable, optics_table: StarTable | None, optics: Optics, tomograms: list[Tomogram]
+) -> tuple[Warning, ...]:
+    """Warnings of pixel sizes that contradict each other.
 
-    What WarpTools and RELION write fits: the images' pixels are the tilt series' times the binning.
+    They are refused where coordinates are in such pixels and differ much. What WarpTools and RELION
+    write fits: the images' pixels are the tilt series' times the binning.
     """
     whole = np.array([tomogram.pixel_size for tomogram in tomograms])
     names = particles.texts("rlnTomoName")

@@ -1,9 +1,12 @@
-"""What the quantities of particle files can be: values beyond are refused, with the unit that they
-may have been meant in.
+"""What the quantities of particle files can be.
+
+Values beyond are refused, with the unit that they may have been meant in.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,18 +36,37 @@ class Quantity:
     others: tuple[tuple[str, float], ...] = ()
     usual: tuple[float, float] | None = None
 
-    def holds(self, values) -> np.ndarray:
-        """Whether each value is a number within the bounds."""
+    def holds(self, values: Any) -> np.ndarray:
+        """Whether each value is a number within the bounds.
+
+        Parameters
+        ----------
+        values : (n,) float
+
+        Examples
+        --------
+        >>> VOLTAGE.holds(np.array([300.0, np.nan]))
+        array([ True, False])
+        """
         return (values >= self.least) & (values <= self.most)
 
     def meant(self, value: float) -> str:
-        """A guess at the unit that a value out of bounds was meant in, for a message; empty where
-        there is none.
+        """A guess at the unit that a value was meant in, for a message; empty where none fits.
+
+        Parameters
+        ----------
+        value : float
+
+        Examples
+        --------
+        >>> VOLTAGE.meant(300000.0)
+        '; it may be in volts, and would be 300 kV'
         """
         low, high = self.usual or (self.least, self.most)
         for unit, factor in self.others:
             if low <= value * factor <= high:
-                return f"; it may be in {unit}, and would be {value * factor:.6g} {self.unit.partition('(')[0]}".rstrip()
+                in_file = f"{value * factor:.6g} {self.unit.partition('(')[0]}"
+                return f"; it may be in {unit}, and would be {in_file}".rstrip()
         return ""
 
 
@@ -133,21 +155,31 @@ QUANTITIES = {
 MICROMETRES = 20
 
 
-def numbers_in_range(table: StarTable, name: str, *, used=None) -> np.ndarray:
-    """The values of a column as float64 (row,), each a number that the quantity of this name can
-    have.
+def numbers_in_range(table: StarTable, name: str, *, used: np.ndarray | None = None) -> np.ndarray:
+    """The values of a column, each a number that the quantity of this name can have.
 
     Parameters
     ----------
     table : StarTable
+        Where it stands.
     name : str
+        Of the column, and key of :data:`QUANTITIES`.
     used : (row,) bool, optional
         Rows that are used: only these have to be in range.
+
+    Returns
+    -------
+    (row,) float64
 
     Raises
     ------
     FileFormatError
         With file, row, column and value of the first that is not.
+
+    Examples
+    --------
+    >>> numbers_in_range(StarTable("optics", {"rlnVoltage": ["300"]}), "rlnVoltage")
+    array([300.])
     """
     values = table.numbers(name)
     row = np.arange(len(values)) if used is None else np.flatnonzero(used)
@@ -163,23 +195,25 @@ def numbers_in_range(table: StarTable, name: str, *, used=None) -> np.ndarray:
 
 
 def require_in_range(
-    values,
+    values: Any,
     name: str,
     *,
     path: Path,
     quantity: str | None = None,
     block: str | None = None,
-    shown=None,
-    row=None,
+    shown: Callable[[int], str] | None = None,
+    row: np.ndarray | None = None,
 ) -> None:
     """Refuse values that a quantity cannot have.
 
     Parameters
     ----------
     values : (row,) or (row, n) float
+        In the unit of the file.
     name : str
         What the file calls it.
     path : Path
+        The file.
     quantity : str, optional
         Key of :data:`QUANTITIES`, where that is not `name`.
     block : str, optional
@@ -193,6 +227,14 @@ def require_in_range(
     ------
     FileFormatError
         With file, row, column and value of the first that is out of range.
+
+    Examples
+    --------
+    >>> require_in_range([2.7, 2.7e-3], "ctf/cs_mm", path=Path("particles.cs"))
+    >>> require_in_range([300e3], "rlnVoltage", path=Path("a.star"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    atomdrgn.errors.FileFormatError: a.star: row 1 of rlnVoltage is 300000, expected 60 to 1000 ...
     """
     values, limits = np.asarray(values, dtype=float), QUANTITIES[quantity or name]
     wrong = ~limits.holds(values)
@@ -210,7 +252,14 @@ def require_in_range(
     )
 
 
-def refuse_micrometres(defocus_u, defocus_v, names: str, *, path: Path, row=None) -> None:
+def refuse_micrometres(
+    defocus_u: np.ndarray,
+    defocus_v: np.ndarray,
+    names: str,
+    *,
+    path: Path,
+    row: np.ndarray | None = None,
+) -> None:
     """Refuse a defocus that is in micrometres, where angstrom are expected.
 
     A defocus of a few angstrom is possible where images are taken in focus: then many more rows lie
@@ -237,12 +286,10 @@ def refuse_micrometres(defocus_u, defocus_v, names: str, *, path: Path, row=None
         (size >= MICROMETRES) & (size < 10 * MICROMETRES)
     ):
         return
-    first = np.flatnonzero(small)[0]
-    count = np.count_nonzero(small)
+    first, count = np.flatnonzero(small)[0], np.count_nonzero(small)
+    more = f" (and {count - 1:,} more rows are as small)" if count > 1 else ""
     raise FileFormatError(
         f"{path}: row {(first if row is None else row[first]) + 1} of {names} is "
-        f"{defocus_u[first]:g} and "
-        f"{defocus_v[first]:g}{f' (and {count - 1:,} more rows are as small)' if count > 1 else ''}, expected "
-        "angstrom, of which images have some thousands; it may be in micrometres: multiply it by "
-        "10,000"
+        f"{defocus_u[first]:g} and {defocus_v[first]:g}{more}, expected angstrom, of which images "
+        "have some thousands; it may be in micrometres: multiply it by 10,000"
     )

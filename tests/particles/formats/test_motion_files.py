@@ -9,7 +9,7 @@ import pytest
 
 from atomdrgn.errors import FileFormatError, InputError, MissingFileError
 from atomdrgn.io.star import read_star
-from atomdrgn.particles.motion_files import Trajectories
+from atomdrgn.particles.formats.motion_files import Trajectories
 
 NAMES = ("TS_01/1", "TS_01/2", "TS_02/1", "TS_02/7")
 

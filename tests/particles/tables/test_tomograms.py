@@ -5,7 +5,7 @@ import pytest
 
 from atomdrgn.errors import FileFormatError, InputError
 from atomdrgn.io.star import read_star
-from atomdrgn.particles.formats.tomograms import (
+from atomdrgn.particles.tables.tomograms import (
     lists_of_numbers,
     projection_rotations,
     read_tomograms,

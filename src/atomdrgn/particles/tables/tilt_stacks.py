@@ -1,16 +1,18 @@
-"""2D stacks of WarpTools and RELION 4 and 5: one row and one stack a particle, tilts in
-tomograms.star.
+"""Columns of 2D stacks of WarpTools and RELION 4 and 5: one row and one stack a particle.
 
-The product of the files' matrices, tilt times particle, shows the mirror image of the molecule in
-the frame of RELION's single particles. With M = diag(1, 1, -1) the pose is M (T A) M; x and y of
-the image stay as they are, so shifts are not touched.
+Their tilts stand in tomograms.star. The product of the files' matrices, tilt times particle, shows
+the mirror image of the molecule in the frame of RELION's single particles. With M = diag(1, 1, -1)
+the pose is M (T A) M; x and y of the image stay as they are, so shifts are not touched.
 """
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from ...errors import FileFormatError, InputError
+from ...io.mrc import MrcHeader
 from ...io.star import StarTable, find_table
 from ..stack.image_files import find_stacks, image_place
 from .assembly import ImageRows
@@ -26,7 +28,7 @@ from .relion import (
     read_rotation,
 )
 from .tilt_series import without_excluded
-from .tomograms import lists_of_numbers, read_tomograms
+from .tomograms import Tomogram, lists_of_numbers, read_tomograms
 
 MIRROR = np.diag([1.0, 1.0, -1.0])
 STRETCHED = 0.01
@@ -35,14 +37,36 @@ SUBTOMOGRAM_ANGLES = ("rlnTomoSubtomogramRot", "rlnTomoSubtomogramTilt", "rlnTom
 
 
 def are_tilt_stacks(particles: StarTable) -> bool:
-    """Whether the rows of a particle table are particles with a stack of tilts each."""
+    """Whether the rows of a particle table are particles with a stack of tilts each.
+
+    Parameters
+    ----------
+    particles : StarTable
+        Of particles.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> are_tilt_stacks(StarTable("", {"rlnTomoName": ["ts"], "rlnImageName": ["p.mrcs"]}))
+    True
+    >>> are_tilt_stacks(StarTable("", {"rlnTomoName": ["ts"], "rlnImageName": ["1@p.mrcs"]}))
+    False
+    """
     return "rlnTomoName" in particles and all(
         image_place(name)[0] is None for name in particles.texts("rlnImageName")[:1]
     )
 
 
 def read_tilt_stacks(
-    tables: list[StarTable], *, tomograms, data_folder=None, invert_contrast: bool | None = None
+    tables: list[StarTable],
+    *,
+    tomograms: str | Path | None,
+    format: str,
+    data_folder: str | Path | None = None,
+    invert_contrast: bool | None = None,
 ) -> ImageRows:
     """What a STAR file of 2D stacks and its tomograms.star say of each tilt image.
 
@@ -55,8 +79,14 @@ def read_tilt_stacks(
         The particle file.
     tomograms : path
         The tomograms.star.
+    format : str
+        What messages call the files.
     data_folder, invert_contrast
         As for :func:`~atomdrgn.particles.reading.read_particles`.
+
+    Returns
+    -------
+    ImageRows
 
     Raises
     ------
@@ -72,70 +102,92 @@ def read_tilt_stacks(
     if tomograms is None:
         raise InputError(
             f"{particles.path}: its rows are particles with a stack of tilts each (rlnTomoName), "
-            "and the tilts "
-            "stand in tomograms.star; pass it as tomograms (--tomograms)"
+            "and the tilts stand in tomograms.star; pass it as tomograms (--tomograms)"
         )
     by_name = read_tomograms(tomograms, particles.texts("rlnTomoName"), data_folder=data_folder)
     of_row = [by_name[name] for name in particles.texts("rlnTomoName")]
     file, headers = find_stacks(names, beside=particles.path, data_folder=data_folder)
     n_tilts = [len(tomogram.projection) for tomogram in of_row]
+    _refuse_cubes(particles, headers, n_tilts)
+    shown = visible_images(
+        particles, n_tilts=n_tilts, n_images=[headers[number].shape[0] for number in file]
+    )
+    row = shown.row
+    projection, tilt_ctf = _of_images(by_name, particles, shown)
+    offset = particle_offset(particles, optics.pixel_size)
+    position, odd = particle_position(particles, optics_table, optics, of_row)
+    depth = np.einsum("nj,nj->n", projection[:, 2], (position - offset)[row])
+    hand = np.array([tomogram.hand for tomogram in of_row])
+    half = read_half(particles)
+    rows = ImageRows(
+        source=particles.path,
+        format=format,
+        tilt_series=True,
+        headers=headers,
+        file=file[row],
+        section=shown.section,
+        row=row,
+        particle=row,
+        rotation=MIRROR @ projection @ particle_matrix(particles)[row] @ MIRROR,
+        shift=-np.einsum("nij,nj->ni", projection[:, :2], offset[row]),
+        ctf=_ctf(
+            tilt_ctf, _microscope(optics, of_row, particles), row=row, depth=hand[row] * depth
+        ),
+        groups=optics.groups,
+        optics_group=optics.group[row],
+        sign=np.full(len(row), -1.0 if invert_contrast else 1.0),
+        half=None if half is None else half[row],
+        warnings=(
+            *unmodelled_aberrations(particles, optics_table),
+            *odd,
+            *_stretch_warning(tomograms, by_name),
+            *_small_tilts_warning(tomograms, by_name),
+            *_microscopes_that_differ(optics, of_row, particles),
+        ),
+    )
+    return _with_warning_of_lost(len(particles), without_excluded(rows))
+
+
+def _refuse_cubes(
+    particles: StarTable, headers: Sequence[MrcHeader], n_tilts: Sequence[int]
+) -> None:
+    """Refuse subtomogram volumes, which are cubes of another size than the number of tilts."""
     if (
         all(len(set(header.shape)) == 1 for header in headers)
         and headers[0].shape[0] not in n_tilts
     ):
         raise InputError(
             f"{particles.path}: {headers[0].path} is a cube of {headers[0].shape[0]} voxels, and "
-            "so are all: "
-            f"{THESE_ARE_VOLUMES}"
+            f"so are all: {THESE_ARE_VOLUMES}"
         )
-    row, tilt, section = visible_images(
-        particles, n_tilts=n_tilts, n_images=[headers[number].shape[0] for number in file]
-    )
-    projection, tilt_ctf = _of_images(by_name, particles, row, tilt)
-    offset = particle_offset(particles, optics.pixel_size)
-    position, odd = particle_position(particles, optics_table, optics, of_row)
-    depth = np.einsum("nj,nj->n", projection[:, 2], (position - offset)[row])
-    hand = np.array([tomogram.hand for tomogram in of_row])
-    half = read_half(particles)
-    return _with_warning_of_lost(
-        len(particles),
-        without_excluded(
-            ImageRows(
-                source=particles.path,
-                format="2D stacks of tilts",
-                headers=headers,
-                file=file[row],
-                section=section,
-                row=row,
-                particle=row,
-                rotation=MIRROR @ projection @ particle_matrix(particles)[row] @ MIRROR,
-                shift=-np.einsum("nij,nj->ni", projection[:, :2], offset[row]),
-                ctf=_ctf(
-                    tilt_ctf,
-                    _microscope(optics, of_row, particles),
-                    row=row,
-                    depth=hand[row] * depth,
-                ),
-                groups=optics.groups,
-                optics_group=optics.group[row],
-                sign=np.full(len(row), -1.0 if invert_contrast else 1.0),
-                half=None if half is None else half[row],
-                warnings=(
-                    *unmodelled_aberrations(particles, optics_table),
-                    *odd,
-                    *_stretch_warning(tomograms, by_name),
-                    *_small_tilts_warning(tomograms, by_name),
-                    *_microscopes_that_differ(optics, of_row, particles),
-                ),
-            )
-        ),
-    )
+
+
+@dataclass(frozen=True)
+class VisibleImages:
+    """The images of stacks of tilts that are not hidden.
+
+    Parameters
+    ----------
+    row : (image,) int64
+        Row of the particle file, from 0.
+    tilt : (image,) int64
+        Tilt of its tomogram, from 0.
+    section : (image,) int64
+        Number of the image in its stack, from 0.
+    """
+
+    row: np.ndarray
+    tilt: np.ndarray
+    section: np.ndarray
 
 
 def visible_images(
-    particles: StarTable, *, n_tilts, n_images
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row, tilt and number in its stack of each visible image, from 0, (image,).
+    particles: StarTable,
+    *,
+    n_tilts: Sequence[int] | np.ndarray,
+    n_images: Sequence[int] | np.ndarray,
+) -> VisibleImages:
+    """The images of stacks of tilts that are not hidden.
 
     WarpTools writes all tilts to a stack and RELION 5 only the visible ones; the number of images
     tells.
@@ -143,14 +195,25 @@ def visible_images(
     Parameters
     ----------
     particles : StarTable
+        Of particles.
     n_tilts, n_images : (row,) int
         Tilts of the tomogram, and images in the stack, of each row.
+
+    Returns
+    -------
+    VisibleImages
 
     Raises
     ------
     FileFormatError
         If a stack holds neither all tilts nor the visible ones, or rlnTomoVisibleFrames has another
         length.
+
+    Examples
+    --------
+    >>> table = StarTable("particles", {"rlnTomoVisibleFrames": ["[1,0,1]"]})
+    >>> visible_images(table, n_tilts=[3], n_images=[2])
+    VisibleImages(row=array([0, 0]), tilt=array([0, 2]), section=array([0, 1]))
     """
     visible = _visible(particles, n_tilts)
     row = np.repeat(np.arange(len(visible)), [np.count_nonzero(shown) for shown in visible])
@@ -165,19 +228,48 @@ def visible_images(
                 f"{len(shown)} tilts, of which {count} are visible; expected one of the two"
             )
         section.append(np.flatnonzero(shown) if images == len(shown) else np.arange(count))
-    return row, tilt, np.concatenate(section)
+    return VisibleImages(row, tilt, np.concatenate(section))
 
 
 def particle_matrix(particles: StarTable) -> np.ndarray:
-    """Rotation from the molecule to the tomogram as the file means it, float64 (row, 3, 3):
-    subtomogram's times particle's.
+    """Rotation from the molecule to the tomogram, as the file means it.
+
+    It is the product of the subtomogram's and the particle's.
+
+    Parameters
+    ----------
+    particles : StarTable
+        Of particles.
+
+    Returns
+    -------
+    (row, 3, 3) float64
+
+    Raises
+    ------
+    InputError, FileFormatError
+        If an angle is missing, no number, or out of range.
     """
     return _subtomogram_matrix(particles) @ read_rotation(particles)
 
 
 def origin_columns(particles: StarTable) -> list[str | None]:
-    """The columns of RELION's origin along x, y and z: in A or, without that, in pixels; None where
-    neither is there.
+    """The columns of RELION's origin along x, y and z: in A or, without that, in pixels.
+
+    Parameters
+    ----------
+    particles : StarTable
+        Of particles.
+
+    Returns
+    -------
+    list of str or None
+        None where neither is there.
+
+    Examples
+    --------
+    >>> origin_columns(StarTable("", {"rlnOriginXAngst": ["0"], "rlnOriginY": ["0"]}))
+    ['rlnOriginXAngst', 'rlnOriginY', None]
     """
     return [
         next(
@@ -189,16 +281,33 @@ def origin_columns(particles: StarTable) -> list[str | None]:
 
 
 def read_origin(particles: StarTable, pixel_size: np.ndarray) -> np.ndarray:
-    """RELION's origin of each particle in its subtomogram's frame, A (row, 3); along an axis
-    without a column it is 0.
+    """RELION's origin of each particle in its subtomogram's frame; 0 without a column.
 
     RELION 4 and 5 write rlnOriginXAngst in A; rlnOriginX, of RELION 3 and converters, is in pixels
     of the extracted image.
+
+    Parameters
+    ----------
+    particles : StarTable
+        Of particles.
+    pixel_size : (row,)
+        Of the extracted images, A.
+
+    Returns
+    -------
+    (row, 3) float64
+        A.
 
     Raises
     ------
     FileFormatError
         If one is not finite.
+
+    Examples
+    --------
+    >>> table = StarTable("", {"rlnOriginX": ["2"], "rlnOriginZAngst": ["7"]})
+    >>> read_origin(table, np.array([1.5])).tolist()
+    [[3.0, 0.0, 7.0]]
     """
     origin = np.zeros((len(particles), 3))
     for axis, name in enumerate(origin_columns(particles)):
@@ -210,23 +319,33 @@ def read_origin(particles: StarTable, pixel_size: np.ndarray) -> np.ndarray:
 
 
 def particle_offset(particles: StarTable, pixel_size: np.ndarray) -> np.ndarray:
-    """RELION's origin of each particle, turned from the subtomogram's frame to the tomogram's, A
-    (row, 3).
+    """RELION's origin of each particle, turned from the subtomogram's frame to the tomogram's.
 
     The molecule stands at minus it from the coordinate, where the stack was extracted.
 
     Parameters
     ----------
     particles : StarTable
+        Of particles.
     pixel_size : (row,)
         Of the extracted images, A.
+
+    Returns
+    -------
+    (row, 3) float64
+        A.
+
+    Raises
+    ------
+    FileFormatError
+        If an origin or an angle is not finite.
     """
     return np.einsum(
         "nij,nj->ni", _subtomogram_matrix(particles), read_origin(particles, pixel_size)
     )
 
 
-def _stretch_warning(path, by_name):
+def _stretch_warning(path: str | Path, by_name: dict[str, Tomogram]) -> tuple[Warning, ...]:
     name = max(by_name, key=lambda name: by_name[name].stretch)
     if by_name[name].stretch <= STRETCHED:
         return ()
@@ -239,7 +358,7 @@ def _stretch_warning(path, by_name):
     )
 
 
-def _small_tilts_warning(path, by_name):
+def _small_tilts_warning(path: str | Path, by_name: dict[str, Tomogram]) -> tuple[Warning, ...]:
     """Tilts that hardly differ are those of no series: their angles are in radians, or 0."""
     for name, tomogram in by_name.items():
         axis = tomogram.projection[tomogram.ctf["scale"] != 0, 2]
@@ -258,7 +377,9 @@ def _small_tilts_warning(path, by_name):
     return ()
 
 
-def _microscopes_that_differ(optics, tomograms, particles):
+def _microscopes_that_differ(
+    optics: Optics, tomograms: list[Tomogram], particles: StarTable
+) -> tuple[Warning, ...]:
     """A warning where the particles' optics and their tomograms' contradict each other, or none."""
     for name, values in optics.values.items():
         for row, tomogram in enumerate(tomograms):
@@ -275,7 +396,7 @@ def _microscopes_that_differ(optics, tomograms, particles):
     return ()
 
 
-def _refuse_other_images(tables, particles):
+def _refuse_other_images(tables: list[StarTable], particles: StarTable) -> None:
     general = find_table(tables, "general")
     flag = "rlnTomoSubTomosAre2DStacks"
     if general is not None and flag in general and general.texts(flag)[:1] == ["0"]:
@@ -292,7 +413,7 @@ def _refuse_other_images(tables, particles):
         )
 
 
-def _with_warning_of_lost(count, rows):
+def _with_warning_of_lost(count: int, rows: ImageRows) -> ImageRows:
     """The same rows, with a warning of the particles of which none is left."""
     lost = count - len(np.unique(rows.row))
     if lost in (0, count):  # without any image there is an error, elsewhere
@@ -311,7 +432,7 @@ def _with_warning_of_lost(count, rows):
     )
 
 
-def _visible(particles, n_tilts):
+def _visible(particles: StarTable, n_tilts: Sequence[int] | np.ndarray) -> list[np.ndarray]:
     if "rlnTomoVisibleFrames" not in particles:
         return [np.ones(count, bool) for count in n_tilts]
     visible = [flags != 0 for flags in lists_of_numbers(particles, "rlnTomoVisibleFrames")]
@@ -325,12 +446,15 @@ def _visible(particles, n_tilts):
     return visible
 
 
-def _of_images(by_name, particles, row, tilt):
+def _of_images(
+    by_name: dict[str, Tomogram], particles: StarTable, shown: VisibleImages
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Projection and CTF of the tilt that each image shows."""
     tomograms = list(by_name.values())
     first = np.concatenate([[0], np.cumsum([len(tomogram.projection) for tomogram in tomograms])])
     number = {name: i for i, name in enumerate(by_name)}
-    entry = first[np.array([number[name] for name in particles.texts("rlnTomoName")])[row]] + tilt
+    of_row = np.array([number[name] for name in particles.texts("rlnTomoName")])
+    entry = first[of_row[shown.row]] + shown.tilt
     ctf = {
         name: np.concatenate([tomogram.ctf[name] for tomogram in tomograms])[entry]
         for name in tomograms[0].ctf
@@ -338,13 +462,15 @@ def _of_images(by_name, particles, row, tilt):
     return np.concatenate([tomogram.projection for tomogram in tomograms])[entry], ctf
 
 
-def _subtomogram_matrix(particles):
+def _subtomogram_matrix(particles: StarTable) -> np.ndarray:
     if SUBTOMOGRAM_ANGLES[0] not in particles:
         return np.broadcast_to(np.eye(3), (len(particles), 3, 3))
     return euler_matrices(particles, SUBTOMOGRAM_ANGLES)
 
 
-def _microscope(optics, tomograms, particles):
+def _microscope(
+    optics: Optics, tomograms: list[Tomogram], particles: StarTable
+) -> dict[str, np.ndarray]:
     """Of each row: from the particles' optics, and what these lack from the tomograms."""
     values = dict(optics.values)
     for name in MICROSCOPE:
@@ -356,9 +482,16 @@ def _microscope(optics, tomograms, particles):
     return microscope_fields(Optics(optics.groups, optics.group, values), path=particles.path)
 
 
-def _ctf(tilt_ctf, microscope, *, depth, row):
-    """CTF of each image; the particle's depth towards the camera's z adds to the defocus, by
-    RELION's rlnTomoHand.
+def _ctf(
+    tilt_ctf: dict[str, np.ndarray],
+    microscope: dict[str, np.ndarray],
+    *,
+    depth: np.ndarray,
+    row: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """CTF of each image; the particle's depth towards the camera's z adds to the defocus.
+
+    By RELION's rlnTomoHand it adds or takes from it.
     """
     return {
         **tilt_ctf,

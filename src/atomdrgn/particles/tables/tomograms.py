@@ -1,8 +1,9 @@
-"""Geometry and CTF of the tilts of each tomogram: tomograms.star of RELION 4 and 5 and of
-WarpTools.
+"""Geometry and CTF of the tilts of each tomogram.
+
+They stand in tomograms.star of RELION 4 and 5 and of WarpTools.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,7 @@ DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 
 @dataclass(frozen=True)
 class Tomogram:
-    """One tomogram and its tilts, in the order of its table, which is that of the images in a
-    stack.
+    """One tomogram and its tilts, in the order of its table and of the images in a stack.
 
     Parameters
     ----------
@@ -62,11 +62,27 @@ class Tomogram:
     stretch: float = 0.0
 
 
-def read_tomograms(path, names: Iterable[str], *, data_folder=None) -> dict[str, Tomogram]:
+def read_tomograms(
+    path: str | Path, names: Iterable[str], *, data_folder: str | Path | None = None
+) -> dict[str, Tomogram]:
     """The named tomograms of a tomograms.star.
 
     Their tilts stand in blocks of the same file (WarpTools, RELION 4) or in files that it names
     (RELION 5).
+
+    Parameters
+    ----------
+    path : path
+        The tomograms.star.
+    names : iterable of str
+        Of tomograms (rlnTomoName); each may stand several times.
+    data_folder : path, optional
+        Where files lie that it names, if not where it says.
+
+    Returns
+    -------
+    dict of Tomogram
+        By name, in the order of `names`.
 
     Raises
     ------
@@ -99,7 +115,7 @@ def read_tomograms(path, names: Iterable[str], *, data_folder=None) -> dict[str,
     }
 
 
-def _refuse_listed_twice(path, names, listed, what):
+def _refuse_listed_twice(path: Path, names: Sequence[str], listed: list[str], what: str) -> None:
     for name in names:
         if listed.count(name) > 1:
             raise FileFormatError(
@@ -109,11 +125,11 @@ def _refuse_listed_twice(path, names, listed, what):
             )
 
 
-def _blocks_of_tilts(tables):
+def _blocks_of_tilts(tables: list[StarTable]) -> list[str]:
     return [table.block for table in tables if DEFOCUS[0] in table]
 
 
-def _tilts(tables, entry, data_folder):
+def _tilts(tables: list[StarTable], entry: StarTable, data_folder: str | Path | None) -> StarTable:
     name = entry.texts("rlnTomoName")[0]
     if "rlnTomoTiltSeriesStarFile" in entry:
         file = find_file(
@@ -138,7 +154,7 @@ def _tilts(tables, entry, data_folder):
     return tilts
 
 
-def _tomogram(entry, tilts):
+def _tomogram(entry: StarTable, tilts: StarTable) -> Tomogram:
     _require(
         entry,
         (
@@ -182,12 +198,12 @@ def _tomogram(entry, tilts):
     )
 
 
-def _from_warptools(entry, tilts):
-    """WarpTools names its tomograms and writes a dummy of a tilt series; RELION's tilts are in
-    files of their own or moved.
+def _from_warptools(entry: StarTable, tilts: StarTable) -> bool | None:
+    """Whether WarpTools wrote the tables; None where that cannot be told.
 
-    RELION 4 counts coordinates from the corner, so that its matrices move it to the image's:
-    without that they are no RELION's.
+    It names its tomograms and writes a dummy of a tilt series; RELION's tilts are in files of their
+    own or moved. RELION 4 counts coordinates from the corner, so that its matrices move it to the
+    image's: without that they are no RELION's.
     """
     ending, beginning = FROM_WARPTOOLS
     if entry.texts("rlnTomoName")[0].endswith(ending):
@@ -202,7 +218,7 @@ def _from_warptools(entry, tilts):
     return False if moved else None
 
 
-def projection_rotations(tilts: StarTable, *, used=None) -> np.ndarray:
+def projection_rotations(tilts: StarTable, *, used: np.ndarray | None = None) -> np.ndarray:
     """Rotation from the tomogram to the camera at each tilt, float64 (tilt, 3, 3).
 
     RELION 4 and WarpTools write matrices; their rotations are made exact again, for the text has
@@ -213,8 +229,13 @@ def projection_rotations(tilts: StarTable, *, used=None) -> np.ndarray:
     Parameters
     ----------
     tilts : StarTable
+        Of one tomogram.
     used : (tilt,) bool, optional
         Tilts that are not excluded; only these have to be sound.
+
+    Returns
+    -------
+    (tilt, 3, 3) float64
 
     Raises
     ------
@@ -222,6 +243,12 @@ def projection_rotations(tilts: StarTable, *, used=None) -> np.ndarray:
         If neither stands in the table, or matrices mirror.
     FileFormatError
         If a number is not finite, or a matrix is far from a rotation.
+
+    Examples
+    --------
+    >>> tilts = StarTable("ts", {"rlnTomoYTilt": ["90"], "rlnTomoZRot": ["0"]})
+    >>> (projection_rotations(tilts)[0] @ [0, 0, 1]).round(6).tolist()
+    [1.0, 0.0, 0.0]
     """
     used = np.ones(len(tilts), bool) if used is None else used
     if all(name in tilts for name in PROJECTION):
@@ -239,7 +266,7 @@ def projection_rotations(tilts: StarTable, *, used=None) -> np.ndarray:
     return about_z @ about_y @ about_x
 
 
-def _rotations_of_matrices(tilts, used):
+def _rotations_of_matrices(tilts: StarTable, used: np.ndarray) -> np.ndarray:
     matrix = _matrices(tilts)
     _refuse_tilts(
         tilts, used & ~np.isfinite(matrix).all((1, 2)), f"no number in {', '.join(PROJECTION)}"
@@ -273,23 +300,40 @@ def _rotations_of_matrices(tilts, used):
     return rotation
 
 
-def _stretch(tilts, used):
+def _stretch(tilts: StarTable, used: np.ndarray) -> float:
     if not all(name in tilts for name in PROJECTION) or not used.any():
         return 0.0
     return float(np.abs(np.linalg.svd(_matrices(tilts)[used], compute_uv=False) - 1).max())
 
 
-def _matrices(tilts):
+def _matrices(tilts: StarTable) -> np.ndarray:
     return np.stack([_projection_rows(tilts, name)[:, :3] for name in PROJECTION], 1)
 
 
 def lists_of_numbers(table: StarTable, name: str) -> list[np.ndarray]:
     """The values of a column of lists such as ``[0.1,-2,0]``, float64.
 
+    Parameters
+    ----------
+    table : StarTable
+        Where it stands.
+    name : str
+        Of the column.
+
+    Returns
+    -------
+    list of (n,) float64
+        One a row.
+
     Raises
     ------
     FileFormatError
         If one is not a list of numbers.
+
+    Examples
+    --------
+    >>> lists_of_numbers(StarTable("ts", {"rlnTomoProjX": ["[0.1,-2,0]"]}), "rlnTomoProjX")
+    [array([ 0.1, -2. ,  0. ])]
     """
     tokens, read = table.texts(name), {}
     # a set of particles repeats few different lists: each is read once
@@ -304,7 +348,7 @@ def lists_of_numbers(table: StarTable, name: str) -> list[np.ndarray]:
     return [read[token] for token in tokens]
 
 
-def _projection_rows(tilts, name):
+def _projection_rows(tilts: StarTable, name: str) -> np.ndarray:
     rows = lists_of_numbers(tilts, name)
     if any(len(row) != 4 for row in rows):
         raise FileFormatError(
@@ -313,7 +357,7 @@ def _projection_rows(tilts, name):
     return np.array(rows)
 
 
-def _tilt_ctf(tilts):
+def _tilt_ctf(tilts: StarTable) -> dict[str, np.ndarray]:
     _require(tilts, (*DEFOCUS, "rlnMicrographPreExposure"))
     zero = np.zeros(len(tilts))
     ctf = {
@@ -349,9 +393,13 @@ def _tilt_ctf(tilts):
     return ctf
 
 
-def _refuse_micrometres(tilts, defocus_u, defocus_v, used):
-    """Depth is added to the defocus of a particle and would hide the unit, so that it is looked for
-    in the tilts.
+def _refuse_micrometres(
+    tilts: StarTable, defocus_u: np.ndarray, defocus_v: np.ndarray, used: np.ndarray
+) -> None:
+    """Refuse a defocus of tilts that is in micrometres.
+
+    Depth is added to the defocus of a particle and would hide the unit, so that it is looked for in
+    the tilts.
     """
     row = np.flatnonzero(used)
     small = np.maximum(np.abs(defocus_u), np.abs(defocus_v))[row] < MICROMETRES
@@ -365,7 +413,7 @@ def _refuse_micrometres(tilts, defocus_u, defocus_v, used):
         )
 
 
-def _refuse_tilts(tilts, wrong, what):
+def _refuse_tilts(tilts: StarTable, wrong: np.ndarray, what: str) -> None:
     """Raise a FileFormatError that names these tilts, (tilt,) bool, where there are any."""
     if wrong.any():
         shown = ", ".join(str(i + 1) for i in np.flatnonzero(wrong)[:5]) + (
@@ -376,17 +424,17 @@ def _refuse_tilts(tilts, wrong, what):
         )
 
 
-def _of(table):
+def _of(table: StarTable) -> str:
     """How a message names a tomogram: by its row in the overview, or its block of tilts."""
     named = table.texts("rlnTomoName")[:1] if "rlnTomoName" in table else []
     return f"{table.path}: tomogram {named[0] if named else table.block}"
 
 
-def _number(entry, name):
+def _number(entry: StarTable, name: str) -> float:
     return float(entry.numbers(name)[0])
 
 
-def _require(table, names):
+def _require(table: StarTable, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in table]
     if missing:
         raise InputError(
@@ -395,8 +443,8 @@ def _require(table, names):
         )
 
 
-def _rotations_about(axis, angle):
-    """Counter-clockwise rotations of column vectors about a coordinate axis (0 is x), (tilt, 3, 3)."""
+def _rotations_about(axis: int, angle: np.ndarray) -> np.ndarray:
+    """Counter-clockwise rotations of columns about a coordinate axis (0 is x), (tilt, 3, 3)."""
     first, second = (axis + 1) % 3, (axis + 2) % 3
     matrix = np.zeros((len(angle), 3, 3))
     matrix[:, axis, axis] = 1

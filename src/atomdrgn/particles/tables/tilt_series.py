@@ -1,5 +1,6 @@
-"""Tilt images with one row an image (Warp and M 1.x): which rows are one particle, and what their
-CTF columns mean.
+"""Tilt images with one row an image (Warp and M 1.x).
+
+Which rows are one particle, and what their CTF columns mean.
 """
 
 from dataclasses import dataclass, replace
@@ -35,14 +36,12 @@ class TiltRows:
     warnings: tuple[Warning, ...] = ()
 
 
-def read_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> TiltRows | None:
-    """Whose tilt each row is, or None where rows are single particles.
+def are_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> bool:
+    """Whether rows are tilts of particles, and no single particles.
 
     rlnGroupName alone proves nothing, in single-particle files it is a noise group. Warp writes the
     cosine of the tilt as rlnCtfScalefactor and -4 times the dose as rlnCtfBfactor, so that both
-    together show tilts. Exports that were joined may number their groups alike: groups whose rows
-    are of several micrographs are parted by these. M names each tilt's own movie as micrograph;
-    such names part nothing.
+    together show tilts.
 
     Parameters
     ----------
@@ -52,17 +51,70 @@ def read_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> TiltRo
 
     Raises
     ------
-    InputError
-        If scales look like tilts and doses do not, a dose is negative, a row stands twice, or two
-        rows of a particle have one dose: molecules would be mixed, or the tilts of one be in both
-        half-sets.
+    FileFormatError
+        If a scale or B factor is no number.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> columns = {
+    ...     "rlnGroupName": ["a", "a", "b", "b"],
+    ...     "rlnCtfScalefactor": ["1", "0.9", "1", "0.9"],
+    ...     "rlnCtfBfactor": ["0", "-8", "0", "-8"],
+    ... }
+    >>> are_tilt_rows(StarTable("particles", columns))
+    True
+    >>> are_tilt_rows(StarTable("particles", columns | {"rlnGroupName": ["a", "b", "c", "d"]}))
+    False
     """
-    if not tilt_series and not _look_like_tilts(particles):
-        found = _lack_of_dose(particles)
-        # images without a CTF are simulated, for them a warning will do
-        if found and "rlnDefocusU" in particles:
-            raise InputError(f"{found}; {SINGLE}")
-        return None
+    return tilt_series or _look_like_tilts(particles)
+
+
+def refuse_tilts_without_dose(particles: StarTable) -> None:
+    """Refuse rows that are tilts but for the column of the dose, which would be taken for single.
+
+    Parameters
+    ----------
+    particles : StarTable
+        Of which :func:`are_tilt_rows` says that they are no tilts.
+
+    Raises
+    ------
+    InputError
+        If scales look like tilts and there are no doses.
+    """
+    found = _lack_of_dose(particles)
+    # images without a CTF are simulated, for them a warning will do
+    if found and "rlnDefocusU" in particles:
+        raise InputError(f"{found}; {SINGLE}")
+
+
+def read_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> TiltRows:
+    """Whose tilt each row is, of rows that are tilts of particles (:func:`are_tilt_rows`).
+
+    Exports that were joined may number their groups alike: groups whose rows are of several
+    micrographs are parted by these. M names each tilt's own movie as micrograph; such names part
+    nothing.
+
+    Parameters
+    ----------
+    particles : StarTable
+    tilt_series : bool
+        The user says that the rows of a group are tilts of a particle.
+
+    Returns
+    -------
+    TiltRows
+
+    Raises
+    ------
+    InputError
+        If a column is missing, a dose is negative, a row stands twice, or two rows of a particle
+        have one dose: molecules would be mixed, or the tilts of one be in both half-sets.
+    """
     missing = [name for name in COLUMNS if name not in particles]
     if missing:
         raise InputError(
@@ -77,7 +129,7 @@ def read_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> TiltRo
     particle, parted_by = _parted(particles, group, dose, kept)
     _refuse_doubled_rows(particles, particle)
     _refuse_equal_doses(particles, particle, dose, kept, scale=scale, tilt_series=tilt_series)
-    warnings = ()
+    warnings: tuple[Warning, ...] = ()
     if parted_by:
         name = groups[int(np.flatnonzero(_in_several_parts(group, particle))[0])]
         warnings = (
@@ -93,16 +145,28 @@ def read_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> TiltRo
 
 
 def tilts_in_doubt(particles: StarTable) -> tuple[Warning, ...]:
-    """A warning where rows that are read as single particles look like tilts, but lack doses or
-    groups; or none.
+    """A warning where rows that are read as single particles look like tilts; or none.
+
+    They lack doses, groups or scales then.
+
+    Parameters
+    ----------
+    particles : StarTable
+        Of which :func:`are_tilt_rows` says that they are no tilts.
+
+    Returns
+    -------
+    tuple of Warning
+        One at most.
     """
     found = _lack_of_dose(particles) or _lack_of_groups(particles) or _lack_of_scale(particles)
     return (UserWarning(f"{found}: they are read as single particles"),) if found else ()
 
 
-def as_tilt_series(rows: ImageRows, particles: StarTable, tilts: TiltRows) -> ImageRows:
-    """The rows with tilts of one particle together, dose in place of the B factor, and without
-    excluded tilts.
+def as_tilt_series(
+    rows: ImageRows, particles: StarTable, tilts: TiltRows, *, format: str
+) -> ImageRows:
+    """The rows with tilts of one particle together and dose for B factor; excluded ones left out.
 
     Warp marks a tilt that is not to be used with a scale of 0; these are left out and counted in a
     warning.
@@ -115,6 +179,12 @@ def as_tilt_series(rows: ImageRows, particles: StarTable, tilts: TiltRows) -> Im
         Their table.
     tilts : TiltRows
         Whose tilt each is.
+    format : str
+        What messages call the files.
+
+    Returns
+    -------
+    ImageRows
     """
     ctf = {
         **rows.ctf,
@@ -125,7 +195,8 @@ def as_tilt_series(rows: ImageRows, particles: StarTable, tilts: TiltRows) -> Im
     return without_excluded(
         replace(
             rows,
-            format="Warp or M 1.x tilt series",
+            format=format,
+            tilt_series=True,
             particle=tilts.particle,
             ctf=ctf,
             warnings=(*rows.warnings, *tilts.warnings),
@@ -134,8 +205,17 @@ def as_tilt_series(rows: ImageRows, particles: StarTable, tilts: TiltRows) -> Im
 
 
 def without_excluded(rows: ImageRows) -> ImageRows:
-    """The rows without tilts whose scale is 0, which is how Warp marks those that are not to be
-    used.
+    """The rows without tilts whose scale is 0, by which Warp marks those that are not to be used.
+
+    Parameters
+    ----------
+    rows : ImageRows
+        Of tilt series.
+
+    Returns
+    -------
+    ImageRows
+        With a warning that counts those that were left out.
     """
     kept = rows.ctf["scale"] != 0
     if kept.all():
@@ -155,12 +235,12 @@ def without_excluded(rows: ImageRows) -> ImageRows:
     )
 
 
-def _scale_and_dose(particles):
+def _scale_and_dose(particles: StarTable) -> tuple[np.ndarray, np.ndarray]:
     return particles.numbers(COLUMNS[1]), -particles.numbers(COLUMNS[2]) / 4
 
 
-def _lack_of_dose(particles):
-    """What to say where only the column of the dose is missing from what looks like tilts; or None."""
+def _lack_of_dose(particles: StarTable) -> str | None:
+    """What to say where what looks like tilts lacks the column of the dose; or None."""
     if COLUMNS[2] in particles or not _look_like_tilts(
         particles.with_column(COLUMNS[2], ["0"] * len(particles))
     ):
@@ -174,9 +254,10 @@ def _lack_of_dose(particles):
     )
 
 
-def _lack_of_groups(particles):
-    """What to say where rows share scales and doses as tilts do, but no group says whose they are;
-    or None.
+def _lack_of_groups(particles: StarTable) -> str | None:
+    """What to say where rows share scales and doses as tilts do, but are in no groups; or None.
+
+    Whose they are is not known then.
     """
     if any(name not in particles for name in COLUMNS[1:]) or len(particles) == 0:
         return None
@@ -197,9 +278,10 @@ def _lack_of_groups(particles):
     )
 
 
-def _lack_of_scale(particles):
-    """What to say where groups and doses are those of tilts, but no scale is the cosine of one; or
-    None.
+def _lack_of_scale(particles: StarTable) -> str | None:
+    """What to say where groups and doses are those of tilts, but scales are not; or None.
+
+    No scale is the cosine of a tilt then.
     """
     if any(name not in particles for name in (COLUMNS[0], COLUMNS[2])) or len(particles) == 0:
         return None
@@ -223,9 +305,8 @@ def _lack_of_scale(particles):
     )
 
 
-def _look_like_tilts(particles):
-    """Whether rows of a group look like tilts of one particle, be it with faults that are named
-    later.
+def _look_like_tilts(particles: StarTable) -> bool:
+    """Whether rows of a group look like tilts of one particle, with or without faults.
 
     Either doses and scales both show it, or scales alone: they are cosines that differ within a
     group and come again in others.
@@ -264,12 +345,12 @@ def _look_like_tilts(particles):
     return bool((dose >= 0).all() and dose.max() > 0 and (_spread(group, scale) > 0.2).mean() > 0.5)
 
 
-def _are_pairs(label, scale):
+def _are_pairs(label: np.ndarray, scale: np.ndarray) -> bool:
     """Whether each scale comes once or twice for a label, as a tilt and its opposite do."""
     return bool((np.unique(np.stack([label, scale], 1), axis=0, return_counts=True)[1] <= 2).all())
 
 
-def _ranges(label, values, n):
+def _ranges(label: np.ndarray, values: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Count, and largest less smallest value, of each of n labels, (n,)."""
     low, high = np.full(n, np.inf), np.full(n, -np.inf)
     np.minimum.at(low, label, values)
@@ -277,15 +358,16 @@ def _ranges(label, values, n):
     return np.bincount(label, minlength=n), high - low
 
 
-def _spread(label, values):
+def _spread(label: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Largest less smallest value of each label that has several; 0 if none has."""
-    count, spread = _ranges(label, values, label.max() + 1)
+    count, spread = _ranges(label, values, int(label.max()) + 1)
     return spread[count > 1] if (count > 1).any() else np.zeros(1)
 
 
-def _with_column(particles, label, name):
-    """Numbers for label and column together, where that leaves several rows to most; else the
-    labels as they are.
+def _with_column(particles: StarTable, label: np.ndarray, name: str) -> np.ndarray:
+    """Numbers for label and column together, where that leaves several rows to most.
+
+    Else the labels as they are.
     """
     if name not in particles:
         return label
@@ -298,7 +380,9 @@ def _with_column(particles, label, name):
     return both if len(both) >= 2 * (both.max() + 1) else label
 
 
-def _parted(particles, group, dose, kept):
+def _parted(
+    particles: StarTable, group: np.ndarray, dose: np.ndarray, kept: np.ndarray
+) -> tuple[np.ndarray, str | None]:
     """The particle of each row and by what groups had to be parted, if they had to."""
     particle, parted_by = (
         _parted_further(particles, group, MICROGRAPH),
@@ -311,9 +395,10 @@ def _parted(particles, group, dose, kept):
     return particle, parted_by if particle.max() > group.max() else None
 
 
-def _parted_further(particles, label, name):
-    """Labels parted by a column, but not where its values are tilts and not particles: M has the
-    tilt's movie as micrograph.
+def _parted_further(particles: StarTable, label: np.ndarray, name: str) -> np.ndarray:
+    """Labels parted by a column, but not where its values are tilts and not particles.
+
+    M has the tilt's movie as micrograph.
     """
     both = _with_column(particles, label, name)
     are_tilts = any(
@@ -323,12 +408,14 @@ def _parted_further(particles, label, name):
     return label if are_tilts else both
 
 
-def _in_several_parts(group, particle):
+def _in_several_parts(group: np.ndarray, particle: np.ndarray) -> np.ndarray:
     _, first = np.unique(particle, return_index=True)
     return np.bincount(group[first])[group] > 1
 
 
-def _refuse_wrong_numbers(particles, scale, dose, *, tilt_series):
+def _refuse_wrong_numbers(
+    particles: StarTable, scale: np.ndarray, dose: np.ndarray, *, tilt_series: bool
+) -> None:
     wrong = np.flatnonzero(~(dose >= 0))
     if len(wrong):
         otherwise = "do not pass tilt_series for single particles" if tilt_series else SINGLE
@@ -348,7 +435,7 @@ def _refuse_wrong_numbers(particles, scale, dose, *, tilt_series):
         )
 
 
-def _refuse_doubled_rows(particles, particle):
+def _refuse_doubled_rows(particles: StarTable, particle: np.ndarray) -> None:
     names = particles.texts("rlnImageName")
     image = number_by_first_row(["{}@{}".format(*image_place(name)) for name in names])
     place = particle * len(image) + image
@@ -367,10 +454,8 @@ def _refuse_doubled_rows(particles, particle):
         )
 
 
-def _rows_of_equal_dose(particle, dose, kept):
-    """Two rows of a particle whose tilts have one dose, though not all of its tilts have: (2,), or
-    none.
-    """
+def _rows_of_equal_dose(particle: np.ndarray, dose: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Two rows of a particle with one dose, though not all of its tilts have it: (2,), or none."""
     rows = np.flatnonzero(kept)
     order = rows[np.lexsort((dose[rows], particle[rows]))]
     same = (particle[order][1:] == particle[order][:-1]) & (dose[order][1:] == dose[order][:-1])
@@ -378,13 +463,21 @@ def _rows_of_equal_dose(particle, dose, kept):
     return np.sort(order[there[0] : there[0] + 2]) if len(there) else there
 
 
-def _dose_is_constant(particle, dose, kept):
+def _dose_is_constant(particle: np.ndarray, dose: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """(particle,) whether all its tilts, of several, have one dose."""
-    count, spread = _ranges(particle[kept], dose[kept], particle.max() + 1)
+    count, spread = _ranges(particle[kept], dose[kept], int(particle.max()) + 1)
     return (spread == 0) & (count > 1)
 
 
-def _refuse_equal_doses(particles, particle, dose, kept, *, scale, tilt_series):
+def _refuse_equal_doses(
+    particles: StarTable,
+    particle: np.ndarray,
+    dose: np.ndarray,
+    kept: np.ndarray,
+    *,
+    scale: np.ndarray,
+    tilt_series: bool,
+) -> None:
     names = particles.texts(COLUMNS[0])
     rows = _rows_of_equal_dose(particle, dose, kept)
     if len(rows):
@@ -419,9 +512,12 @@ def _refuse_equal_doses(particles, particle, dose, kept, *, scale, tilt_series):
         )
 
 
-def _more_than_both_sides(particle, scale, chosen):
-    """Rows of a particle with one scale where these are more than two and its scales differ: of
-    several molecules.
+def _more_than_both_sides(
+    particle: np.ndarray, scale: np.ndarray, chosen: np.ndarray
+) -> np.ndarray:
+    """Rows of a particle with one scale where these are more than two and its scales differ.
+
+    They are of several molecules.
     """
     rows = np.flatnonzero(chosen)
     pairs, inverse, count = np.unique(

@@ -1,8 +1,6 @@
-"""Single particles and tilt images of RELION and Warp, one row an image: STAR files of RELION 3.0
-to 5.
-"""
+"""Columns of RELION and Warp with one row an image: STAR files of RELION 3.0 to 5."""
 
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,6 @@ from .optics import (
     unmodelled_aberrations,
 )
 from .ranges import numbers_in_range, refuse_micrometres
-from .tilt_series import as_tilt_series, read_tilt_rows, tilts_in_doubt
 
 FEW = 20  # fewer images may be seen from about one side
 ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
@@ -32,19 +29,22 @@ DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 def read_relion(
     tables: list[StarTable],
     *,
-    data_folder=None,
+    data_folder: str | Path | None = None,
     invert_contrast: bool | None = None,
-    tilt_series: bool = False,
     allow_missing_ctf: bool = False,
 ) -> ImageRows:
-    """What a STAR file with one row an image says of each image.
+    """What a STAR file with one row an image says of each, as of single particles.
 
     Parameters
     ----------
     tables : list of StarTable
         The file.
-    data_folder, invert_contrast, tilt_series, allow_missing_ctf
+    data_folder, invert_contrast, allow_missing_ctf
         As for :func:`~atomdrgn.particles.reading.read_particles`.
+
+    Returns
+    -------
+    ImageRows
 
     Raises
     ------
@@ -59,7 +59,7 @@ def read_relion(
     file, headers = find_stacks(names, beside=particles.path, data_folder=data_folder)
     _refuse_unnumbered(particles, np.array([header.shape[0] for header in headers])[file])
     sign = np.full(len(particles), -1.0 if invert_contrast else 1.0)
-    rows = ImageRows(
+    return ImageRows(
         source=particles.path,
         format="RELION 3.0" if optics_table is None else "RELION 3.1 or later",
         headers=headers,
@@ -82,14 +82,19 @@ def read_relion(
             *_phase_in_radians_warning(particles),
         ),
     )
-    tilts = read_tilt_rows(particles, tilt_series=tilt_series)
-    if tilts is None:
-        return replace(rows, warnings=(*rows.warnings, *tilts_in_doubt(particles)))
-    return as_tilt_series(rows, particles, tilts)
 
 
 def particle_table(tables: list[StarTable]) -> StarTable:
     """The table of a STAR file that has one row an image or particle.
+
+    Parameters
+    ----------
+    tables : list of StarTable
+        The file.
+
+    Returns
+    -------
+    StarTable
 
     Raises
     ------
@@ -97,6 +102,12 @@ def particle_table(tables: list[StarTable]) -> StarTable:
         If there is none, or there are several.
     InputError
         If it has no rows.
+
+    Examples
+    --------
+    >>> optics = StarTable("optics", {"rlnVoltage": ["300"]})
+    >>> particle_table([optics, StarTable("", {"rlnImageName": ["1@a.mrcs"]})]).columns
+    {'rlnImageName': ['1@a.mrcs']}
     """
     listing = [table for table in tables if table.block != "optics" and "rlnImageName" in table]
     if not listing:
@@ -125,8 +136,19 @@ def particle_table(tables: list[StarTable]) -> StarTable:
 
 
 def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
-    """Stack of each row as it is written, and number of the image in it from 0 (row,):
-    ``000001@stack.mrcs`` is 0.
+    """Stack of each row as it is written, and number of the image in it from 0 (row,).
+
+    Parameters
+    ----------
+    particles : StarTable
+        Of particles.
+
+    Returns
+    -------
+    list of str
+        Stacks, without the number of the image.
+    (row,) int64
+        0 where a row names a whole stack.
 
     Raises
     ------
@@ -134,6 +156,11 @@ def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
         If the images are volumes.
     FileFormatError
         If a number is none, or 0.
+
+    Examples
+    --------
+    >>> image_names(StarTable("", {"rlnImageName": ["000003@stack.mrcs"]}))
+    (['stack.mrcs'], array([2]))
     """
     if "rlnCtfImage" in particles:
         raise InputError(f"{particles.path}: rlnCtfImage is there, so {THESE_ARE_VOLUMES}")
@@ -161,9 +188,10 @@ def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
     )
 
 
-def _refuse_unnumbered(particles, n_images):
-    """Refuse names without a number of stacks that hold several images (row,): which of them is
-    meant is not known.
+def _refuse_unnumbered(particles: StarTable, n_images: np.ndarray) -> None:
+    """Refuse names without a number of stacks that hold several images (row,).
+
+    Which of them is meant is not known.
     """
     names = particles.texts("rlnImageName")
     row = next(
@@ -179,10 +207,27 @@ def _refuse_unnumbered(particles, n_images):
 def read_rotation(particles: StarTable) -> np.ndarray:
     """Rotation of each row from molecule to microscope, float64 (row, 3, 3).
 
+    Parameters
+    ----------
+    particles : StarTable
+        Of particles.
+
+    Returns
+    -------
+    (row, 3, 3) float64
+
     Raises
     ------
     InputError
         If an angle is missing.
+    FileFormatError
+        If one is no number, or out of range.
+
+    Examples
+    --------
+    >>> angles = dict(zip(ANGLES, (["90"], ["0"], ["0"])))
+    >>> (read_rotation(StarTable("particles", angles))[0] @ [1, 0, 0]).round(6).tolist()
+    [0.0, -1.0, 0.0]
     """
     missing = [name for name in ANGLES if name not in particles]
     if missing:
@@ -194,17 +239,33 @@ def read_rotation(particles: StarTable) -> np.ndarray:
     return euler_matrices(particles, ANGLES)
 
 
-def euler_matrices(table: StarTable, names) -> np.ndarray:
-    """Matrices of RELION's three angles in these columns (rot, tilt, psi; degrees), float64 (row,
-    3, 3).
+def euler_matrices(table: StarTable, names: Sequence[str]) -> np.ndarray:
+    """Matrices of RELION's three angles in these columns, float64 (row, 3, 3).
+
+    Parameters
+    ----------
+    table : StarTable
+        Of particles.
+    names : (3,) str
+        Columns of rot, tilt and psi, degrees.
+
+    Returns
+    -------
+    (row, 3, 3) float64
+
+    Raises
+    ------
+    FileFormatError
+        If an angle is no number, or out of range.
     """
     angles = np.radians(np.stack([numbers_in_range(table, name) for name in names], -1))
     return matrix_from_euler(torch.from_numpy(angles)).numpy()
 
 
-def _radians_warning(particles):
-    """Angles of many images that differ, and all within what radians can be, are hardly ever
-    degrees.
+def _radians_warning(particles: StarTable) -> Iterator[Warning]:
+    """Warn of angles that are hardly ever degrees.
+
+    Those of many images differ, and all are within what radians can be.
     """
     angles = np.stack([particles.numbers(name) for name in ANGLES], -1)
     if len(angles) >= FEW and np.abs(angles).max() <= 2 * np.pi and angles.std(0).max() > 0.5:
@@ -215,8 +276,11 @@ def _radians_warning(particles):
         )
 
 
-def _phase_in_radians_warning(particles):
-    """Phase plates shift by tens of degrees: less than pi in all of many images is hardly ever one."""
+def _phase_in_radians_warning(particles: StarTable) -> Iterator[Warning]:
+    """Warn of phase shifts that are hardly ever degrees.
+
+    Phase plates shift by tens of degrees: less than pi in all of many images is no phase plate's.
+    """
     if "rlnPhaseShift" not in particles or len(particles) < FEW:
         return
     size = np.abs(particles.numbers("rlnPhaseShift"))
@@ -228,16 +292,38 @@ def _phase_in_radians_warning(particles):
         )
 
 
-def _origin_columns(particles):
+def _origin_columns(particles: StarTable) -> str:
     return "rlnOriginXAngst or YAngst" if "rlnOriginXAngst" in particles else "rlnOriginX or Y"
 
 
 def read_shift(particles: StarTable, pixel_size: np.ndarray) -> np.ndarray:
-    """Where each molecule stands from the centre of its image, A (row, 2): minus RELION's origin,
-    which moves it to the centre.
+    """Where each molecule stands from the centre of its image: minus RELION's origin.
 
-    RELION 3.1 writes rlnOriginXAngst in A, RELION 3.0 rlnOriginX in pixels; where neither stands
-    the image is centred.
+    That moves it to the centre. RELION 3.1 writes rlnOriginXAngst in A, RELION 3.0 rlnOriginX in
+    pixels; where neither stands the image is centred.
+
+    Parameters
+    ----------
+    particles : StarTable
+        Of particles.
+    pixel_size : (row,)
+        A.
+
+    Returns
+    -------
+    (row, 2) float64
+        A.
+
+    Raises
+    ------
+    FileFormatError
+        If an origin is no number, or out of range.
+
+    Examples
+    --------
+    >>> table = StarTable("particles", {"rlnOriginX": ["3"], "rlnOriginY": ["-1"]})
+    >>> read_shift(table, np.array([2.0])).tolist()
+    [[-6.0, 2.0]]
     """
     shift = np.zeros((len(particles), 2))
     for axis, letter in enumerate("XY"):
@@ -253,11 +339,26 @@ def read_ctf(
 ) -> dict[str, np.ndarray]:
     """Fields of the CTF of each row in our units, float64 (row,).
 
+    Parameters
+    ----------
+    particles : StarTable
+        Of particles.
+    optics : Optics
+        Of each row.
+    allow_missing_ctf : bool
+        Where there are no columns of a CTF it is 1.
+
+    Returns
+    -------
+    dict of (row,) float64
+        Fields of :class:`~atomdrgn.physics.ctf.CTF`.
+
     Raises
     ------
     InputError
-        If the file has no CTF (unless that is allowed: the CTF is then 1), only part of one, or a
-        defocus of 0.
+        If the file has no CTF (unless that is allowed), only part of one, or a defocus of 0.
+    FileFormatError
+        If a value is no number, or out of range.
     """
     missing = [name for name in DEFOCUS if name not in particles]
     if len(missing) == len(DEFOCUS):
@@ -299,6 +400,17 @@ def read_ctf(
 def microscope_fields(optics: Optics, *, path: Path) -> dict[str, np.ndarray]:
     """Voltage, spherical aberration and amplitude contrast of each row under our names.
 
+    Parameters
+    ----------
+    optics : Optics
+        Of each row.
+    path : Path
+        The file, for messages.
+
+    Returns
+    -------
+    dict of (row,) float64
+
     Raises
     ------
     InputError
@@ -323,9 +435,24 @@ def microscope_fields(optics: Optics, *, path: Path) -> dict[str, np.ndarray]:
     return {ours: optics.values[theirs] for ours, theirs in names.items()}
 
 
-def refuse_zero_defocus(defocus_u, defocus_v, *, path: Path) -> None:
-    """Raise an InputError for rows whose defocus is 0 or no number: that is what programs write
-    that did not estimate it.
+def refuse_zero_defocus(defocus_u: np.ndarray, defocus_v: np.ndarray, *, path: Path) -> None:
+    """Refuse rows whose defocus is 0 or no number: programs write that which did not estimate it.
+
+    Parameters
+    ----------
+    defocus_u, defocus_v : (row,) float
+        A.
+    path : Path
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        With the rows.
+
+    Examples
+    --------
+    >>> refuse_zero_defocus(np.array([15000.0]), np.array([0.0]), path=Path("particles.star"))
     """
     zero = ~np.isfinite(defocus_u + defocus_v) | ((defocus_u == 0) & (defocus_v == 0))
     if zero.any():
@@ -337,7 +464,23 @@ def refuse_zero_defocus(defocus_u, defocus_v, *, path: Path) -> None:
 
 
 def no_ctf(n: int) -> dict[str, np.ndarray]:
-    """Fields of a CTF that is 1 at every frequency, for images that were made without one."""
+    """Fields of a CTF that is 1 at every frequency, for images that were made without one.
+
+    Parameters
+    ----------
+    n : int
+        How many images.
+
+    Returns
+    -------
+    dict of (image,) float64
+        Fields of :class:`~atomdrgn.physics.ctf.CTF`.
+
+    Examples
+    --------
+    >>> no_ctf(2)["amplitude_contrast"].tolist()
+    [1.0, 1.0]
+    """
     zero = np.zeros(n)
     return {
         "defocus_u": zero,
@@ -354,12 +497,26 @@ def no_ctf(n: int) -> dict[str, np.ndarray]:
 
 
 def read_half(particles: StarTable) -> np.ndarray | None:
-    """Half-set of each row as the file has it, or None where it does not say it.
+    """Half-set of each row as the file has it; None where it does not say it.
+
+    Parameters
+    ----------
+    particles : StarTable
+        Of particles.
+
+    Returns
+    -------
+    (row,) int64 or None
 
     Raises
     ------
     FileFormatError
         If one is no whole number.
+
+    Examples
+    --------
+    >>> read_half(StarTable("particles", {"rlnRandomSubset": ["2", "1"]})).tolist()
+    [2, 1]
     """
     if HALF_SET not in particles:
         return None

@@ -1,11 +1,13 @@
-"""From what a particle file says of each image to a ParticleStack: the part that all formats share."""
+"""From what a particle file says of each image to a ParticleStack: what all formats share."""
 
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ...errors import FileFormatError, InputError
 from ...io.mrc import MrcHeader
@@ -19,8 +21,18 @@ from .ranges import refuse_micrometres, require_in_range
 
 @dataclass(frozen=True)
 class OpticsGroup:
-    """Images taken and processed alike: `box_size` is None where the particle file does not say it
-    (the stack does).
+    """Images taken and processed alike.
+
+    Parameters
+    ----------
+    name : str
+        As the file has it.
+    pixel_size : float
+        A.
+    box_size : int or None
+        Pixels; None where the particle file does not say it (the stack does).
+    premultiplied : bool
+        Whether the images have been multiplied by their CTF.
     """
 
     name: str
@@ -31,13 +43,14 @@ class OpticsGroup:
 
 @dataclass(frozen=True)
 class ImageRows:
-    """What a particle file says of each image, in our conventions and units: where the reader of
-    every format ends.
+    """What a particle file says of each image, in our conventions: what every format is read to.
 
     Parameters
     ----------
     source : Path
+        The particle file.
     format : str
+        What messages call it.
     headers : tuple of MrcHeader
         The stacks.
     file, section : (image,) int64
@@ -53,6 +66,7 @@ class ImageRows:
     ctf : dict of (image,) float64
         Fields of :class:`CTF`.
     groups : tuple of OpticsGroup
+        All that the file has.
     optics_group : (image,) int64
         Index into `groups`.
     sign : (image,) float64
@@ -61,6 +75,8 @@ class ImageRows:
         Half-set, 1 or 2, where the file says it; one value for all is as if it did not.
     half_column, origin_columns : str
         What the file calls the half-set, and what moves the molecule to the centre of its image.
+    tilt_series : bool
+        Images of a particle are tilts, in the order of their dose.
     warnings : tuple of Warning
         What is odd about the file.
     """
@@ -81,12 +97,25 @@ class ImageRows:
     half: np.ndarray | None = None
     half_column: str = "rlnRandomSubset"
     origin_columns: str = "rlnOrigin"
+    tilt_series: bool = False
     warnings: tuple[Warning, ...] = field(default=())
 
 
 def assemble(rows: ImageRows, *, box: int | None = None) -> ParticleStack:
-    """The particle stack of these rows, on the grid of the first optics group, cropped to `box`;
-    warnings are issued here.
+    """The particle stack of these rows, on the grid of the first optics group.
+
+    Warnings are issued here.
+
+    Parameters
+    ----------
+    rows : ImageRows
+        What a particle file says.
+    box : int, optional
+        Crop images to this many pixels in Fourier space.
+
+    Returns
+    -------
+    ParticleStack
 
     Raises
     ------
@@ -145,17 +174,49 @@ def assemble(rows: ImageRows, *, box: int | None = None) -> ParticleStack:
     )
 
 
-def number_by_first_row(label) -> np.ndarray:
-    """Labels as numbers from 0 in the order of their first appearance, (image,)."""
+def number_by_first_row(label: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Labels as numbers from 0 in the order of their first appearance.
+
+    Parameters
+    ----------
+    label : (image,)
+        Texts or numbers.
+
+    Returns
+    -------
+    (image,) int64
+
+    Examples
+    --------
+    >>> number_by_first_row(["b", "a", "b"]).tolist()
+    [0, 1, 0]
+    """
     _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
     rank = np.empty(len(first), np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[inverse]
 
 
-def order_by_dose(particle, dose) -> np.ndarray:
-    """Place of each image by dose among those of its particle, from 0; ties stay in the order of
-    the file.
+def order_by_dose(particle: np.ndarray, dose: np.ndarray) -> np.ndarray:
+    """Place of each image by dose among those of its particle, from 0.
+
+    Ties stay in the order of the file.
+
+    Parameters
+    ----------
+    particle : (image,) int
+        Whose it is.
+    dose : (image,) float
+        Before it.
+
+    Returns
+    -------
+    (image,) int64
+
+    Examples
+    --------
+    >>> order_by_dose(np.array([0, 0, 1, 0]), np.array([6.0, 3.0, 0.0, 0.0])).tolist()
+    [2, 1, 0, 0]
     """
     order = np.lexsort((dose, particle))
     start = np.searchsorted(particle[order], particle[order])
@@ -164,38 +225,71 @@ def order_by_dose(particle, dose) -> np.ndarray:
     return place
 
 
-def half_sets(image) -> np.ndarray:
-    """Half-set of each particle, 1 or 2, by turns; copies of one image, as symmetry expansion makes
-    them, are in one half-set.
+def half_sets(image: np.ndarray) -> np.ndarray:
+    """Half-set of each particle, 1 or 2, by turns; copies of one image are in one half-set.
+
+    Symmetry expansion makes such copies.
 
     Parameters
     ----------
     image : (particle,)
         Label of the (first) image of each particle: copies are known by having the same.
+
+    Returns
+    -------
+    (particle,) int64
+
+    Examples
+    --------
+    >>> half_sets(np.array([4, 4, 7, 9])).tolist()
+    [1, 1, 2, 1]
     """
     return number_by_first_row(image) % 2 + 1
 
 
-def stated_halves(half):
-    """The half-set of each row as a file has it, or None where all rows have one value: that parts
-    nothing, so it is no split.
+def stated_halves(half: np.ndarray | None) -> np.ndarray | None:
+    """The half-set of each row as a file has it; one value for all rows is no split: None.
+
+    Parameters
+    ----------
+    half : (row,) int or None
+        As it stands in the file.
+
+    Returns
+    -------
+    (row,) int or None
+
+    Examples
+    --------
+    >>> stated_halves(np.array([1, 2, 2])).tolist()
+    [1, 2, 2]
+    >>> stated_halves(np.array([1, 1, 1]))
     """
     return None if half is None or (half == half[0]).all() else half
 
 
-def copies_in_both(image, half) -> int:
+def copies_in_both(image: np.ndarray, half: np.ndarray) -> int:
     """How many images are in both half-sets, because their copies have been parted.
 
     Parameters
     ----------
     image, half : (particle,)
         Label of each particle's (first) image, and its half-set.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> copies_in_both(np.array([4, 4, 7]), np.array([1, 2, 1]))
+    1
     """
     number = number_by_first_row(image)
     return int(np.count_nonzero(np.isin(np.unique(number[half == 1]), number[half == 2])))
 
 
-def _first_image(rows, particle):
+def _first_image(rows: ImageRows, particle: np.ndarray) -> np.ndarray:
     """Label of the first image of each particle: its place in its stack."""
     _, first = np.unique(particle, return_index=True)
     return np.unique(np.stack([rows.file, rows.section], 1)[first], axis=0, return_inverse=True)[
@@ -203,7 +297,7 @@ def _first_image(rows, particle):
     ].reshape(-1)
 
 
-def _parted_copies(rows, particle):
+def _parted_copies(rows: ImageRows, particle: np.ndarray) -> tuple[Warning, ...]:
     half = stated_halves(rows.half)
     if half is None:
         return ()
@@ -220,9 +314,10 @@ def _parted_copies(rows, particle):
     )
 
 
-def _refuse_out_of_range(rows):
-    """Refuse what no reader may let through, whatever the format; readers that know columns refuse
-    it with their names.
+def _refuse_out_of_range(rows: ImageRows) -> None:
+    """Refuse what no reader may let through, whatever the format.
+
+    Readers that know columns refuse it with their names.
     """
     pose = rows.rotation.sum((1, 2)) + rows.shift.sum(1)
     bad = rows.row[~np.isfinite(pose)]
@@ -246,8 +341,8 @@ def _refuse_out_of_range(rows):
         )
 
 
-def _refuse_far_shifts(rows, extent):
-    """Refuse origins that put a molecule far outside of its image, where nothing of it can be seen."""
+def _refuse_far_shifts(rows: ImageRows, extent: np.ndarray) -> None:
+    """Refuse origins that put a molecule far outside of its image, where none of it is seen."""
     far = np.flatnonzero(np.abs(rows.shift).max(1) > 2 * extent)
     if len(far):
         raise FileFormatError(
@@ -259,7 +354,7 @@ def _refuse_far_shifts(rows, extent):
         )
 
 
-def _shift_warning(rows, extent):
+def _shift_warning(rows: ImageRows, extent: np.ndarray) -> Iterator[Warning]:
     outside = np.count_nonzero(np.abs(rows.shift).max(1) > extent / 2)
     if outside:
         yield UserWarning(
@@ -269,7 +364,7 @@ def _shift_warning(rows, extent):
         )
 
 
-def _overfocus_warning(rows):
+def _overfocus_warning(rows: ImageRows) -> Iterator[Warning]:
     if (rows.ctf["defocus_u"] + rows.ctf["defocus_v"] < 0).all():
         yield UserWarning(
             f"{rows.source}: the defocus of all images is negative, which is overfocus; "
@@ -278,7 +373,7 @@ def _overfocus_warning(rows):
         )
 
 
-def _half_set_warning(rows):
+def _half_set_warning(rows: ImageRows) -> Iterator[Warning]:
     if (
         rows.half is not None
         and stated_halves(rows.half) is None
@@ -291,7 +386,7 @@ def _half_set_warning(rows):
         )
 
 
-def _halves(rows, particle):
+def _halves(rows: ImageRows, particle: np.ndarray) -> np.ndarray:
     stated = stated_halves(rows.half)
     if stated is None:
         return half_sets(_first_image(rows, particle))[particle]
@@ -318,7 +413,7 @@ def _halves(rows, particle):
     return half
 
 
-def _grid(rows, number):
+def _grid(rows: ImageRows, number: np.integer) -> ImageGrid:
     group, mine = rows.groups[number], np.unique(rows.file[rows.optics_group == number])
     shapes = {rows.headers[file].shape[1:] for file in mine}
     if len(shapes) > 1 or len(set(next(iter(shapes)))) > 1:
@@ -336,9 +431,10 @@ def _grid(rows, number):
     return ImageGrid(box, group.pixel_size)
 
 
-def _pixel_size_warnings(rows):
-    """Headers that contradict the particle file; 0 and 1 A are what programs write that do not
-    know.
+def _pixel_size_warnings(rows: ImageRows) -> Iterator[Warning]:
+    """Headers that contradict the particle file.
+
+    0 and 1 A are what programs write that do not know.
     """
     for number in np.unique(rows.optics_group):
         header = rows.headers[rows.file[rows.optics_group == number][0]]
@@ -351,7 +447,7 @@ def _pixel_size_warnings(rows):
             )
 
 
-def _odd_box_warning(rows, grids):
+def _odd_box_warning(rows: ImageRows, grids: Sequence[ImageGrid]) -> Iterator[Warning]:
     odd = sorted({grid.box_size for grid in grids if grid.box_size % 2})
     if odd:
         yield UserWarning(
@@ -361,9 +457,9 @@ def _odd_box_warning(rows, grids):
         )
 
 
-def _tilt_warnings(rows):
+def _tilt_warnings(rows: ImageRows) -> Iterator[Warning]:
     """What weakens tilt series without making them wrong."""
-    if "tilt" not in rows.format:
+    if not rows.tilt_series:
         return
     if len(np.unique(rows.particle)) == len(rows.particle):
         yield UserWarning(
@@ -385,8 +481,8 @@ def _tilt_warnings(rows):
         )
 
 
-def _count_with_one_dose(rows):
-    """How many particles have several tilts, all with the same dose, which no two exposures have."""
+def _count_with_one_dose(rows: ImageRows) -> int:
+    """How many particles have several tilts, all with one dose, as no two exposures have."""
     _, particle, count = np.unique(rows.particle, return_inverse=True, return_counts=True)
     start = np.concatenate([[0], np.cumsum(count)[:-1]])
     dose = rows.ctf["dose"][np.argsort(particle.reshape(-1), kind="stable")]
@@ -397,9 +493,9 @@ def _count_with_one_dose(rows):
     )
 
 
-def _integer(values):
+def _integer(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.int64))
 
 
-def _float(values):
+def _float(values: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))

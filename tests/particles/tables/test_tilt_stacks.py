@@ -6,9 +6,9 @@ from scipy.spatial.transform import Rotation
 
 from atomdrgn.errors import FileFormatError, InputError, MissingFileError
 from atomdrgn.io.star import read_star
-from atomdrgn.particles.formats.relion import particle_table
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.subsets import open_particle_file
+from atomdrgn.particles.tables.relion import particle_table
 from atomdrgn.particles.tomogram_positions import read_places
 from tilt_set import MIRROR, SIZE, TILTS, matrix_columns, write_images
 from tiny_particles import star_text, write_stack

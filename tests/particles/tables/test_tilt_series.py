@@ -6,10 +6,10 @@ import torch
 
 from atomdrgn.errors import FileFormatError, InputError
 from atomdrgn.io.star import read_star
-from atomdrgn.particles.formats.relion import particle_table
-from atomdrgn.particles.formats.tilt_series import read_tilt_rows
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.subsets import open_particle_file
+from atomdrgn.particles.tables.relion import particle_table
+from atomdrgn.particles.tables.tilt_series import are_tilt_rows, read_tilt_rows
 from tiny_particles import write_stack
 
 
@@ -52,7 +52,7 @@ def test_a_noise_group_is_no_particle(series):
 )
 def test_only_columns_that_show_tilts_make_them(series, column, values):
     series.columns[column] = values
-    assert read_tilt_rows(particle_table(read_star(series.star))) is None
+    assert not are_tilt_rows(particle_table(read_star(series.star)))
 
 
 @pytest.mark.parametrize("scale", [None, [1.0] * 6])
@@ -117,7 +117,9 @@ def many(
 
 
 def tilts_of(series, **options):
-    return read_tilt_rows(particle_table(read_star(series.star)), **options)
+    """Whose tilts the rows are; None where they are single particles."""
+    particles = particle_table(read_star(series.star))
+    return read_tilt_rows(particles, **options) if are_tilt_rows(particles, **options) else None
 
 
 @pytest.mark.parametrize("forced", [False, True])
@@ -320,7 +322,7 @@ def test_halves_may_not_split_a_particle(series):
 def test_real_tilt_rows_and_real_single_particles(shared):
     zoo = shared / "data" / "star_zoo"
     warp = particle_table(read_star(zoo / "sta_testing_bin8.star"))
-    assert read_tilt_rows(warp) and len(set(warp.texts("rlnGroupName"))) < len(warp)
+    assert are_tilt_rows(warp) and len(set(warp.texts("rlnGroupName"))) < len(warp)
     dose = -warp.numbers("rlnCtfBfactor") / 4
     np.testing.assert_allclose(dose[:3], [3.25, 6.5, 9.75])
     for name in (
@@ -328,4 +330,4 @@ def test_real_tilt_rows_and_real_single_particles(shared):
         "relion31.6opticsgroups.star",
         "FinalRefinement-OriginalParticles-PfCRT.star",
     ):
-        assert read_tilt_rows(particle_table(read_star(zoo / name))) is None
+        assert not are_tilt_rows(particle_table(read_star(zoo / name)))

@@ -1,4 +1,4 @@
-"""Beads and atoms of a base model that moves, by segments or bead by bead."""
+"""Beads and atoms of a base model that moves bead by bead."""
 
 import pytest
 import torch
@@ -6,9 +6,8 @@ import torch
 from atomdrgn import read_structure
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.structure.beads import coarse_grain
-from atomdrgn.structure.motion.deformation import SegmentDeformation
-from atomdrgn.structure.motion.mobile import Deformation, MobileBeads, MobileSegments
-from atomdrgn.structure.segmentation import make_segments
+from atomdrgn.structure.motion.bead_deformation import BeadDeformation
+from atomdrgn.structure.motion.deformation import Deformation
 from molecules import helix, write_pdb
 
 
@@ -22,7 +21,7 @@ def mobile_beads(structure, *, n_latent=2):
     """Offsets drawn at random, and none at a latent of zeros."""
     beads = coarse_grain(structure, beads=2)
     mode = torch.randn(n_latent, len(beads), 3, generator=torch.Generator().manual_seed(0))
-    return MobileBeads(structure.position, beads, mode, torch.zeros(len(beads), 3))
+    return BeadDeformation(beads, mode, torch.zeros(len(beads), 3))
 
 
 def test_nothing_moves_at_a_latent_of_zeros(structure):
@@ -30,7 +29,10 @@ def test_nothing_moves_at_a_latent_of_zeros(structure):
     motion = moving.motion(torch.zeros(3, 2))
     torch.testing.assert_close(moving.beads(motion), moving.model.position.expand(3, -1, -1))
     torch.testing.assert_close(
-        moving.atoms(motion), structure.position.expand(3, -1, -1), atol=1e-4, rtol=0
+        moving.atoms(motion, structure.position),
+        structure.position.expand(3, -1, -1),
+        atol=1e-4,
+        rtol=0,
     )
 
 
@@ -46,31 +48,23 @@ def test_atoms_go_and_turn_with_a_chain_that_turns(structure):
     moving = mobile_beads(structure, n_latent=1)
     turn = matrix_from_vector(torch.tensor([0.3, 0.5, -0.2]))
     position = moving.model.position
-    turned = MobileBeads(
-        structure.position, moving.model, (position @ turn.T + 4 - position)[None], moving.shift
-    )
+    turned = BeadDeformation(moving.model, (position @ turn.T + 4 - position)[None], moving.shift)
     latent = torch.tensor([[0.0], [1.0]])
-    atoms = turned.atoms(turned.motion(latent))
+    atoms = turned.atoms(turned.motion(latent), structure.position)
     torch.testing.assert_close(atoms[1], structure.position @ turn.T + 4, atol=0.15, rtol=0)
     torch.testing.assert_close(
-        atoms, torch.stack([turned.atoms(turned.motion(one)) for one in latent])
+        atoms, torch.stack([turned.atoms(turned.motion(one), structure.position) for one in latent])
     )
 
 
-def test_segments_are_those_of_the_fit(structure):
-    beads = coarse_grain(structure)
-    fitted = SegmentDeformation(beads, make_segments(beads, 2))
-    moving = MobileSegments(
-        structure.position,
-        beads.position,
-        torch.from_numpy(beads.bead_of_atom),
-        fitted.centroid,
-        fitted.weight,
-        fitted.free,
-        fitted.radius,
-    )
-    latent = torch.randn(3, fitted.n_latent, generator=torch.Generator().manual_seed(1))
-    torch.testing.assert_close(
-        moving.beads(moving.motion(latent)), fitted.conformation(latent).position, atol=1e-4, rtol=0
-    )
-    assert isinstance(moving, Deformation) and isinstance(mobile_beads(structure), Deformation)
+def test_its_jacobian_is_that_of_what_it_does(structure):
+    """Against the one that every deformation has, by automatic differentiation."""
+    moving = mobile_beads(structure)
+    latent, some = torch.tensor([0.5, -1.0]), torch.tensor([4, 0, 17])
+    jacobian = moving.bead_jacobian(latent, some)
+    torch.testing.assert_close(jacobian, Deformation.bead_jacobian(moving, latent, some))
+    moved = moving.conformation(latent + 1e-2).position - moving.conformation(latent).position
+    torch.testing.assert_close(moved[some], 1e-2 * jacobian.sum(-1), atol=1e-4, rtol=0)
+    length2 = (jacobian.sum(-1) ** 2).sum(-1).mean()
+    metric = moving.trace_metric(some, latent)
+    torch.testing.assert_close(metric.sum(), length2)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from atomdrgn.errors import FileFormatError, InputError
-from atomdrgn.particles.formats.ranges import QUANTITIES, refuse_micrometres, require_in_range
 from atomdrgn.particles.reading import read_particles
+from atomdrgn.particles.tables.ranges import QUANTITIES, refuse_micrometres, require_in_range
 
 PATH = Path("x.star")
 

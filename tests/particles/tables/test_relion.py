@@ -6,10 +6,10 @@ import torch
 
 from atomdrgn.errors import FileFormatError, InputError, UnmodelledWarning
 from atomdrgn.io.star import read_star
-from atomdrgn.particles.formats.optics import read_optics
-from atomdrgn.particles.formats.relion import particle_table, read_rotation, read_shift
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.subsets import open_particle_file
+from atomdrgn.particles.tables.optics import read_optics
+from atomdrgn.particles.tables.relion import particle_table, read_rotation, read_shift
 from tiny_particles import BEAD, write_stack
 
 

@@ -1,6 +1,7 @@
-"""Single particles of cryoSPARC: .cs files."""
+"""Fields of cryoSPARC's .cs files: images, poses, CTF and half-sets of single particles."""
 
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +35,18 @@ ABERRATIONS = ("ctf/shift_A", "ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf
 
 
 def read_cryosparc(
-    path, *, data_folder=None, invert_contrast: bool | None = None, passthrough=None
+    path: str | Path,
+    *,
+    data_folder: str | Path | None = None,
+    invert_contrast: bool | None = None,
+    passthrough: str | Path | None = None,
 ) -> ImageRows:
     """What a .cs file says of each image.
 
     Parameters
     ----------
     path : path
+        The file.
     data_folder : path, optional
         Where the images lie; for cryoSPARC the folder of the project, from which ``blob/path``
         counts.
@@ -48,6 +54,10 @@ def read_cryosparc(
         Whether the images are dark on light; left out, ``blob/sign`` says it (-1: dark on light).
     passthrough : path, optional
         The file with the fields that the job did not change; rows are joined by uid.
+
+    Returns
+    -------
+    ImageRows
 
     Raises
     ------
@@ -94,9 +104,18 @@ def read_cryosparc(
     )
 
 
-def read_joined(path, passthrough) -> dict[str, np.ndarray]:
-    """The fields of a .cs file, and of its passthrough file those that it has not, in the order of
-    its rows.
+def read_joined(path: Path, passthrough: str | Path) -> dict[str, np.ndarray]:
+    """The fields of a .cs file, and those that its passthrough file alone has, row by row.
+
+    Parameters
+    ----------
+    path, passthrough : path
+        The two files.
+
+    Returns
+    -------
+    dict of (row, ...) array
+        By the name of the field; bytes as text.
 
     Raises
     ------
@@ -110,33 +129,77 @@ def read_joined(path, passthrough) -> dict[str, np.ndarray]:
 
 
 def joined_fields(
-    rows: np.ndarray, through: np.ndarray, *, path, passthrough
+    rows: np.ndarray, through: np.ndarray, *, path: str | Path, passthrough: str | Path
 ) -> dict[str, np.ndarray]:
-    """As :func:`read_joined`, of rows that have been read, every field as it is."""
-    if UID not in rows.dtype.names:
+    """As :func:`read_joined`, of rows that have been read, every field as it is.
+
+    Parameters
+    ----------
+    rows, through : structured array
+        Of the file and of its passthrough file.
+    path, passthrough : path
+        What messages call them.
+
+    Returns
+    -------
+    dict of (row, ...) array
+
+    Raises
+    ------
+    InputError, FileFormatError
+        As for :func:`read_joined`.
+
+    Examples
+    --------
+    >>> rows = np.array([(7, 0.5), (3, 0.1)], [("uid", "u8"), ("shift", "f4")])
+    >>> through = np.array([(3, 10), (7, 20)], [("uid", "u8"), ("idx", "u4")])
+    >>> joined_fields(rows, through, path="a.cs", passthrough="b.cs")["idx"].tolist()
+    [20, 10]
+    """
+    fields = fields_of(rows)
+    if UID not in fields:
         raise FileFormatError(f"{path}: no field uid, by which {passthrough} could be joined to it")
     order = rows_of_uid(through, rows[UID], path=passthrough, joined_to=path)
-    return fields_of(rows) | {
-        name: column[order]
-        for name, column in fields_of(through).items()
-        if name not in rows.dtype.names
+    return fields | {
+        name: column[order] for name, column in fields_of(through).items() if name not in fields
     }
 
 
 def read_alignment(table: dict[str, np.ndarray], *, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation from molecule to microscope, (row, 3, 3), and shift of the molecule in the image, A
-    (row, 2).
+    """Rotation from molecule to microscope, and shift of the molecule in the image, of each row.
 
     cryoSPARC's rotation vector v turns the microscope's frame into the molecule's: ours is the
     transpose of exp([v]x). Its shift moves the image so that the molecule is centred, in pixels of
-    the refinement, as RELION's origin does.
+    the refinement, as RELION's origin does. Where several classes were refined each row takes the
+    one with the highest posterior.
 
-    Where several classes were refined each row takes the one with the highest posterior.
+    Parameters
+    ----------
+    table : dict of (row, ...) array
+        Fields by name.
+    path : Path
+        The file, for messages.
+
+    Returns
+    -------
+    (row, 3, 3) float64
+    (row, 2) float64
+        A.
 
     Raises
     ------
     InputError
         If there is no 3D alignment.
+    FileFormatError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> fields = {"pose": [[0, 0, np.pi / 2]], "shift": [[3.0, 0.0]], "psize_A": [2.0]}
+    >>> table = {f"alignments3D/{name}": np.array(values) for name, values in fields.items()}
+    >>> rotation, shift = read_alignment(table, path=Path("particles.cs"))
+    >>> (rotation[0] @ [1, 0, 0]).round(3).tolist(), shift.tolist()
+    ([0.0, -1.0, 0.0], [[-6.0, -0.0]])
     """
     pose, shift, pixel_size = (_of_best_class(table, name, path=path) for name in ALIGNMENT)
     for name, values in zip(ALIGNMENT, (pose, shift, pixel_size), strict=True):
@@ -149,6 +212,18 @@ def read_alignment(table: dict[str, np.ndarray], *, path: Path) -> tuple[np.ndar
 
 def read_ctf(table: dict[str, np.ndarray], *, path: Path) -> dict[str, np.ndarray]:
     """Fields of the CTF of each row in our units, float64 (row,).
+
+    Parameters
+    ----------
+    table : dict of (row, ...) array
+        Fields by name.
+    path : Path
+        The file, for messages.
+
+    Returns
+    -------
+    dict of (row,) float64
+        Fields of :class:`~atomdrgn.physics.ctf.CTF`.
 
     Raises
     ------
@@ -181,7 +256,7 @@ def read_ctf(table: dict[str, np.ndarray], *, path: Path) -> dict[str, np.ndarra
     return {**ctf, "dose": np.zeros(len(ctf["defocus_u"]))}
 
 
-def _require(table, names, *, path, what):
+def _require(table: dict[str, np.ndarray], names: Sequence[str], *, path: Path, what: str) -> None:
     missing = [name for name in names if name not in table]
     if missing:
         raise InputError(
@@ -192,10 +267,8 @@ def _require(table, names, *, path, what):
     _refuse_other_kinds(table, names, path=path)
 
 
-def _refuse_other_kinds(table, names, *, path):
-    """Refuse fields that have other kinds of values, or another number of them a row, than
-    cryoSPARC writes.
-    """
+def _refuse_other_kinds(table: dict[str, np.ndarray], names: Sequence[str], *, path: Path) -> None:
+    """Refuse fields with other kinds of values, or another number of them, than cryoSPARC's."""
     for name in names:
         expected, column = WIDTHS.get(name.rpartition("/")[2], ()), table[name]
         kinds = "US" if name == "blob/path" else "iuf"
@@ -207,9 +280,10 @@ def _refuse_other_kinds(table, names, *, path):
             )
 
 
-def _where_passthrough(path):
-    """How the fields that a file lacks are found, for a message: by the file that looks like its
-    passthrough file.
+def _where_passthrough(path: Path) -> str:
+    """How the fields that a file lacks are found, for a message.
+
+    By the file beside it that looks like its passthrough file.
     """
     beside = sorted(other for other in path.parent.glob("*passthrough*.cs") if other != path)
     # of several jobs' files in a folder, that of this job: J24_..., or cryosparc_P12_J24_...
@@ -223,12 +297,16 @@ def _where_passthrough(path):
         return (
             f"{(mine or beside)[0].name} lies beside it: name it with --passthrough (passthrough=)"
         )
-    return "name it with --passthrough (passthrough=), or export the particles as one .cs file that holds all fields"
+    return (
+        "name it with --passthrough (passthrough=), or export the particles as one .cs file that "
+        "holds all fields"
+    )
 
 
-def _prefixes(table):
-    """Prefixes of 3D alignments: one refinement, or one for each class of an ab-initio or
-    heterogeneous job.
+def _prefixes(table: Iterable[str]) -> list[str]:
+    """Prefixes of 3D alignments.
+
+    One of a refinement, or one for each class of an ab-initio or heterogeneous job.
     """
     classes = {
         name.split("/")[0] for name in table if re.fullmatch(r"alignments_class_?\d+/pose", name)
@@ -240,7 +318,7 @@ def _prefixes(table):
     )
 
 
-def _of_best_class(table, name, *, path):
+def _of_best_class(table: dict[str, np.ndarray], name: str, *, path: Path) -> np.ndarray:
     prefixes = _prefixes(table)
     if not prefixes:
         raise InputError(
@@ -270,7 +348,7 @@ def _of_best_class(table, name, *, path):
     return np.stack([table[f"{prefix}/{name}"] for prefix in prefixes])[best, np.arange(len(best))]
 
 
-def _optics_groups(table):
+def _optics_groups(table: dict[str, np.ndarray]) -> tuple[tuple[OpticsGroup, ...], np.ndarray]:
     box, pixel_size = (
         table["blob/shape"][:, 0].astype(np.int64),
         table["blob/psize_A"].astype(np.float64),
@@ -287,7 +365,9 @@ def _optics_groups(table):
     ), group.reshape(-1)
 
 
-def _contrast(table, invert_contrast, *, path):
+def _contrast(
+    table: dict[str, np.ndarray], invert_contrast: bool | None, *, path: Path
+) -> tuple[np.ndarray, tuple[Warning, ...]]:
     sign = (
         table["blob/sign"].astype(np.float64)
         if "blob/sign" in table
@@ -306,22 +386,53 @@ def _contrast(table, invert_contrast, *, path):
     ).any() else ()
 
 
-def half_field(fields) -> str | None:
-    """The name of the field that says the half-sets, among those of a file, or None."""
+def half_field(fields: Iterable[str]) -> str | None:
+    """The name of the field that says the half-sets, or None.
+
+    Parameters
+    ----------
+    fields : iterable of str
+        Those of a file.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> half_field(["uid", "alignments3D/pose", "alignments3D/split"])
+    'alignments3D/split'
+    """
     return next(
         (f"{prefix}/split" for prefix in _prefixes(fields) if f"{prefix}/split" in fields), None
     )
 
 
 def read_half(table: dict[str, np.ndarray]) -> np.ndarray | None:
-    """Half-set of each row, 1 or 2, or None where the file does not say it; cryoSPARC counts from
-    0.
+    """Half-set of each row, 1 or 2; None where the file does not say it.
+
+    cryoSPARC counts from 0.
+
+    Parameters
+    ----------
+    table : dict of (row, ...) array
+        Fields by name.
+
+    Returns
+    -------
+    (row,) int64 or None
+
+    Examples
+    --------
+    >>> table = {"alignments3D/pose": np.zeros((2, 3)), "alignments3D/split": np.array([0, 1])}
+    >>> read_half(table).tolist()
+    [1, 2]
     """
     field = half_field(table)
     return None if field is None else table[field].astype(np.int64) + 1
 
 
-def _unmodelled(table, *, path):
+def _unmodelled(table: dict[str, np.ndarray], *, path: Path) -> tuple[Warning, ...]:
     present = [
         name for name in ABERRATIONS if name in table and np.abs(table[name]).max(initial=0) > 1e-6
     ]

@@ -1,5 +1,4 @@
-"""Motion of particles over the tilts or frames of a tomogram, as RELION 4 and 5 write it, cut down
-with the particles.
+"""Motion of particles over tilts or frames, as RELION 4 and 5 write it, cut down with them.
 
 The file (rlnTomoTrajectoriesFile of an optimisation set) says how many particles there are and has
 a block for each, named by rlnTomoParticleName. Old files name their blocks 0, 1 and so on, and
@@ -12,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import FileFormatError, InputError, MissingFileError
-from ..io.star import StarTable, find_table, read_star, write_star
-from .stack.image_files import find_file
+from ...errors import FileFormatError, InputError, MissingFileError
+from ...io.star import StarTable, find_table, read_star, write_star
+from ..stack.image_files import find_file
 
 GENERAL, COUNT = "general", "rlnParticleNumber"
 PARTICLE_NAME = "rlnTomoParticleName"
@@ -47,8 +46,18 @@ class Trajectories:
     n_rows: int
     data_folder: str | Path | None = None
 
-    def of_rows(self, rows) -> "Trajectories":
-        """Of these of the rows that are left, from 0."""
+    def of_rows(self, rows: np.ndarray) -> "Trajectories":
+        """The motion of some of the rows that are left.
+
+        Parameters
+        ----------
+        rows : (chosen,) int
+            From 0, among those that are left.
+
+        Returns
+        -------
+        Trajectories
+        """
         return replace(self, row=self.row[rows])
 
     def find(self) -> Path | None:
@@ -58,8 +67,13 @@ class Trajectories:
         except MissingFileError:
             return None
 
-    def write(self, path) -> None:
+    def write(self, path: str | Path) -> None:
         """Write the motion of the rows that are left; every token of it is as it was.
+
+        Parameters
+        ----------
+        path : path
+            Where.
 
         Raises
         ------
@@ -84,10 +98,10 @@ class Trajectories:
         # rows may share a block: copies of a particle
         write_star(path, [general.with_column(COUNT, [str(len(kept))]), *kept])
 
-    def _file(self):
+    def _file(self) -> Path:
         return find_file(self.name, beside=self.beside, data_folder=self.data_folder)
 
-    def _in_order(self, blocks, source) -> list[StarTable]:
+    def _in_order(self, blocks: list[StarTable], source: Path) -> list[StarTable]:
         if len(blocks) != self.n_rows:
             raise InputError(
                 f"{source}: {len(blocks):,} blocks without the names of particles, but there are "
@@ -98,7 +112,7 @@ class Trajectories:
             replace(blocks[row], block=str(number)) for number, row in enumerate(self.row.tolist())
         ]
 
-    def _by_name(self, blocks, source) -> list[StarTable]:
+    def _by_name(self, blocks: list[StarTable], source: Path) -> list[StarTable]:
         if self.particle is None:
             raise InputError(
                 f"{source}: its blocks are named by particles, which have no {PARTICLE_NAME}"

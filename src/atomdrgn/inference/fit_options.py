@@ -1,0 +1,125 @@
+"""What is chosen of a fit and decides its result: one record, which run.json holds."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ..errors import InputError
+from ..runs.run_folder import CLOSED_FORM
+
+# temperatures: beyond them borders are everywhere or of no width, to single precision
+SOFTEST, SHARPEST = 1e-6, 1e6
+# That are said in run.json where they are on; runs of versions that had none of them say nothing.
+SWITCHES = ("composition", "refine_poses", "keep_base")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitOptions:
+    """The options of a fit: the same ones give the same result from the same particles.
+
+    Parameters
+    ----------
+    segments : int
+        Parts that move as rigid bodies, at most: none is shorter than 6 residues.
+    beads : {1, 2}
+        Of a residue.
+    temperature : float, optional
+        Sharpness of the borders between segments (see :func:`atomdrgn.make_segments`).
+    parts : sequence of str, optional
+        Selections that are segments of their own.
+    fixed : str, optional
+        Selection of what does not move.
+    composition : bool
+        Segments may be absent from particles: find which are.
+    refine_poses : bool
+        Correct the pose of each image a little, by shift and turn, with a prior of 1 A and 1 degree
+        about each axis.
+    keep_base : bool
+        Leave the base model as it is and segments rigid. By default it is corrected where both
+        half-sets agree that it is wrong in all particles alike, and residues move within segments
+        where they agree on that; where a part is fixed or may be absent, where there are no
+        half-sets or images are weak, neither is looked at.
+    seed : int
+        For the images of which noise and brightness are measured, and for draws.
+    resolution : float, optional
+        Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
+
+    Raises
+    ------
+    InputError
+        A temperature that leaves no segments.
+    """
+
+    segments: int = 20
+    beads: int = 1
+    temperature: float | None = None
+    parts: tuple[str, ...] | None = None
+    fixed: str | None = None
+    composition: bool = False
+    refine_poses: bool = False
+    keep_base: bool = False
+    seed: int = 0
+    resolution: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts) if self.parts else None)
+        sharpness = self.temperature
+        if sharpness is not None and (0 < sharpness < SOFTEST or sharpness > SHARPEST):
+            raise InputError(
+                f"a temperature of {sharpness}: expected {SOFTEST:g} to {SHARPEST:g}; larger is "
+                "sharper"
+            )
+
+    @property
+    def learns_borders(self) -> bool:
+        """Whether images may move the borders between segments.
+
+        Not where selections name segments; where a part is absent, its motion says nothing of
+        borders.
+        """
+        return not self.parts and self.fixed is None and not self.composition
+
+    @property
+    def corrects_base(self) -> bool:
+        """Whether the base model is corrected where images show that it is wrong."""
+        return not self.keep_base and self.fixed is None and not self.composition
+
+    def as_settings(self, resolution: float) -> dict[str, Any]:
+        """What run.json says of them as `fit`.
+
+        Parameters
+        ----------
+        resolution : float
+            The finest that the fit uses, A.
+        """
+        said = asdict(self) | {"parts": list(self.parts) if self.parts else None}
+        return {
+            "inference": CLOSED_FORM,
+            **said,
+            **{name: said[name] or None for name in SWITCHES},
+            "resolution": round(resolution, 4),
+        }
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> "FitOptions":
+        """The options of a run, to fit others with: its `resolution` is the one that it used.
+
+        Parameters
+        ----------
+        settings : mapping
+            What run.json holds: `run.settings` of an opened run.
+
+        Raises
+        ------
+        InputError
+            The run is not one of this fit, such as one of the autoencoder.
+        """
+        said = settings.get("fit", {})
+        if said.get("inference", CLOSED_FORM) != CLOSED_FORM:
+            raise InputError(
+                f"the run is of the inference {said['inference']!r}: only those of {CLOSED_FORM!r} "
+                "have options of a fit"
+            )
+        names = {field.name for field in fields(cls)} & said.keys()
+        given = {name: said[name] for name in names}
+        return cls(**given | {name: bool(given[name]) for name in SWITCHES if name in given})

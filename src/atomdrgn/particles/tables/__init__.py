@@ -1,0 +1,1 @@
+"""Tables of particle files in our conventions: what their columns and fields mean."""

@@ -1,0 +1,95 @@
+"""Options are one record: what the command line and Python build, and what run.json holds."""
+
+import json
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+import atomdrgn
+from atomdrgn.errors import InputError
+from atomdrgn.inference.fit import fit
+from atomdrgn.inference.fit_options import FitOptions
+
+CHOSEN = FitOptions(
+    segments=7,
+    beads=2,
+    temperature=12.5,
+    parts=["A:1-20", "B"],
+    composition=True,
+    resolution=6.25,
+    seed=3,
+)
+
+
+def test_options_come_back_from_what_run_json_holds():
+    said = json.loads(json.dumps({"fit": CHOSEN.as_settings(6.25)}))
+    assert FitOptions.from_settings(said) == CHOSEN
+    assert said["fit"]["parts"] == ["A:1-20", "B"] and said["fit"]["inference"] == "closed-form"
+
+
+def test_the_resolution_is_the_one_that_the_fit_used():
+    said = FitOptions().as_settings(7.123456)
+    assert said["resolution"] == 7.1235
+    assert FitOptions.from_settings({"fit": said}) == FitOptions(resolution=7.1235)
+
+
+def test_switches_that_are_off_are_said_as_runs_of_earlier_versions_say_them():
+    """These compare as equal, so that they are gone on with."""
+    off = FitOptions().as_settings(5.0)
+    assert [off[name] for name in ("composition", "refine_poses", "keep_base")] == [None] * 3
+    assert replace(CHOSEN, keep_base=True).as_settings(5.0)["keep_base"] is True
+    earlier = {"segments": 4, "beads": 1, "seed": 0, "resolution": 9.0, "images": 12}
+    assert FitOptions.from_settings({"fit": earlier}) == FitOptions(segments=4, resolution=9.0)
+
+
+def test_other_runs_have_no_such_options():
+    with pytest.raises(InputError, match="of the inference 'vae'"):
+        FitOptions.from_settings({"fit": {"inference": "vae", "segments": 3}})
+
+
+@pytest.mark.parametrize(
+    ("options", "borders", "base"),
+    [
+        ({}, True, True),
+        ({"parts": ["A"]}, False, True),
+        ({"parts": []}, True, True),
+        ({"fixed": "A"}, False, False),
+        ({"composition": True}, False, False),
+        ({"keep_base": True}, True, False),
+    ],
+)
+def test_what_images_may_change_follows_from_the_options(options, borders, base):
+    made = FitOptions(**options)
+    assert (made.learns_borders, made.corrects_base) == (borders, base)
+
+
+def test_options_do_not_change():
+    with pytest.raises(FrozenInstanceError):
+        CHOSEN.segments = 3
+
+
+def test_a_temperature_that_leaves_no_borders_is_refused():
+    with pytest.raises(InputError, match="a temperature of 1e-09: expected 1e-06 to 1e"):
+        FitOptions(temperature=1e-9)
+
+
+def test_an_option_that_there_is_not_is_an_error(hinged, tmp_path):
+    structure, particles, _ = hinged
+    with pytest.raises(TypeError, match="segmnts"):
+        fit(structure, particles, tmp_path / "run", segmnts=3)
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_record_and_its_options_by_name_are_the_same_fit(hinged, tmp_path):
+    """What is named counts; run.json gives the options back, and the run is gone on with by them."""
+    structure, particles, _ = hinged
+    some = particles.of_particles(range(10))
+    fit(
+        structure, some, tmp_path / "run", FitOptions(segments=5, seed=4), segments=2, resolution=20
+    )
+    run = atomdrgn.open_run(tmp_path / "run")
+    again = atomdrgn.FitOptions.from_settings(run.settings)
+    assert again == FitOptions(segments=2, seed=4, resolution=20.0)
+    fit(structure, some, tmp_path / "run", again, resume=True)
+    with pytest.raises(InputError, match="seed was 4 and is 0"):
+        fit(structure, some, tmp_path / "run", segments=2, resolution=20.0, resume=True)
