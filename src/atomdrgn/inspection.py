@@ -198,6 +198,16 @@ def inspect(
         number of images.
     FileFormatError
         An image that is compared is empty or not finite.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_particles
+    >>> for line in inspect(read_particles("particles.star")).lines()[:4]:
+    ...     print(line)
+    particles.star
+      format        RELION 3.1 or later
+      images        8, one a particle
+      read as       24 x 24 pixels of 2 A
     """
     if resolution is not None and not 0 < resolution <= particles.grid.extent:
         raise InputError(

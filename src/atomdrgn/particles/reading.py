@@ -63,6 +63,12 @@ def read_particles(
     InputError
         If something is missing without which the images cannot be used (poses, CTF, pixel size,
         tomograms), or `box` is too large.
+
+    Examples
+    --------
+    >>> stack = read_particles("particles.star", box=16)
+    >>> len(stack), stack.grid.box_size, stack.format
+    (8, 16, 'RELION 3.1 or later')
     """
     if box is not None and box < 2:
         raise InputError(f"box {box}: expected at least 2 pixels")

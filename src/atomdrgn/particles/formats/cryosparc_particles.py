@@ -53,6 +53,7 @@ class CryosparcParticles(ParticleFormat):
         reading = source.reading
         return read_cryosparc(
             source.path,
+            format=self.name,
             data_folder=reading.data_folder,
             invert_contrast=reading.invert_contrast,
             passthrough=reading.passthrough,

@@ -128,8 +128,7 @@ def assemble(rows: ImageRows, *, box: int | None = None) -> ParticleStack:
     if len(rows.row) == 0:
         raise InputError(
             f"{rows.source}: no images: the file has no rows, or each of its tilts is hidden "
-            "(rlnTomoVisibleFrames) "
-            "or excluded (rlnCtfScalefactor 0)"
+            "(rlnTomoVisibleFrames) or excluded (rlnCtfScalefactor 0)"
         )
     _refuse_out_of_range(rows)
     check_sections(rows.file, rows.section, rows.row, headers=rows.headers, beside=rows.source)
@@ -140,16 +139,7 @@ def assemble(rows: ImageRows, *, box: int | None = None) -> ParticleStack:
     _refuse_far_shifts(rows, extent)
     particle = number_by_first_row(rows.particle)
     half = _halves(rows, particle)
-    found = (
-        *rows.warnings,
-        *_pixel_size_warnings(rows),
-        *_odd_box_warning(rows, grids),
-        *_parted_copies(rows, particle),
-        *_tilt_warnings(rows),
-        *_half_set_warning(rows),
-        *_shift_warning(rows, extent),
-        *_overfocus_warning(rows),
-    )
+    found = _all_warnings(rows, grids, particle, extent)
     for warning in found:
         warnings.warn(warning, stacklevel=3)
     premultiplied = np.array([rows.groups[number].premultiplied for number in used])
@@ -171,6 +161,22 @@ def assemble(rows: ImageRows, *, box: int | None = None) -> ParticleStack:
         source=rows.source,
         format=rows.format,
         warnings=tuple(str(warning) for warning in found),
+    )
+
+
+def _all_warnings(
+    rows: ImageRows, grids: Sequence[ImageGrid], particle: np.ndarray, extent: np.ndarray
+) -> tuple[Warning, ...]:
+    """What is odd about the file, and what is odd whatever the format."""
+    return (
+        *rows.warnings,
+        *_pixel_size_warnings(rows),
+        *_odd_box_warning(rows, grids),
+        *_parted_copies(rows, particle),
+        *_tilt_warnings(rows),
+        *_half_set_warning(rows),
+        *_shift_warning(rows, extent),
+        *_overfocus_warning(rows),
     )
 
 

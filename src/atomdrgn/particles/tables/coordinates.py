@@ -14,6 +14,19 @@ from .tomograms import FROM_WARPTOOLS, Tomogram
 TILT_SERIES_PIXEL, BINNING = "rlnTomoTiltSeriesPixelSize", "rlnTomoSubtomogramBinning"
 # by how much pixel sizes may differ: by digits and calibration; as much as coordinates bear
 SAME, ROUGHLY_SAME = 0.01, 0.05
+# for what the unit of coordinates is not as the tables have it, or is known by
+MISFIT = (
+    "WarpTools wrote the tables, but in pixels of the images, which it takes, most particles would "
+    "stand outside their tomogram"
+)
+RENAMED = (
+    "rlnTomoTiltSeriesName is WarpTools' dummy, though names of tomograms do not end in "
+    f"{FROM_WARPTOOLS[0]}"
+)
+UNMOVED = (
+    "the projection matrices do not move the tomogram's corner to the image's, which is as in "
+    "WarpTools and unlike RELION"
+)
 
 
 def particle_position(
@@ -30,9 +43,7 @@ def particle_position(
     ----------
     particles, optics_table : StarTable
         Of the particle file.
-    optics : Optics
-        Of each row.
-    tomograms : list of Tomogram
+    optics, tomograms : Optics, list of Tomogram
         Of each row.
 
     Returns
@@ -147,39 +158,14 @@ def _coordinate_pixels(
         and not _outside(corner * whole[:, None] - size / 2, size)[misfit].any()
     ):
         return np.where(binned & ~misfit, extracted, whole), (
-            _unit_warning(
-                particles,
-                misfit,
-                whole,
-                extracted,
-                "WarpTools wrote the tables, but in pixels of the images, which it takes, most "
-                "particles would stand outside their tomogram",
-            ),
+            _unit_warning(particles, misfit, whole, extracted, MISFIT),
         )
     warnings: tuple[Warning, ...] = ()
     if renamed.any():
-        warnings += (
-            _unit_warning(
-                particles,
-                renamed,
-                extracted,
-                whole,
-                "rlnTomoTiltSeriesName is WarpTools' dummy, though "
-                f"names of tomograms do not end in {FROM_WARPTOOLS[0]}",
-            ),
-        )
+        warnings += (_unit_warning(particles, renamed, extracted, whole, RENAMED),)
     if unknown.any() and outside[unknown].mean() <= 0.05:
         binned = binned | unknown
-        warnings += (
-            _unit_warning(
-                particles,
-                unknown,
-                extracted,
-                whole,
-                "the projection matrices do not move the tomogram's "
-                "corner to the image's, which is as in WarpTools and unlike RELION",
-            ),
-        )
+        warnings += (_unit_warning(particles, unknown, extracted, whole, UNMOVED),)
     return np.where(binned, extracted, whole), warnings
 
 

@@ -37,6 +37,7 @@ ABERRATIONS = ("ctf/shift_A", "ctf/tilt_A", "ctf/trefoil_A", "ctf/tetra_A", "ctf
 def read_cryosparc(
     path: str | Path,
     *,
+    format: str,
     data_folder: str | Path | None = None,
     invert_contrast: bool | None = None,
     passthrough: str | Path | None = None,
@@ -47,6 +48,8 @@ def read_cryosparc(
     ----------
     path : path
         The file.
+    format : str
+        What messages call the files.
     data_folder : path, optional
         Where the images lie; for cryoSPARC the folder of the project, from which ``blob/path``
         counts.
@@ -85,7 +88,7 @@ def read_cryosparc(
     sign, warning = _contrast(table, invert_contrast, path=path)
     return ImageRows(
         source=path,
-        format="cryoSPARC",
+        format=format,
         headers=headers,
         file=file,
         section=table["blob/idx"].astype(np.int64),

@@ -97,6 +97,21 @@ def read_optics(particles: StarTable, optics: StarTable | None) -> Optics:
         pixel_size = np.array(
             [by_row[group == g][0] if (group == g).any() else np.nan for g in range(len(optics))]
         )
+    groups = _groups(optics, pixel_size)
+    tables = {
+        name: optics if name in optics else particles
+        for name in MICROSCOPE
+        if name in optics or name in particles
+    }
+    values = {
+        name: optics.numbers(name)[group] if name in optics else particles.numbers(name)
+        for name in tables
+    }
+    return Optics(groups, group, values, tables)
+
+
+def _groups(optics: StarTable, pixel_size: np.ndarray) -> tuple[OpticsGroup, ...]:
+    """The groups of an optics table, of pixels of these sizes, A."""
     names = (
         optics.texts("rlnOpticsGroupName")
         if "rlnOpticsGroupName" in optics
@@ -109,20 +124,10 @@ def read_optics(particles: StarTable, optics: StarTable | None) -> Optics:
     )
     flag = "rlnCtfDataAreCtfPremultiplied"
     premultiplied = optics.numbers(flag) != 0 if flag in optics else np.zeros(len(optics), bool)
-    groups = tuple(
+    return tuple(
         OpticsGroup(readable(name), float(size), box, bool(flag))
         for name, size, box, flag in zip(names, pixel_size, boxes, premultiplied, strict=True)
     )
-    tables = {
-        name: optics if name in optics else particles
-        for name in MICROSCOPE
-        if name in optics or name in particles
-    }
-    values = {
-        name: optics.numbers(name)[group] if name in optics else particles.numbers(name)
-        for name in tables
-    }
-    return Optics(groups, group, values, tables)
 
 
 def unmodelled_aberrations(*tables: StarTable | None) -> tuple[Warning, ...]:

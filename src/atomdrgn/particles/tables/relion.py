@@ -365,8 +365,7 @@ def read_ctf(
         if not allow_missing_ctf:
             raise InputError(
                 f"{particles.path}: no CTF columns (rlnDefocusU, ...): real images need them; for "
-                "images that were "
-                "made without a CTF pass allow_missing_ctf (--allow-missing-ctf)"
+                "images that were made without a CTF pass allow_missing_ctf (--allow-missing-ctf)"
             )
         return no_ctf(len(particles))
     if missing:
@@ -377,24 +376,24 @@ def read_ctf(
     defocus_u, defocus_v, angle = (numbers_in_range(particles, name) for name in DEFOCUS)
     refuse_zero_defocus(defocus_u, defocus_v, path=particles.path)
     refuse_micrometres(defocus_u, defocus_v, "rlnDefocusU and rlnDefocusV", path=particles.path)
-    zero = np.zeros(len(particles))
     return {
         "defocus_u": defocus_u,
         "defocus_v": defocus_v,
         "defocus_angle": np.radians(angle),
         # RELION omits the column where there is no phase plate
-        "phase_shift": np.radians(numbers_in_range(particles, "rlnPhaseShift"))
-        if "rlnPhaseShift" in particles
-        else zero,
+        "phase_shift": np.radians(_numbers_or(particles, "rlnPhaseShift", 0.0)),
         **microscope,
-        "scale": numbers_in_range(particles, "rlnCtfScalefactor")
-        if "rlnCtfScalefactor" in particles
-        else zero + 1,
-        "b_factor": numbers_in_range(particles, "rlnCtfBfactor")
-        if "rlnCtfBfactor" in particles
-        else zero,
-        "dose": zero,
+        "scale": _numbers_or(particles, "rlnCtfScalefactor", 1.0),
+        "b_factor": _numbers_or(particles, "rlnCtfBfactor", 0.0),
+        "dose": np.zeros(len(particles)),
     }
+
+
+def _numbers_or(particles: StarTable, name: str, otherwise: float) -> np.ndarray:
+    """The values of a column, or one value for all where there is no such column."""
+    if name not in particles:
+        return np.full(len(particles), otherwise)
+    return numbers_in_range(particles, name)
 
 
 def microscope_fields(optics: Optics, *, path: Path) -> dict[str, np.ndarray]:
