@@ -13,7 +13,6 @@ import gemmi
 import mrcfile
 import numpy as np
 import torch
-from atomdrgn.particles.tables.relion import particle_table
 
 import mutants
 from atomdrgn import coarse_grain, open_volume_run, read_structure
@@ -27,6 +26,7 @@ from atomdrgn.io.star import read_star
 from atomdrgn.io.trajectories import read_trajectory, write_trajectory
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.particles.subsets import open_particle_file
+from atomdrgn.particles.tables.relion import particle_table
 from atomdrgn.particles.tomogram_positions import read_places
 from atomdrgn.simulate.conformations import read_molecule
 from atomdrgn.structure.atoms import write_structure

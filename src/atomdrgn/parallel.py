@@ -1,5 +1,6 @@
-"""Batches on several threads, each of which does whole batches with one thread of arithmetic; and
-shares of several processes.
+"""Batches on several threads, and shares of several processes.
+
+A thread does whole batches with one thread of arithmetic.
 
 Sums are the same to the last bit for any number of threads and processes: batches never depend on
 these, and are added within fixed portions of the work, then portion by portion.
@@ -35,11 +36,22 @@ MOST_TOGETHER = 2**23  # numbers that cross between processes at once
 
 @contextmanager
 def whole_batches_on_threads() -> Iterator[None]:
-    """Inside, every operation runs on one thread, and :func:`in_order` has as many workers as torch
-    had threads.
+    """Inside, every operation runs on one thread.
+
+    :func:`in_order` has as many workers as torch had threads.
 
     The matrices of a fit are small: shared among threads an operation waits longer for its helpers
     than it works, by a factor of a hundred where other programs hold the cores.
+
+    Yields
+    ------
+    None
+
+    Examples
+    --------
+    >>> with whole_batches_on_threads():
+    ...     torch.get_num_threads()
+    1
     """
     threads = torch.get_num_threads()
     token = _workers.set(_workers.get() or threads)
@@ -52,13 +64,30 @@ def whole_batches_on_threads() -> Iterator[None]:
 
 
 def in_order(function: Callable[[T], R], batches: Iterable[T]) -> Iterator[R]:
-    """Results of `function` for each batch, in the order of the batches whatever the number of
-    workers: sums repeat exactly.
+    """Results of a function for each batch, in the order of the batches: sums repeat exactly.
+
+    They do so whatever the number of workers.
 
     At most two batches a worker are under way.
+
+    Parameters
+    ----------
+    function : callable
+        Of a batch.
+    batches : iterable
+        Taken as they are needed.
+
+    Yields
+    ------
+    result
+
+    Examples
+    --------
+    >>> list(in_order(abs, [-1, 2, -3]))
+    [1, 2, 3]
     """
     with whole_batches_on_threads():
-        workers = _workers.get()
+        workers = _workers.get() or 1
         if workers == 1:  # handing each batch over would cost 3 % of a fit's time
             yield from map(function, batches)
             return
@@ -78,8 +107,9 @@ def in_order(function: Callable[[T], R], batches: Iterable[T]) -> Iterator[R]:
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that share one piece of work: each knows everything and does its share of the
-    particles.
+    """The processes that share one piece of work.
+
+    Each knows everything and does its share of the particles.
 
     Parameters
     ----------
@@ -89,6 +119,11 @@ class Processes:
         All of them.
     here : int
         Of them, those on this machine.
+
+    Examples
+    --------
+    >>> Processes(rank=1, count=2).share(torch.tensor([4, 1, 1, 2]))
+    (1, 4)
     """
 
     rank: int = 0
@@ -116,8 +151,9 @@ class Processes:
                 torch.distributed.barrier()
 
     def share(self, size: Int[Tensor, "item"]) -> tuple[int, int]:
-        """First and last + 1 of the items that are this process's: a run of about as much work as
-        the others'.
+        """First and last + 1 of the items that are this process's.
+
+        They are a run of about as much work as the others'.
         """
         done = size.cumsum(0)
         owner = (2 * done - size) * self.count // (2 * done[-1])  # by the middle of each item
@@ -125,13 +161,23 @@ class Processes:
 
 
 def portions_of(size: Int[Tensor, "item"]) -> Int[Tensor, "item"]:
-    """Number of the portion that each item belongs to: runs of as much work as one another, fewer
-    where there is little.
+    """Number of the portion that each item belongs to.
+
+    Portions are runs of as much work as one another, fewer where there is little.
 
     Parameters
     ----------
     size : (item,)
         Work in each item, such as the images of a particle.
+
+    Returns
+    -------
+    (item,) int
+
+    Examples
+    --------
+    >>> portions_of(torch.full((6,), 60))
+    tensor([0, 0, 0, 1, 1, 2])
     """
     done = size.cumsum(0)
     of_portion = LEAST_PORTION * max(1, -(-int(done[-1]) // (LEAST_PORTION * PORTIONS)))
@@ -140,8 +186,9 @@ def portions_of(size: Int[Tensor, "item"]) -> Int[Tensor, "item"]:
 
 @dataclass(frozen=True, eq=False)
 class Portions:
-    """Fixed portions of some items, each of which is one process's: what batches and sums over
-    items are made of.
+    """Fixed portions of some items, each of which is one process's.
+
+    Batches and sums over items are made of them.
 
     Parameters
     ----------
@@ -151,6 +198,12 @@ class Portions:
         How many portions there are.
     processes : Processes
         That share the portions.
+
+    Examples
+    --------
+    >>> portions = Portions(torch.tensor([0, 0, 1]), count=2)
+    >>> portions.batches(torch.tensor([2, 0, 1]), most=8)
+    (tensor([0, 1]), tensor([2]))
     """
 
     number: Int[Tensor, "item"]
@@ -159,7 +212,7 @@ class Portions:
 
     @classmethod
     def one(cls, items: int) -> "Portions":
-        """Of a single process, all items together."""
+        """Portions of a single process, all items together."""
         return cls(torch.zeros(items, dtype=torch.long))
 
     def of(self, batch: Int[Tensor, "batch"]) -> int:
@@ -167,8 +220,9 @@ class Portions:
         return int(self.number[batch[0]])
 
     def batches(self, item: Int[Tensor, "some"], most: int) -> tuple[Int[Tensor, "batch"], ...]:
-        """Some items, of one portion after the other, in batches of so many at most; none of them
-        has items of two portions.
+        """Some items in batches of so many at most, of one portion after the other.
+
+        None of them has items of two portions.
         """
         number, order = self.number[item].sort(stable=True)
         sizes = torch.unique_consecutive(number, return_counts=True)[1].tolist()
@@ -177,8 +231,9 @@ class Portions:
     def sum(
         self, terms: Iterable[tuple[int, Sequence[Tensor]]], like: Sequence[Tensor]
     ) -> list[Tensor]:
-        """Sums over the items of all processes: of terms in each portion, then over portions in
-        double precision, in their order.
+        """Sums over the items of all processes.
+
+        They are of terms in each portion, then over portions in double precision, in their order.
 
         Parameters
         ----------
@@ -186,6 +241,11 @@ class Portions:
             Of batches: the portion that each is of, and what is added. Portions rise.
         like : sequence of Tensor
             Of the shapes and precisions of the sums.
+
+        Returns
+        -------
+        list of Tensor
+            As `like`.
         """
         sizes = [each.numel() for each in like]
         of_portions = (
@@ -203,9 +263,10 @@ class Portions:
             for part, each in zip(total.split(sizes), like, strict=True)
         ]
 
-    def _all(self, of_portions, like) -> Iterator[Tensor]:
-        """What each process has of its portions, from the first to the last of them; zero of those
-        that none has.
+    def _all(self, of_portions: Iterator[tuple[int, Tensor]], like: Tensor) -> Iterator[Tensor]:
+        """What each process has of its portions, from the first to the last of them.
+
+        It is zero of those that none has.
         """
         own = dict(of_portions)
         for some in torch.arange(self.count).split(max(1, MOST_TOGETHER // max(1, len(like)))):
@@ -214,7 +275,7 @@ class Portions:
             )
 
 
-def _flat_sum(terms, like) -> Tensor:
+def _flat_sum(terms: Iterable[tuple[int, Sequence[Tensor]]], like: Sequence[Tensor]) -> Tensor:
     """The sum of some terms, one tensor behind the other, in double precision."""
     sums = [torch.zeros_like(each) for each in like]
     for _, values in terms:
@@ -227,10 +288,20 @@ def _flat_sum(terms, like) -> Tensor:
 def joined_processes() -> Iterator[Processes]:
     """The processes that torchrun started together with this one; without it, this one alone.
 
+    Yields
+    ------
+    Processes
+
     Raises
     ------
     ProcessLostError
         Inside, from a sum or a wait, where another of them has ended.
+
+    Examples
+    --------
+    >>> with joined_processes() as processes:
+    ...     processes.first
+    True
     """
     count = int(environ.get("WORLD_SIZE", 1))
     if count == 1:
@@ -267,7 +338,7 @@ def _find_the_others():
 
 
 @contextmanager
-def _loss_is_told():
+def _loss_is_told() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:

@@ -1,5 +1,6 @@
-"""How long work is watched: a command line or a notebook hands a Reporter down, and the work tells
-it how far it is.
+"""How long work is watched.
+
+A command line or a notebook hands a Reporter down, and the work tells it how far it is.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,7 +10,17 @@ T = TypeVar("T")
 
 
 class Reporter:
-    """Watches a piece of work. This one keeps silent; others override its four methods."""
+    """Watches a piece of work. This one keeps silent; others override its four methods.
+
+    Examples
+    --------
+    >>> class Printing(Reporter):
+    ...     def start(self, title, total):
+    ...         print(f"{title}: {total} steps")
+    >>> sum(Printing().watch([1, 2, 3], "adding", 3))
+    adding: 3 steps
+    6
+    """
 
     def start(self, title: str, total: int) -> None:
         """A task of `total` steps begins."""
@@ -24,7 +35,21 @@ class Reporter:
         """Something worth a line: a result on the way."""
 
     def watch(self, items: Iterable[T], title: str, total: int) -> Iterator[T]:
-        """Go through `items` as a task of `total` steps, one an item."""
+        """Go through `items` as a task of `total` steps, one an item.
+
+        Parameters
+        ----------
+        items : iterable
+            One a step.
+        title : str
+            Of the task.
+        total : int
+            How many items there are.
+
+        Yields
+        ------
+        item
+        """
         self.start(title, total)
         for item in items:
             yield item

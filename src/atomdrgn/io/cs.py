@@ -1,5 +1,7 @@
 """The .cs files of cryoSPARC as plain tables."""
 
+import io
+from os import PathLike
 from pathlib import Path
 from tokenize import TokenError
 
@@ -15,35 +17,92 @@ HEADER_LIMIT = 10_000_000
 UID = "uid"
 
 
-def read_cs(path) -> dict[str, np.ndarray]:
-    """The fields of a .cs file by name: one row a particle in the first dimension, bytes as text.
+def read_cs(path: str | PathLike[str]) -> dict[str, np.ndarray]:
+    """The fields of a .cs file by name, bytes as text.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+
+    Returns
+    -------
+    dict
+        {name: array}, one row a particle in the first dimension.
 
     Raises
     ------
     MissingFileError, FileFormatError
         As for :func:`read_cs_rows`.
+
+    Examples
+    --------
+    >>> write_cs("some.cs", np.array([(7, b"mic.mrc")], dtype=[("uid", "u8"), ("path", "S7")]))
+    >>> read_cs("some.cs")["path"].tolist()
+    ['mic.mrc']
     """
     return with_text(fields_of(read_cs_rows(path)))
 
 
 def fields_of(rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The fields of rows by name, as they are."""
-    return {name: rows[name] for name in rows.dtype.names}
+    """The fields of rows by name, as they are.
+
+    Parameters
+    ----------
+    rows : (row,) structured array
+        Of a .cs file.
+
+    Returns
+    -------
+    dict
+        {name: array}
+
+    Examples
+    --------
+    >>> fields_of(np.array([(7, 0.5)], dtype=[("uid", "u8"), ("score", "f4")]))["uid"].tolist()
+    [7]
+    """
+    return {name: rows[name] for name in rows.dtype.names or ()}
 
 
 def with_text(fields: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The same fields with bytes as text; bytes that are no UTF-8 stay as lone surrogates (see
-    :mod:`.text`).
+    """The same fields with bytes as text.
+
+    Bytes that are no UTF-8 stay as lone surrogates (see :mod:`.text`).
+
+    Parameters
+    ----------
+    fields : dict
+        {name: array}
+
+    Returns
+    -------
+    dict
+        {name: array}
+
+    Examples
+    --------
+    >>> with_text({"path": np.array([b"mic.mrc"])})["path"].tolist()
+    ['mic.mrc']
     """
     return {name: _plain(column) for name, column in fields.items()}
 
 
-def read_cs_rows(path) -> np.ndarray:
+def read_cs_rows(path: str | PathLike[str]) -> np.ndarray:
     """The rows of a .cs file as they are, a structured array (row,).
 
     Nothing in the file is executed: an array that would have to be unpickled is refused. The header
     may have any length; what it promises is held against the size of the file before memory is
     taken.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+
+    Returns
+    -------
+    (row,) structured array
 
     Raises
     ------
@@ -52,6 +111,12 @@ def read_cs_rows(path) -> np.ndarray:
     FileFormatError
         If it is not a structured array of plain values, or is cut short; the message says what it
         begins with.
+
+    Examples
+    --------
+    >>> write_cs("some.cs", np.array([(7, 0.5)], dtype=[("uid", "u8"), ("score", "f4")]))
+    >>> read_cs_rows("some.cs").dtype.names
+    ('uid', 'score')
     """
     path = Path(path)
     try:
@@ -87,15 +152,31 @@ def read_cs_rows(path) -> np.ndarray:
         ) from None
 
 
-def write_cs(path, rows: np.ndarray) -> None:
-    """Write rows as a .cs file, every field of the type that it has; the file appears whole or not
-    at all.
+def write_cs(path: str | PathLike[str], rows: np.ndarray) -> None:
+    """Write rows as a .cs file, every field of the type that it has.
+
+    The file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    rows : (row,) structured array
+        What to write.
+
+    Examples
+    --------
+    >>> write_cs("some.cs", np.array([(7, 0.5)], dtype=[("uid", "u8"), ("score", "f4")]))
+    >>> read_cs_rows("some.cs").tolist()
+    [(7, 0.5)]
     """
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         np.save(file, rows, allow_pickle=False)
 
 
-def rows_of_uid(rows: np.ndarray, uid: np.ndarray, *, path, joined_to) -> np.ndarray:
+def rows_of_uid(
+    rows: np.ndarray, uid: np.ndarray, *, path: str | PathLike[str], joined_to: str | PathLike[str]
+) -> np.ndarray:
     """Rows of a passthrough file for the particles of another file, in their order, (row,) int.
 
     Parameters
@@ -107,14 +188,24 @@ def rows_of_uid(rows: np.ndarray, uid: np.ndarray, *, path, joined_to) -> np.nda
     path, joined_to : path
         The passthrough file and that of the particles, for messages.
 
+    Returns
+    -------
+    (row,) int
+
     Raises
     ------
     FileFormatError
         There is no uid, or one that is asked for stands twice.
     InputError
         A particle is not in the passthrough file.
+
+    Examples
+    --------
+    >>> rows = np.array([(7,), (3,)], dtype=[("uid", "u8")])
+    >>> rows_of_uid(rows, np.array([3, 7, 7]), path="through.cs", joined_to="own.cs").tolist()
+    [1, 0, 0]
     """
-    if UID not in rows.dtype.names:
+    if UID not in (rows.dtype.names or ()):
         raise FileFormatError(f"{path}: no field uid, so it cannot be joined to {joined_to}")
     order = np.argsort(rows[UID], kind="stable")
     there = rows[UID][order]
@@ -135,7 +226,7 @@ def rows_of_uid(rows: np.ndarray, uid: np.ndarray, *, path, joined_to) -> np.nda
     return order[first]
 
 
-def _header(file, path):
+def _header(file: io.BufferedReader, path: Path) -> tuple[np.dtype, tuple[int, ...]]:
     """Type and shape that the header promises; the file then stands where the rows begin."""
     start = file.read(64)
     file.seek(0)
@@ -170,7 +261,7 @@ def _header(file, path):
         ) from None
 
 
-def _plain(column):
+def _plain(column: np.ndarray) -> np.ndarray:
     if column.dtype.kind == "S":
         return np.char.decode(column, "utf-8", "surrogateescape")
     return np.ascontiguousarray(column)

@@ -18,7 +18,7 @@ from .whole_file import clear_leftovers, is_running
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # the usual way to do without a module
 
 LOCK = "unfinished.lock"
 LARGEST = 4096  # bytes of one that is read
@@ -65,6 +65,12 @@ def locked_folder(folder: Path, reporter: Reporter | None = None) -> Iterator[Un
     ------
     OutputExistsError
         Another command is writing there, or may be.
+
+    Examples
+    --------
+    >>> with locked_folder(Path("results")):
+    ...     sorted(path.name for path in Path("results").iterdir())
+    ['unfinished.lock']
     """
     made = not folder.exists()
     try:
@@ -208,7 +214,7 @@ def _held(path, left, *, free: bool | None) -> str | None:
     )
 
 
-def _is_at(file, path):
+def _is_at(file: int, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(file), os.stat(path))
     except FileNotFoundError:

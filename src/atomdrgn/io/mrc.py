@@ -1,11 +1,12 @@
-"""MRC stacks and maps: headers, chosen sections of a stack without the rest, whole maps read and
-written.
-"""
+"""MRC stacks and maps: headers, chosen sections of a stack, whole maps read and written."""
 
 import math
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import mrcfile
 import numpy as np
@@ -20,6 +21,9 @@ from .whole_file import whole_file
 HEADER_BYTES = 1024
 MODES = (0, 1, 2, 6, 12)
 
+Number = TypeVar("Number", int, float)
+ORDERS: tuple[Literal["<"], Literal[">"]] = "<", ">"
+
 
 @dataclass(frozen=True)
 class MrcHeader:
@@ -28,6 +32,7 @@ class MrcHeader:
     Parameters
     ----------
     path : Path
+        Of the file.
     shape : (3,) int
         Sections, rows and columns as they lie in the file: (nz, ny, nx).
     available : int
@@ -49,6 +54,12 @@ class MrcHeader:
         Of the cell, degrees; 0 where the header does not say.
     compressed : bool
         Whether the file is compressed by gzip, so that only :func:`read_map` can read its values.
+
+    Examples
+    --------
+    >>> header = read_header("map.mrc")
+    >>> header.shape, header.voxel_size, header.dtype.name
+    ((24, 24, 24), (2.0, 2.0, 2.0), 'float32')
     """
 
     path: Path
@@ -64,12 +75,22 @@ class MrcHeader:
     compressed: bool = False
 
 
-def read_header(path) -> MrcHeader:
-    """The header of an MRC file of mode 0, 1, 2, 6 or 12 in either byte order, plain or compressed
-    by gzip.
+def read_header(path: str | PathLike[str]) -> MrcHeader:
+    """The header of an MRC file, plain or compressed by gzip.
+
+    It is of mode 0, 1, 2, 6 or 12 in either byte order.
 
     A missing MAP magic or machine stamp is a warning: several programs leave them out, and the
     values are still plain.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+
+    Returns
+    -------
+    MrcHeader
 
     Raises
     ------
@@ -78,6 +99,11 @@ def read_header(path) -> MrcHeader:
     FileFormatError
         If it is no MRC file, is shorter than a header, or has a mode that is not one of those
         above; what another kind of file begins with is said.
+
+    Examples
+    --------
+    >>> read_header("particles.mrcs").available
+    8
     """
     path = Path(path)
     try:
@@ -101,19 +127,29 @@ def read_header(path) -> MrcHeader:
     return _header(path, raw, size)
 
 
-def read_sections(header: MrcHeader, index) -> np.ndarray:
+def read_sections(header: MrcHeader, index: Sequence[int] | np.ndarray) -> np.ndarray:
     """Sections of a stack as float32 (section, y, x); nothing else is read.
 
     Parameters
     ----------
     header : MrcHeader
+        Of the stack.
     index : (section,) int
         Which sections, from 0.
+
+    Returns
+    -------
+    (section, y, x) float32
 
     Raises
     ------
     FileFormatError
         If a section is asked for that the file does not hold, or the file is compressed.
+
+    Examples
+    --------
+    >>> read_sections(read_header("particles.mrcs"), [5, 0]).shape
+    (2, 24, 24)
     """
     require_plain(header)
     index = np.asarray(index, dtype=np.int64).reshape(-1)
@@ -135,8 +171,21 @@ def read_sections(header: MrcHeader, index) -> np.ndarray:
 
 
 def require_plain(header: MrcHeader) -> None:
-    """Raise a FileFormatError for a compressed stack: single images can only be taken from a plain
-    one.
+    """Refuse a compressed stack: single images can only be taken from a plain one.
+
+    Parameters
+    ----------
+    header : MrcHeader
+        Of the stack.
+
+    Raises
+    ------
+    FileFormatError
+        The file is compressed.
+
+    Examples
+    --------
+    >>> require_plain(read_header("particles.mrcs"))
     """
     if header.compressed:
         raise FileFormatError(
@@ -146,15 +195,34 @@ def require_plain(header: MrcHeader) -> None:
         )
 
 
-def read_map(path) -> tuple[np.ndarray, MrcHeader]:
-    """The whole map as float32 with axes (z, y, x), whatever their order in the file, and its
-    header.
+def read_map(path: str | PathLike[str]) -> tuple[np.ndarray, MrcHeader]:
+    """The whole map as float32 with axes (z, y, x), and its header.
+
+    The order of the axes in the file does not matter.
+
+    Parameters
+    ----------
+    path : path
+        Of the map.
+
+    Returns
+    -------
+    density : (z, y, x) float32
+        Its values.
+    header : MrcHeader
+        What else the file says.
 
     Raises
     ------
     MissingFileError, FileFormatError
         As for :func:`read_header`; also if the file is cut short, or unpacks to more than its
         header promises.
+
+    Examples
+    --------
+    >>> density, header = read_map("map.mrc")
+    >>> density.shape, density.dtype.name
+    ((24, 24, 24), 'float32')
     """
     header = read_header(path)
     if header.compressed:
@@ -167,26 +235,40 @@ def read_map(path) -> tuple[np.ndarray, MrcHeader]:
     return _with_axes_zyx(read_sections(header, range(header.shape[0])), header), header
 
 
-def _with_axes_zyx(density, header):
+def _with_axes_zyx(density: np.ndarray, header: MrcHeader) -> np.ndarray:
     section_axis, row_axis, column_axis = header.axis_order[::-1]
     in_file = (section_axis, row_axis, column_axis)
     return np.ascontiguousarray(density.transpose([in_file.index(axis) for axis in (3, 2, 1)]))
 
 
-def write_map(path, density, *, voxel_size: float, origin=(0.0, 0.0, 0.0)) -> None:
-    """A map as an MRC file of mode 2: axes in the order x, y, z, space group 1, statistics.
+def write_map(
+    path: str | PathLike[str],
+    density: np.ndarray,
+    *,
+    voxel_size: float,
+    origin: Sequence[float | int] | np.ndarray = (0.0, 0.0, 0.0),
+) -> None:
+    """Write a map as an MRC file of mode 2: axes in the order x, y, z, space group 1, statistics.
 
     It appears whole or not at all.
 
     Parameters
     ----------
     path : path
+        Of the file.
     density : (z, y, x) array
+        Its values.
     voxel_size : float
         Edge of a voxel, A.
     origin : (3,)
         Of the first voxel, x, y and z, A; nstart says the same where that is whole, and 0
         elsewhere.
+
+    Examples
+    --------
+    >>> write_map("some.mrc", np.ones((4, 4, 4), np.float32), voxel_size=2.0)
+    >>> read_header("some.mrc").voxel_size
+    (2.0, 2.0, 2.0)
     """
     density = np.ascontiguousarray(density, dtype=np.float32)
     start = np.asarray(origin, dtype=float) / voxel_size
@@ -225,7 +307,7 @@ def _unpacked_sections(header):
     )
 
 
-def _header(path, raw, size):
+def _header(path: Path, raw: np.ndarray, size: int | None) -> MrcHeader:
     order, faults = _byte_order(path, raw)
     record = raw.view(HEADER_DTYPE.newbyteorder(order))[0]
     columns, rows, sections = (int(record[name]) for name in ("nx", "ny", "nz"))
@@ -245,23 +327,28 @@ def _header(path, raw, size):
     held = sections if size is None else max(size - offset, 0) // (value.itemsize * columns * rows)
     sampling = [int(record[name]) for name in ("mx", "my", "mz")]
     cell = [float(record["cella"][axis]) for axis in "xyz"]
-    axes = tuple(int(record[name]) for name in ("mapc", "mapr", "maps"))
+    axes = _three(int(record[name]) for name in ("mapc", "mapr", "maps"))
     return MrcHeader(
         path,
         (sections, rows, columns),
         min(held, sections),
         value,
         offset,
-        tuple(edge / n if n > 0 else 0.0 for edge, n in zip(cell, sampling, strict=True)),
-        tuple(float(record["origin"][axis]) for axis in "xyz"),
-        tuple(int(record[name]) for name in ("nxstart", "nystart", "nzstart")),
+        _three(edge / n if n > 0 else 0.0 for edge, n in zip(cell, sampling, strict=True)),
+        _three(float(record["origin"][axis]) for axis in "xyz"),
+        _three(int(record[name]) for name in ("nxstart", "nystart", "nzstart")),
         axes if sorted(axes) == [1, 2, 3] else (1, 2, 3),
-        tuple(float(record["cellb"][angle]) for angle in ("alpha", "beta", "gamma")),
+        _three(float(record["cellb"][angle]) for angle in ("alpha", "beta", "gamma")),
         compressed=size is None,
     )
 
 
-def _byte_order(path, raw):
+def _three(values: Iterable[Number]) -> tuple[Number, Number, Number]:
+    first, second, third = values
+    return first, second, third
+
+
+def _byte_order(path: Path, raw: np.ndarray) -> tuple[Literal["<", ">"], list[str]]:
     """Byte order, and what is missing from the header.
 
     Without a stamp the order is the one in which the mode is a mode.
@@ -272,7 +359,7 @@ def _byte_order(path, raw):
         return byte_order_from_machine_stamp(little["machst"]), faults
     except ValueError:
         faults.append("machine stamp")
-    for order in "<>":
+    for order in ORDERS:
         record = raw.view(HEADER_DTYPE.newbyteorder(order))[0]
         if record["mode"] in MODES and all(
             0 < record[name] < 1 << 24 for name in ("nx", "ny", "nz")

@@ -1,6 +1,7 @@
 """Text files with one number a line."""
 
 import re
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from .text import read_text
 WHOLE = re.compile("[0-9]{1,18}")  # what a 64-bit integer holds for certain
 
 
-def read_numbers(path, *, whole: bool = False) -> np.ndarray:
+def read_numbers(path: str | PathLike[str], *, whole: bool = False) -> np.ndarray:
     """The numbers of a text file, one a line; what follows # is left out, and so are empty lines.
 
     Parameters
     ----------
     path : path
+        Of the file.
     whole : bool
         Only whole numbers from 0 are meant, such as those of particles.
 
@@ -30,6 +32,12 @@ def read_numbers(path, *, whole: bool = False) -> np.ndarray:
         There is no such file.
     FileFormatError
         A line is no number; it is named. Or the file holds none.
+
+    Examples
+    --------
+    >>> _ = Path("chosen.txt").write_text("12  # the first" + chr(10) + "40")
+    >>> read_numbers("chosen.txt", whole=True)
+    array([12, 40])
     """
     path, values = Path(path), []
     lines = read_text(

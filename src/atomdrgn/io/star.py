@@ -7,7 +7,9 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from os import PathLike
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -46,6 +48,12 @@ class StarTable:
         Where it was read from, for messages.
     line : int
         Where its block begins in that file, from 1: tables of one block have the same.
+
+    Examples
+    --------
+    >>> table = StarTable("particles", {"rlnDefocusU": ["15000.0", "15100.0"]})
+    >>> len(table), table.numbers("rlnDefocusU").tolist()
+    (2, [15000.0, 15100.0])
     """
 
     block: str
@@ -55,10 +63,10 @@ class StarTable:
     path: Path = field(default=Path("table"), compare=False)
     line: int = field(default=0, compare=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self.columns
 
     def texts(self, name: str) -> list[str]:
@@ -66,7 +74,13 @@ class StarTable:
         return [_unquoted(token) for token in self._column(name)]
 
     def numbers(self, name: str) -> np.ndarray:
-        """The values of a column as float64 (row,)."""
+        """The values of a column as float64 (row,).
+
+        Raises
+        ------
+        FileFormatError
+            There is no such column, or one of its values is no number.
+        """
         tokens = self.texts(name)
         try:
             # Python takes 1_000 for a number, and no other program does
@@ -88,14 +102,16 @@ class StarTable:
         )
 
     def with_column(self, name: str, tokens: Iterable[str]) -> "StarTable":
-        """The same table with other tokens in a column, which is the last one where there was none
-        of this name.
+        """The same table with other tokens in a column.
+
+        It is the last one where there was none of this name.
         """
         return replace(self, columns={**self.columns, name: list(tokens)})
 
     def with_texts(self, name: str, values: Iterable[str]) -> "StarTable":
-        """The same table with other values in a column, quoted where a plain token would not be
-        read as they are.
+        """The same table with other values in a column.
+
+        They are quoted where a plain token would not be read as they are.
         """
         return self.with_column(name, map(token_of, values))
 
@@ -105,7 +121,7 @@ class StarTable:
             self, columns={other: tokens for other, tokens in self.columns.items() if other != name}
         )
 
-    def _column(self, name):
+    def _column(self, name: str) -> list[str]:
         if name not in self.columns:
             raise FileFormatError(
                 f"{self.path}: block data_{self.block} has no column {name} (it has "
@@ -114,7 +130,7 @@ class StarTable:
         return self.columns[name]
 
 
-def read_star(path) -> list[StarTable]:
+def read_star(path: str | PathLike[str]) -> list[StarTable]:
     """The tables of a STAR file in their order.
 
     The reader is our own, because a particle file goes back to the program that wrote it: libraries
@@ -124,6 +140,15 @@ def read_star(path) -> list[StarTable]:
     A value may begin with anything, as in RELION: ``data_NAME``, ``loop_`` or ``#`` begin a block,
     a loop or a comment only where the line is no whole row of the loop that it stands in. A byte
     order mark, line ends of any system and bytes that are no UTF-8 are read.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+
+    Returns
+    -------
+    list of StarTable
 
     Raises
     ------
@@ -137,15 +162,33 @@ def read_star(path) -> list[StarTable]:
     -----
     UserWarning
         Rows begin with ``#`` and might be comments.
+
+    Examples
+    --------
+    >>> [(table.block, len(table)) for table in read_star("particles.star")]
+    [('optics', 1), ('particles', 8)]
     """
     path = Path(path)
     return _Reader(path).tables(read_text(path, expected="a STAR file"))
 
 
-def write_star(path, tables: Iterable[StarTable]) -> None:
+def write_star(path: str | PathLike[str], tables: Iterable[StarTable]) -> None:
     """Write tables as a STAR file, one row a line, tokens and comments as they are.
 
     The file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    tables : iterable of StarTable
+        Those of one block stand behind each other.
+
+    Examples
+    --------
+    >>> write_star("some.star", [StarTable("particles", {"rlnDefocusU": ["15000.0"]})])
+    >>> read_star("some.star")[0].columns
+    {'rlnDefocusU': ['15000.0']}
     """
     lines, block = [], None
     for table in tables:
@@ -167,10 +210,26 @@ def write_star(path, tables: Iterable[StarTable]) -> None:
 def find_table(tables: Iterable[StarTable], block: str) -> StarTable | None:
     """The first table of the block with this name, or None.
 
+    Parameters
+    ----------
+    tables : iterable of StarTable
+        Of one file.
+    block : str
+        Without ``data_``.
+
+    Returns
+    -------
+    StarTable or None
+
     Raises
     ------
     FileFormatError
         If the file has several blocks of this name: which is meant cannot be told.
+
+    Examples
+    --------
+    >>> len(find_table(read_star("particles.star"), "particles"))
+    8
     """
     found = [table for table in tables if table.block == block]
     lines = list(dict.fromkeys(table.line for table in found))
@@ -184,13 +243,28 @@ def find_table(tables: Iterable[StarTable], block: str) -> StarTable | None:
 
 
 def token_of(value: str) -> str:
-    """The token that stands for a value: itself, or in quotes where it is empty, holds blanks or
-    begins as no plain token may.
+    """The token that stands for a value: itself, or in quotes.
+
+    It is quoted where it is empty, holds blanks or begins as no plain token may.
+
+    Parameters
+    ----------
+    value : str
+        Of a row.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     InputError
         If no quotes can hold it.
+
+    Examples
+    --------
+    >>> token_of("plain"), token_of("two words"), token_of("_x")
+    ('plain', '"two words"', '"_x"')
     """
     if (
         value
@@ -211,17 +285,19 @@ def token_of(value: str) -> str:
 class _Reader:
     """Where the reading of one file stands."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.found = []
-        self.comments = []
-        self.hashes = []  # lines of rows that begin with #
-        self.block = None
+        self.found: list[StarTable] = []
+        self.comments: list[str] = []
+        self.hashes: list[int] = []  # lines of rows that begin with #
+        self.block: str | None = None
         self.loop = False
-        self.names, self.rows = [], []
-        self.lines, self.number, self.after_blank = [], 0, False
+        self.names: list[str] = []
+        self.rows: list[list[str]] = []
+        self.lines: list[str] = []
+        self.number, self.after_blank = 0, False
 
-    def tables(self, text):
+    def tables(self, text: str) -> list[StarTable]:
         self.lines = text.split("\n")
         for number, line in enumerate(self.lines, 1):
             self.number = number
@@ -246,7 +322,7 @@ class _Reader:
             )
         return self.found
 
-    def _take(self, line):
+    def _take(self, line: str) -> None:
         tokens = _tokens(line)
         if self._begins_part(tokens):
             self._begin_part(tokens[0])
@@ -257,9 +333,10 @@ class _Reader:
         else:
             self._take_row(line, tokens)
 
-    def _begins_part(self, tokens):
-        """Whether a line begins a block, a loop or a save frame: one such word, which is no row of
-        a loop of one column.
+    def _begins_part(self, tokens: list[str]) -> bool:
+        """Whether a line begins a block, a loop or a save frame.
+
+        It is one such word, which is no row of a loop of one column.
         """
         if len(tokens) != 1 or not (
             tokens[0].lower() == LOOP or tokens[0].lower().startswith((BLOCK, FRAME))
@@ -281,7 +358,7 @@ class _Reader:
             )
         return True
 
-    def _begin_part(self, word):
+    def _begin_part(self, word: str) -> None:
         if word.lower().startswith(FRAME):
             self._refuse(f"{word}: save frames, as dictionaries have them, are not read")
         self._finish()
@@ -297,9 +374,10 @@ class _Reader:
         else:
             self.loop = True
 
-    def _is_row_with_hash(self, line):
-        """Whether a line that begins with # is a row: as long as one, with numbers, and no row that
-        was made a comment.
+    def _is_row_with_hash(self, line: str) -> bool:
+        """Whether a line that begins with # is a row.
+
+        It is as long as one, with numbers, and no row that was made a comment.
         """
         if not self.loop or len(self.names) < 2 or (self.after_blank and self.rows):
             return False
@@ -315,9 +393,10 @@ class _Reader:
         self.hashes.append(self.number)
         return True
 
-    def _is_row_with_underscore(self, tokens):
-        """Whether a line that begins with _ is a row: a name stands alone, or with one value where
-        it is not in a loop.
+    def _is_row_with_underscore(self, tokens: list[str]) -> bool:
+        """Whether a line that begins with _ is a row.
+
+        A name stands alone, or with one value where it is not in a loop.
         """
         if not self.loop or len(tokens) != len(self.names):
             return False
@@ -329,7 +408,7 @@ class _Reader:
             )
         return len(tokens) > 2 or (len(tokens) == 1 and bool(self.rows))
 
-    def _take_name(self, tokens):
+    def _take_name(self, tokens: list[str]) -> None:
         if self.loop and (self.rows or len(tokens) > 1):
             self._finish()  # pairs may follow a loop
         if len(tokens) != (1 if self.loop else 2):
@@ -344,7 +423,7 @@ class _Reader:
         if not self.loop:
             self.rows = [[*(self.rows[0] if self.rows else []), tokens[1]]]
 
-    def _take_row(self, line, tokens):
+    def _take_row(self, line: str, tokens: list[str]) -> None:
         if self.lines[self.number - 1].startswith(";"):
             self._refuse_text_of_lines()
         if not self.loop:
@@ -359,9 +438,10 @@ class _Reader:
             )
         self.rows.append(tokens)
 
-    def _row_with_hash_inside(self, line):
-        """A row of which a value begins with #: what is beyond it begins with # as well, or there
-        is nothing.
+    def _row_with_hash_inside(self, line: str) -> list[str] | None:
+        """A row of which a value begins with #.
+
+        What is beyond it begins with # as well, or there is nothing.
         """
         tokens = _tokens(line, comments=False)
         row, beyond = tokens[: len(self.names)], tokens[len(self.names) :]
@@ -372,9 +452,10 @@ class _Reader:
         )
         return row if whole else None
 
-    def _refuse_text_of_lines(self):
-        """Refuse a text that begins with ; in the first column and ends with a line that is ;
-        alone.
+    def _refuse_text_of_lines(self) -> None:
+        """Refuse a text of several lines.
+
+        It begins with ; in the first column and ends with a line that is ; alone.
         """
         end = next((line for line in self.lines[self.number :] if line.startswith(";")), None)
         if end is not None and end.strip(BLANK) == ";":
@@ -383,11 +464,11 @@ class _Reader:
                 "leave it out"
             )
 
-    def _refuse(self, fault):
+    def _refuse(self, fault: str) -> NoReturn:
         raise FileFormatError(f"{self.path} line {self.number}: {fault}")
 
-    def _finish(self):
-        if self.names:
+    def _finish(self) -> None:
+        if self.names and self.block is not None:
             columns = [list(column) for column in zip(*self.rows, strict=True)] or [
                 [] for _ in self.names
             ]
@@ -404,7 +485,7 @@ class _Reader:
         self.loop, self.names, self.rows = False, [], []
 
 
-def _tokens(line, *, comments=True):
+def _tokens(line: str, *, comments: bool = True) -> list[str]:
     """The tokens of a line; where `comments` are meant, up to the first that begins with #."""
     if '"' not in line and "'" not in line:
         tokens = (
@@ -421,13 +502,13 @@ def _tokens(line, *, comments=True):
     ]
 
 
-def _unquoted(token):
+def _unquoted(token: str) -> str:
     if len(token) > 1 and token[0] in "\"'" and token[-1] == token[0]:
         return token[1:-1]
     return token
 
 
-def _is_number(token):
+def _is_number(token: str) -> bool:
     try:
         float(token)
     except ValueError:

@@ -1,9 +1,11 @@
-"""Text files of other programs in the encodings that they come in, and what a file that is
-something else begins with.
+"""Text files of other programs in the encodings that they come in.
+
+Also, what a file that is something else begins with.
 """
 
 import codecs
 import os
+from os import PathLike
 from pathlib import Path
 
 from ..errors import FileFormatError, MissingFileError
@@ -36,7 +38,7 @@ BEGINNINGS = (
 WEB_PAGES = (b"<!doctype", b"<html", b"<?xml")
 
 
-def read_text(path, *, expected: str, fault: str | None = None) -> str:
+def read_text(path: str | PathLike[str], *, expected: str, fault: str | None = None) -> str:
     """The text of a file, lines ended by a line feed, without a byte order mark.
 
     UTF-8 is read, or UTF-16 where a mark says so, whatever the locale. Bytes that are neither, such
@@ -46,10 +48,15 @@ def read_text(path, *, expected: str, fault: str | None = None) -> str:
     Parameters
     ----------
     path : path
+        Of the file.
     expected : str
         What the file has to be, for messages, such as "a STAR file".
     fault : str, optional
         What the message says of a file that is no text; left out, that it is not what is expected.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
@@ -57,6 +64,11 @@ def read_text(path, *, expected: str, fault: str | None = None) -> str:
         If there is no such file.
     FileFormatError
         If it is a folder or no text; the message says what it begins with.
+
+    Examples
+    --------
+    >>> read_text("model.pdb", expected="a PDB file").startswith("ATOM")
+    True
     """
     path = Path(path)
     try:
@@ -75,8 +87,21 @@ def read_text(path, *, expected: str, fault: str | None = None) -> str:
 
 
 def describe_beginning(raw: bytes) -> str:
-    """What the first bytes of a foreign file are, for a message: ``it begins with 'PK' (a zip
-    archive ...)``.
+    """What the first bytes of a foreign file are, for a message.
+
+    Parameters
+    ----------
+    raw : bytes
+        The file, or its beginning.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> describe_beginning(b"<html>")
+    "it begins with '<html>' (a web page)"
     """
     if not raw:
         return "it is empty"
@@ -85,8 +110,22 @@ def describe_beginning(raw: bytes) -> str:
 
 
 def foreign_kind(raw: bytes) -> str | None:
-    """What kind of file begins with these bytes, of those that are met in the place of others; None
-    for all other files.
+    """What kind of file begins with these bytes, of those that are met in the place of others.
+
+    Parameters
+    ----------
+    raw : bytes
+        The file, or its beginning.
+
+    Returns
+    -------
+    str or None
+        None for all other files.
+
+    Examples
+    --------
+    >>> foreign_kind(b"BZh91AY")
+    'compressed by bzip2: bunzip2 it first'
     """
     if raw.lstrip().lower().startswith(WEB_PAGES):
         return "a web page"
@@ -94,8 +133,23 @@ def foreign_kind(raw: bytes) -> str | None:
 
 
 def readable(text: str) -> str:
-    """The text with bytes that were no UTF-8 as the Latin-1 that they most often are, for names
-    that are shown.
+    """The text for people: bytes that were no UTF-8 as the Latin-1 that they most often are.
+
+    It is meant for names that are shown.
+
+    Parameters
+    ----------
+    text : str
+        As :func:`read_text` gives it.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> readable("plain")
+    'plain'
     """
     raw = text.encode("utf-8", errors="surrogateescape")
     try:
@@ -105,13 +159,28 @@ def readable(text: str) -> str:
 
 
 def file_name(text: str) -> str:
-    """The name of a file as Python has it, of the bytes that stand in another file, whatever the
-    locale's encoding of names.
+    """The name of a file as Python has it, of the bytes that stand in another file.
+
+    The locale's encoding of names does not matter.
+
+    Parameters
+    ----------
+    text : str
+        As :func:`read_text` gives it.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> file_name("stack.mrcs")
+    'stack.mrcs'
     """
     return os.fsdecode(text.encode("utf-8", errors="surrogateescape"))
 
 
-def _shown(raw):
+def _shown(raw: bytes) -> str:
     start = raw[:SHOWN].splitlines()[0] if raw[:SHOWN].splitlines() else b""
     if start and all(32 <= byte < 127 for byte in start):
         return repr(start.decode("ascii"))

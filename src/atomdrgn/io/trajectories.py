@@ -10,7 +10,9 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +22,10 @@ from .whole_file import whole_file
 FORMATS = (".dcd", ".xtc")
 
 
-def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
-    """Number of frames written.
+def write_trajectory(path: str | PathLike[str], frames: Iterable[np.ndarray]) -> int:
+    """Write a trajectory, frame after frame.
+
+    Only one frame is in memory, and the file appears when the last one is written.
 
     Only one frame is in memory, and the file appears when the last one is written.
 
@@ -33,6 +37,11 @@ def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
     frames : iterable of (atom, 3)
         Coordinates, A; all of one number of atoms.
 
+    Returns
+    -------
+    int
+        Number of frames written.
+
     Raises
     ------
     FileFormatError
@@ -41,6 +50,11 @@ def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
         No frame, frames of different numbers of atoms, or coordinates that are not finite.
     OSError
         The disk is full.
+
+    Examples
+    --------
+    >>> write_trajectory("some.dcd", np.zeros((3, 5, 3), np.float32))
+    3
     """
     from biotite.structure.io.dcd import DCDFile
     from biotite.structure.io.xtc import XTCFile
@@ -73,9 +87,10 @@ def write_trajectory(path, frames: Iterable[np.ndarray]) -> int:
     return written.count
 
 
-def _holds_dcd(path, frames, atoms) -> bool:
-    """Whether a file of our writer is as long as so many frames are: a header, and three records a
-    frame.
+def _holds_dcd(path: Path, frames: int, atoms: int) -> bool:
+    """Whether a file of our writer is as long as so many frames are.
+
+    It has a header, and three records a frame.
     """
     return path.stat().st_size == 276 + frames * 3 * (4 * atoms + 8)
 
@@ -106,9 +121,10 @@ def _end_of_xtc(path, frames, atoms) -> int | None:
 
 
 @contextmanager
-def _plain_name(path, ending):
-    """A name of the file in ASCII, which is all that the library takes: its own, or that of a link
-    to it.
+def _plain_name(path: Path, ending: str) -> Iterator[str]:
+    """A name of the file in ASCII, which is all that the library takes.
+
+    It is its own, or that of a link to it.
     """
     if str(path).isascii():
         yield str(path)
@@ -119,12 +135,22 @@ def _plain_name(path, ending):
         yield str(link)
 
 
-def read_trajectory(path) -> np.ndarray:
+def read_trajectory(path: str | PathLike[str]) -> np.ndarray:
     """All frames of a .dcd or .xtc file, float32 (frame, atom, 3), A.
 
     A process of its own reads it: damaged files crash the library. A warning says where frames are
     missing at the end: a DCD file says how many it has; in an XTC file it shows only if it ends
     within one.
+
+    Parameters
+    ----------
+    path : path
+        Of the trajectory.
+
+    Returns
+    -------
+    (frame, atom, 3) float32
+        A.
 
     Raises
     ------
@@ -132,6 +158,12 @@ def read_trajectory(path) -> np.ndarray:
         There is no such file.
     FileFormatError
         The name has another ending, or the file cannot be read as it promises.
+
+    Examples
+    --------
+    >>> _ = write_trajectory("some.dcd", np.zeros((3, 5, 3), np.float32))
+    >>> read_trajectory("some.dcd").shape
+    (3, 5, 3)
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
@@ -235,13 +267,13 @@ out.flush()
 """
 
 
-def _received(pipe) -> np.ndarray | None:
+def _received(pipe: Any) -> np.ndarray | None:
     """What the reader sends, or None where it ends before its end."""
     shape = pipe.readline().split()
     if len(shape) != 2:
         return None
     frames = np.empty((int(shape[0]), int(shape[1]), 3), np.float32)
-    rest = memoryview(frames.reshape(-1).view(np.uint8))
+    rest = frames.reshape(-1).view(np.uint8).data
     while len(rest):
         count = pipe.readinto(rest)
         if not count:
@@ -251,11 +283,12 @@ def _received(pipe) -> np.ndarray | None:
 
 
 class _Counted:
-    """Frames as float32, checked and counted on their way; `taken` while the last one is in the
-    writer's hands.
+    """Frames as float32, checked and counted on their way.
+
+    `taken` is true while the last one is in the writer's hands.
     """
 
-    def __init__(self, frames, path):
+    def __init__(self, frames: Iterable[np.ndarray], path: Path) -> None:
         self.frames, self.path, self.count, self.atoms, self.taken = frames, path, 0, 0, False
 
     def __iter__(self) -> Iterator[np.ndarray]:

@@ -1,5 +1,6 @@
-"""Output files, and folders of them, that appear complete or not at all, whatever happens to the
-process or the machine.
+"""Output files, and folders of them, that appear complete or not at all.
+
+They do so whatever happens to the process or the machine.
 """
 
 import errno
@@ -12,6 +13,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from os import PathLike
 from pathlib import Path
 
 from ..errors import MissingFileError, OutputExistsError
@@ -23,17 +25,35 @@ NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES}
 
 
 @contextmanager
-def whole_file(path) -> Iterator[Path]:
-    """Path of a temporary file beside `path`, which takes its name when the block ends well and is
-    removed when it does not.
+def whole_file(path: str | PathLike[str]) -> Iterator[Path]:
+    """A temporary file beside `path`, which takes its name when the block ends well.
+
+    It is removed when the block does not.
 
     The content is on the disk before it has the name: after a power cut there is the old file or
     the new one, both whole.
+
+    Parameters
+    ----------
+    path : path
+        Of the file that is wanted.
+
+    Yields
+    ------
+    Path
+        Of the temporary file.
 
     Raises
     ------
     MissingFileError
         The folder of `path` is not there.
+
+    Examples
+    --------
+    >>> with whole_file("whole.txt") as temporary:
+    ...     _ = temporary.write_text("all of it")
+    >>> Path("whole.txt").read_text()
+    'all of it'
     """
     path = Path(path)
     if not path.parent.is_dir():
@@ -60,17 +80,33 @@ def whole_file(path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path) -> Iterator[Path]:
-    """Path of a temporary folder beside `path`, which takes its name, and its place, when the block
-    ends well.
+def whole_folder(path: str | PathLike[str]) -> Iterator[Path]:
+    """A temporary folder beside `path`, which takes its name and place when the block ends well.
 
     What was at `path` is there until then and is gone afterwards: look first whether it may be
     replaced.
+
+    Parameters
+    ----------
+    path : path
+        Of the folder that is wanted.
+
+    Yields
+    ------
+    Path
+        Of the temporary folder.
 
     Raises
     ------
     MissingFileError
         The folder that `path` is in cannot be made, because something else has its name.
+
+    Examples
+    --------
+    >>> with whole_folder("whole") as temporary:
+    ...     _ = (temporary / "a.txt").write_text("all of it")
+    >>> [path.name for path in Path("whole").iterdir()]
+    ['a.txt']
     """
     path = Path(path).absolute()
     try:
@@ -109,8 +145,14 @@ def whole_folder(path) -> Iterator[Path]:
 
 @contextmanager
 def synced_together() -> Iterator[None]:
-    """Inside, each :func:`whole_file` takes its name at once, and all are put on the disk at the
-    end: quicker for many.
+    """Inside, each :func:`whole_file` takes its name at once; all are put on the disk at the end.
+
+    That is quicker for many.
+
+    Examples
+    --------
+    >>> with synced_together(), whole_file("whole.txt") as temporary:
+    ...     _ = temporary.write_text("all of it")
     """
     files: list[Path] = []
     token = _later.set(files)
@@ -118,8 +160,9 @@ def synced_together() -> Iterator[None]:
         yield
     finally:
         _later.reset(token)
-    if _later.get() is not None:  # within another such block, or a folder that does it
-        _later.get().extend(files)
+    outer = _later.get()
+    if outer is not None:  # within another such block, or a folder that does it
+        outer.extend(files)
         return
     there = dict.fromkeys(file for file in files if file.exists())
     for file in there:
@@ -131,17 +174,41 @@ def synced_together() -> Iterator[None]:
 def sync_file(path: Path) -> None:
     """Wait until the content of a file is on the disk.
 
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+
     Raises
     ------
     OSError
         It could not be written: some file systems say only now that they are full.
+
+    Examples
+    --------
+    >>> sync_file(Path("model.pdb"))
     """
     with open(path, "rb+") as file:
         os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk, where the file system can do that."""
+    """Wait until the names in a folder are on the disk, where the file system can do that.
+
+    Parameters
+    ----------
+    path : Path
+        Of the folder.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be opened, or its names could not be written.
+
+    Examples
+    --------
+    >>> sync_folder(Path("."))
+    """
     try:
         number = os.open(path, os.O_RDONLY)
     except OSError as error:
@@ -158,7 +225,17 @@ def sync_folder(path: Path) -> None:
 
 
 def new_file_mode() -> int:
-    """Permissions that a new file has by default."""
+    """Permissions that a new file has by default.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> new_file_mode() & 0o600 == 0o600
+    True
+    """
     mask = os.umask(0)
     os.umask(mask)
     return 0o666 & ~mask
@@ -170,13 +247,38 @@ LEFT = re.compile(r"\.(?P<name>.+)\.(?:(?P<host>[0-9a-f]{8})-)?(?P<pid>\d+)\.(?P
 
 
 def is_leftover(name: str) -> bool:
-    """Whether a file is named as the temporary files of this module are."""
+    """Whether a file is named as the temporary files of this module are.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_leftover(".map.mrc.0123abcd-77.part"), is_leftover("map.mrc")
+    (True, False)
+    """
     return LEFT.fullmatch(name) is not None
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove temporary files of processes of this machine that are gone; a folder that one was
-    about to replace is put back.
+    """Remove temporary files of processes of this machine that are gone.
+
+    A folder that one was about to replace is put back.
+
+    Parameters
+    ----------
+    folder : Path
+        Where they may be.
+
+    Examples
+    --------
+    >>> clear_leftovers(Path("."))
     """
     with os.scandir(folder) as entries:
         found = [match for entry in entries if (match := LEFT.fullmatch(entry.name))]
@@ -193,7 +295,22 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process of this machine has this number."""
+    """Whether a process of this machine has this number.
+
+    Parameters
+    ----------
+    pid : int
+        The number.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_running(os.getpid())
+    True
+    """
     if os.name == "nt":  # where a signal of 0 would end it
         return True
     try:
@@ -207,8 +324,9 @@ def is_running(pid: int) -> bool:
 
 @cache
 def _clear_once(folder: Path) -> None:
-    """As :func:`clear_leftovers`, once in the life of a process: folders may hold many thousand
-    files.
+    """As :func:`clear_leftovers`, once in the life of a process.
+
+    Folders may hold many thousand files.
     """
     try:
         clear_leftovers(folder)
@@ -228,6 +346,7 @@ def require_replaceable(folder: Path, files: Container[str], *, what: str, overw
     Parameters
     ----------
     folder : Path
+        Where results are to be.
     files : names
         That such results may have.
     what : str
@@ -239,6 +358,10 @@ def require_replaceable(folder: Path, files: Container[str], *, what: str, overw
     ------
     OutputExistsError
         There is something.
+
+    Examples
+    --------
+    >>> require_replaceable(Path("new"), {"map.mrc"}, what="a reconstruction", overwrite=False)
     """
     if folder.exists() and not folder.is_dir():
         raise OutputExistsError(f"{folder} is a file: choose a folder with --out")

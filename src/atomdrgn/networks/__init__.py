@@ -1,3 +1,4 @@
-"""What is learned by gradient, nn.Modules: encoders, decoders, the posterior of a segmentation, the
-volume field.
+"""What is learned by gradient, nn.Modules.
+
+Encoders, decoders, the posterior of a segmentation, the volume field.
 """

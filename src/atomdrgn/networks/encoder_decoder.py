@@ -1,5 +1,6 @@
-"""Networks: from an image to a latent, and from a latent to the motions of segments or the offsets
-of beads.
+"""Networks: from an image to a latent, and from a latent to motions or offsets.
+
+Motions are of segments, offsets are of beads.
 """
 
 import math
@@ -35,6 +36,12 @@ class ImageEncoder(nn.Module):
     References
     ----------
     Ducrocq et al., CryoSPHERE (2025), section 3.5; the image's pose is not seen.
+
+    Examples
+    --------
+    >>> mean, log_sd = ImageEncoder(256, 8, torch.Generator())(torch.zeros(4, 256))
+    >>> mean.shape, log_sd.shape
+    (torch.Size([4, 8]), torch.Size([4, 8]))
     """
 
     def __init__(
@@ -45,7 +52,7 @@ class ImageEncoder(nn.Module):
         *,
         hidden: Sequence[int] = ENCODER_HIDDEN,
         residual: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         self.layers = perceptron([n_pixels, *hidden, 2 * n_latent], generator, residual=residual)
 
@@ -59,8 +66,9 @@ class ImageEncoder(nn.Module):
 
 
 class MotionDecoder(nn.Module):
-    """A quaternion and a shift of each segment from a latent, about the coordinate origin: x -> R x
-    + t.
+    """A quaternion and a shift of each segment from a latent, about the coordinate origin.
+
+    A point x goes to R x + t.
 
     It starts with no motion at any latent. Fixed segments never move.
 
@@ -81,6 +89,12 @@ class MotionDecoder(nn.Module):
     ----------
     Ducrocq et al., CryoSPHERE (2025), section 3.4. Where segments meet, moved copies are blended
     here; there, rotations by a part of the angle follow each other. Quaternions are normalised.
+
+    Examples
+    --------
+    >>> decoder = MotionDecoder(8, torch.tensor([1]), 2, torch.Generator())
+    >>> decoder(torch.zeros(4, 8)).translation.abs().max().item()
+    0.0
     """
 
     def __init__(
@@ -91,11 +105,11 @@ class MotionDecoder(nn.Module):
         generator: torch.Generator,
         *,
         hidden: Sequence[int] = DECODER_HIDDEN,
-    ):
+    ) -> None:
         super().__init__()
         self.free, self.n_segments = free, n_segments
         self.layers = perceptron([n_latent, *hidden, 7 * len(free)], generator)
-        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].get_parameter("weight"))
 
     def forward(self, latent: Float[Tensor, "batch latent"]) -> RigidMotion:
         """The motion of each segment, (batch, segment)."""
@@ -115,8 +129,9 @@ _NO_TURN = torch.tensor([1.0, 0.0, 0.0, 0.0])
 
 
 class OffsetDecoder(nn.Module):
-    """An offset of each bead from a latent, A: hidden features of the latent, in which the offsets
-    are linear.
+    """An offset of each bead from a latent, A.
+
+    There are hidden features of the latent, in which the offsets are linear.
 
     It starts with no offset at any latent. Fixed beads never move.
 
@@ -137,6 +152,12 @@ class OffsetDecoder(nn.Module):
     ----------
     Zhong et al., Exploring generative atomic models in cryo-EM reconstruction (2021), sections 3
     and 4.
+
+    Examples
+    --------
+    >>> decoder = OffsetDecoder(8, torch.arange(5), 6, torch.Generator())
+    >>> decoder(torch.zeros(4, 8)).shape
+    torch.Size([4, 6, 3])
     """
 
     def __init__(
@@ -147,11 +168,11 @@ class OffsetDecoder(nn.Module):
         generator: torch.Generator,
         *,
         hidden: Sequence[int] = OFFSET_HIDDEN,
-    ):
+    ) -> None:
         super().__init__()
         self.free, self.n_beads = free, n_beads
         self.layers = perceptron([n_latent, *hidden, 3 * len(free)], generator, residual=True)
-        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].get_parameter("weight"))
 
     def forward(self, latent: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch bead 3"]:
         """The offset of each bead, A."""
@@ -163,10 +184,10 @@ class OffsetDecoder(nn.Module):
 
     def linear(self) -> tuple[Float[Tensor, "feature bead 3"], Float[Tensor, "bead 3"]]:
         """Offsets of all beads by one of each feature, and where all features are zero, A."""
-        last = self.layers[-1]
-        return self._of_all(last.weight.T), self._of_all(last.bias[None])[0]
+        weight, bias = (self.layers[-1].get_parameter(name) for name in ("weight", "bias"))
+        return self._of_all(weight.T), self._of_all(bias[None])[0]
 
-    def _of_all(self, number):
+    def _of_all(self, number: Float[Tensor, "batch number"]) -> Float[Tensor, "batch bead 3"]:
         return number.new_zeros(len(number), self.n_beads, 3).index_copy(
             1, self.free, number.unflatten(-1, (-1, 3))
         )
@@ -175,8 +196,9 @@ class OffsetDecoder(nn.Module):
 def perceptron(
     widths: Sequence[int], generator: torch.Generator, *, residual: bool = False
 ) -> nn.Sequential:
-    """Fully connected layers with rectifiers between them; weights of He et al. (2015), biases of
-    zero.
+    """Fully connected layers with rectifiers between them.
+
+    Weights are those of He et al. (2015), biases are zero.
 
     Parameters
     ----------
@@ -186,8 +208,21 @@ def perceptron(
         Draws the weights.
     residual : bool
         Layers between two of one width add to what passes, in place of replacing it.
+
+    Returns
+    -------
+    nn.Sequential
+
+    Examples
+    --------
+    >>> perceptron([3, 5, 2], torch.Generator())
+    Sequential(
+      (0): Linear(in_features=3, out_features=5, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=5, out_features=2, bias=True)
+    )
     """
-    layers = []
+    layers: list[nn.Module] = []
     for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
         # its own start would draw from the global generator
         layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
@@ -204,9 +239,10 @@ def perceptron(
 class _Added(nn.Module):
     """A layer that adds to what passes."""
 
-    def __init__(self, layer: nn.Linear):
+    def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
+        """What passes, with the layer's value added."""
         return x + self.layer(x)

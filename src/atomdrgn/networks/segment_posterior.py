@@ -1,5 +1,6 @@
-"""A segmentation that is learned: what is believed of the mixture's parameters, and the memberships
-that follow.
+"""A segmentation that is learned.
+
+What is believed of the mixture's parameters, and the memberships that follow.
 """
 
 from dataclasses import replace
@@ -19,8 +20,9 @@ UNUSED = -1e4
 
 
 class SegmentPosterior(nn.Module):
-    """A Gaussian posterior over the mean, width and log weight of each component of a
-    segmentation's mixture.
+    """A Gaussian posterior over the mixture of a segmentation.
+
+    It is over the mean, width and log weight of each component.
 
     Each is told by a number whose prior is the standard Gaussian about the segmentation that one
     starts from: a mean by its shift in units of its chain's length over its number of components, a
@@ -41,9 +43,17 @@ class SegmentPosterior(nn.Module):
     Ducrocq et al., CryoSPHERE (2025), sections 3.3 and 3.5: the mixture, its Gaussian posterior and
     prior, ELU + 1 for widths. There the numbers are residues; in units of a segment's length one
     learning rate suits chains of any length.
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, make_segments, read_structure
+    >>> segmentation = make_segments(coarse_grain(read_structure("model.pdb")), 2)
+    >>> posterior = SegmentPosterior(segmentation)
+    >>> torch.allclose(posterior.mean(), segmentation.weight, atol=1e-5)
+    True
     """
 
-    def __init__(self, segmentation: Segmentation, *, named: int = 0):
+    def __init__(self, segmentation: Segmentation, *, named: int = 0) -> None:
         super().__init__()
         self.start = segmentation
         owner = segmentation.component_segment
@@ -57,8 +67,9 @@ class SegmentPosterior(nn.Module):
         self._kept = segmentation.weight * ~learned_segment
 
     def membership(self, noise: Float[Tensor, "3 learned"]) -> Float[Tensor, "bead segment"]:
-        """Memberships at the posterior's mean plus so many of its standard deviations; rows sum to
-        1; differentiable.
+        """Memberships at the posterior's mean plus so many of its standard deviations.
+
+        Rows sum to 1; differentiable.
         """
         mixture = self._mixture(self.place + self.log_sd.exp() * noise)
         mixture["log_weight"] = torch.where(self.learned, mixture["log_weight"], UNUSED)
@@ -83,15 +94,21 @@ class SegmentPosterior(nn.Module):
 
     @torch.no_grad()
     def segmentation(self) -> Segmentation:
-        """The segmentation at the posterior's mean, such as
-        :class:`~atomdrgn.structure.motion.segment_deformation.SegmentDeformation` takes.
-        """
-        return replace(self.start, weight=self.mean(), **self._mixture(self.place))
+        """The segmentation at the posterior's mean.
 
-    def _mixture(self, number):
-        """Parameters of all components where those of the learned ones are told by `number` (3,
-        learned).
+        :class:`~atomdrgn.structure.motion.deformation.SegmentDeformation` takes it.
         """
+        mixture = self._mixture(self.place)
+        return replace(
+            self.start,
+            weight=self.mean(),
+            mean=mixture["mean"],
+            width=mixture["width"],
+            log_weight=mixture["log_weight"],
+        )
+
+    def _mixture(self, number: Float[Tensor, "3 learned"]) -> dict[str, Tensor]:
+        """Parameters of all components where `number` tells those of the learned ones."""
         start = self.start
         shift = torch.zeros_like(start.mean).masked_scatter(self.learned, self._unit * number[0])
         scale = torch.ones_like(start.mean).masked_scatter(
@@ -110,9 +127,23 @@ def gaussian_kl(
 ) -> Float[Tensor, "*shape"]:
     """Divergence of each Gaussian from the standard one, nats.
 
+    Parameters
+    ----------
+    mean, log_sd : (*shape)
+        Mean, and logarithm of the standard deviation, of each.
+
+    Returns
+    -------
+    (*shape)
+
     References
     ----------
     Kingma & Welling, Auto-encoding variational Bayes (2014), appendix B.
+
+    Examples
+    --------
+    >>> gaussian_kl(torch.tensor([0.0, 2.0]), torch.zeros(2))
+    tensor([0., 2.])
     """
     return 0.5 * (mean.square() + (2 * log_sd).exp() - 1) - log_sd
 
@@ -122,10 +153,24 @@ def conformation(
     latent: Float[Tensor, "*batch latent"],
     membership: Float[Tensor, "bead segment"],
 ) -> Conformation:
-    """What a latent decodes to under other memberships than the deformation's own, differentiable
-    in both.
+    """What a latent decodes to under other memberships than the deformation's own.
+
+    It is differentiable in both.
 
     Segments turn about the deformation's centroids, whatever the memberships are.
+
+    Parameters
+    ----------
+    deformation : SegmentDeformation
+        Of the base model.
+    latent : (*batch, latent)
+        Of a conformation.
+    membership : (bead, segment)
+        Rows sum to 1.
+
+    Returns
+    -------
+    Conformation
     """
     position = deformation.motion(latent).apply(
         deformation.position, deformation.centroid, weight=membership
@@ -133,7 +178,7 @@ def conformation(
     return Conformation(position, torch.ones_like(position[..., 0]))
 
 
-def _spacing(segmentation):
+def _spacing(segmentation: Segmentation) -> Float[Tensor, "component"]:
     """(component,): residues of each component's chain over its number of components."""
     chains = int(segmentation.chain.max()) + 1
     length = torch.zeros(chains).scatter_reduce(

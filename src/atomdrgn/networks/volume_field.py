@@ -1,9 +1,12 @@
-"""A molecule's Fourier transform as a coordinate network: frequency and latent in, coefficient out."""
+"""A molecule's Fourier transform as a coordinate network.
+
+Frequency and latent go in, a coefficient comes out.
+"""
 
 import math
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -14,8 +17,9 @@ ROWS = 16384  # frequencies that go through the network together
 
 
 class VolumeField(nn.Module):
-    """A residual network from a frequency, encoded as waves of points, and a latent to the
-    molecule's Fourier coefficient.
+    """A residual network from a frequency and a latent to the molecule's Fourier coefficient.
+
+    The frequency is encoded as waves of points.
 
     It is evaluated on one half of Fourier space; a coefficient of the other half is the conjugate
     of its opposite (Friedel), so that every volume is real. What it gives is in units of an
@@ -41,7 +45,21 @@ class VolumeField(nn.Module):
     Zhong et al., CryoDRGN (2021), methods; there the network gives one number, the Hartley
     coefficient, at every frequency of the plane. Two at every frequency of the half-plane say the
     same for half of the work.
+
+    Examples
+    --------
+    >>> from atomdrgn import ImageGrid
+    >>> from atomdrgn.networks.positional_encoding import geometric_points
+    >>> points = geometric_points(ImageGrid(8, 2.0))
+    >>> field = VolumeField(
+    ...     points, torch.ones(5), extent=16.0, n_latent=2, generator=torch.Generator()
+    ... )
+    >>> field.coefficients(torch.zeros(1, 3), torch.zeros(2))
+    tensor([0.+0.j])
     """
+
+    point: Tensor
+    amplitude: Tensor
 
     def __init__(
         self,
@@ -53,7 +71,7 @@ class VolumeField(nn.Module):
         generator: torch.Generator,
         width: int = WIDTH,
         depth: int = DEPTH,
-    ):
+    ) -> None:
         super().__init__()
         self.extent, self.n_latent = extent, n_latent
         self.register_buffer("point", point)
@@ -84,6 +102,7 @@ class VolumeField(nn.Module):
         frequency : (volume, frequency, 3)
             1/A, in the molecule's frame; other frequencies for each volume.
         latent : (volume, latent)
+            Of each volume.
         precision : torch.dtype
             Of the products of matrices.
         """
@@ -110,7 +129,7 @@ class VolumeField(nn.Module):
     def coefficients(
         self, frequency: Float[Tensor, "frequency 3"], latent: Float[Tensor, "latent"]
     ) -> Complex[Tensor, "frequency"]:
-        """Of one volume, in single precision."""
+        """Coefficients of one volume, in single precision."""
         parts = [self(some[None], latent[None])[0] for some in frequency.split(ROWS)]
         return torch.view_as_complex(torch.cat(parts))
 
@@ -118,10 +137,28 @@ class VolumeField(nn.Module):
 def field_from_tensors(tensors: dict[str, Tensor], *, extent: float) -> VolumeField:
     """The field whose ``state_dict`` these are.
 
+    Parameters
+    ----------
+    tensors : dict
+        {name: tensor}
+    extent : float
+        Edge of the box, A.
+
+    Returns
+    -------
+    VolumeField
+
     Raises
     ------
     KeyError, RuntimeError
         They are not those of a field.
+
+    Examples
+    --------
+    >>> points, amplitude = torch.ones(3, 3), torch.ones(5)
+    >>> field = VolumeField(points, amplitude, extent=16.0, n_latent=2, generator=torch.Generator())
+    >>> field_from_tensors(field.state_dict(), extent=16.0).n_latent
+    2
     """
     width, n_latent = tensors["of_latent"].shape
     depth = sum(name.startswith("hidden.") for name in tensors)
@@ -138,13 +175,15 @@ def field_from_tensors(tensors: dict[str, Tensor], *, extent: float) -> VolumeFi
     return field
 
 
-def _second_half(frequency):
+def _second_half(frequency: Float[Tensor, "*batch 3"]) -> Bool[Tensor, "*batch"]:
     """Whether a frequency is in the half of Fourier space that is told by its opposite."""
     x, y, z = frequency.unbind(-1)
     return (z < 0) | (z == 0) & ((y < 0) | (y == 0) & (x < 0))
 
 
-def _weight(n_out, n_in, generator, *, gain):
+def _weight(
+    n_out: int, n_in: int, generator: torch.Generator, *, gain: float | int
+) -> nn.Parameter:
     """Normal weights of variance gain / n_in (He et al. 2015: 2)."""
     return nn.Parameter(
         torch.randn(n_out, n_in, generator=generator) * math.sqrt(gain / max(n_in, 1))

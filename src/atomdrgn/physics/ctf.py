@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -13,16 +14,34 @@ from .record import Record
 
 MM = 1e7  # angstrom
 
+Voltage = TypeVar("Voltage", float, Tensor)
 
-def electron_wavelength(voltage_kv):
-    """Relativistic wavelength of the electron, A (voltage in kV; floats or tensors)."""
+
+def electron_wavelength(voltage_kv: Voltage) -> Voltage:
+    """Relativistic wavelength of the electron, A.
+
+    Parameters
+    ----------
+    voltage_kv : float or Tensor
+        Accelerating voltage, kV.
+
+    Returns
+    -------
+    float or Tensor
+        As the voltage was given.
+
+    Examples
+    --------
+    >>> round(electron_wavelength(300.0), 5)
+    0.01969
+    """
     volt = voltage_kv * 1e3
     return 12.2639 / (volt + 0.97845e-6 * volt**2) ** 0.5
 
 
 @dataclass(frozen=True)
 class CTF(Record):
-    """One entry an image.
+    """The contrast transfer function of the microscope, one entry an image.
 
     Underfocus is positive and protein is white: the CTF is +amplitude_contrast at zero frequency.
 
@@ -42,6 +61,22 @@ class CTF(Record):
         Extra decay ``exp(-b_factor k^2 / 4)``, A^2.
     dose : (*batch,)
         Electrons per A^2 that the molecule had received before this image; 0: undamaged.
+
+    Examples
+    --------
+    >>> from atomdrgn import ImageGrid
+    >>> names = "defocus_angle", "phase_shift", "b_factor", "dose"
+    >>> rest = {name: torch.zeros(1) for name in names} | {"scale": torch.ones(1)}
+    >>> ctf = CTF(
+    ...     defocus_u=torch.tensor([15000.0]),
+    ...     defocus_v=torch.tensor([14800.0]),
+    ...     voltage_kv=torch.tensor([300.0]),
+    ...     spherical_aberration_mm=torch.tensor([2.7]),
+    ...     amplitude_contrast=torch.tensor([0.07]),
+    ...     **rest,
+    ... )
+    >>> ctf.evaluate(ImageGrid(64, 1.5)).shape
+    torch.Size([1, 64, 33])
     """
 
     defocus_u: Float[Tensor, "*batch"]
@@ -88,9 +123,7 @@ class CTF(Record):
     def envelope(
         self, kx: Float[Tensor, "*frequency"], ky: Float[Tensor, "*frequency"]
     ) -> Float[Tensor, "..."]:
-        """The part that only weakens: the image's scale, its B-factor and the damage done by the
-        dose.
-        """
+        """The part that only weakens: the image's scale, its B-factor, damage by the dose."""
         one = (...,) + (None,) * kx.ndim
         k2 = kx**2 + ky**2
         value = self.scale[one] * torch.exp(-0.25 * self.b_factor[one] * k2)

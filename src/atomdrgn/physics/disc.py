@@ -33,6 +33,12 @@ class FourierDisc:
     rank : (frequency,)
         Place of each when all frequencies of the grid are sorted by radius: a coarser disc has the
         first ones.
+
+    Examples
+    --------
+    >>> disc = make_disc(ImageGrid(16, 2.0), resolution=8.0)
+    >>> len(disc), disc.reach, len(disc.coarser(16.0))
+    (28, 4, 8)
     """
 
     grid: ImageGrid
@@ -61,15 +67,17 @@ class FourierDisc:
 
     @property
     def shell(self) -> Int[Tensor, "frequency"]:
-        """Ring of each coefficient: its radius rounded to units of one over the box, counted from 0
-        at radius 1.
+        """Ring of each coefficient, counted from 0 at radius 1.
+
+        It is the radius rounded to units of one over the box.
         """
         return torch.hypot(self.x_index.float(), self.y_index.float()).round().long() - 1
 
     @property
     def multiplicity(self) -> Float[Tensor, "frequency"]:
-        """How many coefficients of the whole plane each stands for: 2, or 1 where x_index is 0
-        (both signs of y are held).
+        """How many coefficients of the whole plane each stands for.
+
+        2, or 1 where x_index is 0 (both signs of y are held).
         """
         return torch.where(self.x_index == 0, 1.0, 2.0)
 
@@ -88,8 +96,10 @@ class FourierDisc:
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """(row, 4) int64: y_index, first x_index, place of the first coefficient, and number of
-        coefficients of each row.
+        """Where each row of frequencies stands, (row, 4) int64.
+
+        Columns are y_index, first x_index, place of the first coefficient, and number of
+        coefficients.
         """
         y = self.y_index.cpu().numpy()
         start = np.flatnonzero(np.diff(y, prepend=y[0] - 1))
@@ -101,7 +111,7 @@ class FourierDisc:
     def coefficients(
         self, image: Float[Tensor, "*batch box box"]
     ) -> Complex[Tensor, "*batch frequency"]:
-        """Of images of this disc's grid, phases about the image's origin."""
+        """Fourier coefficients of images of this disc's grid, phases about the image's origin."""
         plane = transform(image)
         return plane[..., self.y_index % self.grid.box_size, self.x_index] / self.grid.box_size
 
@@ -109,7 +119,7 @@ class FourierDisc:
         """Real and imaginary parts of :meth:`coefficients`."""
         return torch.view_as_real(self.coefficients(image)).movedim(-1, -2)
 
-    def to(self, device) -> "FourierDisc":
+    def to(self, device: torch.device | str | None) -> "FourierDisc":
         """The same disc with its indices on `device`."""
         return replace(
             self,
@@ -120,7 +130,25 @@ class FourierDisc:
 
 
 def make_disc(grid: ImageGrid, resolution: float) -> FourierDisc:
-    """All coefficients of an image down to `resolution` (A), or to Nyquist where that is coarser."""
+    """All coefficients of an image down to a resolution, or to Nyquist where that is coarser.
+
+    Parameters
+    ----------
+    grid : ImageGrid
+        Of the images.
+    resolution : float
+        Finest resolution, A.
+
+    Returns
+    -------
+    FourierDisc
+
+    Examples
+    --------
+    >>> disc = make_disc(ImageGrid(4, 1.0), resolution=1.0)
+    >>> list(zip(disc.y_index.tolist(), disc.x_index.tolist()))
+    [(-1, 0), (-1, 1), (0, 1), (1, 0), (1, 1)]
+    """
     nyquist = grid.box_size / 2
     reach = min(grid.extent / resolution, nyquist)
     most = min(math.floor(reach), (grid.box_size - 1) // 2)

@@ -19,12 +19,23 @@ class ImageGrid:
         Pixels along an edge.
     pixel_size : float
         Edge of a pixel, A.
+
+    Raises
+    ------
+    InputError
+        The box is below 2, or the pixel is not positive.
+
+    Examples
+    --------
+    >>> grid = ImageGrid(64, 1.5)
+    >>> grid.extent, grid.nyquist, grid.cropped(48).pixel_size
+    (96.0, 3.0, 2.0)
     """
 
     box_size: int
     pixel_size: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.box_size < 2 or self.pixel_size <= 0:
             raise InputError(
                 f"an image of {self.box_size} pixels of {self.pixel_size} A: "
@@ -41,14 +52,14 @@ class ImageGrid:
         """The finest resolution that the pixels hold, A: two pixels."""
         return 2 * self.pixel_size
 
-    def coordinates(self, device=None) -> Float[Tensor, "box"]:
+    def coordinates(self, device: torch.device | str | None = None) -> Float[Tensor, "box"]:
         """Position of each column (or row), A; the origin is at ``box_size // 2``."""
         return (
             torch.arange(self.box_size, device=device, dtype=torch.float32) - self.box_size // 2
         ) * self.pixel_size
 
     def frequencies(
-        self, device=None
+        self, device: torch.device | str | None = None
     ) -> tuple[Float[Tensor, "box half"], Float[Tensor, "box half"]]:
         """Frequencies (kx, ky) of the half-plane in the order of ``torch.fft.rfft2``, 1/A."""
         ky = torch.fft.fftfreq(self.box_size, self.pixel_size, device=device)
@@ -57,7 +68,13 @@ class ImageGrid:
         return kx, ky
 
     def cropped(self, box_size: int) -> "ImageGrid":
-        """The grid after cropping in Fourier space: the same extent, fewer and larger pixels."""
+        """The grid after cropping in Fourier space: the same extent, fewer and larger pixels.
+
+        Raises
+        ------
+        InputError
+            The box would be larger.
+        """
         if box_size > self.box_size:
             raise InputError(
                 f"a box of {self.box_size} pixels cannot be cropped to {box_size}: choose at most "

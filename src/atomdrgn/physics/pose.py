@@ -11,8 +11,9 @@ from .record import Record
 
 @dataclass(frozen=True)
 class Pose(Record):
-    """From the molecule's frame to the camera's: ``x_camera = rotation @ x``, then the shift is
-    added in x and y.
+    """From the molecule's frame to the camera's: a rotation, then a shift in x and y.
+
+    ``x_camera = rotation @ x``, then the shift is added.
 
     Parameters
     ----------
@@ -20,6 +21,13 @@ class Pose(Record):
         Acts on column vectors xyz; the projection is along the camera's z.
     shift : (*batch, 2)
         Where the molecule's origin stands from the origin of the image, x and y, A.
+
+    Examples
+    --------
+    >>> import torch
+    >>> pose = Pose(rotation=torch.eye(3), shift=torch.tensor([1.0, -2.0]))
+    >>> pose.apply(torch.zeros(1, 3))
+    tensor([[ 1., -2.,  0.]])
     """
 
     rotation: Float[Tensor, "*batch 3 3"]

@@ -1,9 +1,11 @@
-"""What is imaged: the conformations of one molecule, from structures, ensembles, trajectories or a
-run.
+"""What is imaged: the conformations of one molecule.
+
+They come from structures, ensembles, trajectories or a run.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +24,23 @@ ATOMS_AT_A_TIME = 2**20
 
 
 class RunConformations:
-    """The conformations of a run's particles, made when they are asked for:
+    """The conformations of a run's particles, made when they are asked for.
+
     ``conformations[index]`` is (k, atom, 3), A.
+
+    Parameters
+    ----------
+    run : Run
+        Whose particles are meant.
     """
 
-    def __init__(self, run: Run):
+    def __init__(self, run: Run) -> None:
         self.run = run
 
     def __len__(self) -> int:
         return self.run.n_particles
 
-    def __getitem__(self, index) -> Float[Tensor, "k atom 3"]:
+    def __getitem__(self, index: Tensor | np.ndarray | Sequence[int]) -> Float[Tensor, "k atom 3"]:
         return self.run.atoms(torch.as_tensor(index).tolist()).float()
 
 
@@ -46,13 +54,19 @@ class Molecule:
         Names and elements of the atoms, and the first coordinates that were read.
     conformations : (conformation, atom, 3) or RunConformations
         A.
+
+    Examples
+    --------
+    >>> molecule = read_molecule(["model.pdb"])
+    >>> molecule.structure.name, molecule.conformations.shape
+    ('model.pdb', torch.Size([1, 120, 3]))
     """
 
     structure: Structure
     conformations: Float[Tensor, "conformation atom 3"] | RunConformations
 
 
-def read_molecule(paths: Sequence, *, superposed: bool = False) -> Molecule:
+def read_molecule(paths: Sequence[str | PathLike[str]], *, superposed: bool = False) -> Molecule:
     """The conformations that some files hold, as many as there are models, frames or particles.
 
     Parameters
@@ -66,18 +80,27 @@ def read_molecule(paths: Sequence, *, superposed: bool = False) -> Molecule:
         frames of a simulation drift, and crystals differ in their frames. Those of a run stay in
         the frame of its poses.
 
+    Returns
+    -------
+    Molecule
+
     Raises
     ------
     InputError
         The files do not hold the same atoms, or do not go together.
     MissingFileError, FileFormatError
         A file is not there, or not what it has to be.
+
+    Examples
+    --------
+    >>> read_molecule(["model.pdb", "base.pdb"], superposed=True).conformations.shape
+    torch.Size([2, 120, 3])
     """
-    paths = [Path(path) for path in paths]
-    if any(path.is_dir() for path in paths):
-        return _of_run(paths)
-    trajectories = [path for path in paths if path.suffix.lower() in FORMATS]
-    structures = [path for path in paths if path not in trajectories]
+    files = [Path(path) for path in paths]
+    if any(path.is_dir() for path in files):
+        return _of_run(files)
+    trajectories = [path for path in files if path.suffix.lower() in FORMATS]
+    structures = [path for path in files if path not in trajectories]
     if trajectories and len(structures) != 1:
         raise InputError(
             f"{trajectories[0]}: a trajectory needs one structure that names its atoms, and "
@@ -93,14 +116,32 @@ def read_molecule(paths: Sequence, *, superposed: bool = False) -> Molecule:
     return Molecule(first, _superposed(position, first.position) if superposed else position)
 
 
-def centred(molecule: Molecule, origin=None) -> Molecule:
-    """The molecule with the point `origin` (xyz, A) at (0, 0, 0): by default the centre of its
-    first coordinates' electrons.
+def centred(
+    molecule: Molecule, origin: Sequence[float | int] | np.ndarray | Tensor | None = None
+) -> Molecule:
+    """The molecule with a point of its frame at (0, 0, 0).
+
+    Parameters
+    ----------
+    molecule : Molecule
+        As it was read.
+    origin : (3,), optional
+        The point, xyz, A; by default the centre of its first coordinates' electrons.
+
+    Returns
+    -------
+    Molecule
 
     Raises
     ------
     InputError
         It is a run, whose conformations stand in the frame of its poses already.
+
+    Examples
+    --------
+    >>> moved = centred(read_molecule(["model.pdb"]))
+    >>> moved.structure.position.mean(0).abs().max().item() < 0.5
+    True
     """
     if isinstance(molecule.conformations, RunConformations):
         if origin is None:
@@ -131,16 +172,26 @@ def choose(
     conformations, particles : int
         How many there are.
     generator : torch.Generator
+        Of what is chosen at random.
     in_order : bool
         One after the other, again from the first after the last; otherwise at random.
     populations : sequence of float, optional
         Share of each conformation, of any sum.
+
+    Returns
+    -------
+    (particle,) int
 
     Raises
     ------
     InputError
         Populations that are not one for each conformation, negative or all zero, or an order
         besides them.
+
+    Examples
+    --------
+    >>> choose(2, 5, torch.Generator(), in_order=True)
+    tensor([0, 1, 0, 1, 0])
     """
     if populations is None:
         if in_order:
@@ -158,14 +209,14 @@ def choose(
     return torch.multinomial(share, particles, replacement=True, generator=generator)
 
 
-def _of_run(paths):
+def _of_run(paths: list[Path]) -> Molecule:
     if len(paths) > 1:
         raise InputError(f"{len(paths)} inputs, one of which is a folder: give one run, or files")
     run = open_run(paths[0])
     return Molecule(run.structure, RunConformations(run))
 
 
-def _models(path):
+def _models(path: Path) -> list[Structure]:
     source = read_gemmi(path)
     models = []
     for number in range(len(source)):
@@ -177,7 +228,7 @@ def _models(path):
     return models
 
 
-def _frames(path, structure):
+def _frames(path: Path, structure: Structure) -> Float[Tensor, "frame atom 3"]:
     if not is_in_file_order(structure.source):
         raise InputError(
             f"{structure.name}: the atoms of a residue stand apart in it and were put together, "
@@ -195,10 +246,8 @@ def _frames(path, structure):
     return torch.from_numpy(frames)
 
 
-def _same_atoms(structure, other):
-    """(atom,) for each atom of a structure the one of another with the same name in the same
-    residue.
-    """
+def _same_atoms(structure: Structure, other: Structure) -> np.ndarray:
+    """For each atom of a structure the one of another with the same name in the same residue."""
     wanted, there = (_names(each) for each in (structure, other))
     if wanted == there:
         return np.arange(len(structure))
@@ -217,7 +266,7 @@ def _same_atoms(structure, other):
     return np.array([number[name] for name in wanted])
 
 
-def _names(structure):
+def _names(structure: Structure) -> list[tuple]:
     return list(
         zip(
             structure.chain.tolist(),
@@ -230,7 +279,9 @@ def _names(structure):
     )
 
 
-def _superposed(position, base):
+def _superposed(
+    position: Float[Tensor, "conformation atom 3"], base: Float[Tensor, "atom 3"]
+) -> Float[Tensor, "conformation atom 3"]:
     batch = max(1, ATOMS_AT_A_TIME // len(base))
     parts = []
     for some in position.split(batch):

@@ -1,9 +1,12 @@
-"""How images are taken: poses, CTF, pixels and stacks, at random, as tilt series, or like those of
-a particle file.
+"""How images are taken: poses, CTF, pixels and stacks.
+
+They are at random, as tilt series, or like those of a particle file.
 """
 
 import math
 from dataclasses import dataclass, replace
+from os import PathLike
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -36,8 +39,19 @@ class Microscope:
     Parameters
     ----------
     voltage_kv, spherical_aberration_mm, amplitude_contrast : float
+        Of all images.
     defocus : (2,)
         Least and largest, A; drawn evenly between.
+
+    Raises
+    ------
+    InputError
+        A setting is out of range.
+
+    Examples
+    --------
+    >>> Microscope(voltage_kv=200.0).defocus
+    (8000.0, 25000.0)
     """
 
     voltage_kv: float = 300.0
@@ -45,7 +59,7 @@ class Microscope:
     amplitude_contrast: float = 0.1
     defocus: tuple[float, float] = DEFOCUS_RANGE
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         low, high = self.defocus
         if not 0 < low <= high:
             raise InputError(
@@ -67,8 +81,21 @@ class Microscope:
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack of images to be written: its name in the folder of the particle file, how many
-    images, and their pixels.
+    """A stack of images to be written.
+
+    Parameters
+    ----------
+    name : str
+        In the folder of the particle file.
+    count : int
+        How many images.
+    grid : ImageGrid
+        Their pixels.
+
+    Examples
+    --------
+    >>> Stack("particles.mrcs", 100, ImageGrid(64, 1.5)).count
+    100
     """
 
     name: str
@@ -85,9 +112,11 @@ class Imaging:
     pose : Pose (image,)
         The true one.
     ctf : CTF (image,)
+        Of each.
     particle : (image,)
         Whose image it is, from 0.
     stacks : tuple of Stack
+        What is written.
     stack, section : (image,)
         Which stack, and which of its images, from 0.
     sign : (image,)
@@ -101,6 +130,12 @@ class Imaging:
     file : ParticleFile, optional
         The rows of a particle file that the images are like, one an image, or one a particle where
         each has its stack.
+
+    Examples
+    --------
+    >>> imaging = image_once(4, ImageGrid(16, 3.0), torch.Generator())
+    >>> len(imaging), imaging.n_particles, imaging.stacks[0].name
+    (4, 4, 'particles.mrcs')
     """
 
     pose: Pose
@@ -120,11 +155,13 @@ class Imaging:
 
     @property
     def n_particles(self) -> int:
+        """How many particles the images are of."""
         return int(self.particle.max()) + 1
 
     def with_b_factor(self, b_factor: float) -> "Imaging":
-        """The same with a decay exp(-b_factor k^2 / 4) of all images, A^2, which the written file
-        does not tell.
+        """The same with a decay exp(-b_factor k^2 / 4) of all images, A^2.
+
+        The written file does not tell of it.
         """
         return replace(self, ctf=replace(self.ctf, b_factor=self.ctf.b_factor + b_factor))
 
@@ -132,8 +169,35 @@ class Imaging:
 def image_once(
     count: int, grid: ImageGrid, generator: torch.Generator, *, microscope: Microscope | None = None
 ) -> Imaging:
-    """One image a particle: directions uniform on the sphere, shifts normal with 1 pixel along x
-    and y, a little astigmatism.
+    """One image a particle, in random directions.
+
+    Directions are uniform on the sphere, shifts normal with 1 pixel along x and y; there is a
+    little astigmatism.
+
+    Parameters
+    ----------
+    count : int
+        Particles.
+    grid : ImageGrid
+        Of the images.
+    generator : torch.Generator
+        Of what is random.
+    microscope : Microscope, optional
+        The usual one by default.
+
+    Returns
+    -------
+    Imaging
+
+    Raises
+    ------
+    InputError
+        There is no particle.
+
+    Examples
+    --------
+    >>> image_once(4, ImageGrid(16, 3.0), torch.Generator()).pose.rotation.shape
+    torch.Size([4, 3, 3])
     """
     _require_particles(count)
     microscope = microscope or Microscope()
@@ -157,15 +221,18 @@ def image_tilts(
     dose: float = TOTAL_DOSE,
     microscope: Microscope | None = None,
 ) -> Imaging:
-    """A dose-symmetric tilt series a particle, about the camera's y, in the order in which the
-    images are taken.
+    """A dose-symmetric tilt series a particle, about the camera's y.
+
+    Images stand in the order in which they are taken.
 
     Parameters
     ----------
     count : int
         Particles.
     grid : ImageGrid
+        Of the images.
     generator : torch.Generator
+        Of what is random.
     tilts : int
         Images of each.
     reach : float
@@ -173,11 +240,22 @@ def image_tilts(
     dose : float
         Of the whole series, e/A^2; an image shows the damage of those before it.
     microscope : Microscope, optional
+        The usual one by default.
+
+    Returns
+    -------
+    Imaging
 
     Raises
     ------
     InputError
         Fewer than two tilts, a tilt of 90 degrees, or a negative dose.
+
+    Examples
+    --------
+    >>> imaging = image_tilts(2, ImageGrid(16, 3.0), torch.Generator(), tilts=3, dose=30.0)
+    >>> imaging.ctf.dose[:3], imaging.particle
+    (tensor([ 0., 10., 20.]), tensor([0, 0, 0, 1, 1, 1]))
     """
     _require_particles(count)
     if tilts < 2 or not 0 < reach < 90 or dose < 0:
@@ -213,9 +291,10 @@ def image_tilts(
     return _packed(pose, ctf, particle, grid, microscope=one.microscope, tilts=tilts)
 
 
-def image_like(path, **reading) -> Imaging:
-    """Poses, CTF, optics, pixels and contrast of a particle file, whose rows are written again with
-    other images.
+def image_like(path: str | PathLike[str], **reading: Any) -> Imaging:
+    """Poses, CTF, optics, pixels and contrast of a particle file.
+
+    Its rows are written again with other images.
 
     Parameters
     ----------
@@ -224,13 +303,22 @@ def image_like(path, **reading) -> Imaging:
     **reading
         As for :func:`~atomdrgn.particles.reading.read_particles`, without a box.
 
+    Returns
+    -------
+    Imaging
+
     Raises
     ------
     InputError, FileFormatError, MissingFileError
         As for reading the particles: the images have to be there, too.
+
+    Examples
+    --------
+    >>> image_like("particles.star").n_particles
+    8
     """
     like = read_particles(path, **reading)
-    file = open_particle_file(
+    file: ParticleFile = open_particle_file(
         path, **{name: value for name, value in reading.items() if name in OF_ROWS}
     )
     rows = like.row.unique()
@@ -262,12 +350,14 @@ def image_like(path, **reading) -> Imaging:
     )
 
 
-def _require_particles(count):
+def _require_particles(count: int) -> None:
     if count < 1:
         raise InputError(f"{count} particles: expected at least one")
 
 
-def _packed(pose, ctf, particle, grid, **more):
+def _packed(
+    pose: Pose, ctf: CTF, particle: Int[Tensor, "image"], grid: ImageGrid, **more: Any
+) -> Imaging:
     stacks, stack, section = _packed_stacks(torch.zeros_like(particle), (grid,))
     none = torch.zeros(len(particle), dtype=torch.bool)
     return Imaging(
@@ -275,7 +365,9 @@ def _packed(pose, ctf, particle, grid, **more):
     )
 
 
-def _packed_stacks(group, grids):
+def _packed_stacks(
+    group: Int[Tensor, "image"], grids: tuple[ImageGrid, ...]
+) -> tuple[tuple[Stack, ...], Int[Tensor, "image"], Int[Tensor, "image"]]:
     """One stack for each size of pixels, its images in the order of the rows."""
     kinds = list(dict.fromkeys(grids))
     kind = torch.tensor([kinds.index(grid) for grid in grids])[group]
@@ -292,7 +384,7 @@ def _packed_stacks(group, grids):
     return tuple(map(Stack, names, count, kinds)), kind, section
 
 
-def _random_poses(count, grid, generator):
+def _random_poses(count: int, grid: ImageGrid, generator: torch.Generator) -> Pose:
     # normal: uniform once normalised
     rotation = matrix_from_quaternion(torch.randn(count, 4, generator=generator))
     return Pose(
@@ -300,7 +392,7 @@ def _random_poses(count, grid, generator):
     )
 
 
-def _random_ctfs(count, microscope, generator):
+def _random_ctfs(count: int, microscope: Microscope, generator: torch.Generator) -> CTF:
     low, high = microscope.defocus
     mean = low + (high - low) * torch.rand(count, generator=generator)
     half_difference = ASTIGMATISM * torch.randn(count, generator=generator)

@@ -29,6 +29,13 @@ class Scatterers:
     atom : (entry,)
         Atoms that have a share, and in `scatterer` (entry,) which of these they belong to; `share`
         (entry,) adds up to 1 in each.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> structure = read_structure("model.pdb")
+    >>> residues_of(structure).position(structure.position[None]).shape
+    torch.Size([1, 24, 3])
     """
 
     amplitude: Float[Tensor, "scatterer"]
@@ -46,7 +53,23 @@ class Scatterers:
 
 
 def atoms_of(structure: Structure) -> Scatterers:
-    """Every atom, as a Gaussian of its electrons, but for waters and what has an occupancy of 0."""
+    """Every atom as a Gaussian of its electrons, but for waters and what has no occupancy.
+
+    Parameters
+    ----------
+    structure : Structure
+        The molecule.
+
+    Returns
+    -------
+    Scatterers
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> atoms_of(read_structure("model.pdb")).amplitude[:3]
+    tensor([7., 6., 6.])
+    """
     amplitude = _electrons(structure)
     atom = torch.nonzero(amplitude > 0)[:, 0]
     sigma = torch.full((len(atom),), ATOMIC_BLUR)
@@ -54,8 +77,24 @@ def atoms_of(structure: Structure) -> Scatterers:
 
 
 def residues_of(structure: Structure) -> Scatterers:
-    """One Gaussian a residue, as the fit has them: many times quicker, and without the detail
-    inside a residue.
+    """One Gaussian a residue, as the fit has them.
+
+    It is many times quicker than atoms, and without the detail inside a residue.
+
+    Parameters
+    ----------
+    structure : Structure
+        The molecule.
+
+    Returns
+    -------
+    Scatterers
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> residues_of(read_structure("model.pdb")).amplitude.shape
+    torch.Size([24])
     """
     beads = coarse_grain(structure)
     electrons = _electrons(structure)
@@ -71,7 +110,7 @@ def residues_of(structure: Structure) -> Scatterers:
     )
 
 
-def _electrons(structure):
+def _electrons(structure: Structure) -> Float[Tensor, "atom"]:
     water = (residue_kinds(structure) == "water")[structure.residue_index]
     return torch.tensor(
         np.where(water, 0.0, structure.element * structure.occupancy), dtype=torch.float32
@@ -89,6 +128,32 @@ def clean_images(
     """Images without noise.
 
     The CTF acts in a box of twice the size: what it spreads beyond the image is lost.
+
+    Parameters
+    ----------
+    scatterers : Scatterers
+        Of the molecule.
+    atoms : (image, atom, 3)
+        The conformation of each image, A.
+    pose, ctf : Pose, CTF
+        (image,) of each image.
+    grid : ImageGrid
+        Of the images.
+
+    Returns
+    -------
+    (image, box, box)
+        Electrons per A^2.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> from atomdrgn.simulate.imaging import image_once
+    >>> structure, grid = read_structure("model.pdb"), ImageGrid(16, 3.0)
+    >>> how = image_once(2, grid, torch.Generator())
+    >>> at = structure.position.expand(2, -1, -1)
+    >>> clean_images(residues_of(structure), at, pose=how.pose, ctf=how.ctf, grid=grid).shape
+    torch.Size([2, 16, 16])
     """
     image = project_beads(
         pose.apply(scatterers.position(atoms)), scatterers.amplitude, scatterers.sigma, grid
@@ -99,11 +164,35 @@ def clean_images(
 def premultiply(
     image: Float[Tensor, "image box box"], ctf: CTF, grid: ImageGrid
 ) -> Float[Tensor, "image box box"]:
-    """Images, noise and all, multiplied by their CTF, as programs do that weight when they extract."""
+    """Images multiplied by their CTF, noise and all, as programs do that weight at extraction.
+
+    Parameters
+    ----------
+    image : (image, box, box)
+        Images.
+    ctf : CTF
+        (image,) of each.
+    grid : ImageGrid
+        Of the images.
+
+    Returns
+    -------
+    (image, box, box)
+
+    Examples
+    --------
+    >>> from atomdrgn.simulate.imaging import image_once
+    >>> grid = ImageGrid(16, 3.0)
+    >>> ctf = image_once(2, grid, torch.Generator()).ctf
+    >>> premultiply(torch.zeros(2, 16, 16), ctf, grid).abs().max().item()
+    0.0
+    """
     return inverse_transform(transform(image) * ctf.oscillation(*grid.frequencies()), grid.box_size)
 
 
-def _through_the_lens(image, ctf, grid):
+def _through_the_lens(
+    image: Float[Tensor, "image box box"], ctf: CTF, grid: ImageGrid
+) -> Float[Tensor, "image box box"]:
     """The CTF applied to images on a field of twice the size, then cut out again."""
     twice = ImageGrid(2 * grid.box_size, grid.pixel_size)
     before = twice.box_size // 2 - grid.box_size // 2

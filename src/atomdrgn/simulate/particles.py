@@ -1,10 +1,12 @@
 """Particle sets with their truth: images, particle file, base structure."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import Any, cast
 
 import mrcfile
 import numpy as np
@@ -24,7 +26,7 @@ from ..physics.rotations import euler_from_matrix, matrix_from_vector
 from ..reporting import Reporter
 from ..structure.atoms import Structure, why_no_pdb, write_pdb_or_mmcif
 from .conformations import RunConformations
-from .imaging import Imaging, image_once
+from .imaging import Imaging, Microscope, image_once
 from .noisy_images import atoms_of, clean_images, premultiply, residues_of
 
 IMAGES_AT_A_TIME = 16
@@ -44,13 +46,23 @@ class Errors:
         Of a particle's written orientation about each axis, degrees.
     shift : float
         Of its written place along each axis, A.
+
+    Raises
+    ------
+    InputError
+        One is negative.
+
+    Examples
+    --------
+    >>> Errors(rotation=1.0, shift=0.5).contrast
+    0.0
     """
 
     contrast: float = 0.0
     rotation: float = 0.0
     shift: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.contrast, self.rotation, self.shift) < 0:
             raise InputError(
                 f"errors of {self.contrast:g}, {self.rotation:g} degrees and {self.shift:g} A: "
@@ -62,7 +74,7 @@ class Errors:
 def simulate_particles(  # noqa: PLR0913 - a keyword a setting of the command
     structure: Structure,
     conformations: Float[Tensor, "conformation atom 3"] | RunConformations,
-    out,
+    out: str | PathLike[str],
     *,
     snr: float,
     grid: ImageGrid | None = None,
@@ -75,7 +87,7 @@ def simulate_particles(  # noqa: PLR0913 - a keyword a setting of the command
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> Path:
-    """Path of the particle file of simulated images, written with all that belongs to them.
+    """Write simulated images of known conformations, with all that belongs to them.
 
     Every atom is a Gaussian of its electrons; the noise is white. The CTF acts in a box of twice
     the size, so that what it spreads beyond the image is lost, as in a micrograph.
@@ -117,6 +129,11 @@ def simulate_particles(  # noqa: PLR0913 - a keyword a setting of the command
     reporter : Reporter, optional
         Is told how far it is.
 
+    Returns
+    -------
+    Path
+        Of the particle file.
+
     Raises
     ------
     InputError
@@ -124,6 +141,14 @@ def simulate_particles(  # noqa: PLR0913 - a keyword a setting of the command
         numbers of particles that differ.
     OutputExistsError
         The folder holds particles, or a base model that would stay beside the new one.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> structure = read_structure("model.pdb")
+    >>> two = torch.stack([structure.position, 1.1 * structure.position])
+    >>> simulate_particles(structure, two, "simulated", snr=0.1, grid=ImageGrid(32, 3.0)).name
+    'particles.star'
     """
     out, errors = Path(out), errors or Errors()
     _check(structure, conformations, snr=snr, detail=detail, grid=grid, imaging=imaging)
@@ -132,7 +157,9 @@ def simulate_particles(  # noqa: PLR0913 - a keyword a setting of the command
     _refuse(out, BASE_FILES[:1] if why_no_pdb(structure) else BASE_FILES[1:], overwrite=overwrite)
     generator = generator or torch.Generator().manual_seed(0)
     if imaging is None:
-        imaging = image_once(len(conformations) if which is None else len(which), grid, generator)
+        count = len(conformations) if which is None else len(which)
+        # one of the two is given
+        imaging = image_once(count, cast(ImageGrid, grid), generator)
     which = torch.arange(imaging.n_particles) if which is None else which
     if len(which) != imaging.n_particles or int(which.max()) >= len(conformations):
         raise InputError(
@@ -149,19 +176,19 @@ def simulate_particles(  # noqa: PLR0913 - a keyword a setting of the command
         write_pdb_or_mmcif(structure, out / "base", say=reporter.say)
         signal = _signals(structure, conformations, which, imaging, contrast, detail=detail)
         _write_stacks(out, imaging, signal, snr=snr, generator=generator, reporter=reporter)
-        known = {"conformation": conformations.numpy()} if isinstance(conformations, Tensor) else {}
+        known: dict[str, Any] = {}
+        if isinstance(conformations, Tensor):
+            known["conformation"] = conformations.numpy()
+        known |= {
+            "which": which.numpy(),
+            "particle": imaging.particle.numpy(),
+            "rotation": imaging.pose.rotation.numpy(),
+            "shift": imaging.pose.shift.numpy(),
+            "contrast": contrast.numpy(),
+            "defocus": torch.stack([imaging.ctf.defocus_u, imaging.ctf.defocus_v], -1).numpy(),
+        }
         with whole_file(out / "truth.npz") as path, open(path, "wb") as file:
-            np.savez(
-                file,
-                **known,
-                which=which.numpy(),
-                particle=imaging.particle.numpy(),
-                rotation=imaging.pose.rotation.numpy(),
-                shift=imaging.pose.shift.numpy(),
-                contrast=contrast.numpy(),
-                defocus=torch.stack([imaging.ctf.defocus_u, imaging.ctf.defocus_v], -1).numpy(),
-                **(truth or {}),
-            )
+            np.savez(file, **known, **(truth or {}))
         return _write_particle_file(out, imaging, turn, shift)
 
 
@@ -171,6 +198,7 @@ def require_free(out: Path, *, overwrite: bool, inputs: Iterable[Path] | None = 
     Parameters
     ----------
     out : Path
+        The folder.
     overwrite : bool
         Replace what is there.
     inputs : iterable of Path, optional
@@ -181,6 +209,10 @@ def require_free(out: Path, *, overwrite: bool, inputs: Iterable[Path] | None = 
     ------
     OutputExistsError
         There are such files, or a file has the folder's name.
+
+    Examples
+    --------
+    >>> require_free(Path("new"), overwrite=False)
     """
     if out.exists() and not out.is_dir():
         raise OutputExistsError(f"{out} is a file: choose a folder with another name")
@@ -207,7 +239,15 @@ def _refuse(out, names, *, overwrite):
         )
 
 
-def _check(structure, conformations, *, snr, detail, grid, imaging):
+def _check(
+    structure: Structure,
+    conformations: Float[Tensor, "conformation atom 3"] | RunConformations,
+    *,
+    snr: float | int,
+    detail: str,
+    grid: ImageGrid | None,
+    imaging: Imaging | None,
+) -> None:
     if isinstance(conformations, Tensor) and conformations.shape[1] != len(structure):
         raise InputError(
             f"conformations of {conformations.shape[1]} atoms for {structure.name}, which has "
@@ -221,7 +261,9 @@ def _check(structure, conformations, *, snr, detail, grid, imaging):
         raise InputError("give the grid of the images, or all of their imaging: one of the two")
 
 
-def _pose_errors(count, errors, generator):
+def _pose_errors(
+    count: int, errors: Errors, generator: torch.Generator
+) -> tuple[Float[Tensor, "particle 3 3"], Float[Tensor, "particle 3"]]:
     """Rotation and shift of each molecule, in its own frame, by which its written pose is wrong."""
     vector = math.radians(errors.rotation) * torch.randn(
         count, 3, generator=generator, dtype=torch.float64
@@ -231,11 +273,19 @@ def _pose_errors(count, errors, generator):
     )
 
 
-def _signals(structure, conformations, which, imaging, contrast, *, detail):
+def _signals(
+    structure: Structure,
+    conformations: Float[Tensor, "conformation atom 3"] | RunConformations,
+    which: Int[Tensor, "particle"],
+    imaging: Imaging,
+    contrast: Float[Tensor, "image"],
+    *,
+    detail: str,
+) -> Callable[[Tensor], Tensor]:
     """A function from numbers of images, all of one stack, to their pixels without noise."""
     scatterers = SCATTERERS[detail](structure)
 
-    def signal(index):
+    def signal(index: Int[Tensor, "some"]) -> Float[Tensor, "some box box"]:
         grid = imaging.stacks[int(imaging.stack[index[0]])].grid
         atoms = conformations[which[imaging.particle[index]]].float()
         image = clean_images(
@@ -246,7 +296,15 @@ def _signals(structure, conformations, which, imaging, contrast, *, detail):
     return signal
 
 
-def _write_stacks(out, imaging, signal, *, snr, generator, reporter):
+def _write_stacks(
+    out: Path,
+    imaging: Imaging,
+    signal: Callable[[Tensor], Tensor],
+    *,
+    snr: float | int,
+    generator: torch.Generator,
+    reporter: Reporter,
+) -> None:
     """The signal first, which says how strong the noise is; then the noise."""
     with ExitStack() as files:
         paths = []
@@ -288,25 +346,25 @@ class _Pixels:
     Not through a memory map: a full disk would end the process.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         self.header, self.file = read_header(path), open(path, "rb+")
         self.shape = self.header.shape[1:]
         self.size = self.shape[0] * self.shape[1] * self.header.dtype.itemsize
 
-    def __enter__(self):
+    def __enter__(self) -> "_Pixels":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.file.close()
 
-    def write(self, sections, images):
+    def write(self, sections: list[int], images: Float[Tensor, "some y x"]) -> None:
         for section, image in zip(
             sections, images.numpy().astype(self.header.dtype, copy=False), strict=True
         ):
             self.file.seek(self.header.offset + section * self.size)
             self.file.write(image.tobytes())
 
-    def read(self, sections):
+    def read(self, sections: list[int]) -> Float[Tensor, "some y x"]:
         images = np.empty((len(sections), *self.shape), np.float32)
         for number, section in enumerate(sections):
             self.file.seek(self.header.offset + section * self.size)
@@ -316,7 +374,7 @@ class _Pixels:
         return torch.from_numpy(images)
 
 
-def _batches(imaging) -> Iterator[list[Tensor]]:
+def _batches(imaging: Imaging) -> Iterator[list[Tensor]]:
     """Of each stack, numbers of its images, some at a time."""
     for number in range(len(imaging.stacks)):
         yield list(torch.nonzero(imaging.stack == number)[:, 0].split(IMAGES_AT_A_TIME))
@@ -327,7 +385,12 @@ def _particle_files() -> list[str]:
     return [f"particles{ending}" for ending in endings()]
 
 
-def _write_particle_file(out, imaging, turn, shift):
+def _write_particle_file(
+    out: Path,
+    imaging: Imaging,
+    turn: Float[Tensor, "particle 3 3"],
+    shift: Float[Tensor, "particle 3"],
+) -> Path:
     if imaging.file is None:
         path = out / "particles.star"
         rotation = imaging.pose.rotation.double()
@@ -347,8 +410,8 @@ def _write_particle_file(out, imaging, turn, shift):
     return path
 
 
-def _optics_table(imaging):
-    grid, microscope = imaging.stacks[0].grid, imaging.microscope
+def _optics_table(imaging: Imaging) -> StarTable:
+    grid, microscope = imaging.stacks[0].grid, imaging.microscope or Microscope()
     columns = {
         "rlnOpticsGroup": "1",
         "rlnOpticsGroupName": "opticsGroup1",
@@ -364,7 +427,7 @@ def _optics_table(imaging):
     )
 
 
-def _particle_table(imaging, pose):
+def _particle_table(imaging: Imaging, pose: Pose) -> StarTable:
     ctf = imaging.ctf
     angles = torch.rad2deg(euler_from_matrix(pose.rotation))
     numbers = {

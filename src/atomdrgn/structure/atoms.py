@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 import gemmi
@@ -51,6 +52,12 @@ class Structure:
     source : gemmi.Structure
         The same model with all that the file says besides; what :func:`write_structure` starts
         from.
+
+    Examples
+    --------
+    >>> structure = read_structure("model.pdb")
+    >>> len(structure), structure.name, structure.atom_name[:5].tolist()
+    (120, 'model.pdb', ['N', 'CA', 'C', 'O', 'CB'])
     """
 
     name: str
@@ -75,9 +82,19 @@ class Structure:
         return replace(self, position=position)
 
 
-def read_structure(path) -> Structure:
-    """The first model of a PDB, mmCIF or BinaryCIF file (each also .gz), every residue under a name
-    that no other has.
+def read_structure(path: str | PathLike[str]) -> Structure:
+    """The first model of a PDB, mmCIF or BinaryCIF file (each also .gz).
+
+    Every residue stands under a name that no other has.
+
+    Parameters
+    ----------
+    path : path
+        Its content, not its ending, says the format.
+
+    Returns
+    -------
+    Structure
 
     Raises
     ------
@@ -94,6 +111,12 @@ def read_structure(path) -> Structure:
         above 1.
     UnmodelledWarning
         The file holds several models, or pseudo-atoms.
+
+    Examples
+    --------
+    >>> structure = read_structure("model.pdb")
+    >>> structure.position.shape
+    torch.Size([120, 3])
     """
     source = read_gemmi(path)
     if len(source) > 1:
@@ -115,7 +138,7 @@ def read_structure(path) -> Structure:
     return structure_from_gemmi(source, name=Path(path).name)
 
 
-def _is_moved(one, other):
+def _is_moved(one: gemmi.Model, other: gemmi.Model) -> bool:
     """Whether two models are one rigid molecule in two places, and not two conformations of it."""
     here, there = ([site.atom.pos for site in model.all()] for model in (one, other))
     if len(here) != len(there) or len(here) < 3:
@@ -125,12 +148,30 @@ def _is_moved(one, other):
 
 
 def structure_from_gemmi(source: gemmi.Structure, *, name: str = "structure") -> Structure:
-    """The record of the first model of a ``gemmi.Structure``; its atoms keep their order."""
+    """The record of the first model of a ``gemmi.Structure``; its atoms keep their order.
+
+    Parameters
+    ----------
+    source : gemmi.Structure
+        With at least one model; the record keeps it.
+    name : str
+        For messages.
+
+    Returns
+    -------
+    Structure
+
+    Examples
+    --------
+    >>> again = structure_from_gemmi(read_structure("model.pdb").source, name="again")
+    >>> again.name, len(again)
+    ('again', 120)
+    """
     residues = [(chain, residue) for chain in source[0] for residue in chain]
     count = np.array([len(residue) for _, residue in residues])
     atoms = [atom for _, residue in residues for atom in residue]
 
-    def for_each_atom(values):
+    def for_each_atom(values: list | np.ndarray) -> np.ndarray:
         return np.repeat(np.array(values), count)
 
     return Structure(
@@ -151,7 +192,13 @@ def structure_from_gemmi(source: gemmi.Structure, *, name: str = "structure") ->
 
 
 def write_structure(
-    structure: Structure, path, *, position=None, b_factor=None, occupancy=None, format=None
+    structure: Structure,
+    path: str | PathLike[str],
+    *,
+    position: Tensor | np.ndarray | None = None,
+    b_factor: Tensor | np.ndarray | None = None,
+    occupancy: Tensor | np.ndarray | None = None,
+    format: str | None = None,
 ) -> None:
     """Write every atom of a structure, in order, with all that its file said besides.
 
@@ -178,6 +225,13 @@ def write_structure(
     InputError
         A number of coordinates, B-factors or occupancies other than that of the atoms, a coordinate
         that is not finite, or a structure that does not fit into a PDB file.
+
+    Examples
+    --------
+    >>> structure = read_structure("model.pdb")
+    >>> write_structure(structure, "moved.cif", position=structure.position + 10.0)
+    >>> round((read_structure("moved.cif").position - structure.position).mean().item(), 2)
+    10.0
     """
     source = structure.source.clone()
     position = structure.position if position is None else position
@@ -207,15 +261,26 @@ def write_structure(
     write_gemmi(source, path, format=format)
 
 
-def why_no_pdb(structure: Structure, position=None) -> str | None:
-    """Why common programs would not agree on what a PDB file of a structure holds, in words; None
-    where they would.
+def why_no_pdb(structure: Structure, position: Tensor | np.ndarray | None = None) -> str | None:
+    """Why common programs would not agree on what a PDB file of a structure holds.
 
     Parameters
     ----------
     structure : Structure
+        What would be written.
     position : (atom, 3), optional
         Coordinates in place of the structure's own, A.
+
+    Returns
+    -------
+    str or None
+        The reason in words; None where they would agree.
+
+    Examples
+    --------
+    >>> structure = read_structure("model.pdb")
+    >>> why_no_pdb(structure) is None, why_no_pdb(structure, structure.position * 1e4) is None
+    (True, False)
     """
     position = structure.position if position is None else torch.as_tensor(position)
     return why_no_pdb_of_source(structure.source) or why_no_coordinates(
@@ -224,16 +289,26 @@ def why_no_pdb(structure: Structure, position=None) -> str | None:
 
 
 def write_pdb_or_mmcif(structure: Structure, stem: Path, *, say: Callable[[str], None]) -> Path:
-    """Path of the written structure: `stem`.pdb, or .cif where programs would not agree on what the
-    PDB file holds.
+    """Write a structure as PDB, or as mmCIF where programs would not agree on the PDB file.
 
     Parameters
     ----------
     structure : Structure
+        What to write.
     stem : Path
         Of the file, without an ending.
     say : callable
         Is told in one line why the file is mmCIF.
+
+    Returns
+    -------
+    Path
+        Of the written file: `stem`.pdb or `stem`.cif.
+
+    Examples
+    --------
+    >>> str(write_pdb_or_mmcif(read_structure("model.pdb"), Path("copy"), say=print))
+    'copy.pdb'
     """
     reason = why_no_pdb(structure)
     path = stem.with_name(f"{stem.name}.{'cif' if reason else 'pdb'}")
@@ -243,7 +318,9 @@ def write_pdb_or_mmcif(structure: Structure, stem: Path, *, say: Callable[[str],
     return path
 
 
-def _one_an_atom(structure, values, shape, what):
+def _one_an_atom(
+    structure: Structure, values: Tensor | np.ndarray, shape: tuple[int, ...], what: str
+) -> np.ndarray:
     values = torch.as_tensor(values).detach().double().cpu().numpy()
     if values.shape != shape:
         raise InputError(

@@ -3,6 +3,7 @@
 import math
 import warnings
 from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 import gemmi
 import numpy as np
@@ -90,6 +91,13 @@ class BeadModel(Record):
         nearest residue for what is no polymer, itself for a trace bead.
     bead_of_atom : (atom,) int
         The bead that each atom of the structure moves with.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> beads = coarse_grain(read_structure("model.pdb"))
+    >>> len(beads), beads.label(0), beads.position.shape
+    (24, 'A:1', torch.Size([24, 3]))
     """
 
     position: Float[Tensor, "bead 3"]
@@ -107,7 +115,7 @@ class BeadModel(Record):
     def __len__(self) -> int:
         return len(self.polymer)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> NoReturn:
         raise TypeError(
             "a bead model is not indexed: its arrays refer to each other; index the tensors instead"
         )
@@ -124,8 +132,9 @@ class BeadModel(Record):
 
     @property
     def order(self) -> np.ndarray:
-        """(bead,) int: place of the bead's anchor along its chain, 0, 1, ... in file order whatever
-        the numbering.
+        """(bead,) int: place of the bead's anchor along its chain.
+
+        0, 1, ... in file order, whatever the numbering.
         """
         trace = np.flatnonzero(self.trace)
         place = np.zeros(len(self), dtype=np.int64)
@@ -135,14 +144,20 @@ class BeadModel(Record):
         return place[self.anchor]
 
     def bright(self, amplitude: float, width2: float = 0.0) -> "BeadModel":
-        """As images show them: amplitudes multiplied by the one number, squared widths raised by
-        the other (A^2).
+        """The beads as images show them: brighter by a factor, and wider.
+
+        Parameters
+        ----------
+        amplitude : float
+            Amplitudes are multiplied by it.
+        width2 : float
+            Squared widths are raised by it, A^2.
         """
         return replace(
             self, amplitude=self.amplitude * amplitude, sigma=(self.sigma**2 + width2).sqrt()
         )
 
-    def label(self, bead) -> str:
+    def label(self, bead: int | np.integer) -> str:
         """Name of a bead for a message, such as "A:82B"."""
         return f"{self.chain[bead]}:{self.residue[bead]}{self.icode[bead]}"
 
@@ -169,6 +184,10 @@ def coarse_grain(
     atomic_blur : float
         Standard deviation of one atom, A.
 
+    Returns
+    -------
+    BeadModel
+
     Raises
     ------
     InputError
@@ -183,6 +202,13 @@ def coarse_grain(
     ----------
     Zhong et al., Exploring generative atomic models in cryo-EM reconstruction (2021), section 3:
     two radial basis functions a residue, amplitudes in proportion to their electrons.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> structure = read_structure("model.pdb")
+    >>> len(coarse_grain(structure)), len(coarse_grain(structure, beads=2))
+    (24, 48)
     """
     if beads not in (1, 2):
         raise InputError(
@@ -238,7 +264,23 @@ def coarse_grain(
 
 
 def unmodelled(structure: Structure) -> list[str]:
-    """What the beads leave out or simplify, in words and with counts; an empty list if nothing."""
+    """What the beads leave out or simplify, in words and with counts; an empty list if nothing.
+
+    Parameters
+    ----------
+    structure : Structure
+        What :func:`coarse_grain` is given.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> unmodelled(read_structure("model.pdb"))
+    []
+    """
     kind = residue_kinds(structure)
     count, atoms = (kind == "water").sum(), (kind[structure.residue_index] == "water").sum()
     said = left_out(structure.source)
@@ -263,7 +305,7 @@ def unmodelled(structure: Structure) -> list[str]:
     return said
 
 
-def _sites(structure):
+def _sites(structure: Structure) -> np.ndarray:
     """(atom,) int: place in a chain.
 
     Residues of one number and chain, side by side and of other letters, are conformers.
@@ -278,9 +320,11 @@ def _sites(structure):
     return np.cumsum(start & ~same) - 1
 
 
-def _conformers(structure, site):
-    """(atom,) bool, of the likeliest conformer; (atom,) occupancy of all conformers of an atom
-    together.
+def _conformers(structure: Structure, site: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which atoms are of the likeliest conformer, and the occupancy of all conformers together.
+
+    (atom,) bool and (atom,). Conformers bear different letters; atoms of one name and one letter,
+    or none, are so many atoms.
 
     Conformers bear different letters; atoms of one name and one letter, or none, are so many atoms.
     """
@@ -311,7 +355,7 @@ def _conformers(structure, site):
     )
 
 
-def _first_of_largest(group, value):
+def _first_of_largest(group: np.ndarray, value: np.ndarray) -> np.ndarray:
     """Bool: the largest of each group, the first one among equals."""
     order = np.lexsort((np.arange(len(group)), -value, group))
     largest = np.zeros(len(group), dtype=bool)
@@ -319,10 +363,10 @@ def _first_of_largest(group, value):
     return largest
 
 
-def _groups(structure, kind, *, site, likeliest, beads):
-    """Which atoms are modelled, the bead of each of these, the site of each bead, and the atom that
-    names each bead.
-    """
+def _groups(
+    structure: Structure, kind: np.ndarray, *, site: np.ndarray, likeliest: np.ndarray, beads: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Modelled atoms, the bead of each of these, and the site and the naming atom of each bead."""
     part = _parts(structure, kind) if beads == 2 else 0
     atoms = np.flatnonzero(kind[structure.residue_index] != "water")
     # sites in file order, and the backbone (part 0) before the rest (part 1)
@@ -333,7 +377,7 @@ def _groups(structure, kind, *, site, likeliest, beads):
     return atoms, group, key // 2, first
 
 
-def _parts(structure, kind):
+def _parts(structure: Structure, kind: np.ndarray) -> np.ndarray:
     """(atom,) 0: backbone, or the only bead of its residue; 1: side chain or base."""
     kind = kind[structure.residue_index]
     names, index = np.unique(structure.atom_name, return_inverse=True)
@@ -345,9 +389,12 @@ def _parts(structure, kind):
     return np.where(side | (kind == "nucleotide") & ~sugar_phosphate, 1, 0)
 
 
-def _moments(position, electrons, *, element, group):
-    """Centroid, sum of electrons and mean square spread per axis of each group; by atomic number
-    where no electron counts.
+def _moments(
+    position: np.ndarray, electrons: np.ndarray, *, element: np.ndarray, group: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centroid, sum of electrons and mean square spread per axis of each group.
+
+    Atoms are weighted by atomic number where no electron counts.
     """
     amplitude = np.bincount(group, electrons)
     weight = np.where(amplitude[group] > 0, electrons, np.maximum(element, 1))
@@ -357,7 +404,15 @@ def _moments(position, electrons, *, element, group):
     return centroid, amplitude, spread2
 
 
-def _with_whole_residues(structure, kind, *, first, alone, amplitude, spread2):
+def _with_whole_residues(
+    structure: Structure,
+    kind: np.ndarray,
+    *,
+    first: np.ndarray,
+    alone: np.ndarray,
+    amplitude: np.ndarray,
+    spread2: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """Amplitudes and spreads with those of whole residues where a CA, or a P, stands for one."""
     name = structure.atom_name[first]
     amino_acid = (kind == "amino acid") & alone & (name == "CA")
@@ -386,7 +441,9 @@ def _with_whole_residues(structure, kind, *, first, alone, amplitude, spread2):
     return amplitude, spread2
 
 
-def _warn_of_torn_residues(structure, first, kind, spread):
+def _warn_of_torn_residues(
+    structure: Structure, first: np.ndarray, kind: np.ndarray, spread: np.ndarray
+) -> None:
     torn = np.flatnonzero((spread > TORN_SPREAD) & (np.isin(kind, POLYMER_KINDS)))
     if len(torn):
         atom = first[torn[0]]
@@ -400,7 +457,7 @@ def _warn_of_torn_residues(structure, first, kind, spread):
         )
 
 
-def _residue_electrons(name, amino_acid):
+def _residue_electrons(name: str, amino_acid: bool) -> float | int:
     info = gemmi.find_tabulated_residue(name)
     if not (info.is_amino_acid() if amino_acid else info.is_nucleic_acid()):
         return MEAN_AMINO_ACID_ELECTRONS if amino_acid else MEAN_NUCLEOTIDE_ELECTRONS
@@ -409,7 +466,14 @@ def _residue_electrons(name, amino_acid):
     return round((info.weight - 1.008 * info.hydrogen_count) / 2.002) + info.hydrogen_count - 10
 
 
-def _anchors(structure, *, position, polymer, trace, bead_of_atom):
+def _anchors(
+    structure: Structure,
+    *,
+    position: np.ndarray,
+    polymer: np.ndarray,
+    trace: np.ndarray,
+    bead_of_atom: np.ndarray,
+) -> np.ndarray:
     """(bead,) the trace bead that each bead follows."""
     bead = np.arange(len(position))
     # a side chain stands right behind its backbone
@@ -428,9 +492,12 @@ def _anchors(structure, *, position, polymer, trace, bead_of_atom):
     return anchor
 
 
-def _bonded_groups(structure, polymer, bead_of_atom):
-    """Which beads outside the polymers are bonded together (a group number each), and to which
-    polymer bead, -1 if to none.
+def _bonded_groups(
+    structure: Structure, polymer: np.ndarray, bead_of_atom: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which beads outside the polymers are bonded together, and to which polymer bead.
+
+    The first is a group number each; the second is -1 where they are bonded to none.
     """
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components

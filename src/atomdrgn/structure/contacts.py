@@ -1,5 +1,6 @@
-"""Pairs of beads that the base model holds together: bonds along chains, side chains, neighbours in
-space.
+"""Pairs of beads that the base model holds together.
+
+They are bonds along chains, side chains, and neighbours in space.
 """
 
 import numpy as np
@@ -18,8 +19,26 @@ ELASTIC_CUTOFF = 10.0  # A
 
 
 def bond_pairs(beads: BeadModel, *, longest: float = LONGEST_BOND) -> Int[Tensor, "pair 2"]:
-    """Trace beads of residues that follow each other in a chain, nearer to each other than
-    `longest` (A) in the base model.
+    """Trace beads of residues that follow each other in a chain and are near each other.
+
+    Parameters
+    ----------
+    beads : BeadModel
+        The base model.
+    longest : float
+        Pairs that are farther from each other in the base model are left out, A.
+
+    Returns
+    -------
+    (pair, 2)
+        Numbers of the beads.
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> bond_pairs(coarse_grain(read_structure("model.pdb")))[:2]
+    tensor([[0, 1],
+            [1, 2]])
     """
     trace = np.flatnonzero(beads.trace)
     order, chain = beads.order[trace], beads.chain[trace]
@@ -32,14 +51,49 @@ def bond_pairs(beads: BeadModel, *, longest: float = LONGEST_BOND) -> Int[Tensor
 
 
 def tether_pairs(beads: BeadModel) -> Int[Tensor, "pair 2"]:
-    """Side-chain (or base) beads, each with its backbone bead."""
+    """Side-chain (or base) beads, each with its backbone bead.
+
+    Parameters
+    ----------
+    beads : BeadModel
+        The base model.
+
+    Returns
+    -------
+    (pair, 2)
+        Numbers of the beads.
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> tether_pairs(coarse_grain(read_structure("model.pdb"), beads=2))[:2]
+    tensor([[1, 0],
+            [3, 2]])
+    """
     side = np.flatnonzero(beads.partner != np.arange(len(beads)))
     return torch.from_numpy(np.stack([side, beads.partner[side]], 1))
 
 
 def elastic_pairs(beads: BeadModel, *, cutoff: float = ELASTIC_CUTOFF) -> Int[Tensor, "pair 2"]:
-    """Trace beads within `cutoff` (A) of each other in the base model, but for residues that follow
-    each other in a chain.
+    """Trace beads that are near each other, but for residues that follow each other in a chain.
+
+    Parameters
+    ----------
+    beads : BeadModel
+        The base model.
+    cutoff : float
+        How far the beads of a pair are from each other in the base model at most, A.
+
+    Returns
+    -------
+    (pair, 2)
+        Numbers of the beads, the lower one first.
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> len(elastic_pairs(coarse_grain(read_structure("model.pdb")), cutoff=8.0))
+    62
     """
     trace = np.flatnonzero(beads.trace)
     pairs = trace[

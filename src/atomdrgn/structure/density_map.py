@@ -8,6 +8,7 @@ of the poses. In the frame of models that fit a map as a file has it, that voxel
 import math
 import warnings
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 
 import torch
@@ -36,6 +37,12 @@ class DensityMap:
         Where voxel ``n // 2`` of each axis lies, x, y, z, A; (0, 0, 0) in the frame of the poses.
     name : str
         For messages.
+
+    Examples
+    --------
+    >>> density_map = DensityMap(torch.zeros(8, 8, 8), voxel_size=2.0)
+    >>> density_map.box_size, density_map.origin
+    (8, (-8.0, -8.0, -8.0))
     """
 
     density: Float[Tensor, "z y x"]
@@ -46,10 +53,11 @@ class DensityMap:
     @property
     def origin(self) -> tuple[float, float, float]:
         """Where the first voxel lies, x, y, z, A."""
-        return tuple(
+        x, y, z = (
             c - n // 2 * self.voxel_size
             for c, n in zip(self.centre, self.density.shape[::-1], strict=True)
         )
+        return x, y, z
 
     @property
     def box_size(self) -> int:
@@ -76,15 +84,21 @@ class DensityMap:
         return replace(self, centre=(0.0, 0.0, 0.0))
 
 
-def read_density_map(path, *, voxel_size: float | None = None) -> DensityMap:
-    """A map from an MRC file (.mrc, .map), axes in the order z, y, x whatever their order in the
-    file.
+def read_density_map(path: str | PathLike[str], *, voxel_size: float | None = None) -> DensityMap:
+    """A map from an MRC file (.mrc, .map), axes in the order z, y, x.
+
+    Their order in the file does not matter.
 
     Parameters
     ----------
     path : path
+        Of the map.
     voxel_size : float, optional
         In place of what the header says, A.
+
+    Returns
+    -------
+    DensityMap
 
     Raises
     ------
@@ -101,9 +115,15 @@ def read_density_map(path, *, voxel_size: float | None = None) -> DensityMap:
     UserWarning
         The header shifts the map: its first voxel lies neither at zero nor where the box centre
         would be at zero.
+
+    Examples
+    --------
+    >>> density_map = read_density_map("map.mrc")
+    >>> density_map.density.shape, density_map.voxel_size, density_map.centre
+    (torch.Size([24, 24, 24]), 2.0, (0.0, 0.0, 0.0))
     """
     path = Path(path)
-    density, header = mrc.read_map(path)
+    values, header = mrc.read_map(path)
     if voxel_size is not None:
         header = replace(header, voxel_size=(voxel_size,) * 3)
     edges = header.voxel_size
@@ -114,7 +134,7 @@ def read_density_map(path, *, voxel_size: float | None = None) -> DensityMap:
             "the map, or mend the header if it is wrong"
         )
     centre = tuple(centre_of_map(header).tolist())
-    density = torch.from_numpy(density)
+    density = torch.from_numpy(values)
     low, high = float(density.min()), float(density.max())
     if not math.isfinite(low + high):
         raise FileFormatError(f"{path}: holds values that are not finite; write the map again")
@@ -137,9 +157,23 @@ def read_density_map(path, *, voxel_size: float | None = None) -> DensityMap:
     return result
 
 
-def write_density_map(path, density_map: DensityMap) -> None:
-    """A map as an MRC file: 32-bit floats, voxel size, and the origin that puts voxel ``n // 2`` at
-    the map's centre.
+def write_density_map(path: str | PathLike[str], density_map: DensityMap) -> None:
+    """Write a map as an MRC file of 32-bit floats.
+
+    The header says the voxel size, and the origin that puts voxel ``n // 2`` at the map's centre.
+
+    Parameters
+    ----------
+    path : path
+        Of the file; it appears complete or not at all.
+    density_map : DensityMap
+        What to write.
+
+    Examples
+    --------
+    >>> write_density_map("random.mrc", DensityMap(torch.rand(8, 8, 8), voxel_size=2.0))
+    >>> read_density_map("random.mrc").box_size
+    8
     """
     mrc.write_map(
         path,
@@ -152,10 +186,20 @@ def write_density_map(path, density_map: DensityMap) -> None:
 def require_same_voxels(first: DensityMap, second: DensityMap) -> None:
     """Refuse two maps that cannot be compared voxel by voxel.
 
+    Parameters
+    ----------
+    first, second : DensityMap
+        Any two.
+
     Raises
     ------
     InputError
         Their shapes, voxels or places differ.
+
+    Examples
+    --------
+    >>> density_map = read_density_map("map.mrc")
+    >>> require_same_voxels(density_map, density_map.with_density(-density_map.density))
     """
     if (
         first.density.shape != second.density.shape

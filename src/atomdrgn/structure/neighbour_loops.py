@@ -9,7 +9,15 @@ FAR = 1e15
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def pairs_within(position, square, leaf, child, owner, place, residues):
+def pairs_within(
+    position: np.ndarray,
+    square: float,
+    leaf: np.ndarray,
+    child: np.ndarray,
+    owner: np.ndarray,
+    place: np.ndarray,
+    residues: int,
+) -> np.ndarray:
     """Rows (conformation, i, j), i < j, of beads with a squared distance below `square`.
 
     Parameters
@@ -27,8 +35,14 @@ def pairs_within(position, square, leaf, child, owner, place, residues):
         The one segment of all beads below a node, or -1. Pairs of one and the same segment are left
         out.
     place : (bead,) int64
-        Pairs at most `residues` apart in this are left out.
+        Of the residues along their chains.
     residues : int
+        Pairs at most so many places apart are left out.
+
+    Returns
+    -------
+    (pair, 3) int64
+        Rising in the conformation.
     """
     found, count = np.empty((256, 3), np.int64), 0
     point = np.empty((3, len(leaf), BEADS_A_LEAF), position.dtype)
@@ -82,9 +96,12 @@ def pairs_within(position, square, leaf, child, owner, place, residues):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _fit_boxes(position, leaf, child, point, box):
-    """The leaves' points, and the boxes (least x, y, z, largest x, y, z) of all nodes from the last
-    to the root.
+def _fit_boxes(
+    position: np.ndarray, leaf: np.ndarray, child: np.ndarray, point: np.ndarray, box: np.ndarray
+) -> None:
+    """Fill in the leaves' points and the boxes of all nodes, from the last to the root.
+
+    A box is least x, y, z, largest x, y, z.
     """
     for node in range(len(child) - 1, -1, -1):
         if child[node, 0] >= 0:
@@ -107,9 +124,10 @@ def _fit_boxes(position, leaf, child, point, box):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _may_touch(u, v, box, owner, square):
-    """Whether two nodes may hold a pair: not all of one and the same segment, and their boxes near
-    each other.
+def _may_touch(u: int, v: int, box: np.ndarray, owner: np.ndarray, square: float) -> bool:
+    """Whether two nodes may hold a pair.
+
+    They do where not all is of one and the same segment, and where their boxes are near each other.
     """
     x = max(box[u, 0] - box[v, 3], box[v, 0] - box[u, 3], square * 0)
     y = max(box[u, 1] - box[v, 4], box[v, 1] - box[u, 4], square * 0)
@@ -118,13 +136,16 @@ def _may_touch(u, v, box, owner, square):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _length(box, node):
+def _length(box: np.ndarray, node: int) -> float:
     return box[node, 3] - box[node, 0] + box[node, 4] - box[node, 1] + box[node, 5] - box[node, 2]
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _any_near(point, first, second, square):
-    """Whether any of 64 distances is short: all of them, without a branch, are quicker than some."""
+def _any_near(point: np.ndarray, first: int, second: int, square: float) -> bool:
+    """Whether any of 64 distances is short.
+
+    All of them, without a branch, are quicker than some.
+    """
     near = 0
     for k in range(BEADS_A_LEAF):
         for m in range(BEADS_A_LEAF):
@@ -133,7 +154,7 @@ def _any_near(point, first, second, square):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _squared_distance(point, first, k, second, m):
+def _squared_distance(point: np.ndarray, first: int, k: int, second: int, m: int) -> float:
     x = point[0, first, k] - point[0, second, m]
     y = point[1, first, k] - point[1, second, m]
     z = point[2, first, k] - point[2, second, m]

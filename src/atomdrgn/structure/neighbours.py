@@ -11,8 +11,7 @@ from .segmentation import Segmentation
 
 
 class NeighbourSearch:
-    """Finds pairs of beads nearer to each other than a cutoff, in any conformation of one base
-    model.
+    """Finds pairs of beads nearer to each other than a cutoff, in any conformation of a base model.
 
     A binary tree of boxes: its leaves are runs of eight beads that are near each other in the base
     model, all wholly of one segment or all of a border. The tree is made once; for each
@@ -33,11 +32,19 @@ class NeighbourSearch:
         pair counts.
     residues : int
         Beads of residues at most this many places apart in a chain are left out.
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> beads = coarse_grain(read_structure("model.pdb"))
+    >>> conformation, pairs = NeighbourSearch(beads)(beads.position[None], cutoff=8.0)
+    >>> pairs.shape
+    torch.Size([42, 2])
     """
 
     def __init__(
         self, beads: BeadModel, segmentation: Segmentation | None = None, *, residues: int = 2
-    ):
+    ) -> None:
         self.residues = residues
         self.place = _places(beads, apart=residues + 1)
         owner = np.full(len(beads), -1)
@@ -79,23 +86,28 @@ class NeighbourSearch:
         return together[:, 0], together[:, 1:]
 
 
-def _places(beads, *, apart):
-    """(bead,) int: places of the residues along their chains, all chains on one line and more than
-    `apart` from each other.
+def _places(beads: BeadModel, *, apart: int) -> np.ndarray:
+    """(bead,) int: places of the residues along their chains.
+
+    All chains stand on one line and more than `apart` from each other.
     """
     _, chain = np.unique(beads.chain[beads.anchor], return_inverse=True)
     return beads.order + chain * (len(beads) + apart)
 
 
-def _tree(position, owner):
-    """Leaves (leaf, 8) of beads, -1 where empty; children (node, 2), or (-1, leaf); segment of all
-    beads below a node, or -1.
+def _tree(position: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The tree of boxes: leaves, children of each node, segment of each node.
+
+    Leaves are (leaf, 8) beads, -1 where empty; children are (node, 2), or (-1, leaf); the segment
+    is that of all beads below a node, or -1.
 
     Children stand behind their parents.
     """
-    leaf, child, segment = [], [], []
+    leaf: list[np.ndarray] = []
+    child: list[tuple[int, ...] | None] = []
+    segment: list[int] = []
 
-    def grow(bead):
+    def grow(bead: np.ndarray) -> int:
         node = len(child)
         child.append(None)
         owners = np.unique(owner[bead])
@@ -115,9 +127,12 @@ def _tree(position, owner):
     )
 
 
-def _halves(bead, position, *, owner):
-    """Beads of several owners parted by their owner, those of one by their position; along the axis
-    that parts them best.
+def _halves(
+    bead: np.ndarray, position: np.ndarray, *, owner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two halves of some beads, parted along the axis that parts them best.
+
+    Beads of several owners are parted by their owner, those of one by their position.
     """
     owners, which = np.unique(owner[bead], return_inverse=True)
     if len(owners) > 1:

@@ -1,12 +1,15 @@
-"""Where the base model stands: poses turn about the box centre of the consensus map, which is
-coordinate (0, 0, 0).
+"""Where the base model stands in the frame of the poses.
+
+Poses turn about the box centre of the consensus map, which is coordinate (0, 0, 0).
 """
 
 import warnings
+from collections.abc import Sequence
 
 import gemmi
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..errors import FileFormatError, InputError, UnmodelledWarning
 from ..io.mrc import MrcHeader
@@ -23,21 +26,49 @@ def centre_of_map(header: MrcHeader) -> np.ndarray:
     The centre is voxel ``n // 2`` along each axis, counted from where :func:`grid_of_map` has the
     first one.
 
+    Parameters
+    ----------
+    header : MrcHeader
+        Of the map.
+
+    Returns
+    -------
+    (3,)
+
     Raises
     ------
     InputError
         The header does not say how large a voxel is.
+
+    Examples
+    --------
+    >>> from atomdrgn.io.mrc import read_header
+    >>> centre_of_map(read_header("map.mrc"))
+    array([0., 0., 0.])
     """
     first, size, voxel = grid_of_map(header)
     return first + size // 2 * voxel
 
 
 def grid_of_map(header: MrcHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where the first voxel of a map lies (A), how many voxels there are, and a voxel's edges (A):
-    each along x, y and z, (3,).
+    """Where the first voxel of a map lies, how many voxels there are, and how large one is.
 
     The first voxel lies at the header's origin, or, where that is zero, at nstart times the voxel
     size, as programs for models read it.
+
+    Parameters
+    ----------
+    header : MrcHeader
+        Of the map.
+
+    Returns
+    -------
+    first : (3,)
+        Where the first voxel lies, xyz, A.
+    size : (3,) int
+        Voxels along x, y and z.
+    voxel : (3,)
+        Edges of a voxel, A.
 
     Raises
     ------
@@ -45,6 +76,12 @@ def grid_of_map(header: MrcHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         The header does not say how large a voxel is.
     FileFormatError
         What it says of the place is no number or out of range, or the axes are slanted.
+
+    Examples
+    --------
+    >>> from atomdrgn.io.mrc import read_header
+    >>> grid_of_map(read_header("map.mrc"))
+    (array([-24., -24., -24.]), array([24, 24, 24]), array([2., 2., 2.]))
     """
     _refuse_senseless_place(header)
     if min(header.voxel_size) <= 0:
@@ -64,7 +101,7 @@ def grid_of_map(header: MrcHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return first, size, voxel
 
 
-def _refuse_senseless_place(header):
+def _refuse_senseless_place(header: MrcHeader) -> None:
     """Refuse numbers in a header that cannot be where a map stands."""
     fields = {
         "voxel size (cella over mx, my and mz)": (header.voxel_size, 0, LARGEST_VOXEL, "A"),
@@ -89,14 +126,38 @@ def _refuse_senseless_place(header):
         )
 
 
-def place(structure: Structure, origin) -> Structure:
-    """The structure moved so that the point `origin` (xyz, A) of its frame becomes (0, 0, 0)."""
+def place(structure: Structure, origin: Sequence[float | int] | np.ndarray | Tensor) -> Structure:
+    """The structure moved so that a point of its frame becomes (0, 0, 0).
+
+    Parameters
+    ----------
+    structure : Structure
+        In the frame of a map, say.
+    origin : (3,)
+        The point, xyz, A.
+
+    Returns
+    -------
+    Structure
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> structure = read_structure("model.pdb")
+    >>> placed = place(structure, structure.position.mean(0))
+    >>> placed.position.mean(0).abs().max().item() < 1e-4
+    True
+    """
     return structure.moved(
         structure.position - torch.as_tensor(np.asarray(origin), dtype=torch.float32)
     )
 
 
-def moved_rigidly(structure: Structure, rotation, translation) -> Structure:
+def moved_rigidly(
+    structure: Structure,
+    rotation: np.ndarray | Tensor,
+    translation: Sequence[float | int] | np.ndarray | Tensor,
+) -> Structure:
     """The structure with every atom at ``rotation @ x + translation``.
 
     What the file says in the same frame turns with the atoms: anisotropic B-factors, and the
@@ -105,10 +166,23 @@ def moved_rigidly(structure: Structure, rotation, translation) -> Structure:
     Parameters
     ----------
     structure : Structure
+        What to move.
     rotation : (3, 3)
         A proper rotation.
     translation : (3,)
         A.
+
+    Returns
+    -------
+    Structure
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> structure = read_structure("model.pdb")
+    >>> moved = moved_rigidly(structure, np.eye(3), [1.0, 0.0, 0.0])
+    >>> (moved.position - structure.position).mean(0).round(decimals=2)
+    tensor([1., 0., 0.])
     """
     rotation, translation = np.asarray(rotation, dtype=float), np.asarray(translation, dtype=float)
     motion = gemmi.Transform(gemmi.Mat33(rotation.tolist()), gemmi.Vec3(*translation.tolist()))
@@ -121,14 +195,21 @@ def moved_rigidly(structure: Structure, rotation, translation) -> Structure:
         for generator in assembly.generators:
             for operator in generator.operators:
                 operator.transform = motion.combine(operator.transform).combine(motion.inverse())
-    for number, operator in enumerate(list(source.ncs)):
-        followed = motion.combine(operator.tr).combine(motion.inverse())
-        source.ncs[number] = gemmi.NcsOp(followed, operator.id, operator.given)
+    for number, symmetry in enumerate(list(source.ncs)):
+        followed = motion.combine(symmetry.tr).combine(motion.inverse())
+        source.ncs[number] = gemmi.NcsOp(followed, symmetry.id, symmetry.given)
     return structure_from_gemmi(source, name=structure.name)
 
 
 def require_inside(beads: BeadModel, grid: ImageGrid) -> None:
-    """Whether the model stands in the box, as it has to before anything is projected.
+    """Refuse a model that stands outside of the box, as nothing of it would be projected.
+
+    Parameters
+    ----------
+    beads : BeadModel
+        In the frame of the poses.
+    grid : ImageGrid
+        Of the images.
 
     Raises
     ------
@@ -139,12 +220,20 @@ def require_inside(beads: BeadModel, grid: ImageGrid) -> None:
     -----
     UnmodelledWarning
         Some of its beads are outside.
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> require_inside(coarse_grain(read_structure("model.pdb")), ImageGrid(32, 2.0))
     """
     outside = (beads.position.abs() > grid.extent / 2).any(1)
     share = (beads.amplitude * outside).sum() / beads.amplitude.sum()
     centre = (beads.amplitude[:, None] * beads.position).sum(0) / beads.amplitude.sum()
     at = ", ".join(f"{x:.0f}" for x in centre.tolist())
-    where = f"the model's centre is at ({at}) A, and the box reaches from {-grid.extent / 2:.0f} to {grid.extent / 2:.0f} A"
+    where = (
+        f"the model's centre is at ({at}) A, and the box reaches from {-grid.extent / 2:.0f} to "
+        f"{grid.extent / 2:.0f} A"
+    )
     advice = (
         "models usually stand in the frame of the consensus map, with its corner at 0: give that "
         "map with --map, or the "

@@ -1,5 +1,7 @@
 """What each residue of a structure is, decided by its atoms and bonds."""
 
+from collections.abc import Sequence
+
 import gemmi
 import numpy as np
 from scipy.spatial import cKDTree
@@ -19,13 +21,28 @@ IN_CHAIN = (gemmi.EntityType.Polymer, gemmi.EntityType.Unknown)
 
 
 def residue_kinds(structure: Structure) -> np.ndarray:
-    """(residue,) str: "amino acid", "nucleotide", "other polymer" (a cap, say), "sugar", "ligand"
-    or "water", in file order.
+    """What each residue is, in file order: an amino acid, a nucleotide or something else.
 
     Names of residues differ between programs, so that atoms decide: N, CA and C are an amino acid,
     C1' with P or O3' is a nucleotide. Molecules that stand alone have these too (ATP, a free amino
     acid): where its record is a HETATM, a residue has to be bonded to a chain, or to stand in one
     as the file has it.
+
+    Parameters
+    ----------
+    structure : Structure
+        Any chemistry.
+
+    Returns
+    -------
+    (residue,) str
+        "amino acid", "nucleotide", "other polymer" (a cap, say), "sugar", "ligand" or "water".
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> np.unique(residue_kinds(read_structure("model.pdb"))).tolist()
+    ['amino acid']
     """
     residues = [residue for chain in structure.source[0] for residue in chain]
     kinds = [
@@ -40,7 +57,7 @@ def residue_kinds(structure: Structure) -> np.ndarray:
     return np.array(kinds)
 
 
-def _kind(residue, joined):
+def _kind(residue: gemmi.Residue, joined: bool) -> str:
     """What a residue is, given whether the bonds of a chain join it to another."""
     info = gemmi.find_tabulated_residue(residue.name)
     if (
@@ -69,7 +86,9 @@ def _kind(residue, joined):
     return "sugar" if sugar else "ligand"
 
 
-def _is_amino_acid(residue, names, info, joined):
+def _is_amino_acid(
+    residue: gemmi.Residue, names: set[str], info: gemmi.ResidueInfo, joined: bool
+) -> bool:
     if "CA" not in names or not (info.is_amino_acid() or names >= BACKBONE or len(names) == 1):
         return False
     if joined:
@@ -85,7 +104,9 @@ def _is_amino_acid(residue, names, info, joined):
     return sure or residue.entity_type in IN_CHAIN and not _stands_alone(residue, names, joined)
 
 
-def _is_nucleotide(residue, names, info, joined):
+def _is_nucleotide(
+    residue: gemmi.Residue, names: set[str], info: gemmi.ResidueInfo, joined: bool
+) -> bool:
     if info.is_nucleic_acid():
         return joined or residue.het_flag != "H" or residue.entity_type in IN_CHAIN
     if names == {"P"} and not info.found():
@@ -97,23 +118,24 @@ def _is_nucleotide(residue, names, info, joined):
     )
 
 
-def _stands_alone(residue, names, joined):
-    """A HETATM with both oxygens of an acid, not joined to anything: a free amino acid, or a
-    molecule with the atoms of one.
+def _stands_alone(residue: gemmi.Residue, names: set[str], joined: bool) -> bool:
+    """Whether a residue is a HETATM with both oxygens of an acid, not joined to anything.
+
+    It is a free amino acid, or a molecule with the atoms of one.
     """
     return residue.het_flag == "H" and not joined and bool(names & FREE_ACID)
 
 
-def _has_bonded_backbone(residue):
+def _has_bonded_backbone(residue: gemmi.Residue) -> bool:
     """The names of a backbone may be anything in a ligand whose atoms a program has numbered."""
     n, ca, c = (residue.find_atom(name, "*").pos for name in ("N", "CA", "C"))
     return n.dist(ca) <= CHAIN_BOND and ca.dist(c) <= CHAIN_BOND
 
 
-def _joined(residues):
+def _joined(residues: Sequence[gemmi.Residue]) -> list[bool]:
     """(residue,) bool: bonded to another as the residues of a chain are."""
     wanted = {name for joint in JOINTS for name in joint}
-    ends = {name: ([], []) for name in wanted}
+    ends: dict[str, tuple[list[list[float]], list[int]]] = {name: ([], []) for name in wanted}
     for number, residue in enumerate(residues):
         for atom in residue:
             if atom.name in wanted:
@@ -130,12 +152,13 @@ def _joined(residues):
     return joined.tolist()
 
 
-def _between_amino_acids(residues, kinds):
-    """Places of residues with atoms of any name that hold two ends of a protein's chain together,
-    such as chromophores.
+def _between_amino_acids(residues: Sequence[gemmi.Residue], kinds: list[str]) -> list[int]:
+    """Places of residues that hold two ends of a protein's chain together, such as chromophores.
+
+    Their atoms may have any name.
     """
     others = [place for place, kind in enumerate(kinds) if kind in ("ligand", "sugar")]
-    bonded = {element: set() for element in "NC"}
+    bonded: dict[str, set[int]] = {element: set() for element in "NC"}
     for element, end in (("N", "C"), ("C", "N")):
         mine = [
             (place, atom)
@@ -158,7 +181,7 @@ def _between_amino_acids(residues, kinds):
     return sorted(bonded["N"] & bonded["C"])
 
 
-def _near(places, others):
+def _near(places: list[list[float]], others: list[list[float]]) -> np.ndarray:
     """(pair, 2) which places are within a bond of which others."""
     found = cKDTree(others).query_ball_point(places, CHAIN_BOND)
     return np.array([(i, j) for i, near in enumerate(found) for j in near], dtype=int).reshape(

@@ -1,8 +1,9 @@
-"""Which beads move together: a Gaussian mixture along each chain, and where its components start."""
+"""Which beads move together: a Gaussian mixture along each chain, and where its parts start."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -47,6 +48,13 @@ class Segmentation(Record):
         Number of that chain, in file order.
     temperature : float
         Exponent of the responsibilities; larger is sharper.
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> segmentation = make_segments(coarse_grain(read_structure("model.pdb")), 2)
+    >>> len(segmentation), segmentation.weight.shape
+    (2, torch.Size([24, 2]))
     """
 
     weight: Float[Tensor, "bead segment"]
@@ -63,14 +71,19 @@ class Segmentation(Record):
     def __len__(self) -> int:
         return len(self.fixed)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> NoReturn:
         raise TypeError(
             "a segmentation is not indexed: its tensors have different leading dimensions; index "
             "`weight` instead"
         )
 
     def membership(
-        self, mean, width, log_weight, *, temperature=None
+        self,
+        mean: Float[Tensor, "component"],
+        width: Float[Tensor, "component"],
+        log_weight: Float[Tensor, "component"],
+        *,
+        temperature: float | Tensor | None = None,
     ) -> Float[Tensor, "bead segment"]:
         """Membership under other parameters of the mixture, differentiable in them."""
         return membership(
@@ -91,15 +104,17 @@ def membership(  # noqa: PLR0913 - the symbols of the equation
     width: Float[Tensor, "component"],
     log_weight: Float[Tensor, "component"],
     *,
-    temperature,
+    temperature: float | int | Tensor,
     component_chain: Int[Tensor, "component"],
     component_segment: Int[Tensor, "component"],
     coordinate: Float[Tensor, "bead"],
     chain: Int[Tensor, "bead"],
     n_segments: int,
 ) -> Float[Tensor, "bead segment"]:
-    """How much each bead belongs to each segment: the responsibilities of the segment's components,
-    raised to the temperature.
+    """How much each bead belongs to each segment.
+
+    It is the responsibilities of the segment's components, raised to the temperature. Rows sum to 1
+    and have one or two entries that are not 0.
 
     Rows sum to 1 and have one or two entries that are not 0. Differentiable in the first three and
     the temperature.
@@ -117,9 +132,29 @@ def membership(  # noqa: PLR0913 - the symbols of the equation
     n_segments : int
         Number of columns.
 
+    Returns
+    -------
+    (bead, segment)
+
     References
     ----------
     Ducrocq et al., CryoSPHERE (2025), equation 6.
+
+    Examples
+    --------
+    >>> membership(
+    ...     torch.tensor([0.0, 3.0]),
+    ...     torch.ones(2),
+    ...     torch.zeros(2),
+    ...     temperature=1.0,
+    ...     component_chain=torch.zeros(2, dtype=torch.long),
+    ...     component_segment=torch.arange(2),
+    ...     coordinate=torch.tensor([0.0, 1.5]),
+    ...     chain=torch.zeros(2, dtype=torch.long),
+    ...     n_segments=2,
+    ... ).round(decimals=2)
+    tensor([[0.9900, 0.0100],
+            [0.5000, 0.5000]])
     """
     log_density = log_weight - torch.log(width) - 0.5 * ((coordinate[:, None] - mean) / width) ** 2
     here = chain[:, None] == component_chain
@@ -130,8 +165,24 @@ def membership(  # noqa: PLR0913 - the symbols of the equation
 
 
 def without_traces(weight: Float[Tensor, "bead segment"]) -> Float[Tensor, "bead segment"]:
-    """Memberships with all but the two largest, and those below 1e-3, set to exactly 0; rows sum to
-    1 again.
+    """Memberships with all but the two largest, and those below 1e-3, set to exactly 0.
+
+    Rows sum to 1 again.
+
+    Parameters
+    ----------
+    weight : (bead, segment)
+        Memberships.
+
+    Returns
+    -------
+    (bead, segment)
+
+    Examples
+    --------
+    >>> without_traces(torch.tensor([[0.6, 0.2, 0.2], [0.9999, 0.0001, 0.0]]))
+    tensor([[0.7500, 0.2500, 0.0000],
+            [1.0000, 0.0000, 0.0000]])
     """
     if weight.shape[1] > 2:
         weight = weight * torch.zeros_like(weight).scatter(1, weight.topk(2).indices, 1.0)
@@ -167,11 +218,22 @@ def make_segments(
     fixed : str, optional
         A selection that does not move: one more segment, the last.
 
+    Returns
+    -------
+    Segmentation
+
     Raises
     ------
     InputError
         More segments than residues, parts that overlap, residues in no part while no segments are
         left for them, or the reverse.
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> beads = coarse_grain(read_structure("model.pdb"))
+    >>> make_segments(beads, 3, parts=["A:1-6"], fixed="B").fixed
+    tensor([False, False,  True])
     """
     trace = np.flatnonzero(beads.trace)
     label = _labels_of_selections(beads, parts or [], fixed)[trace]
@@ -193,7 +255,7 @@ def make_segments(
     return _mixture(beads, label, fixed=is_fixed, temperature=temperature)
 
 
-def _labels_of_selections(beads, parts, fixed):
+def _labels_of_selections(beads: BeadModel, parts: Sequence[str], fixed: str | None) -> np.ndarray:
     """(bead,) number of the selection that holds a bead, -1 for none."""
     selections = [*parts, *([fixed] if fixed is not None else [])]
     label = np.full(len(beads), -1)
@@ -216,7 +278,7 @@ def _labels_of_selections(beads, parts, fixed):
     return label
 
 
-def _require_segments_fit(beads, free, *, count, named):
+def _require_segments_fit(beads: BeadModel, free: np.ndarray, *, count: int, named: int) -> None:
     remaining = count - named
     if count < 1:
         raise InputError(f"{count} segments were asked for: at least 1 is needed")
@@ -241,8 +303,28 @@ def _require_segments_fit(beads, free, *, count, named):
 def cut_again(
     segmentation: Segmentation, beads: BeadModel, label: Int[Tensor, "trace"]
 ) -> Segmentation:
-    """The same segments with other borders: `label` is the segment of each trace bead, and every
-    segment has one.
+    """The same segments with other borders.
+
+    Parameters
+    ----------
+    segmentation : Segmentation
+        Whose segments are meant.
+    beads : BeadModel
+        The base model.
+    label : (trace,) int
+        The segment of each trace bead; every segment has one.
+
+    Returns
+    -------
+    Segmentation
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> beads = coarse_grain(read_structure("model.pdb"))
+    >>> label = torch.tensor([0] * 20 + [1] * 4)
+    >>> cut_again(make_segments(beads, 2), beads, label).weight.sum(0).round()
+    tensor([20.,  4.])
     """
     return _mixture(
         beads, label.numpy(), fixed=segmentation.fixed, temperature=segmentation.temperature
@@ -252,9 +334,10 @@ def cut_again(
 # ---- where segments start -----------------------------------------------------------------------
 
 
-def _automatic_labels(beads, trace, count):
-    """(trace,) int: segment 0 .. count - 1 of each of these trace beads, numbered by their first
-    residue.
+def _automatic_labels(beads: BeadModel, trace: np.ndarray, count: int) -> np.ndarray:
+    """(trace,) int: segment of each of these trace beads.
+
+    Segments are 0 .. count - 1, numbered by their first residue.
     """
     position = beads.position.numpy()[trace]
     piece = _equal_pieces(_runs(beads, trace), len(trace), count)
@@ -265,7 +348,7 @@ def _automatic_labels(beads, trace, count):
     return np.argsort(np.argsort(first))[piece]
 
 
-def _runs(beads, trace):
+def _runs(beads: BeadModel, trace: np.ndarray) -> np.ndarray:
     """(trace,) int: number of the stretch, unbroken by other parts, of a chain."""
     chain, order = beads.chain[trace], beads.order[trace]
     return np.concatenate(
@@ -273,7 +356,7 @@ def _runs(beads, trace):
     )
 
 
-def _equal_pieces(run, total, count):
+def _equal_pieces(run: np.ndarray, total: int, count: int) -> np.ndarray:
     """Pieces of about equal size: at least one a run."""
     length = np.bincount(run)
     pieces = np.clip(np.round(length * count / total).astype(int), 1, length)
@@ -281,9 +364,10 @@ def _equal_pieces(run, total, count):
     return np.concatenate([[0], np.cumsum(pieces)[:-1]])[run] + place * pieces[run] // length[run]
 
 
-def _joined_pieces(piece, position, count):
-    """While there are more pieces than `count`, the smallest joins the one that it touches most for
-    the size of both.
+def _joined_pieces(piece: np.ndarray, position: np.ndarray, count: int) -> np.ndarray:
+    """The pieces, joined while there are more than `count`.
+
+    The smallest joins the one that it touches most for the size of both.
     """
     size = np.bincount(piece).astype(float)
     target = len(piece) / count
@@ -316,7 +400,7 @@ def _joined_pieces(piece, position, count):
     return np.unique(into[piece], return_inverse=True)[1]
 
 
-def _with_largest_cut(piece):
+def _with_largest_cut(piece: np.ndarray) -> np.ndarray:
     largest = np.flatnonzero(piece == np.argmax(np.bincount(piece)))
     piece = piece.copy()
     piece[largest[len(largest) // 2 :]] = piece.max() + 1
@@ -326,9 +410,12 @@ def _with_largest_cut(piece):
 # ---- the mixture that has its borders there -----------------------------------------------------
 
 
-def _mixture(beads, label, *, fixed, temperature):
-    """The mixture whose borders fall exactly between residues of different labels, all equally
-    soft.
+def _mixture(
+    beads: BeadModel, label: np.ndarray, *, fixed: Bool[Tensor, "segment"], temperature: float | int
+) -> Segmentation:
+    """The mixture whose borders fall exactly between residues of different labels.
+
+    All are equally soft.
 
     With equal widths the logarithms of the responsibilities are straight lines along the chain, but
     for a parabola that all share. Means at equal distances make the slopes differ by the same step
@@ -338,7 +425,7 @@ def _mixture(beads, label, *, fixed, temperature):
     """
     trace = np.flatnonzero(beads.trace)
     names = list(dict.fromkeys(beads.chain[trace].tolist()))
-    mean, width, log_weight, component_chain, component_segment = [], [], [], [], []
+    middles, widths, log_weights, chains, segments = [], [], [], [], []
     for number, name in enumerate(names):
         on_chain = label[beads.chain[trace] == name]
         cut = np.flatnonzero(np.diff(on_chain)) + 1
@@ -348,18 +435,18 @@ def _mixture(beads, label, *, fixed, temperature):
         # equal density at the border: log w[k] - (b - m[k])^2 / 2v is the same for k and k + 1
         border = cut - 0.5
         step = ((border - middle[1:]) ** 2 - (border - middle[:-1]) ** 2) / (2 * variance)
-        mean.append(middle)
-        width.append(np.full(len(middle), math.sqrt(variance)))
-        log_weight.append(np.concatenate([[0.0], np.cumsum(step)]))
-        component_chain.append(np.full(len(middle), number))
-        component_segment.append(on_chain[np.concatenate([[0], cut])])
+        middles.append(middle)
+        widths.append(np.full(len(middle), math.sqrt(variance)))
+        log_weights.append(np.concatenate([[0.0], np.cumsum(step)]))
+        chains.append(np.full(len(middle), number))
+        segments.append(on_chain[np.concatenate([[0], cut])])
     mean, width, log_weight = (
         torch.tensor(np.concatenate(values), dtype=torch.float32)
-        for values in (mean, width, log_weight)
+        for values in (middles, widths, log_weights)
     )
     mixture = {
-        "component_chain": torch.tensor(np.concatenate(component_chain)),
-        "component_segment": torch.tensor(np.concatenate(component_segment)),
+        "component_chain": torch.tensor(np.concatenate(chains)),
+        "component_segment": torch.tensor(np.concatenate(segments)),
         "coordinate": torch.tensor(beads.order, dtype=torch.float32),
         "chain": torch.tensor([names.index(name) for name in beads.chain[beads.anchor].tolist()]),
     }

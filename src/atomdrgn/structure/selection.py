@@ -25,10 +25,21 @@ def select(beads: BeadModel, selection: str) -> np.ndarray:
         "60-80"), ":1-20" is of the chain without a name. Ligands are found under their own chain
         and number.
 
+    Returns
+    -------
+    (bead,) bool
+
     Raises
     ------
     InputError
         A part that cannot be read, or that names nothing which exists; the message lists what does.
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> beads = coarse_grain(read_structure("model.pdb"))
+    >>> np.flatnonzero(select(beads, "A:2-4,B:1"))
+    array([ 1,  2,  3, 12])
     """
     chosen = np.zeros(len(beads), dtype=bool)
     chain = None
@@ -57,6 +68,23 @@ def describe_chains(beads: BeadModel, chain: str | None = None) -> str:
     """The chains, or one of them, with their ranges: "A:1-226, B:-2-82B".
 
     Gaps in the numbering of a chain are not listed.
+
+    Parameters
+    ----------
+    beads : BeadModel
+        Whose author numbering is meant.
+    chain : str, optional
+        The one chain; all of them by default.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> describe_chains(coarse_grain(read_structure("model.pdb")))
+    'A:1-12, B:1-12'
     """
     names = [chain] if chain is not None else list(dict.fromkeys(beads.chain.tolist()))
     ends = []
@@ -71,13 +99,27 @@ def describe_chains(beads: BeadModel, chain: str | None = None) -> str:
 
 
 def describe_residues(beads: BeadModel, chosen: np.ndarray) -> str:
-    """The residues of some beads as a selection, run by run along the chains; what is no polymer
-    where there is nothing else.
+    """The residues of some beads as a selection, run by run along the chains.
+
+    What is no polymer is named where there is nothing else.
 
     Parameters
     ----------
     beads : BeadModel
+        Whose author numbering is meant.
     chosen : (bead,) bool
+        The beads.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> beads = coarse_grain(read_structure("model.pdb"))
+    >>> describe_residues(beads, select(beads, "A:2-4,A:5,B:1"))
+    'A:2-5,B:1'
     """
     among = beads.trace if (chosen & beads.trace).any() else ~beads.trace
     runs = []
@@ -90,7 +132,7 @@ def describe_residues(beads: BeadModel, chosen: np.ndarray) -> str:
     return ",".join(runs)
 
 
-def _in_range(beads, span, selection):
+def _in_range(beads: BeadModel, span: str, selection: str) -> np.ndarray:
     match = RANGE.fullmatch(span.strip())
     if match is None:
         raise InputError(
@@ -106,7 +148,7 @@ def _in_range(beads, span, selection):
     return (rank >= low) & (rank <= high)
 
 
-def _rank(residue, icode):
+def _rank(residue: np.ndarray, icode: np.ndarray) -> np.ndarray:
     """Residue numbers as integers that also order the insertions behind them: 82, 82A, 82B, 83."""
     letter = np.array(
         [ord(i[0].upper()) - ord("A") + 1 if i else 0 for i in icode.tolist()], dtype=np.int64

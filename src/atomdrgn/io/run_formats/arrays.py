@@ -29,11 +29,17 @@ def read_npz(
     Parameters
     ----------
     path : Path
+        Of the file.
     check : function of name, shape and dtype, optional
         Raises an error where an array is not as expected; it is asked before memory is taken.
     rows : int
         Rows that arrays are known to have by another file, such as particles; they may be alike,
         however many they are.
+
+    Returns
+    -------
+    dict
+        {name: array}, names without their ending .npy.
 
     Raises
     ------
@@ -42,6 +48,12 @@ def read_npz(
         may, or has objects in it, which are not read.
     FileNotFoundError, PermissionError and other errors with a number
         The system cannot read it.
+
+    Examples
+    --------
+    >>> np.savez("some.npz", distance=np.arange(3.0))
+    >>> read_npz(Path("some.npz"))
+    {'distance': array([0., 1., 2.])}
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -69,7 +81,7 @@ def read_npz(
         raise FileFormatError(f"{type(error).__name__}: {error}") from error
 
 
-def _header(archive, info):
+def _header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and dtype of an array, when the file can hold it."""
     with archive.open(info) as member:
         read = VERSIONS.get(npy.read_magic(member))
@@ -88,7 +100,7 @@ def _header(archive, info):
     return shape, dtype
 
 
-def _array(archive, info):
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     with archive.open(info) as member:
         array = npy.read_array(member, allow_pickle=False)
         if member.read(1):  # to the end, where the check sum is compared

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+from os import PathLike
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,8 +17,27 @@ from ..whole_file import new_file_mode, whole_file
 CHECK = "sha256"  # in the file's metadata; files of earlier versions have none
 
 
-def write_tensors(path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors whole or not at all, with a check sum."""
+def write_tensors(path: str | PathLike[str], tensors: dict[str, Tensor]) -> None:
+    """Write tensors whole or not at all, with a check sum.
+
+    Parameters
+    ----------
+    path : path
+        Of the .safetensors file.
+    tensors : dict
+        {name: tensor}
+
+    Raises
+    ------
+    OSError
+        The system cannot write it.
+
+    Examples
+    --------
+    >>> write_tensors("some.safetensors", {"latent": torch.zeros(2, 6)})
+    >>> read_tensors("some.safetensors")["latent"].shape
+    torch.Size([2, 6])
+    """
     with whole_file(path) as temporary:
         try:
             save_file(tensors, temporary, metadata={CHECK: _check_sum(tensors)})
@@ -29,8 +49,18 @@ def write_tensors(path, tensors: dict[str, Tensor]) -> None:
         temporary.chmod(new_file_mode())
 
 
-def read_tensors(path) -> dict[str, Tensor]:
+def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor]:
     """Read what :func:`write_tensors` wrote.
+
+    Parameters
+    ----------
+    path : path
+        Of the .safetensors file.
+
+    Returns
+    -------
+    dict
+        {name: tensor}
 
     Raises
     ------
@@ -39,6 +69,12 @@ def read_tensors(path) -> dict[str, Tensor]:
         does not name the file.
     FileNotFoundError and other errors with a number
         The system cannot read it.
+
+    Examples
+    --------
+    >>> write_tensors("some.safetensors", {"scale": torch.ones(1)})
+    >>> read_tensors("some.safetensors")
+    {'scale': tensor([1.])}
     """
     with open(path, "rb"):  # the library's errors say less
         pass
@@ -55,11 +91,11 @@ def read_tensors(path) -> dict[str, Tensor]:
     return tensors
 
 
-def _check_sum(tensors):
+def _check_sum(tensors: dict[str, Tensor]) -> str:
     """Of names, kinds, shapes and values, whatever the order."""
     found = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()

@@ -1,6 +1,9 @@
-"""The _atom_site category of an mmCIF or BinaryCIF file, made whole, checked, and with every
-residue told from every other.
+"""The _atom_site category of an mmCIF or BinaryCIF file, made whole and checked.
+
+Every residue is told from every other.
 """
+
+from os import PathLike
 
 import gemmi
 import numpy as np
@@ -26,8 +29,19 @@ NEEDED = ("Cartn_x", "Cartn_y", "Cartn_z", "label_atom_id", "label_comp_id", "la
 DEFAULTS = {"label_alt_id": ".", "type_symbol": "?", "occupancy": "1", "B_iso_or_equiv": "0"}
 
 
-def atom_block(document: gemmi.cif.Document, *, path) -> gemmi.cif.Block:
+def atom_block(document: gemmi.cif.Document, *, path: str | PathLike[str]) -> gemmi.cif.Block:
     """The block of a file that holds its atoms.
+
+    Parameters
+    ----------
+    document : gemmi.cif.Document
+        Of the file.
+    path : path
+        For messages.
+
+    Returns
+    -------
+    gemmi.cif.Block
 
     Raises
     ------
@@ -57,9 +71,26 @@ def atom_block(document: gemmi.cif.Document, *, path) -> gemmi.cif.Block:
     return blocks[0]
 
 
-def tidy_atom_site(block: gemmi.cif.Block, *, path) -> tuple[ToldApart, list[str], list[str]]:
-    """Fill in, check and rename the atoms of a block in place; what was done, what users have to
-    know, what is left out.
+def tidy_atom_site(
+    block: gemmi.cif.Block, *, path: str | PathLike[str]
+) -> tuple[ToldApart, list[str], list[str]]:
+    """Fill in, check and rename the atoms of a block in place.
+
+    Parameters
+    ----------
+    block : gemmi.cif.Block
+        It is changed.
+    path : path
+        For messages.
+
+    Returns
+    -------
+    apart : ToldApart
+        What was done.
+    said : list of str
+        What users have to know.
+    left_out : list of str
+        What is left out.
 
     Raises
     ------
@@ -68,6 +99,13 @@ def tidy_atom_site(block: gemmi.cif.Block, *, path) -> tuple[ToldApart, list[str
         number is no number or out of range; the message says the row.
     InputError
         There are more copies of chains than names for them.
+
+    Examples
+    --------
+    >>> document = gemmi.read_structure("model.pdb").make_mmcif_document()
+    >>> apart, said, left_out = tidy_atom_site(document[0], path="model.cif")
+    >>> sorted(set(apart.chain)), said, left_out
+    (['A', 'B'], [], [])
     """
     before = block.get_mmcif_category(CATEGORY, raw=True)
     columns = _without_pseudo_atoms(_by_model(_filled(before, path=path)))
@@ -90,7 +128,7 @@ def tidy_atom_site(block: gemmi.cif.Block, *, path) -> tuple[ToldApart, list[str
     return apart, said, describe_pseudo_atoms(dummies)
 
 
-def _filled(columns, *, path):
+def _filled(columns: dict[str, list[str]], *, path: str | PathLike[str]) -> dict[str, list[str]]:
     """All columns that a reader needs."""
     columns = dict(columns)
     missing = [tag for tag in NEEDED if tag not in columns and COUNTERPARTS.get(tag) not in columns]
@@ -114,7 +152,7 @@ def _filled(columns, *, path):
     return columns
 
 
-def _by_model(columns):
+def _by_model(columns: dict[str, list[str]]) -> dict[str, list[str]]:
     """The columns with the rows of each model side by side, in the order in which models begin."""
     models = columns.get("pdbx_PDB_model_num", [])
     places = {model: place for place, model in enumerate(dict.fromkeys(models))}
@@ -124,11 +162,14 @@ def _by_model(columns):
     return {tag: [column[row] for row in order] for tag, column in columns.items()}
 
 
-def _numbered(numbers, columns):
-    """The label numbers, and along each chain those that are free for what has none, such as water
-    and ligands.
+def _numbered(numbers: list[str], columns: dict[str, list[str]]) -> list[str]:
+    """The label numbers, and free ones along each chain for what has none.
+
+    That is needed for water and ligands, say.
     """
-    numbers, count, last, inside = list(numbers), {}, None, set()
+    numbers, last = list(numbers), None
+    count: dict[str, int] = {}
+    inside: set[tuple[str, str]] = set()
     taken = {
         (chain, number) for chain, number in zip(columns["auth_asym_id"], numbers, strict=True)
     }
@@ -150,8 +191,11 @@ def _numbered(numbers, columns):
     return numbers
 
 
-def _without_pseudo_atoms(columns):
-    """The columns without the rows of pseudo-atoms; the names of their residues are the column ""."""
+def _without_pseudo_atoms(columns: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The columns without the rows of pseudo-atoms.
+
+    The names of their residues are the column "".
+    """
     comp, atom = (_plain(columns[tag]) for tag in ("label_comp_id", "label_atom_id"))
     dummy = [is_pseudo_atom(*names) for names in zip(comp, atom, strict=True)]
     if not any(dummy):
@@ -162,8 +206,8 @@ def _without_pseudo_atoms(columns):
     }
 
 
-def _check(columns, *, path):
-    def where(row):
+def _check(columns: dict[str, list[str]], *, path: str | PathLike[str]) -> list[str]:
+    def where(row: int | np.integer) -> str:
         return f"{path}: row {row + 1} of _atom_site (id {columns['id'][row]})"
 
     for tag in ("Cartn_x", "Cartn_y", "Cartn_z"):
@@ -202,19 +246,19 @@ def _check(columns, *, path):
     return said
 
 
-def _values(column):
+def _values(column: list[str]) -> np.ndarray:
     """(row,) the numbers of a column, NaN where it holds none."""
     unique, index = np.unique(np.array(column, dtype=str), return_inverse=True)
     return np.array([gemmi.cif.as_number(token) for token in unique.tolist()], dtype=float)[index]
 
 
-def _plain(column):
+def _plain(column: list[str]) -> list[str]:
     """The values of a column without their quotes, "" where there is none."""
     plain = {token: plain_value(token) for token in set(column)}
     return [plain[token] for token in column]
 
 
-def _names(columns):
+def _names(columns: dict[str, list[str]]) -> AtomNames:
     rows = len(columns["id"])
     missing = ["."] * rows
     return AtomNames(

@@ -1,5 +1,6 @@
-"""Bonds that a file declares, kept in its ``gemmi.Structure`` so that none is misread and none is
-lost.
+"""Bonds that a file declares, kept in its ``gemmi.Structure``.
+
+None is misread and none is lost.
 
 ``connections`` are the links between residues (LINK, SSBOND, _struct_conn). ``conect_map`` holds
 every other declared bond: CONECT records, and what ``_chem_comp_bond`` says of ligands and modified
@@ -8,8 +9,9 @@ residues. Its keys are serial numbers of atoms, which are made unique here: 1, 2
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import product
+from os import PathLike
 from pathlib import Path
 
 import gemmi
@@ -31,12 +33,13 @@ CONNECTION_TYPES = {
 def keep_declared_bonds(
     structure: gemmi.Structure,
     *,
-    path,
+    path: str | PathLike[str],
     lines: Iterable[str] = (),
     block: gemmi.cif.Block | None = None,
 ) -> None:
-    """Number the atoms of each model 1, 2, ... in file order, and say in ``conect_map`` which of
-    the first model are bonded.
+    """Say in ``conect_map`` which atoms of the first model a file declares as bonded.
+
+    The atoms of each model are numbered 1, 2, ... in file order.
 
     Parameters
     ----------
@@ -54,8 +57,15 @@ def keep_declared_bonds(
     UserWarning
         CONECT records cannot be read, or name a serial number that several atoms have. They are
         left out.
+
+    Examples
+    --------
+    >>> structure = gemmi.read_structure("model.pdb")
+    >>> keep_declared_bonds(structure, path="model.pdb")
+    >>> len(structure.conect_map), structure[0]["B"][0][0].serial
+    (0, 61)
     """
-    orders = {}
+    orders: dict[tuple[int, int], int] = {}
     if structure.conect_map:
         orders = _orders_of_conect(structure, lines, path=path)
     elif block is not None:
@@ -70,7 +80,9 @@ def keep_declared_bonds(
 # ---- PDB ----------------------------------------------------------------------------------------
 
 
-def _orders_of_conect(structure, lines, *, path):
+def _orders_of_conect(
+    structure: gemmi.Structure, lines: Iterable[str], *, path: str | PathLike[str]
+) -> dict[tuple[int, int], int]:
     """{(i, j): order}: places of bonded atoms in the first model, from 1.
 
     A partner that is named twice has a double bond.
@@ -78,7 +90,8 @@ def _orders_of_conect(structure, lines, *, path):
     serials = [atom.atom.serial for atom in structure[0].all()]
     repeated = {serial for serial, count in Counter(serials).items() if count > 1}
     place = {serial: number for number, serial in enumerate(serials, 1)}
-    orders, unread, ambiguous = defaultdict(int), [], []
+    orders: dict[tuple[int, int], int] = defaultdict(int)
+    unread, ambiguous = [], []
     for row, line in enumerate(lines, 1):
         if line[:6].upper() != "CONECT":
             continue
@@ -103,7 +116,7 @@ def _orders_of_conect(structure, lines, *, path):
     return orders
 
 
-def _serials(line):
+def _serials(line: str) -> list[int] | None:
     """The serial numbers of a CONECT record, None where it cannot be read.
 
     What stands behind column 31 are no bonds.
@@ -115,11 +128,11 @@ def _serials(line):
         words = [field.strip() for field in fields]
     else:  # written by hand, with a space between numbers
         words = line[6:].split()
-    numbers = [_serial(word) for word in words]
-    return None if not numbers or None in numbers else numbers
+    numbers = [number for number in map(_serial, words) if number is not None]
+    return numbers if numbers and len(numbers) == len(words) else None
 
 
-def _serial(word):
+def _serial(word: str) -> int | None:
     if word.isascii() and word.isdecimal():
         # of a number wider than its column, or two in one
         part = len(word) > 1 and word[0] == "0" or len(word) > MOST_DIGITS
@@ -129,7 +142,7 @@ def _serial(word):
     return None
 
 
-def _warn(path, records, what):
+def _warn(path: str | PathLike[str], records: list[tuple[int, str]], what: str) -> None:
     if records:
         row, line = records[0]
         warnings.warn(
@@ -144,7 +157,7 @@ def _warn(path, records, what):
 # ---- mmCIF and BinaryCIF ------------------------------------------------------------------------
 
 
-def _name_connection_types(structure, block):
+def _name_connection_types(structure: gemmi.Structure, block: gemmi.cif.Block) -> None:
     said = {
         row.str(0): row.str(1).lower().partition("_")[0]
         for row in block.find("_struct_conn.", ["id", "conn_type_id"])
@@ -152,13 +165,16 @@ def _name_connection_types(structure, block):
     for connection in structure.connections:
         if connection.type == gemmi.ConnectionType.Unknown:
             connection.type = CONNECTION_TYPES.get(
-                said.get(connection.name), gemmi.ConnectionType.Unknown
+                said.get(connection.name, ""), gemmi.ConnectionType.Unknown
             )
 
 
-def _orders_of_components(structure, block):
-    """{(i, j): order} as ``_chem_comp_bond`` says, but for standard residues and water, whose bonds
-    everyone knows.
+def _orders_of_components(
+    structure: gemmi.Structure, block: gemmi.cif.Block
+) -> dict[tuple[int, int], int]:
+    """{(i, j): order} as ``_chem_comp_bond`` says.
+
+    Standard residues and water are left out: everyone knows their bonds.
     """
     bonds = defaultdict(list)
     for row in block.find(
@@ -170,7 +186,8 @@ def _orders_of_components(structure, block):
         info = gemmi.find_tabulated_residue(name)
         if info.is_standard() or info.is_water():
             del bonds[name]
-    orders, number = {}, 0
+    orders: dict[tuple[int, int], int] = {}
+    number = 0
     for chain in structure[0]:
         for residue in chain:
             listed = bonds.get(residue.name)
@@ -180,7 +197,9 @@ def _orders_of_components(structure, block):
     return orders
 
 
-def _orders_inside(residue, listed, before):
+def _orders_inside(
+    residue: gemmi.Residue, listed: list[tuple[str, str, int]], before: int
+) -> Iterator[tuple[tuple[int, int], int]]:
     """Of one residue, before which so many atoms stand.
 
     Alternative locations are bonded to their own kind.

@@ -1,10 +1,12 @@
-"""The text of a PDB file to one ``gemmi.Structure``, checked column by column and with every
-residue told from every other.
+"""The text of a PDB file to one ``gemmi.Structure``, checked column by column.
+
+Every residue is told from every other.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from os import PathLike
 
 import gemmi
 
@@ -52,6 +54,12 @@ class PdbText:
         What columns 77 and 78 say; "" where they say nothing.
     said, left_out : list of str
         What users have to know: sentences, and phrases about what is left out.
+
+    Examples
+    --------
+    >>> pdb = parse_pdb(open("model.pdb").read(), path="model.pdb")
+    >>> pdb.elements[:3], pdb.said
+    (['N', 'C', 'C'], [])
     """
 
     lines: list[str]
@@ -62,15 +70,33 @@ class PdbText:
     left_out: list[str] = field(default_factory=list)
 
 
-def parse_pdb(text: str, *, path) -> PdbText:
-    """The lines of a PDB file with the numbers of their atoms checked; pseudo-atoms and what stands
-    behind END are left out.
+def parse_pdb(text: str, *, path: str | PathLike[str]) -> PdbText:
+    """The lines of a PDB file with the numbers of their atoms checked.
+
+    Pseudo-atoms and what stands behind END are left out.
+
+    Parameters
+    ----------
+    text : str
+        Of the file.
+    path : path
+        For messages.
+
+    Returns
+    -------
+    PdbText
 
     Raises
     ------
     FileFormatError
         A coordinate, an occupancy or a residue's number is no number or out of range; the message
         says the line.
+
+    Examples
+    --------
+    >>> pdb = parse_pdb(open("model.pdb").read(), path="model.pdb")
+    >>> len(pdb.atoms), pdb.names.label(0)
+    (120, 'A:1 ALA')
     """
     pdb = PdbText([])
     records = list(_records(text, pdb, path=path))
@@ -113,14 +139,40 @@ def parse_pdb(text: str, *, path) -> PdbText:
     return pdb
 
 
-def make_structure(pdb: PdbText, *, name: str, path) -> tuple[gemmi.Structure, ToldApart]:
-    """The structure of a PDB file, its atoms in the order of the returned :class:`ToldApart`, and
-    `pdb` with the new names.
+def make_structure(
+    pdb: PdbText, *, name: str, path: str | PathLike[str]
+) -> tuple[gemmi.Structure, ToldApart]:
+    """The structure of a PDB file, and how its chains were told apart.
+
+    Its atoms are in the order of the returned :class:`ToldApart`, and `pdb` has the new names.
+
+    Parameters
+    ----------
+    pdb : PdbText
+        Is changed.
+    name : str
+        Of the structure.
+    path : path
+        For messages.
+
+    Returns
+    -------
+    structure : gemmi.Structure
+        All models.
+    apart : ToldApart
+        Names under which every residue is found once.
 
     Raises
     ------
     InputError
         There are more copies of chains than names for them.
+
+    Examples
+    --------
+    >>> pdb = parse_pdb(open("model.pdb").read(), path="model.pdb")
+    >>> structure, apart = make_structure(pdb, name="model", path="model.pdb")
+    >>> structure.name, apart.copies
+    ('model', {})
     """
     apart = tell_apart(pdb.names, path=path, longest=2)
     pdb.lines = _renamed(pdb, apart)
@@ -173,7 +225,7 @@ def _in_columns(line, number, *, path):
     return line
 
 
-def _checked(line, number, *, path):
+def _checked(line: str, number: int, *, path: str | PathLike[str]) -> tuple[str, float]:
     """The line, with an occupancy where its columns are blank, and that occupancy."""
     place = []
     for axis, start in COORDINATES:
@@ -202,14 +254,24 @@ def _checked(line, number, *, path):
     return line, float(value)
 
 
-def _without_foreign_charge(line):
-    """The line without what stands in the columns of the charge and is none: the line numbers of
-    files before 1996.
+def _without_foreign_charge(line: str) -> str:
+    """The line without what stands in the columns of the charge and is none.
+
+    That is the line numbers of files before 1996.
     """
     return line if CHARGE.fullmatch(line[78:80].strip()) else line[:78] + "  " + line[80:]
 
 
-def _no_number(what, expected, line, number, start, end, *, path):
+def _no_number(
+    what: str,
+    expected: str,
+    line: str,
+    number: int,
+    start: int,
+    end: int,
+    *,
+    path: str | PathLike[str],
+) -> FileFormatError:
     return FileFormatError(
         f"{path} line {number}: {what} of {_atom(line)} is {line[start:end]!r}; expected "
         f"{expected} in "
@@ -217,11 +279,12 @@ def _no_number(what, expected, line, number, start, end, *, path):
     )
 
 
-def _atom(line):
-    return f"{line[12:16].strip()} of {line[21:22].strip()}:{line[22:27].strip()} {line[17:20].strip()}"
+def _atom(line: str) -> str:
+    residue = f"{line[21:22].strip()}:{line[22:27].strip()} {line[17:20].strip()}"
+    return f"{line[12:16].strip()} of {residue}"
 
 
-def _no_fourth_letter(line):
+def _no_fourth_letter(line: str) -> bool:
     """Whether column 21, where something stands, is no part of the residue's name."""
     name = line[17:20].strip()
     return (
@@ -230,9 +293,12 @@ def _no_fourth_letter(line):
     )
 
 
-def _add_names(names, line, number, *, two_letters, path):
-    """Add the names of an atom to those before, and return its line with the residue's number as
-    gemmi reads it.
+def _add_names(
+    names: AtomNames, line: str, number: int, *, two_letters: bool, path: str | PathLike[str]
+) -> str:
+    """Add the names of an atom to those before.
+
+    Returned is its line with the residue's number as gemmi reads it.
     """
     four = not two_letters and line[20:21].strip()
     residue, icode = _residue_number(line, number, path=path)
@@ -249,7 +315,7 @@ def _add_names(names, line, number, *, two_letters, path):
     return line
 
 
-def _residue_number(line, number, *, path):
+def _residue_number(line: str, number: int, *, path: str | PathLike[str]) -> tuple[int, str]:
     """Number and insertion code.
 
     Beyond 9999 files count in hybrid-36 (A000), in hexadecimal (271a) or take a fifth column.
@@ -272,7 +338,7 @@ def _residue_number(line, number, *, path):
     )
 
 
-def _hybrid_36(number):
+def _hybrid_36(number: int) -> str:
     """A number from 10,000 on in four characters, from A000 on."""
     value, digits = number - 10_000 + 466_560, ""
     while value:
@@ -284,7 +350,7 @@ def _hybrid_36(number):
 # ---- what the lines say under new names ---------------------------------------------------------
 
 
-def _renamed(pdb, apart):
+def _renamed(pdb: PdbText, apart: ToldApart) -> list[str]:
     names, lines = pdb.names, list(pdb.lines)
     for atom, line in enumerate(pdb.atoms):
         chain, segment = apart.chain[atom], apart.segment[atom]
@@ -296,11 +362,13 @@ def _renamed(pdb, apart):
     return lines
 
 
-def _reordered(pdb, order):
-    """The lines with the atoms in another order; all that is no atom stays behind the atom that it
-    is behind.
+def _reordered(pdb: PdbText, order: list[int]) -> list[str]:
+    """The lines with the atoms in another order.
+
+    All that is no atom stays behind the atom that it is behind.
     """
-    lines, blocks, lowest, behind = pdb.lines, [], len(order), {}
+    lines, blocks, lowest = pdb.lines, [], len(order)
+    behind: dict[int, list[int]] = {}
     for line in pdb.atoms:
         end = line + 1
         while end < len(lines) and lines[end][:6].upper() in BELONGS_TO_ATOM:
@@ -321,7 +389,7 @@ def _reordered(pdb, order):
     return [lines[each] for line in kept for each in (line, *behind.get(line, ()))]
 
 
-def _give_long_names(structure, names, order):
+def _give_long_names(structure: gemmi.Structure, names: AtomNames, order: list[int] | None) -> None:
     """Names of four letters, of which a PDB reader takes three."""
     if all(len(name) < 4 for name in set(names.residue_name)):
         return

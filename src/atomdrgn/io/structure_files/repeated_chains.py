@@ -1,5 +1,6 @@
-"""Chains and residues of a file that bear one name, told apart: each copy of a chain gets a name of
-its own.
+"""Chains and residues of a file that bear one name, told apart.
+
+Each copy of a chain gets a name of its own.
 """
 
 import math
@@ -7,6 +8,7 @@ import string
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, product
+from os import PathLike
 
 import gemmi
 
@@ -38,6 +40,12 @@ class AtomNames:
         How many chains have ended in front of the atom (TER).
     foreign : list of bool
         A HETATM.
+
+    Examples
+    --------
+    >>> names = AtomNames(chain=["A"], number=[82], icode=["B"], residue_name=["ALA"])
+    >>> len(names), names.label(0)
+    (1, 'A:82B ALA')
     """
 
     model: list[str] = field(default_factory=list)
@@ -74,6 +82,11 @@ class ToldApart:
         "A"]}.
     said : list of str
         What was done, as sentences that begin with the file's name.
+
+    Examples
+    --------
+    >>> ToldApart(["P", "A"], ["", ""], order=None, copies={"P": ["P", "A"]}, said=[]).copies
+    {'P': ['P', 'A']}
     """
 
     chain: list[str]
@@ -98,18 +111,25 @@ class _Run:
     foreign: bool
 
     @property
-    def letters(self):
+    def letters(self) -> set[str]:
         return {altloc for _, altloc in self.names}
 
-    def is_another_residue_than(self, other) -> bool:
-        """Not the rest of the same residue, nor an alternative to it that the file letters as such."""
+    def is_another_residue_than(self, other: "_Run") -> bool:
+        """Whether this is neither the rest of the same residue nor an alternative to it.
+
+        The file letters alternatives as such.
+        """
         if self.residue_name == other.residue_name:
             return not self.names.isdisjoint(other.names)
         return bool(self.letters & other.letters)
 
 
 def tell_apart(
-    names: AtomNames, *, path, longest: int | None = None, segment_word: str = "segid"
+    names: AtomNames,
+    *,
+    path: str | PathLike[str],
+    longest: int | None = None,
+    segment_word: str = "segid",
 ) -> ToldApart:
     """A name for each copy of a chain, and the atoms of each residue side by side.
 
@@ -122,6 +142,7 @@ def tell_apart(
     Parameters
     ----------
     names : AtomNames
+        Of all atoms of the file.
     path : path
         For messages.
     longest : int, optional
@@ -129,20 +150,34 @@ def tell_apart(
     segment_word : str
         What the file's format calls `segment`.
 
+    Returns
+    -------
+    ToldApart
+
     Raises
     ------
     InputError
         There are more copies than names.
+
+    Examples
+    --------
+    >>> twice = AtomNames(["0"] * 2, ["A"] * 2, [1] * 2, [""] * 2, ["ALA"] * 2, ["CA"] * 2)
+    >>> twice.altloc, twice.segment = [""] * 2, [""] * 2
+    >>> twice.ended, twice.foreign = [0, 1], [False] * 2
+    >>> tell_apart(twice, path="model.pdb").chain
+    ['A', 'B']
     """
-    taken, free = set(names.chain), {}
-    chain, segment = list(names.chain), list(names.segment)
-    copies, segments, together = {}, {}, []
+    taken, chain, segment = set(names.chain), list(names.chain), list(names.segment)
+    free: dict[tuple[str, int], str] = {}
+    named: dict[str, dict[str, None]] = {}
+    segments: dict[tuple[str, str], str] = {}
+    together = []
     for _, runs in groupby(_runs(names), key=lambda run: run.model):
         naming = _Naming(_free_names(taken, path=path, longest=longest), free)
         for part in _parts(runs):
             name = naming.name(part)
             if name != part[0].chain:
-                copies.setdefault(part[0].chain, {})[name] = None
+                named.setdefault(part[0].chain, {})[name] = None
             segments.setdefault((part[0].chain, name), part[0].segment)
             for run in part:
                 for atom in run.atoms:
@@ -154,7 +189,7 @@ def tell_apart(
                 for atom in run.atoms:
                     segment[atom] = first[run.residue_name]
     order, moved = _order(together)
-    copies = {original: [original, *new] for original, new in copies.items()}
+    copies = {original: [original, *new] for original, new in named.items()}
     said = [_say_copies(path, copies, segments, segment_word)] if copies else []
     if moved:
         said.append(
@@ -203,9 +238,10 @@ def _runs(names: AtomNames) -> Iterator[_Run]:
         start = end
 
 
-def _repeats(names, atoms):
-    """The residues in one run: several where the names of a whole residue come again and again, as
-    in lipids of one number.
+def _repeats(names: AtomNames, atoms: range) -> list[range]:
+    """The residues in one run: several where the names of a whole residue come again and again.
+
+    Lipids of one number are such.
     """
     called = list(
         zip(
@@ -229,9 +265,11 @@ def _repeats(names, atoms):
 
 def _parts(runs: Iterable[_Run]) -> Iterator[list[_Run]]:
     """Runs that belong together, one chain each: cut at every sign of another molecule."""
-    part, places, alone = [], {}, False
+    part: list[_Run] = []
+    places: dict[tuple[int, str], list[_Run]] = {}
+    alone = False
     for run in runs:
-        before = part[-1] if part else None
+        before = part[-1] if part else run
         again = any(run.is_another_residue_than(other) for other in places.get(run.place, ()))
         if part and (
             alone
@@ -252,7 +290,7 @@ def _parts(runs: Iterable[_Run]) -> Iterator[list[_Run]]:
 class _Naming:
     """The names of the chains of one model."""
 
-    def __init__(self, fresh: Iterator[str], free: dict):
+    def __init__(self, fresh: Iterator[str], free: dict[tuple[str, int], str]) -> None:
         # `free`: names that other models have for the same copies
         self.fresh, self.free = fresh, free
         self.taken: dict[str, dict] = {}
@@ -261,6 +299,7 @@ class _Naming:
         self.last: dict[str, tuple[_Run, str]] = {}
 
     def name(self, part: list[_Run]) -> str:
+        """The name of a part of a chain, which is kept in mind."""
         chain, first = part[0].chain, part[0]
         name = next((c for c in self._candidates(part) if not self._is_taken(c, part)), None)
         name = self._new(chain) if name is None else name
@@ -270,11 +309,11 @@ class _Naming:
         self.last[chain] = part[-1], name
         return name
 
-    def places(self):
+    def places(self) -> Iterator[list[_Run]]:
         """The runs of each place."""
         return (runs for there in self.taken.values() for runs in there.values())
 
-    def _candidates(self, part):
+    def _candidates(self, part: list[_Run]) -> Iterator[str]:
         chain, first = part[0].chain, part[0]
         before, name = self.last.get(chain, (None, chain))
         if first.segment and (chain, first.segment) in self.of_segment:
@@ -289,13 +328,13 @@ class _Naming:
         if all(run.foreign for run in part):
             yield from self.family.get(chain, ())
 
-    def _is_taken(self, name, part):
+    def _is_taken(self, name: str, part: list[_Run]) -> bool:
         there = self.taken.get(name, {})
         return any(
             run.is_another_residue_than(other) for run in part for other in there.get(run.place, ())
         )
 
-    def _new(self, chain):
+    def _new(self, chain: str) -> str:
         family = self.family.setdefault(chain, [])
         key = chain, len(family)
         if key not in self.free:
@@ -304,7 +343,9 @@ class _Naming:
         return family[-1]
 
 
-def _free_names(taken: set[str], *, path, longest: int | None) -> Iterator[str]:
+def _free_names(
+    taken: set[str], *, path: str | PathLike[str], longest: int | None
+) -> Iterator[str]:
     for length in range(1, (longest or 4) + 1):
         for letters in product(LETTERS, repeat=length):
             name = "".join(letters)
@@ -319,10 +360,8 @@ def _free_names(taken: set[str], *, path, longest: int | None) -> Iterator[str]:
     )
 
 
-def _order(together):
-    """All atoms with those of a place side by side, and the first atom of each place that was in
-    pieces.
-    """
+def _order(together: list[list[_Run]]) -> tuple[list[int], list[int]]:
+    """All atoms with those of a place side by side, and the first atom of each place in pieces."""
     order, moved = [], []
     for runs in sorted(together, key=lambda runs: runs[0].atoms.start):
         order += [atom for run in runs for atom in run.atoms]
@@ -333,7 +372,12 @@ def _order(together):
     return order, moved
 
 
-def _say_copies(path, copies, segments, segment_word):
+def _say_copies(
+    path: str | PathLike[str],
+    copies: dict[str, list[str]],
+    segments: dict[tuple[str, str], str],
+    segment_word: str,
+) -> str:
     if len(copies) > 1:
         new = _listed(
             [
@@ -341,11 +385,14 @@ def _say_copies(path, copies, segments, segment_word):
                 for chain, names in copies.items()
             ]
         )
-        return f"{path}: {len(copies)} chains stand in it more than once: the copies are read as chains {', '.join(new)}"
+        return (
+            f"{path}: {len(copies)} chains stand in it more than once: the copies are read as "
+            f"chains {', '.join(new)}"
+        )
     ((chain, (_, *new)),) = copies.items()
     times = "twice" if len(new) == 1 else f"{len(new) + 1} times"
     marks = [segments[chain, name] for name in (chain, *new)]
-    marks = (
+    marked = (
         f" ({segment_word}s {', '.join(_listed(marks))})"
         if all(marks) and len(set(marks)) == len(marks)
         else ""
@@ -355,14 +402,17 @@ def _say_copies(path, copies, segments, segment_word):
         if len(new) == 1
         else f"the others as chains {', '.join(_listed(new))}"
     )
-    return f"{path}: {f'chain {chain}' if chain else 'the chain without a name'} stands in it {times}{marks}: {later}"
+    what = f"chain {chain}" if chain else "the chain without a name"
+    return f"{path}: {what} stands in it {times}{marked}: {later}"
 
 
-def _called(chain):
+def _called(chain: str) -> str:
     return chain or "the one without a name"
 
 
-def _say_doubled(path, names, together):
+def _say_doubled(
+    path: str | PathLike[str], names: AtomNames, together: list[list[_Run]]
+) -> list[str]:
     doubled = []
     for runs in together:
         atoms = [atom for run in runs for atom in run.atoms]
@@ -379,16 +429,31 @@ def _say_doubled(path, names, together):
     ]
 
 
-def _listed(names):
+def _listed(names: list[str]) -> list[str]:
     return names[:LISTED] + ([f"... ({len(names)} names)"] if len(names) > LISTED else [])
 
 
 def keep_links(structure: gemmi.Structure, copies: dict[str, list[str]]) -> None:
-    """Let bonds between residues that a file declares (LINK, SSBOND, _struct_conn) hold for the
-    copies of a chain too.
+    """Let bonds between residues that a file declares hold for the copies of a chain too.
+
+    They are LINK, SSBOND and _struct_conn.
 
     The file knows one name for all copies; what it means is every pair of atoms of these names that
     are near each other.
+
+    Parameters
+    ----------
+    structure : gemmi.Structure
+        Its connections are changed.
+    copies : dict
+        As :class:`ToldApart` has them.
+
+    Examples
+    --------
+    >>> structure = gemmi.read_structure("model.pdb")
+    >>> keep_links(structure, {"A": ["A", "C"]})
+    >>> len(structure.connections)
+    0
     """
     if not copies:
         return
@@ -410,7 +475,7 @@ def keep_links(structure: gemmi.Structure, copies: dict[str, list[str]]) -> None
             structure.connections.append(copy)
 
 
-def _between(link, one, other):
+def _between(link: gemmi.Connection, one: str, other: str) -> gemmi.Connection:
     copy = gemmi.Connection()
     for name in ("name", "link_id", "type", "asu", "partner1", "partner2", "reported_distance"):
         setattr(copy, name, getattr(link, name))
@@ -418,7 +483,7 @@ def _between(link, one, other):
     return copy
 
 
-def _distance(model, link, chains):
+def _distance(model: gemmi.Model, link: gemmi.Connection, chains: tuple[str, ...]) -> float:
     there = _between(link, *chains)
     one, other = (model.find_cra(partner).atom for partner in (there.partner1, there.partner2))
     return math.inf if one is None or other is None else one.pos.dist(other.pos)

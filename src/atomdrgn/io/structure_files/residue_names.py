@@ -1,5 +1,6 @@
-"""Residues that are known by their names, or by the names of their atoms: water, and what stands in
-a file and is no molecule.
+"""Residues that are known by their names, or by the names of their atoms.
+
+Water, and what stands in a file and is no molecule.
 """
 
 import re
@@ -44,12 +45,42 @@ _PATTERNS = {name: re.compile(f"(?:{pattern})") for name, pattern in PSEUDO_ATOM
 
 
 def is_pseudo_atom(residue_name: str, atom_name: str) -> bool:
-    """Whether a record of a file is a mark of some program and no atom."""
+    """Whether a record of a file is a mark of some program and no atom.
+
+    Parameters
+    ----------
+    residue_name, atom_name : str
+        As the file has them.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_pseudo_atom("DUM", "N"), is_pseudo_atom("ALA", "CA")
+    (True, False)
+    """
     return residue_name in _PATTERNS and _PATTERNS[residue_name].fullmatch(atom_name) is not None
 
 
 def describe_pseudo_atoms(residue_names: list[str]) -> list[str]:
-    """What is left out, one phrase a residue name: "242 dummy atoms (DUM): left out"."""
+    """What is left out, one phrase a residue name.
+
+    Parameters
+    ----------
+    residue_names : list of str
+        One an atom.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> describe_pseudo_atoms(["DUM", "DUM"])
+    ['2 dummy atoms (DUM): left out']
+    """
     return [
         f"{residue_names.count(name)} dummy atoms ({name}): left out"
         for name in dict.fromkeys(residue_names)

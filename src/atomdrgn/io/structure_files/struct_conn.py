@@ -1,8 +1,7 @@
-"""The _struct_conn category of an mmCIF or BinaryCIF file, under the names that its atoms are read
-with.
-"""
+"""The _struct_conn category of a CIF file, under the names that its atoms are read with."""
 
 from collections import defaultdict
+from os import PathLike
 
 import gemmi
 
@@ -24,10 +23,15 @@ COLUMNS = {
 
 
 def complete_links(
-    block: gemmi.cif.Block, columns: dict[str, list[str]], *, authors: bool, path
+    block: gemmi.cif.Block,
+    columns: dict[str, list[str]],
+    *,
+    authors: bool,
+    path: str | PathLike[str],
 ) -> list[str]:
-    """Fill in by which names the ends of links are known, in place, where the file has label or
-    author's names only.
+    """Fill in by which names the ends of links are known, in place.
+
+    It is needed where the file has label or author's names only.
 
     Parameters
     ----------
@@ -46,6 +50,13 @@ def complete_links(
     list of str
         A sentence where links are left out, because the names that they have may mean several
         residues.
+
+    Examples
+    --------
+    >>> block = gemmi.read_structure("model.pdb").make_mmcif_document()[0]
+    >>> columns = block.get_mmcif_category("_atom_site.", raw=True)
+    >>> complete_links(block, columns, authors=True, path="model.cif")
+    []
     """
     table = block.get_mmcif_category(CATEGORY, raw=True)
     needed = [
@@ -80,8 +91,8 @@ def complete_links(
 class _End:
     """What a row says of one end of its link; "" where it says nothing."""
 
-    def __init__(self, plain, end, row):
-        def say(*patterns):
+    def __init__(self, plain: dict[str, list[str]], end: str, row: int) -> None:
+        def say(*patterns: str) -> str:
             return next(
                 (word for p in patterns if (word := plain.get(p.format(end), {row: ""})[row])), ""
             )
@@ -95,7 +106,7 @@ class _End:
 class _Residues:
     """Residues by either kind of their names."""
 
-    def __init__(self, columns):
+    def __init__(self, columns: dict[str, list[str]]) -> None:
         rows = len(columns["id"])
         tags = (
             "label_asym_id",
@@ -105,7 +116,8 @@ class _Residues:
             "auth_seq_id",
             "pdbx_PDB_ins_code",
         )
-        self.by_label, self.by_author = defaultdict(list), defaultdict(list)
+        self.by_label: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
+        self.by_author: dict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
         missing = ["."] * rows
         for names in dict.fromkeys(zip(*(columns.get(tag, missing) for tag in tags), strict=True)):
             asym, seq, comp, chain, number, icode = map(plain_value, names)
@@ -120,8 +132,8 @@ class _Residues:
             self.by_label[asym, seq, comp].append(residue)
             self.by_author[chain, number, icode, comp].append(residue)
 
-    def find(self, end, *, authors):
-        """The names of an end; None where no residue has those that the row says, or several have."""
+    def find(self, end: _End, *, authors: bool) -> dict[str, str] | None:
+        """The names of an end; None where no residue has those of the row, or several have."""
         if authors and all(end.author[:2]):
             # copies of a chain bear one name; links are held against all of them later
             residues = self.by_author.get((*end.author, end.residue_name), [])[:1]
@@ -141,9 +153,24 @@ class _Residues:
 
 
 def plain_value(token: str) -> str:
-    """The value of a CIF token without its quotes, "" where there is none."""
+    """The value of a CIF token without its quotes, "" where there is none.
+
+    Parameters
+    ----------
+    token : str
+        As it stands in the file.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> plain_value("'two words'"), plain_value("?")
+    ('two words', '')
+    """
     return "" if token in NULL else gemmi.cif.as_string(token)
 
 
-def _token(word):
+def _token(word: str) -> str:
     return gemmi.cif.quote(word) if word else "?"

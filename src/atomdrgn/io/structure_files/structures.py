@@ -1,11 +1,13 @@
-"""PDB, mmCIF and BinaryCIF files (each also .gz) to one ``gemmi.Structure``;
-:mod:`.structure_writing` is the way back.
+"""PDB, mmCIF and BinaryCIF files (each also .gz) to one ``gemmi.Structure``.
+
+The way back is :mod:`.structure_writing`.
 """
 
 import codecs
 import os
 import warnings
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 
 import gemmi
@@ -59,13 +61,27 @@ PDB_RECORDS = {"HEADER", "TITLE", "REMARK", "CRYST1", "MODEL", "ATOM", "HETATM"}
 LEFT_OUT, REORDERED = "_atomdrgn.left_out", "_atomdrgn.reordered"
 
 
-def structure_format(path) -> str:
+def structure_format(path: str | PathLike[str]) -> str:
     """The format that a file's name promises: "pdb", "mmcif" or "bcif".
+
+    Parameters
+    ----------
+    path : path
+        Of a file that need not be there.
+
+    Returns
+    -------
+    str
 
     Raises
     ------
     FileFormatError
         The name ends otherwise.
+
+    Examples
+    --------
+    >>> structure_format("model.pdb"), structure_format("model.cif.gz")
+    ('pdb', 'mmcif')
     """
     name = Path(path).name.lower().removesuffix(".gz")
     for ending, name_of_format in FORMATS.items():
@@ -77,15 +93,20 @@ def structure_format(path) -> str:
     )
 
 
-def read_gemmi(path) -> gemmi.Structure:
-    """All models of a structure file, atoms in file order, elements mended where the file leaves
-    them out.
+def read_gemmi(path: str | PathLike[str]) -> gemmi.Structure:
+    """All models of a structure file, atoms in file order.
+
+    Elements are mended where the file leaves them out.
 
     Parameters
     ----------
     path : path
         A .pdb, .ent, .cif, .mmcif or .bcif file, or one of these and .gz. Numbers and chain names
         are the author's.
+
+    Returns
+    -------
+    gemmi.Structure
 
     Raises
     ------
@@ -103,6 +124,12 @@ def read_gemmi(path) -> gemmi.Structure:
         occupancies are above 1.
     UnmodelledWarning
         Pseudo-atoms are left out.
+
+    Examples
+    --------
+    >>> structure = read_gemmi("model.pdb")
+    >>> len(structure), structure[0].count_atom_sites()
+    (1, 120)
     """
     path = Path(path)
     if not path.is_file():
@@ -127,14 +154,44 @@ def read_gemmi(path) -> gemmi.Structure:
 
 
 def left_out(structure: gemmi.Structure) -> list[str]:
-    """What :func:`read_gemmi` has left out of a file, in words and with counts."""
+    """What :func:`read_gemmi` has left out of a file, in words and with counts.
+
+    Parameters
+    ----------
+    structure : gemmi.Structure
+        As :func:`read_gemmi` gave it, or a copy.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> left_out(read_gemmi("model.pdb"))
+    []
+    """
     said = dict(structure.info).get(LEFT_OUT)
     return said.split("\n") if said else []
 
 
 def is_in_file_order(structure: gemmi.Structure) -> bool:
-    """Whether the atoms are in the order of their file: those of a residue in pieces are put
-    together.
+    """Whether the atoms are in the order of their file.
+
+    Those of a residue in pieces are put together.
+
+    Parameters
+    ----------
+    structure : gemmi.Structure
+        As :func:`read_gemmi` gave it, or a copy.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_in_file_order(read_gemmi("model.pdb"))
+    True
     """
     return REORDERED not in dict(structure.info)
 
@@ -142,7 +199,7 @@ def is_in_file_order(structure: gemmi.Structure) -> bool:
 # ---- from bytes to atoms ------------------------------------------------------------------------
 
 
-def _content(path):
+def _content(path: Path) -> bytes:
     content = path.read_bytes()
     # browsers and programs unpack files, or pack them, and leave their names
     return unpack_text(path) if content.startswith(GZIP) else content
@@ -170,8 +227,10 @@ def _text_of_bytes(content):
 
 @dataclass
 class _Read:
-    """What stands in a file: `lines` of a PDB file or the `block` of an mmCIF file, with the names
-    that the structure has.
+    """What stands in a file, with the names that the structure has.
+
+    `lines` are those of a PDB file, `block` is that of an mmCIF file. `elements` is the column of a
+    PDB file, None for other formats, where gemmi knows what it was told.
 
     `elements` is the column of a PDB file, None for other formats, where gemmi knows what it was
     told.
@@ -216,7 +275,7 @@ def _of_cif(content, path, *, binary):
     return _Read(structure, told, [*said, *told.said], dummies, block=block)
 
 
-def _document(text, path):
+def _document(text: str, path: Path) -> gemmi.cif.Document:
     if text.lstrip()[:6].rstrip() in PDB_RECORDS:
         raise FileFormatError(f"{path}: begins as PDB files do: give it a name that ends in .pdb")
     if not text.isascii():
@@ -243,7 +302,7 @@ def _of_binary(content, path):
     return document
 
 
-def _tell(read, path):
+def _tell(read: _Read, path: Path) -> None:
     """Say what was done on reading, and keep with the structure what its atoms do not say."""
     for sentence in read.said:
         warnings.warn(sentence, stacklevel=4)
@@ -254,7 +313,7 @@ def _tell(read, path):
         read.structure.info[REORDERED] = "yes"
 
 
-def _entry(path):
+def _entry(path: Path) -> str:
     """What gemmi calls the entry of a PDB file."""
     # under an ASCII locale other letters are surrogates, which no file can hold
     name = os.fsencode(path.name).decode("utf-8", "replace").removesuffix(".gz")
@@ -264,9 +323,10 @@ def _entry(path):
 # ---- elements -----------------------------------------------------------------------------------
 
 
-def _mend_elements(structure, *, stated, path):
-    """Elements that a file leaves out follow from names and residue, not from the column in which a
-    name starts.
+def _mend_elements(structure: gemmi.Structure, *, stated: list[str] | None, path: Path) -> None:
+    """Give atoms the elements that a file leaves out.
+
+    They follow from names and residue, not from the column in which a name starts.
 
     So do those that a standard residue does not hold: calcium for CA, cadmium for CD. `stated` is
     the element column of a PDB file, None for other formats, where gemmi knows what it was told.
@@ -304,7 +364,7 @@ def _mend_elements(structure, *, stated, path):
         )
 
 
-def _element_from_names(residue, atom):
+def _element_from_names(residue: gemmi.Residue, atom: gemmi.Atom) -> str:
     letters = "".join(c for c in atom.name if c.isalpha()).upper()
     if residue.name == "MSE" and letters == "SE":
         return "Se"

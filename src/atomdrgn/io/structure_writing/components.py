@@ -1,7 +1,8 @@
-"""The chemical components of a structure: types of residues, and the bonds that its file declares."""
+"""The chemical components of a structure: types of residues, and declared bonds."""
 
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import TypeGuard
 
 import gemmi
 
@@ -28,8 +29,22 @@ ORDERS = {1: "sing", 2: "doub", 3: "trip"}
 
 
 def linking_type(residue: gemmi.Residue) -> str | None:
-    """The type of a residue that its atoms show to be a link of a polymer, whatever its name; None
-    for others.
+    """The type of a residue that its atoms show to be a link of a polymer, whatever its name.
+
+    Parameters
+    ----------
+    residue : gemmi.Residue
+        Any.
+
+    Returns
+    -------
+    str or None
+        None for others.
+
+    Examples
+    --------
+    >>> linking_type(gemmi.read_structure("model.pdb")[0]["A"][0])
+    'L-peptide linking'
     """
     names = {atom.name.replace("*", "'") for atom in residue if atom.element.name != "Ca"}
     if {"N", "CA", "C"} <= names:
@@ -41,8 +56,22 @@ def linking_type(residue: gemmi.Residue) -> str | None:
 
 @lru_cache(maxsize=4096)
 def type_by_name(name: str) -> str | None:
-    """The type that the chemical component dictionary has under a name; None for names that are not
-    in it.
+    """The type that the chemical component dictionary has under a name.
+
+    Parameters
+    ----------
+    name : str
+        Of a residue.
+
+    Returns
+    -------
+    str or None
+        None for names that are not in it.
+
+    Examples
+    --------
+    >>> type_by_name("ALA")
+    'L-peptide linking'
     """
     from biotite.structure.info import link_type
 
@@ -52,15 +81,44 @@ def type_by_name(name: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def is_known_link(name: str) -> bool:
-    """Whether a name is that of an amino acid or a nucleotide, standard or modified."""
+    """Whether a name is that of an amino acid or a nucleotide, standard or modified.
+
+    Parameters
+    ----------
+    name : str
+        Of a residue.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> is_known_link("ALA"), is_known_link("HOH")
+    (True, False)
+    """
     info = gemmi.find_tabulated_residue(name)
     return info.is_amino_acid() or info.is_nucleic_acid()
 
 
 @lru_cache(maxsize=4096)
 def bonds_by_name(name: str) -> dict[tuple[str, str], tuple[str, str]]:
-    """Bonds that the chemical component dictionary has under a name: ``value_order`` and
-    ``pdbx_aromatic_flag`` by atom names.
+    """Bonds that the chemical component dictionary has under a name.
+
+    Parameters
+    ----------
+    name : str
+        Of a residue.
+
+    Returns
+    -------
+    dict
+        ``value_order`` and ``pdbx_aromatic_flag`` by atom names.
+
+    Examples
+    --------
+    >>> bonds_by_name("HOH")
+    {('O', 'H1'): ('sing', 'N'), ('O', 'H2'): ('sing', 'N')}
     """
     from biotite.structure.info import bonds_in_residue
 
@@ -70,15 +128,29 @@ def bonds_by_name(name: str) -> dict[tuple[str, str], tuple[str, str]]:
     }
 
 
-def _order_and_aromatic(kind):
+def _order_and_aromatic(kind: str) -> tuple[str, str]:
     order = next((word for word in ("SINGLE", "DOUBLE", "TRIPLE") if kind.endswith(word)), "SINGLE")
     return order[:4].lower(), "Y" if kind.startswith("AROMATIC") else "N"
 
 
 @lru_cache(maxsize=4096)
 def standard_bonds(name: str) -> frozenset[frozenset[str]]:
-    """Pairs of atom names that are bonded in a standard amino acid or nucleotide, or in water; none
-    for other names.
+    """Pairs of atom names that are bonded in a standard amino acid or nucleotide, or in water.
+
+    Parameters
+    ----------
+    name : str
+        Of a residue.
+
+    Returns
+    -------
+    frozenset of frozenset of str
+        Empty for other names.
+
+    Examples
+    --------
+    >>> frozenset({"CA", "CB"}) in standard_bonds("ALA"), len(standard_bonds("LIG"))
+    (True, 0)
     """
     info = gemmi.find_tabulated_residue(name)
     return (
@@ -94,8 +166,25 @@ def component_types(structure: gemmi.Structure) -> dict[str, str]:
     A name may stand for something else in the chemical component dictionary: LIG, HSD and DA5 are
     in it as other molecules. Its type is therefore believed only where place and atoms of the
     residue allow it.
+
+    Parameters
+    ----------
+    structure : gemmi.Structure
+        With entity types.
+
+    Returns
+    -------
+    dict
+        {residue name: type}
+
+    Examples
+    --------
+    >>> structure = gemmi.read_structure("model.pdb")
+    >>> structure.setup_entities()
+    >>> component_types(structure)
+    {'ALA': 'L-peptide linking'}
     """
-    seen = {}  # in a polymer where it stands in one anywhere
+    seen: dict[str, gemmi.Residue] = {}  # in a polymer where it stands in one anywhere
     for chain in structure[0]:
         for residue in chain:
             before = seen.get(residue.name)
@@ -107,7 +196,7 @@ def component_types(structure: gemmi.Structure) -> dict[str, str]:
     return {name: _type_of(residue) for name, residue in seen.items()}
 
 
-def _type_of(residue):
+def _type_of(residue: gemmi.Residue) -> str:
     if residue.entity_type == gemmi.EntityType.Water:
         return NON_POLYMER
     named, by_atoms = type_by_name(residue.name), linking_type(residue)
@@ -127,20 +216,21 @@ def _type_of(residue):
     return NON_POLYMER if named is None or _links(named) and by_atoms is None else named
 
 
-def _is_of_dictionary(residue):
+def _is_of_dictionary(residue: gemmi.Residue) -> bool:
     """Whether the dictionary has all atoms of a residue, hydrogens apart, under its name."""
     names = {name for names in bonds_by_name(residue.name) for name in names}
     return all(atom.name in names for atom in residue if not atom.is_hydrogen())
 
 
-def _links(named):
+def _links(named: str | None) -> TypeGuard[str]:
     return named is not None and "LINKING" in named.upper() and "SACCHARIDE" not in named.upper()
 
 
-def _of_lone_atom(residue):
+def _of_lone_atom(residue: gemmi.Residue) -> str | None:
     """The type of a residue of which the trace atom alone is there."""
-    names = [atom.name for atom in residue]
-    return {("CA",): "L-peptide linking", ("P",): "RNA linking"}.get(tuple(names))
+    if len(residue) != 1:
+        return None
+    return {"CA": "L-peptide linking", "P": "RNA linking"}.get(residue[0].name)
 
 
 class DeclaredBonds:
@@ -160,11 +250,18 @@ class DeclaredBonds:
     within, between : dict
         The order of each bond within a residue, and between two, under both serial numbers, the
         smaller one first.
+
+    Examples
+    --------
+    >>> DeclaredBonds(gemmi.read_structure("model.pdb")).between
+    {}
     """
 
-    def __init__(self, structure: gemmi.Structure):
-        self.within, self.between = {}, {}
-        self._model, self._places = structure[0], {}
+    def __init__(self, structure: gemmi.Structure) -> None:
+        self.within: dict[tuple[int, int], int] = {}
+        self.between: dict[tuple[int, int], int] = {}
+        self._model = structure[0]
+        self._places: dict[int, gemmi.CRA] = {}
         bonded = structure.conect_map
         if bonded:
             for place in structure[0].all():
@@ -174,7 +271,7 @@ class DeclaredBonds:
                 if one in self._places and other in self._places and one != other:
                     self._take((min(one, other), max(one, other)), others.count(other))
 
-    def _take(self, pair, order):
+    def _take(self, pair: tuple[int, int], order: int) -> None:
         first, second = self.atoms(pair)
         same = first.residue is second.residue
         if not (_is_known(first, second) if same else _goes_on(first, second)):
@@ -188,19 +285,21 @@ class DeclaredBonds:
     def templates(
         self,
     ) -> tuple[dict[str, dict[tuple[str, str], tuple[str, str]]], list[tuple[int, int]]]:
-        """Bonds that hold for every residue of a name: order and aromatic flag by atom names; and
-        bonds of some copies only.
+        """Bonds that hold for every residue of a name, and bonds of some copies only.
+
+        The first are order and aromatic flag by atom names.
 
         Where any bond is declared, other residues have the bonds that the chemical component
         dictionary knows of them, for programs take such a list for a whole one.
         """
         if not self.within:
             return {}, []
-        copies = {}
+        copies: dict[str, list[gemmi.Residue]] = {}
         for chain in self._model:
             for residue in chain:
                 copies.setdefault(residue.name, []).append(residue)
-        templates, exceptions = {}, []
+        templates: dict[str, dict[tuple[str, str], tuple[str, str]]] = {}
+        exceptions = []
         for pair, order in self.within.items():
             first, second = self.atoms(pair)
             names = first.atom.name, second.atom.name
@@ -216,11 +315,11 @@ class DeclaredBonds:
         return templates, exceptions
 
 
-def _is_known(first, second):
+def _is_known(first: gemmi.CRA, second: gemmi.CRA) -> bool:
     return frozenset((first.atom.name, second.atom.name)) in standard_bonds(first.residue.name)
 
 
-def _goes_on(first, second):
+def _goes_on(first: gemmi.CRA, second: gemmi.CRA) -> bool:
     standard = standard_bonds(first.residue.name) and standard_bonds(second.residue.name)
     return (
         bool(standard)
@@ -229,58 +328,82 @@ def _goes_on(first, second):
     )
 
 
-def _holds_for(residues, one, other):
+def _holds_for(residues: list[gemmi.Residue], one: gemmi.Atom, other: gemmi.Atom) -> bool:
     """Whether all residues of a name have the bond, by its length, where they have both atoms."""
     longest = LARGEST_STRETCH * one.pos.dist(other.pos)
     copies = (_ends(residue, one.name, other.name) for residue in residues)
     return len(residues) == 1 or all(
-        ends[0].pos.dist(ends[1].pos) <= longest for ends in copies if all(ends)
+        first.pos.dist(second.pos) <= longest for first, second in copies if first and second
     )
 
 
-def _bonds_of_dictionary(residues):
-    """Bonds of the dictionary between atoms that are there; none where residues of the name are of
-    another molecule.
+def _bonds_of_dictionary(residues: list[gemmi.Residue]) -> dict[tuple[str, str], tuple[str, str]]:
+    """Bonds of the dictionary between atoms that are there.
+
+    There are none where residues of the name are of another molecule.
     """
     name = residues[0].name
     there = {atom.name for residue in residues for atom in residue}
     found = {names: kind for names, kind in bonds_by_name(name).items() if there.issuperset(names)}
     ends = (_ends(residue, *names) for residue in residues for names in found)
-    if not standard_bonds(name) and any(all(pair) and _are_apart(*pair) for pair in ends):
+    if not standard_bonds(name) and any(
+        first and second and _are_apart(first, second) for first, second in ends
+    ):
         return {}
     left = there - {name for names in found for name in names}
     return found | (_bonds_of_hydrogens(residues, left) if left else {})
 
 
-def _bonds_of_hydrogens(residues, left):
-    """Bonds of hydrogens that the dictionary names otherwise, or not at all as those of a chain's
-    first residue.
+def _bonds_of_hydrogens(
+    residues: list[gemmi.Residue], left: set[str]
+) -> dict[tuple[str, str], tuple[str, str]]:
+    """Bonds of hydrogens that the dictionary names otherwise, or not at all.
+
+    Those of a chain's first residue are of the second kind.
     """
     found = {}
     for residue in residues:
         for atom in residue:
             if atom.name in left and atom.is_hydrogen():
-                heavy = min(
-                    (other for other in residue if not other.is_hydrogen()),
-                    default=None,
-                    key=lambda other, place=atom.pos: other.pos.dist(place),
-                )
+                near = [
+                    (other.pos.dist(atom.pos), number)
+                    for number, other in enumerate(residue)
+                    if not other.is_hydrogen()
+                ]
+                heavy = residue[min(near)[1]] if near else None
                 if heavy is not None and not _are_apart(atom, heavy):
                     found[heavy.name, atom.name] = ORDERS[1], "N"
     return found
 
 
-def _are_apart(one, other):
+def _are_apart(one: gemmi.Atom, other: gemmi.Atom) -> bool:
     return one.pos.dist(other.pos) > one.element.covalent_r + other.element.covalent_r + SLACK
 
 
-def _ends(residue, one, other):
+def _ends(
+    residue: gemmi.Residue, one: str, other: str
+) -> tuple[gemmi.Atom | None, gemmi.Atom | None]:
     return residue.find_atom(one, "*"), residue.find_atom(other, "*")
 
 
 def connected_serials(structure: gemmi.Structure) -> Iterator[tuple[int, int]]:
-    """Serial numbers of both ends of the covalent bonds, disulfides and metal bonds that are named
-    as connections.
+    """Serial numbers of both ends of the bonds that are named as connections.
+
+    They are covalent bonds, disulfides and metal bonds.
+
+    Parameters
+    ----------
+    structure : gemmi.Structure
+        Its first model is meant.
+
+    Yields
+    ------
+    (int, int)
+
+    Examples
+    --------
+    >>> list(connected_serials(gemmi.read_structure("model.pdb")))
+    []
     """
     for connection in structure.connections:
         if connection.type == gemmi.ConnectionType.Hydrog or connection.asu == gemmi.Asu.Different:

@@ -24,8 +24,10 @@ LAST_LEADING = 3
 
 
 class PdbSeries:
-    """The text of one PDB file, into which other coordinates are put: some twenty times as quick as
-    writing it anew.
+    """The text of one PDB file, into which other coordinates are put.
+
+    It is some twenty times as quick as writing the file anew. LINK and SSBOND records get the
+    distance by the new coordinates, or none where one end is an image by symmetry.
 
     LINK and SSBOND records get the distance by the new coordinates, or none where one end is an
     image by symmetry.
@@ -35,9 +37,15 @@ class PdbSeries:
     text : bytes
         A PDB file of one model. Anisotropic B-factors are left out: they do not turn with the
         atoms.
+
+    Examples
+    --------
+    >>> series = PdbSeries(open("model.pdb", "rb").read())
+    >>> series.with_coordinates(np.zeros((120, 3)))[30:54]
+    b'   0.000   0.000   0.000'
     """
 
-    def __init__(self, text: bytes):
+    def __init__(self, text: bytes) -> None:
         lines = [line for line in text.splitlines(keepends=True) if not line.startswith(b"ANISOU")]
         start = np.cumsum([0, *map(len, lines[:-1])])
         atoms = [line.startswith((b"ATOM  ", b"HETATM")) for line in lines]
@@ -47,8 +55,8 @@ class PdbSeries:
             lines, start, [line for line, is_atom in zip(lines, atoms, strict=True) if is_atom]
         )
 
-    def _find_links(self, lines, start, atoms):
-        number = {}
+    def _find_links(self, lines: list[bytes], start: np.ndarray, atoms: list[bytes]) -> None:
+        number: dict[bytes, int] = {}
         for i, line in enumerate(atoms):
             number.setdefault(line[ATOM], i)
             if line[12:16].strip() == b"SG":
@@ -76,8 +84,18 @@ class PdbSeries:
         self.linked = np.array(links, dtype=np.int64).reshape(-1, 3)
 
     def with_coordinates(self, position: np.ndarray, b_factor: np.ndarray | None = None) -> bytes:
-        """The file with these coordinates (atom, 3), A, between -999.999 and 9999.999, and
-        B-factors (atom,), A^2, to 999.99.
+        """The file with other coordinates and B-factors.
+
+        Parameters
+        ----------
+        position : (atom, 3)
+            A, between -999.999 and 9999.999.
+        b_factor : (atom,), optional
+            A^2, to 999.99.
+
+        Returns
+        -------
+        bytes
         """
         text = self.text.copy()
         text[self.first + X_TO_Z] = fixed_point(position).reshape(len(self.first), len(X_TO_Z))
@@ -94,13 +112,28 @@ class PdbSeries:
         return text.tobytes()
 
 
-def _in_ssbond(atom):
+def _in_ssbond(atom: bytes) -> bytes:
     """Residue, chain and number of an ATOM record as an SSBOND record has them."""
     return atom[17:22] + b" " + atom[22:27]
 
 
 def fixed_point(values: np.ndarray) -> np.ndarray:
-    """The bytes (*values, 8) of numbers as %8.3f writes them."""
+    """The bytes (*values, 8) of numbers as %8.3f writes them.
+
+    Parameters
+    ----------
+    values : array
+        Between -999.999 and 9999.999.
+
+    Returns
+    -------
+    (*values, 8) uint8
+
+    Examples
+    --------
+    >>> fixed_point(np.array([-1.5, 12.3456])).tobytes()
+    b'  -1.500  12.346'
+    """
     thousandths = np.rint(np.asarray(values, dtype=np.float64) * 1000).astype(np.int64)
     size = np.abs(thousandths)
     text = np.full((*size.shape, 8), ord(" "), dtype=np.uint8)

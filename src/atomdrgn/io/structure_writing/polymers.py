@@ -1,7 +1,6 @@
-"""Polymers of a structure: the entities, label_asym_id and label_seq_id that an mmCIF file tells of
-them with.
-"""
+"""Polymers of a structure: entities, label_asym_id and label_seq_id of an mmCIF file."""
 
+from collections.abc import Callable, Iterable
 from itertools import count, groupby
 
 import gemmi
@@ -17,13 +16,22 @@ TRACE_STEP = {"CA": 4.2, "P": 7.5}
 
 
 def describe_polymers(structure: gemmi.Structure) -> None:
-    """Make entity types, entities, label_asym_id and label_seq_id whole and in agreement with the
-    residues, in place.
+    """Make entity types, entities, label_asym_id and label_seq_id whole, in place.
+
+    They agree with the residues afterwards.
 
     Parameters
     ----------
     structure : gemmi.Structure
         With entity types as far as the file, or gemmi, knows them.
+
+    Examples
+    --------
+    >>> structure = gemmi.read_structure("model.pdb")
+    >>> structure.setup_entities()
+    >>> describe_polymers(structure)
+    >>> [residue.label_seq for residue in structure[0]["A"]][:3], structure[0]["B"][0].subchain
+    ([1, 2, 3], 'B')
     """
     mended = [
         _mend_types(residues, from_pdb=structure.input_format == gemmi.CoorFormat.Pdb)
@@ -36,9 +44,11 @@ def describe_polymers(structure: gemmi.Structure) -> None:
     _number(structure)
 
 
-def _by(key, model):
+def _by(
+    key: Callable[[gemmi.Chain, gemmi.Residue], str], model: gemmi.Model
+) -> dict[str, list[gemmi.Residue]]:
     """Residues of a model in file order, under each key."""
-    found = {}
+    found: dict[str, list[gemmi.Residue]] = {}
     for chain in model:
         for residue in chain:
             found.setdefault(key(chain, residue), []).append(residue)
@@ -48,9 +58,10 @@ def _by(key, model):
 # ---- what is a polymer --------------------------------------------------------------------------
 
 
-def _mend_types(residues, *, from_pdb):
-    """Whether entity types of a chain had to be put right: links of a chain are a polymer, ligands
-    within it are not.
+def _mend_types(residues: list[gemmi.Residue], *, from_pdb: bool) -> bool:
+    """Whether entity types of a chain had to be put right.
+
+    Links of a chain are a polymer, ligands within it are not.
     """
     polymer = [residue.entity_type == gemmi.EntityType.Polymer for residue in residues]
     links = [
@@ -81,11 +92,11 @@ def _mend_types(residues, *, from_pdb):
     return mended
 
 
-def _may_link(residue):
+def _may_link(residue: gemmi.Residue) -> bool:
     return linking_type(residue) is not None or is_known_link(residue.name) and _is_trace(residue)
 
 
-def _is_trace(residue):
+def _is_trace(residue: gemmi.Residue) -> bool:
     return (
         len(residue) == 1
         and residue[0].name in TRACE_STEP
@@ -93,7 +104,7 @@ def _is_trace(residue):
     )
 
 
-def _are_joined(one, other):
+def _are_joined(one: gemmi.Residue, other: gemmi.Residue) -> bool:
     if any(
         _near(one, end, other, start, BOND)
         for end, start in (("C", "N"), ("O3'", "P"), ("O3*", "P"))
@@ -106,26 +117,28 @@ def _are_joined(one, other):
     )
 
 
-def _near(one, name, other, other_name, most):
+def _near(
+    one: gemmi.Residue, name: str, other: gemmi.Residue, other_name: str, most: float
+) -> bool:
     first, second = one.find_atom(name, "*"), other.find_atom(other_name, "*")
     return bool(first and second) and first.pos.dist(second.pos) < most
 
 
-def _touch(one, other):
+def _touch(one: gemmi.Residue, other: gemmi.Residue) -> bool:
     return any(first.pos.dist(second.pos) < BOND for first in one for second in other)
 
 
 # ---- entities and label_asym_id -----------------------------------------------------------------
 
 
-def _is_whole(structure):
+def _is_whole(structure: gemmi.Structure) -> bool:
     """Whether every residue has a label_asym_id, whose entity is of the residue's type."""
     types = {
         subchain: entity.entity_type
         for entity in structure.entities
         for subchain in entity.subchains
     }
-    chains = {}  # a label_asym_id is of one chain
+    chains: dict[str, str] = {}  # a label_asym_id is of one chain
     for model in structure:
         for chain in model:
             for residue in chain:
@@ -138,14 +151,15 @@ def _is_whole(structure):
     return True
 
 
-def _name_anew(structure):
-    """Entities and label_asym_id made anew from entity types; sequences that the file gives stay
-    with their chains.
+def _name_anew(structure: gemmi.Structure) -> None:
+    """Make entities and label_asym_id anew from entity types.
+
+    Sequences that the file gives stay with their chains.
     """
     of_subchain = {
         subchain: entity for entity in structure.entities for subchain in entity.subchains
     }
-    sequences = {}
+    sequences: dict[str, list[str]] = {}
     for chain in structure[0]:
         for residue in chain:
             if residue.entity_type == gemmi.EntityType.Unknown:
@@ -153,7 +167,8 @@ def _name_anew(structure):
             if residue.entity_type == gemmi.EntityType.Polymer and residue.subchain in of_subchain:
                 sequences.setdefault(chain.name, of_subchain[residue.subchain].full_sequence)
     structure.assign_subchains(force=True, fail_if_unknown=False)
-    entities, subchains = {}, {}
+    entities: dict[tuple[gemmi.EntityType, str], gemmi.Entity] = {}
+    subchains: dict[tuple[gemmi.EntityType, str], dict[str, None]] = {}
     for chain in structure[0]:
         for residue in chain:
             kind = residue.entity_type
@@ -168,34 +183,38 @@ def _name_anew(structure):
                     entity.full_sequence = sequences.get(chain.name, [])
             # handed over at the end: a list of gemmi's is copied each time, and each ion has a name
             subchains.setdefault((kind, key), {})[residue.subchain] = None
-    for key, entity in entities.items():
-        entity.subchains = list(subchains[key])
+    for kind_and_key, entity in entities.items():
+        entity.subchains = list(subchains[kind_and_key])
     structure.entities = gemmi.EntityList(list(entities.values()))
 
 
-def _name_after_chains(structure):
-    """The first part of each chain gets the author's name as label_asym_id, where gemmi made one up
-    ("Axp").
+def _name_after_chains(structure: gemmi.Structure) -> None:
+    """Give the first part of each chain the author's name as label_asym_id.
+
+    It takes the place of a name that gemmi made up ("Axp").
+
+    gemmi makes up "Axp".
 
     Some programs (OpenMM) look up bonds by one kind of name and atoms by the other where a file has
     as many of both. Names that would need quotes are replaced, because gemmi writes a label_asym_id
     without.
     """
-    chain_of = {}
+    chain_of: dict[str, str] = {}
     for chain in (chain for model in structure for chain in model):
         for residue in chain:
             chain_of.setdefault(residue.subchain, chain.name)
-    used, named, new, fresh = set(chain_of), set(), {}, (f"x{i}" for i in count(1))
-    for subchain, chain in chain_of.items():
-        name, made_up = subchain, subchain.startswith(f"{chain}x")
-        if made_up and chain and chain not in named | used:
-            name = chain
+    used, new, fresh = set(chain_of), {}, (f"x{i}" for i in count(1))
+    named: set[str] = set()
+    for subchain, author in chain_of.items():
+        name, made_up = subchain, subchain.startswith(f"{author}x")
+        if made_up and author and author not in named | used:
+            name = author
         if made_up and len(name.encode()) > LONGEST_LABEL or _needs_quotes(name):
             name = next(short for short in fresh if short not in used)
         if name != subchain:
             new[subchain] = name
             used.add(name)
-        named.add(chain)
+        named.add(author)
     if not new:
         return
     for model in structure:
@@ -209,16 +228,17 @@ def _name_after_chains(structure):
             generator.subchains = [new.get(name, name) for name in generator.subchains]
 
 
-def _needs_quotes(name):
+def _needs_quotes(name: str) -> bool:
     return bool(name) and (not name.isascii() or gemmi.cif.quote(name) != name)
 
 
 # ---- sequences and label_seq_id -----------------------------------------------------------------
 
 
-def _number(structure):
-    """label_seq_id 1, 2, 3, ... along each polymer: by the file's sequence where all residues fit
-    it, else by themselves.
+def _number(structure: gemmi.Structure) -> None:
+    """Write label_seq_id 1, 2, 3, ... along each polymer.
+
+    They go by the file's sequence where all residues fit it, else by the residues themselves.
     """
     structure.assign_label_seq_id()
     chains = _by(lambda chain, residue: residue.subchain, structure[0])
@@ -232,7 +252,7 @@ def _number(structure):
             for name in subchains
             if name not in chains or _fits(chains[name], entity.full_sequence)
         ]
-        others = {}  # names of chains by what they hold
+        others: dict[tuple[str, ...], list[str]] = {}  # names of chains by what they hold
         for name in subchains:
             if name not in fitting:
                 others.setdefault(tuple(_number_along(chains[name])), []).append(name)
@@ -264,7 +284,7 @@ def _number(structure):
     _number_other_models(structure, chains)
 
 
-def _fits(residues, sequence):
+def _fits(residues: list[gemmi.Residue], sequence: list[str]) -> bool:
     places = set()
     for residue in residues:
         place = residue.label_seq
@@ -280,13 +300,14 @@ def _fits(residues, sequence):
     return True
 
 
-def _number_along(residues):
-    """The sequence of a chain by its residues, which are numbered along; conformers of other names
-    share a place.
+def _number_along(residues: Iterable[gemmi.Residue]) -> list[str]:
+    """The sequence of a chain by its residues, which are numbered along.
+
+    Conformers of other names share a place.
     """
-    sequence = []
+    sequence: list[str] = []
     for _, run in groupby(residues, key=lambda residue: residue.seqid):
-        names = []
+        names: list[str] = []
         for residue in run:
             if not names or residue.name in names:
                 names = []
@@ -297,7 +318,9 @@ def _number_along(residues):
     return sequence
 
 
-def _number_other_models(structure, chains):
+def _number_other_models(
+    structure: gemmi.Structure, chains: dict[str, list[gemmi.Residue]]
+) -> None:
     for model in list(structure)[1:]:
         for name, residues in _by(lambda chain, residue: residue.subchain, model).items():
             first = chains.get(name, [])
@@ -311,16 +334,18 @@ def _number_other_models(structure, chains):
                 _number_along(residues)
 
 
-def _polymer_type(chains, names):
-    types = {linking_type(residue) for name in names for residue in chains.get(name, [])} - {None}
+def _polymer_type(
+    chains: dict[str, list[gemmi.Residue]], names: Iterable[str]
+) -> gemmi.PolymerType:
+    types = (linking_type(residue) for name in names for residue in chains.get(name, []))
     return {
         frozenset({"L-peptide linking"}): gemmi.PolymerType.PeptideL,
         frozenset({"RNA linking"}): gemmi.PolymerType.Rna,
         frozenset({"DNA linking"}): gemmi.PolymerType.Dna,
         frozenset({"RNA linking", "DNA linking"}): gemmi.PolymerType.DnaRnaHybrid,
-    }.get(frozenset(types), gemmi.PolymerType.Unknown)
+    }.get(frozenset(kind for kind in types if kind is not None), gemmi.PolymerType.Unknown)
 
 
-def _free_name(structure):
+def _free_name(structure: gemmi.Structure) -> str:
     names = {entity.name for entity in structure.entities}
     return next(str(number) for number in range(1, len(names) + 2) if str(number) not in names)

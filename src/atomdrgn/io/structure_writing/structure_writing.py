@@ -1,8 +1,10 @@
 """One ``gemmi.Structure`` to PDB, mmCIF and BinaryCIF files, each also .gz."""
 
 import gzip
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -30,7 +32,9 @@ SMALLEST_COORDINATE, LARGEST_COORDINATE = -999.9995, 9999.9995
 UNKNOWN = "?"
 
 
-def write_gemmi(structure: gemmi.Structure, path, *, format: str | None = None) -> None:
+def write_gemmi(
+    structure: gemmi.Structure, path: str | PathLike[str], *, format: str | None = None
+) -> None:
     """Write a structure: to a temporary file first, which then takes the name of `path`.
 
     Parameters
@@ -46,6 +50,12 @@ def write_gemmi(structure: gemmi.Structure, path, *, format: str | None = None) 
     ------
     InputError
         The structure does not fit into a PDB file.
+
+    Examples
+    --------
+    >>> structure = gemmi.read_structure("model.pdb")
+    >>> structure.setup_entities()
+    >>> write_gemmi(structure, "written.cif.gz")
     """
     kind = format or structure_format(path)
     if kind == "pdb":
@@ -77,10 +87,24 @@ def write_gemmi(structure: gemmi.Structure, path, *, format: str | None = None) 
 
 
 def why_no_pdb(structure: gemmi.Structure) -> str | None:
-    """Why common programs would not agree on what a PDB file of this structure holds, in words;
-    None where they would.
+    """Why common programs would not agree on what a PDB file of this structure holds.
 
     Coordinates are left to :func:`why_no_coordinates`.
+
+    Parameters
+    ----------
+    structure : gemmi.Structure
+        What would be written.
+
+    Returns
+    -------
+    str or None
+        The reason in words; None where they would agree.
+
+    Examples
+    --------
+    >>> why_no_pdb(gemmi.read_structure("model.pdb")) is None
+    True
     """
     residues = [
         (chain.name, residue) for model in structure for chain in model for residue in chain
@@ -96,20 +120,36 @@ def why_no_pdb(structure: gemmi.Structure) -> str | None:
     names = _unfit({atom.name for _, residue in residues for atom in residue}, LONGEST_ATOM)
     if names:
         return f"a PDB file holds atom names of at most {LONGEST_ATOM} characters, not {names}"
-    return _why_no_numbers([residue.seqid.num for _, residue in residues]) or _why_no_serials(
+    numbers = (residue.seqid.num for _, residue in residues)
+    return _why_no_numbers([number for number in numbers if number is not None]) or _why_no_serials(
         structure[0]
     )
 
 
-def why_no_coordinates(position) -> str | None:
-    """Why a PDB file does not hold coordinates (atom, 3), A, in words; None where it does."""
+def why_no_coordinates(position: list | np.ndarray) -> str | None:
+    """Why a PDB file does not hold coordinates, in words; None where it does.
+
+    Parameters
+    ----------
+    position : (atom, 3)
+        A.
+
+    Returns
+    -------
+    str or None
+
+    Examples
+    --------
+    >>> why_no_coordinates([[0.0, 0.0, 12345.0]])
+    'a PDB file holds coordinates from -999.999 to 9999.999 A, not 12345.000'
+    """
     largest = max(np.ravel(position).tolist(), key=abs, default=0.0)
     if SMALLEST_COORDINATE < largest < LARGEST_COORDINATE:
         return None
     return f"a PDB file holds coordinates from -999.999 to 9999.999 A, not {largest:.3f}"
 
 
-def _unfit(names, longest):
+def _unfit(names: set[str], longest: int) -> str:
     unfit = sorted(
         name
         for name in names
@@ -120,10 +160,13 @@ def _unfit(names, longest):
     )
 
 
-def _why_no_numbers(numbers):
+def _why_no_numbers(numbers: list[int]) -> str | None:
     outside = [number for number in numbers if not SMALLEST_NUMBER <= number <= LARGEST_NUMBER]
     if outside:
-        return f"a PDB file holds residue numbers from {SMALLEST_NUMBER} to {LARGEST_NUMBER}, not {outside[0]}"
+        return (
+            f"a PDB file holds residue numbers from {SMALLEST_NUMBER} to {LARGEST_NUMBER}, not "
+            f"{outside[0]}"
+        )
     for before, number in zip(numbers, numbers[1:], strict=False):
         if before - number > LARGEST_FALL:
             return (
@@ -134,7 +177,7 @@ def _why_no_numbers(numbers):
     return None
 
 
-def _why_no_serials(model):
+def _why_no_serials(model: gemmi.Model) -> str | None:
     # the end of a chain has a number, too
     count = model.count_atom_sites() + sum(bool(len(chain)) for chain in model)
     return (
@@ -144,14 +187,11 @@ def _why_no_serials(model):
     )
 
 
-def _pdb_text(structure):
+def _pdb_text(structure: gemmi.Structure) -> str:
     bonds = DeclaredBonds(structure)
     orders = bonds.within | bonds.between
-    orders |= {
-        pair: 1
-        for pair in map(tuple, map(sorted, connected_serials(structure)))
-        if pair not in orders
-    }
+    connected = ((min(pair), max(pair)) for pair in connected_serials(structure))
+    orders |= {pair: 1 for pair in connected if pair not in orders}
     structure = structure.clone()
     if orders:
         before = [place.atom.serial for place in structure[0].all()]
@@ -175,7 +215,7 @@ def _pdb_text(structure):
 # ---- mmCIF --------------------------------------------------------------------------------------
 
 
-def _document(structure):
+def _document(structure: gemmi.Structure) -> gemmi.cif.Document:
     structure = structure.clone()
     describe_polymers(structure)
     bonds = DeclaredBonds(structure)
@@ -194,9 +234,12 @@ def _document(structure):
     return document
 
 
-def _add_connections(structure, bonds, pairs):
-    """Bonds between residues, or of one copy of a residue alone, as connections: a table of
-    components cannot say them.
+def _add_connections(
+    structure: gemmi.Structure, bonds: DeclaredBonds, pairs: list[tuple[int, int]]
+) -> None:
+    """Add bonds as connections that a table of components cannot say.
+
+    They are between residues, or of one copy of a residue alone.
     """
     known = set(map(frozenset, connected_serials(structure))) if pairs else set()
     names = {connection.name for connection in structure.connections}
@@ -220,7 +263,7 @@ def _add_connections(structure, bonds, pairs):
         structure.connections.append(connection)
 
 
-def _kind_of_bond(ends):
+def _kind_of_bond(ends: tuple[gemmi.CRA, gemmi.CRA]) -> tuple[gemmi.ConnectionType, str]:
     elements = [end.atom.element for end in ends]
     if any(element.is_metal for element in elements):
         return gemmi.ConnectionType.MetalC, "metalc"
@@ -229,7 +272,7 @@ def _kind_of_bond(ends):
     return gemmi.ConnectionType.Covale, "covale"
 
 
-def _bond_columns(templates):
+def _bond_columns(templates: dict[str, dict[tuple[str, str], tuple[str, str]]]) -> dict[str, tuple]:
     rows = [
         (name, *atoms, *kind)
         for name, template in sorted(templates.items())
@@ -239,10 +282,8 @@ def _bond_columns(templates):
     return dict(zip(columns, zip(*rows, strict=True), strict=True)) if rows else {}
 
 
-def _say_once(block, structure):
-    """Name a chain once in _struct_asym and _entity_poly: gemmi repeats one that a ligand
-    interrupts.
-    """
+def _say_once(block: gemmi.cif.Block, structure: gemmi.Structure) -> None:
+    """Name a chain once in _struct_asym and _entity_poly: gemmi repeats one that a ligand parts."""
     asym = block.find("_struct_asym.", ["id", "entity_id"])
     rows = [tuple(row) for row in asym]
     if len(set(rows)) < len(rows):
@@ -255,9 +296,10 @@ def _say_once(block, structure):
         row[1] = gemmi.cif.quote(",".join(strands.get(row.str(0), [""])))
 
 
-def _quote_letters(block):
-    """Quotes for insertion codes and alternative locations such as "'" and "#", which gemmi writes
-    as they are.
+def _quote_letters(block: gemmi.cif.Block) -> None:
+    """Put quotes round insertion codes and alternative locations such as "'" and "#".
+
+    gemmi writes them as they are.
     """
     for tag in (
         "_atom_site.label_alt_id",
@@ -278,12 +320,12 @@ def _quote_letters(block):
                 column[row] = gemmi.cif.quote(letter)
 
 
-def _strands(structure):
+def _strands(structure: gemmi.Structure) -> dict[str | None, list[str]]:
     """The author's names of the chains of each entity."""
     entities = {
         subchain: entity.name for entity in structure.entities for subchain in entity.subchains
     }
-    strands = {}
+    strands: dict[str | None, list[str]] = {}
     for chain in structure[0]:
         for span in chain.subchains():
             names = strands.setdefault(entities.get(span.subchain_id()), [])
@@ -291,7 +333,7 @@ def _strands(structure):
     return strands
 
 
-def _sequence_columns(structure):
+def _sequence_columns(structure: gemmi.Structure) -> dict[str, tuple]:
     """Which residue stands at each place of each polymer's sequence, with the author's numbers."""
     there, chains = {}, {}
     for chain in structure[0]:
@@ -302,8 +344,8 @@ def _sequence_columns(structure):
     rows = []
     for entity in structure.entities:
         for subchain in entity.subchains if entity.entity_type == gemmi.EntityType.Polymer else ():
-            for place, names in enumerate(entity.full_sequence, start=1):
-                names = names.split(",")
+            for place, together in enumerate(entity.full_sequence, start=1):
+                names = together.split(",")
                 for name in names:
                     seqid = there.get((subchain, place, name))
                     number = seqid.num if seqid else None
@@ -340,8 +382,8 @@ def _sequence_columns(structure):
     return dict(zip(columns, zip(*rows, strict=True), strict=True)) if rows else {}
 
 
-def _add_category(block, name, columns):
-    """A category before the atoms, whose values are quoted where they have to be."""
+def _add_category(block: gemmi.cif.Block, name: str, columns: dict[str, tuple]) -> None:
+    """Add a category before the atoms, whose values are quoted where they have to be."""
     if not columns:
         return
     loop = block.init_mmcif_loop(f"_{name}.", list(columns))
@@ -349,14 +391,14 @@ def _add_category(block, name, columns):
     block.move_item(-1, block.get_index("_atom_site.id"))
 
 
-def _token(value):
+def _token(value: str | int | None) -> str:
     return UNKNOWN if value is None else value if value == "." else gemmi.cif.quote(str(value))
 
 
 # ---- BinaryCIF ----------------------------------------------------------------------------------
 
 
-def _binary_of_document(document):
+def _binary_of_document(document: gemmi.cif.Document) -> bytes:
     from io import BytesIO
 
     from biotite.structure.io.pdbx import BinaryCIFBlock, BinaryCIFCategory, BinaryCIFFile, compress
@@ -376,17 +418,17 @@ def _binary_of_document(document):
     return content.getvalue()
 
 
-def _column(category, tag, tokens):
+def _column(category: str, tag: str, tokens: list[str]) -> Any:
     from biotite.structure.io.pdbx import BinaryCIFColumn, BinaryCIFData
 
-    tokens = np.array(tokens, dtype=str)
-    mask = np.where(tokens == ".", 1, np.where(tokens == "?", 2, 0)).astype(np.uint8)
+    said = np.array(tokens, dtype=str)
+    mask = np.where(said == ".", 1, np.where(said == "?", 2, 0)).astype(np.uint8)
     kind = float if tag in FLOAT_COLUMNS else int if tag in INTEGER_COLUMNS else str
     if category != "atom_site" or kind is str:
-        unique, index = np.unique(tokens, return_inverse=True)
+        unique, index = np.unique(said, return_inverse=True)
         # what is masked is empty: programs that do not look at the mask (Mol*) would take "?" for
         # an insertion code
         values = np.array([gemmi.cif.as_string(t) for t in unique.tolist()], dtype=str)[index]
     else:
-        values = np.where(mask == 0, tokens, "0").astype(kind)
+        values = np.where(mask == 0, said, "0").astype(kind)
     return BinaryCIFColumn(BinaryCIFData(values), BinaryCIFData(mask) if mask.any() else None)

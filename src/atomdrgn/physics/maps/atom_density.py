@@ -37,13 +37,26 @@ def density_of_atoms(
     sigma : (atom,) or float
         Standard deviation of each, A.
     box_size : int
+        Voxels along an edge.
     voxel_size : float
         A.
+
+    Returns
+    -------
+    (box, box, box)
+        On the processor, single precision.
 
     Raises
     ------
     InputError
         A width is not positive.
+
+    Examples
+    --------
+    >>> atom = torch.zeros(1, 3), torch.tensor([6.0])
+    >>> density = density_of_atoms(*atom, 2.0, box_size=16, voxel_size=2.0)
+    >>> round(8 * density.sum().item(), 2)
+    6.0
     """
     sigma = torch.as_tensor(sigma, dtype=torch.float32).expand(len(position))
     if len(sigma) and float(sigma.min()) <= 0:

@@ -7,7 +7,9 @@ from numba import njit
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def add_gaussians(position, scale, sigma, reach, density):
+def add_gaussians(
+    position: np.ndarray, scale: np.ndarray, sigma: np.ndarray, reach: float, density: np.ndarray
+) -> None:
     """Add Gaussians to a map.
 
     Parameters

@@ -1,5 +1,6 @@
-"""What two half-maps say of their own resolution: shell correlations with a mask, corrected for
-what the mask itself brings.
+"""What two half-maps say of their own resolution.
+
+Shell correlations with a mask are corrected for what the mask itself brings.
 """
 
 from dataclasses import dataclass
@@ -35,6 +36,18 @@ class HalfMapCorrelation:
         ``(masked - randomised) / (1 - randomised)`` beyond that frequency, `masked` before.
     randomised_from : float
         1/A.
+
+    Examples
+    --------
+    >>> shells = dict.fromkeys(("unmasked", "masked", "corrected"), torch.tensor([1.0, 1.0, 0.0]))
+    >>> found = HalfMapCorrelation(
+    ...     torch.tensor([0.0, 0.1, 0.2]),
+    ...     **shells,
+    ...     randomised=torch.zeros(3),
+    ...     randomised_from=0.2,
+    ... )
+    >>> round(found.resolution(0.5), 2)
+    6.67
     """
 
     frequency: Float[Tensor, "shell"]
@@ -58,8 +71,7 @@ def correlate_half_maps(
     randomised_from: float | None = None,
     seed: int = 0,
 ) -> HalfMapCorrelation:
-    """Shell correlations of two half-maps without and with a mask, corrected by phase
-    randomisation.
+    """Shell correlations of two half-maps, with a mask corrected by random phases.
 
     Parameters
     ----------
@@ -75,6 +87,10 @@ def correlate_half_maps(
     seed : int
         For the random phases.
 
+    Returns
+    -------
+    HalfMapCorrelation
+
     Raises
     ------
     InputError
@@ -83,6 +99,12 @@ def correlate_half_maps(
     References
     ----------
     Chen et al., Ultramicroscopy 135 (2013), 24-35: FSC_true = (FSC_t - FSC_n) / (1 - FSC_n).
+
+    Examples
+    --------
+    >>> half = torch.randn(8, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> correlate_half_maps(half, half, voxel_size=2.0, mask=torch.ones(8, 8, 8)).resolution()
+    4.0
     """
     if not first.shape == second.shape == mask.shape:
         raise InputError(
@@ -113,8 +135,29 @@ def correlate_half_maps(
 
 def randomise_phases(
     density: Float[Tensor, "box box box"], shell: int, *, generator: torch.Generator
-):
-    """The map with its amplitudes, and with phases drawn at random from a shell on."""
+) -> Float[Tensor, "box box box"]:
+    """The map with its amplitudes, and with phases drawn at random from a shell on.
+
+    Parameters
+    ----------
+    density : (box, box, box)
+        A map.
+    shell : int
+        The first with random phases.
+    generator : torch.Generator
+        Of the phases.
+
+    Returns
+    -------
+    (box, box, box)
+
+    Examples
+    --------
+    >>> density = torch.ones(4, 4, 4)
+    >>> same = randomise_phases(density, 5, generator=torch.Generator().manual_seed(0))
+    >>> torch.allclose(same, density)
+    True
+    """
     coefficient = torch.fft.rfftn(density)
     # the phases of a real map of white noise are uniform and obey Friedel's law
     noise = torch.fft.rfftn(

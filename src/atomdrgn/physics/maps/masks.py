@@ -1,6 +1,7 @@
 """Masks of maps with soft edges: spheres, what is dense, what is near atoms."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -15,8 +16,23 @@ from ...errors import InputError
 def spherical_mask(
     box_size: int, *, voxel_size: float, radius: float, edge: float = 0.0
 ) -> Float[Tensor, "box box box"]:
-    """1 inside a sphere about voxel ``box // 2``, falling to 0 over `edge` outside of it; lengths
-    in A.
+    """1 inside a sphere about voxel ``box // 2``, falling to 0 over a soft edge outside of it.
+
+    Parameters
+    ----------
+    box_size : int
+        Voxels along an edge.
+    voxel_size, radius, edge : float
+        A.
+
+    Returns
+    -------
+    (box, box, box)
+
+    Examples
+    --------
+    >>> spherical_mask(8, voxel_size=1.0, radius=1.0).sum().item()
+    7.0
     """
     along = (torch.arange(box_size, dtype=torch.float32) - box_size // 2) * voxel_size
     distance = (along[:, None, None] ** 2 + along[:, None] ** 2 + along**2).sqrt()
@@ -31,15 +47,38 @@ def density_mask(
     extend: float = 0.0,
     edge: float = 0.0,
 ) -> Float[Tensor, "z y x"]:
-    """1 where a map is above a level and within `extend` of it, falling to 0 over `edge`; lengths
-    in A.
+    """1 where a map is above a level and near such places, falling to 0 over a soft edge.
 
     Low-pass the map first: noise above the level makes islands.
+
+    Parameters
+    ----------
+    density : (z, y, x)
+        A map.
+    voxel_size : float
+        A.
+    level : float
+        Of the density.
+    extend : float
+        How far the mask reaches beyond what is above the level, A.
+    edge : float
+        Over which it falls to 0, A.
+
+    Returns
+    -------
+    (z, y, x)
 
     Raises
     ------
     InputError
         Nothing is above the level.
+
+    Examples
+    --------
+    >>> density = torch.zeros(5, 5, 5)
+    >>> density[2, 2, 2] = 1
+    >>> density_mask(density, voxel_size=1.0, level=0.5, extend=1.0).sum().item()
+    7.0
     """
     dense = (density > level).cpu().numpy()
     if not dense.any():
@@ -60,9 +99,9 @@ def mask_around(
     voxel_size: float,
     radius: float,
     edge: float = 0.0,
-    centre=(0.0, 0.0, 0.0),
+    centre: Sequence[float | int] = (0.0, 0.0, 0.0),
 ) -> Float[Tensor, "z y x"]:
-    """1 within `radius` of any position, falling to 0 over `edge`; lengths in A.
+    """1 within a radius of any position, falling to 0 over a soft edge.
 
     Parameters
     ----------
@@ -71,14 +110,26 @@ def mask_around(
     shape : (z, y, x)
         Voxels of the mask.
     voxel_size : float
+        A.
     radius, edge : float
+        A.
     centre : (3,)
-        Where voxel ``n // 2`` of each axis lies, xyz.
+        Where voxel ``n // 2`` of each axis lies, xyz, A.
+
+    Returns
+    -------
+    (z, y, x)
 
     Raises
     ------
     InputError
         There are no positions.
+
+    Examples
+    --------
+    >>> mask = mask_around(torch.zeros(1, 3), shape=(5, 5, 5), voxel_size=1.0, radius=1.5)
+    >>> mask.sum().item()
+    19.0
     """
     if len(position) == 0:
         raise InputError("a mask around no atoms: choose at least one")
@@ -102,8 +153,24 @@ def mask_around(
 
 
 def soft_edge(beyond: Tensor, edge: float) -> Tensor:
-    """1 where `beyond` (A outside of something) is 0 or less, falling to 0 at `edge` as a raised
-    cosine.
+    """1 where something is reached, falling to 0 as a raised cosine outside of it.
+
+    Parameters
+    ----------
+    beyond : Tensor
+        Distance outside of the thing, A; 0 or less within it.
+    edge : float
+        Where 0 is reached, A.
+
+    Returns
+    -------
+    Tensor
+        Of the same shape.
+
+    Examples
+    --------
+    >>> soft_edge(torch.tensor([-1.0, 0.0, 2.0, 4.0]), 4.0)
+    tensor([1.0000, 1.0000, 0.5000, 0.0000])
     """
     if edge <= 0:
         return (beyond <= 0).float()

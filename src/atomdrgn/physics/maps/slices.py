@@ -38,6 +38,10 @@ def project_volume(
         Edge of the box in which slices are interpolated, in boxes; at least 2. Errors fall with its
         square.
 
+    Returns
+    -------
+    (*batch, box, box)
+
     Raises
     ------
     InputError
@@ -47,6 +51,12 @@ def project_volume(
     ----------
     Penczek, Methods in Enzymology 482 (2010), 1-33: the central section theorem and direct Fourier
     interpolation.
+
+    Examples
+    --------
+    >>> upright = Pose(torch.eye(3), torch.zeros(2))
+    >>> project_volume(torch.zeros(8, 8, 8), upright, ImageGrid(8, 2.0)).shape
+    torch.Size([8, 8])
     """
     _check(volume, grid, padding)
     transform = _padded_transform(volume, padding)
@@ -75,11 +85,18 @@ class SliceSource:
     ------
     InputError
         If the map is not a cube of the grid's box size, or the padding is below 2.
+
+    Examples
+    --------
+    >>> from atomdrgn.physics.disc import make_disc
+    >>> source = SliceSource(torch.zeros(8, 8, 8), make_disc(ImageGrid(8, 2.0), 6.0))
+    >>> source.slices(torch.eye(3)[None]).shape
+    torch.Size([1, 12])
     """
 
     def __init__(
         self, volume: Float[Tensor, "box box box"], disc: FourierDisc, *, padding: int = 2
-    ):
+    ) -> None:
         _check(volume, disc.grid, padding)
         self.transform = _padded_transform(volume, padding) * (
             disc.grid.pixel_size / disc.grid.box_size
@@ -90,11 +107,11 @@ class SliceSource:
         self.cycles = padding * index
 
     def slices(self, rotation: Float[Tensor, "image 3 3"]) -> Complex[Tensor, "image frequency"]:
-        """Coefficients of the projections of centred molecules, as the disc tells those of images."""
+        """Coefficients of projections of the centred molecule, as a disc has those of images."""
         return _interpolate(self.transform, self.cycles @ rotation)
 
 
-def _check(volume, grid, padding):
+def _check(volume: Float[Tensor, "z y x"], grid: ImageGrid, padding: int) -> None:
     if set(volume.shape) != {grid.box_size}:
         raise InputError(
             f"the map has {tuple(volume.shape)} voxels and the grid a box of {grid.box_size}: "
@@ -107,9 +124,12 @@ def _check(volume, grid, padding):
         )
 
 
-def _padded_transform(volume, padding) -> Float[Tensor, "2 padded padded half"]:
-    """Real and imaginary part of the zero-padded map's transform for kx >= 0; ky and kz rise along
-    their axes from below zero.
+def _padded_transform(
+    volume: Float[Tensor, "box box box"], padding: int
+) -> Float[Tensor, "2 padded padded half"]:
+    """Real and imaginary part of the zero-padded map's transform for kx >= 0.
+
+    ky and kz rise along their axes from below zero.
     """
     box_size = volume.shape[-1]
     padded = padding * box_size
@@ -129,7 +149,12 @@ def _padded_transform(volume, padding) -> Float[Tensor, "2 padded padded half"]:
     return torch.view_as_real(torch.fft.fftshift(coefficient, dim=(0, 1))).movedim(-1, 0)
 
 
-def _project(transform, rotation, shift, grid):
+def _project(
+    transform: Float[Tensor, "2 padded padded half"],
+    rotation: Float[Tensor, "image 3 3"],
+    shift: Float[Tensor, "image 2"],
+    grid: ImageGrid,
+) -> Float[Tensor, "image box box"]:
     padded = transform.shape[-2]
     kx, ky = ImageGrid(padded, grid.pixel_size).frequencies(transform.device)
     cycles = torch.stack([kx, ky, torch.zeros_like(kx)], -1).to(transform.dtype) * (
@@ -150,10 +175,11 @@ def _project(transform, rotation, shift, grid):
 
 
 def _interpolate(
-    transform, cycles: Float[Tensor, "image frequency 3"]
+    transform: Float[Tensor, "2 padded padded half"], cycles: Float[Tensor, "image frequency 3"]
 ) -> Complex[Tensor, "image frequency"]:
-    """Trilinear values at frequencies xyz, cycles a padded box; those with kx < 0 are conjugates of
-    their opposites.
+    """Trilinear values at frequencies xyz, cycles a padded box.
+
+    Those with kx < 0 are conjugates of their opposites.
     """
     mirrored = cycles[..., 0] < 0
     cycles = torch.where(mirrored[..., None], -cycles, cycles)

@@ -1,12 +1,15 @@
-"""Fourier coefficients of beads on a disc, exactly and without a grid: sums of separable waves as
-matrix products.
+"""Fourier coefficients of beads on a disc, exactly and without a grid.
+
+They are sums of separable waves as matrix products. The image that these coefficients describe is
+periodic in the box; beads that lie outside it are left out (see `inside`).
 
 The image that these coefficients describe is periodic in the box; beads that lie outside it are
 left out (see `inside`).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,7 +27,24 @@ BEADS_AT_ONCE = 1024  # of a part: their waves stay in the processor's cache
 def inside(
     position: Float[Tensor, "*batch bead xy"], grid: ImageGrid
 ) -> Float[Tensor, "*batch bead"]:
-    """1 where a bead's centre lies in the box in x and y, else 0."""
+    """1 where a bead's centre lies in the box in x and y, else 0.
+
+    Parameters
+    ----------
+    position : (*batch, bead, 2 or 3)
+        In the camera's frame, A; z does not matter.
+    grid : ImageGrid
+        Of the images.
+
+    Returns
+    -------
+    (*batch, bead)
+
+    Examples
+    --------
+    >>> inside(torch.tensor([[0.0, 3.0], [0.0, 5.0]]), ImageGrid(8, 1.0))
+    tensor([1., 0.])
+    """
     half = 0.5 * grid.extent
     return (position[..., :2].abs() <= half).all(-1).to(position.dtype)
 
@@ -37,8 +57,9 @@ def bead_transform(
     weight: Float[Tensor, "*batch bead field"],
     parts: list[slice] | None = None,
 ) -> Float[Tensor, "*batch part field 2 frequency"]:
-    """Fourier coefficients of fields of Gaussian beads, summed over each part, real and imaginary
-    parts apart.
+    """Fourier coefficients of fields of Gaussian beads, summed over each part.
+
+    Real and imaginary parts stand apart.
 
     Parameters
     ----------
@@ -58,6 +79,14 @@ def bead_transform(
     -------
     (*batch, part, field, 2, frequency)
         Scaled like :meth:`FourierDisc.coefficients` of the image of :func:`atomdrgn.project_beads`.
+
+    Examples
+    --------
+    >>> from atomdrgn.physics.disc import make_disc
+    >>> disc = make_disc(ImageGrid(8, 2.0), resolution=6.0)
+    >>> bead = torch.zeros(4, 1, 3), torch.ones(1)
+    >>> bead_transform(*bead, disc, weight=torch.ones(4, 1, 1)).shape
+    torch.Size([4, 1, 1, 2, 12])
     """
     batch, n_field = position.shape[:-2], weight.shape[-1]
     plane, weight = (
@@ -85,10 +114,38 @@ def wave_products(
     weight: Float[Tensor, "batch field bead"],
     parts: list[slice],
 ) -> Iterator[Float[Tensor, "batch field 2 index 2 index"]]:
-    """Of each part, one after the other: sums over its beads of cosine and sine along y times
-    cosine and sine along x.
+    """Sums over the beads of each part of waves along y times waves along x.
+
+    Waves are cosine and sine; parts come one after the other.
 
     `plane` holds x and y of the beads in the camera's frame, A.
+
+    Parameters
+    ----------
+    plane : (batch, 2, bead)
+        x and y of the beads in the camera's frame, A.
+    sigma : (bead,)
+        Width, A.
+    disc : FourierDisc
+        Where coefficients are wanted.
+    weight : (batch, field, bead)
+        As for :func:`bead_transform`.
+    parts : list of slice
+        Runs of beads that are summed apart.
+
+    Yields
+    ------
+    (batch, field, 2, index, 2, index)
+        Cosine and sine along y, its index, cosine and sine along x, its index.
+
+    Examples
+    --------
+    >>> from atomdrgn.physics.disc import make_disc
+    >>> disc = make_disc(ImageGrid(8, 2.0), resolution=6.0)
+    >>> beads = torch.zeros(4, 2, 3), torch.ones(3)
+    >>> products = wave_products(*beads, disc, weight=torch.ones(4, 1, 3), parts=[slice(0, 3)])
+    >>> next(products).shape
+    torch.Size([4, 1, 2, 3, 2, 3])
     """
     count, n_field = disc.reach + 1, weight.shape[1]
     weight = weight / (disc.grid.pixel_size**2 * disc.grid.box_size)
@@ -105,7 +162,9 @@ def wave_products(
         yield product.unflatten(2, (2, count)).unflatten(1, (n_field, 2, count))
 
 
-def _waves_for(plane, weight, sigma):
+def _waves_for(
+    plane: Tensor, weight: Tensor, sigma: Tensor
+) -> Callable[..., tuple[Tensor, Tensor]]:
     """How waves are made: by compiled loops where they can take the place of tensor operations."""
     if looped(plane, weight, sigma):
         return _waves_by_loops
@@ -116,7 +175,14 @@ class _LoopedWaves(Function):
     """Waves by compiled loops, with the gradient in the positions alone."""
 
     @staticmethod
-    def forward(context, plane, weight, damping, some, grid):
+    def forward(
+        context: Any,
+        plane: Float[Tensor, "batch 2 bead"],
+        weight: Float[Tensor, "batch field bead"],
+        damping: Float[Tensor, "index bead"],
+        some: slice,
+        grid: ImageGrid,
+    ) -> tuple[Tensor, Tensor]:
         along = _waves_by_loops(plane.detach(), weight, damping, some, grid)
         context.save_for_backward(*along)
         context.of = plane.shape, len(damping), some, grid
@@ -124,7 +190,7 @@ class _LoopedWaves(Function):
 
     @staticmethod
     @once_differentiable
-    def backward(context, *gradient):
+    def backward(context: Any, *gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         from .bead_transform_loops import pull_back
 
         shape, count, some, grid = context.of
@@ -135,15 +201,24 @@ class _LoopedWaves(Function):
         return back, None, None, None, None
 
 
-def _damping(sigma, disc) -> Float[Tensor, "index bead"]:
+def _damping(sigma: Float[Tensor, "bead"], disc: FourierDisc) -> Float[Tensor, "index bead"]:
     """What the beads' width leaves of each wave along an axis."""
     index = torch.arange(disc.reach + 1, device=sigma.device, dtype=sigma.dtype)
     return torch.exp(-2 * math.pi**2 * (sigma / disc.grid.extent) ** 2 * index[:, None] ** 2)
 
 
-def _waves(plane, weight, damping, some, grid):
-    """Waves along x, (batch, 2 index, bead), and weighted ones along y, (batch, field 2 index,
-    bead): cosines, then sines.
+def _waves(
+    plane: Float[Tensor, "batch 2 bead"],
+    weight: Float[Tensor, "batch field bead"],
+    damping: Float[Tensor, "index bead"],
+    some: slice,
+    grid: ImageGrid,
+) -> tuple[Tensor, Tensor]:
+    """Waves along x, (batch, 2 index, bead), and along y, (batch, field 2 index, bead).
+
+    Those along y are weighted. Cosines come first, then sines.
+
+    Cosines come first, then sines.
     """
     plane, weight, damping = plane[..., some], weight[..., some], damping[..., some]
     weight = weight * inside(plane.transpose(1, 2), grid)[:, None]
@@ -153,7 +228,13 @@ def _waves(plane, weight, damping, some, grid):
     return along_x, (weight[:, :, None] * along_y[:, None]).flatten(1, 2)
 
 
-def _waves_by_loops(plane, weight, damping, some, grid):
+def _waves_by_loops(
+    plane: Float[Tensor, "batch 2 bead"],
+    weight: Float[Tensor, "batch field bead"],
+    damping: Float[Tensor, "index bead"],
+    some: slice,
+    grid: ImageGrid,
+) -> tuple[Tensor, Tensor]:
     """The same by compiled loops."""
     from .bead_transform_loops import make_waves
 
@@ -174,7 +255,9 @@ def _waves_by_loops(plane, weight, damping, some, grid):
     return along_x, along_y
 
 
-def _combined(product, disc):
+def _combined(
+    product: Float[Tensor, "batch field 2 index 2 index"], disc: FourierDisc
+) -> Float[Tensor, "batch field 2 frequency"]:
     """Real and imaginary parts (batch, field, 2, frequency) of a product of waves."""
     x, y, sign = (
         disc.x_index,

@@ -1,5 +1,6 @@
-"""The loops behind bead transforms and derivative images on a processor: waves of beads, and their
-products put together.
+"""The loops behind bead transforms and derivative images on a processor.
+
+They make waves of beads, and put products of waves together.
 
 A Fourier coefficient of a bead is a product of a wave along x and one along y, so that a field of
 beads is a matrix product of waves. What stands before and after that product is done here, in loops
@@ -20,7 +21,7 @@ COSINE = tuple((-1) ** n * math.pi ** (2 * n) / math.factorial(2 * n) for n in r
 
 
 @njit(nogil=True, fastmath=True, cache=True, inline="always")
-def _turn(turns):
+def _turn(turns: float) -> tuple[np.floating, np.floating]:
     """Cosine and sine of an angle given in turns."""
     t = turns - math.floor(turns + np.float32(0.5))
     u = t * t
@@ -36,7 +37,7 @@ def _turn(turns):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def pull_back(wave, gradient, extent, out):
+def pull_back(wave: np.ndarray, gradient: np.ndarray, extent: float, out: np.ndarray) -> None:
     """The gradient in positions along an axis from that in the waves along it.
 
     Parameters
@@ -61,7 +62,15 @@ def pull_back(wave, gradient, extent, out):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def make_waves(position, weight, damping, start, extent, along_x, along_y):
+def make_waves(
+    position: np.ndarray,
+    weight: np.ndarray,
+    damping: np.ndarray,
+    start: int,
+    extent: float,
+    along_x: np.ndarray,
+    along_y: np.ndarray,
+) -> None:
     """Waves of some of the beads: along x and, times each field's weight, along y.
 
     Parameters
@@ -121,7 +130,9 @@ def make_waves(position, weight, damping, start, extent, along_x, along_y):
 
 
 @njit(nogil=True, fastmath=True, cache=True, inline="always")
-def _row(field, q, first, last):
+def _row(
+    field: np.ndarray, q: int, first: int, last: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Of one row of frequencies: both cosines, the sine along x, the sine along y, both sines."""
     return (
         field[0, q, 0, first:last],
@@ -132,7 +143,7 @@ def _row(field, q, first, last):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def combine(product, rows, out, part):
+def combine(product: np.ndarray, rows: np.ndarray, out: np.ndarray, part: int) -> None:
     """Real and imaginary parts of each field's coefficients.
 
     Parameters
@@ -161,9 +172,18 @@ def combine(product, rows, out, part):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def combine_motions(product, rows, extent, transfer, prediction, derivative, segment):
-    """Derivatives of an image by the motions of one segment: shifts along x and y, turns about x, y
-    and z.
+def combine_motions(
+    product: np.ndarray,
+    rows: np.ndarray,
+    extent: float,
+    transfer: np.ndarray,
+    prediction: np.ndarray,
+    derivative: np.ndarray,
+    segment: int,
+) -> None:
+    """Derivatives of an image by the motions of one segment.
+
+    They are shifts along x and y, and turns about x, y and z.
 
     Parameters
     ----------
@@ -226,10 +246,21 @@ def combine_motions(product, rows, extent, transfer, prediction, derivative, seg
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def combine_own(product, rows, transfer, derivative, segment):
+def combine_own(
+    product: np.ndarray,
+    rows: np.ndarray,
+    transfer: np.ndarray,
+    derivative: np.ndarray,
+    segment: int,
+) -> None:
     """How the occupancy of one segment changes an image: the fifth of its fields, as an image.
 
-    Parameters are those of :func:`combine_motions`; the sixth derivative is filled.
+    Parameters
+    ----------
+    product, rows, transfer, segment
+        As for :func:`combine_motions`; `product` has five fields.
+    derivative : (batch, segment, 6, 2, frequency) float32
+        The sixth derivative is filled.
     """
     for image in range(product.shape[0]):
         for r in range(rows.shape[0]):

@@ -14,6 +14,7 @@ outside the box is lost and nothing comes back at the other side.
 import math
 from functools import lru_cache
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from scipy.special import roots_legendre
@@ -37,11 +38,29 @@ def project_beads_dense(
     sigma: Float[Tensor, "*#batch bead"],
     grid: ImageGrid,
 ) -> Float[Tensor, "*batch box box"]:
-    """The same images with every bead evaluated on every row and column: the definition, which each
-    quicker method is held to.
+    """The same images with every bead evaluated on every row and column.
+
+    This is the definition, which each quicker method is held to.
 
     Beads are taken in chunks, and chunks are made anew for the gradient, so that memory does not
     grow with their number.
+
+    Parameters
+    ----------
+    position, amplitude, sigma, grid
+        As for :func:`~atomdrgn.physics.projection.project.project_beads`.
+
+    Returns
+    -------
+    (*batch, box, box)
+        Line integrals at the pixel centres, amplitude per A^2.
+
+    Examples
+    --------
+    >>> bead = torch.zeros(1, 3), torch.ones(1), torch.full((1,), 2.0)
+    >>> image = project_beads_dense(*bead, ImageGrid(16, 1.0))
+    >>> round(image.sum().item(), 3)
+    1.0
     """
     images_and_columns = math.prod(position.shape[:-2]) * grid.box_size
     beads = max(1, CHUNK_VALUES // max(1, images_and_columns))
@@ -61,7 +80,12 @@ def project_beads_dense(
     )
 
 
-def _project_chunk(position, amplitude, sigma, grid):
+def _project_chunk(
+    position: Float[Tensor, "*batch bead 3"],
+    amplitude: Float[Tensor, "*#batch bead"],
+    sigma: Float[Tensor, "*#batch bead"],
+    grid: ImageGrid,
+) -> Float[Tensor, "*batch box box"]:
     x, y, _ = (position / grid.pixel_size).unbind(-1)
     width = sigma / grid.pixel_size
     columns = _profile(x, width, grid.box_size)
@@ -69,10 +93,10 @@ def _project_chunk(position, amplitude, sigma, grid):
     return rows.transpose(-1, -2) @ columns
 
 
-def _profile(center, width, box_size):
-    """Values (*batch, bead, box) of each bead's p along one axis; center, width and the result's
-    unit of length in pixels.
-    """
+def _profile(
+    center: Float[Tensor, "*batch bead"], width: Float[Tensor, "*#batch bead"], box_size: int
+) -> Float[Tensor, "*batch bead box"]:
+    """Values of each bead's p along one axis; lengths are in pixels."""
     narrow = width < BAND_LIMITED_BELOW
     if not narrow.any():
         return _gaussian(center, width, box_size)
@@ -85,16 +109,21 @@ def _profile(center, width, box_size):
     return torch.where(narrow[..., None], band_limited, gaussian)
 
 
-def _gaussian(center, width, box_size):
+def _gaussian(
+    center: Float[Tensor, "*batch bead"], width: Float[Tensor, "*#batch bead"], box_size: int
+) -> Float[Tensor, "*batch bead box"]:
     distance = _pixels(box_size, center) - center[..., None]
     return torch.exp(-0.5 * (distance / width[..., None]) ** 2) / (
         math.sqrt(2 * math.pi) * width[..., None]
     )
 
 
-def _band_limited_gaussian(center, width, box_size):
-    """The integral over k by quadrature, with cos(2 pi k (X - x)) taken apart by the addition
-    theorem into matrix products.
+def _band_limited_gaussian(
+    center: Float[Tensor, "*batch bead"], width: Float[Tensor, "*#batch bead"], box_size: int
+) -> Float[Tensor, "*batch bead box"]:
+    """The integral over k by quadrature.
+
+    The addition theorem takes cos(2 pi k (X - x)) apart into matrix products.
 
     A bead whose centre is more than half a box outside the image leaves nothing: its ringing would
     be beyond the quadrature.
@@ -113,9 +142,10 @@ def _band_limited_gaussian(center, width, box_size):
 
 
 @lru_cache(maxsize=32)
-def _half_quadrature(box_size):
-    """Gauss-Legendre nodes k in (0, 1/2), cycles a pixel, and weights for even functions on (-1/2,
-    1/2).
+def _half_quadrature(box_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes k in (0, 1/2), cycles a pixel, and their weights.
+
+    The weights are those of even functions on (-1/2, 1/2).
 
     A cosine of d pixels needs somewhat more than pi d / 2 nodes (both signs), and d is at most 1.5
     boxes.
@@ -125,5 +155,5 @@ def _half_quadrature(box_size):
     return 0.5 * node[pairs:], weight[pairs:]
 
 
-def _pixels(box_size, like):
+def _pixels(box_size: int, like: Tensor) -> Float[Tensor, "box"]:
     return torch.arange(box_size, dtype=like.dtype, device=like.device) - box_size // 2

@@ -16,8 +16,9 @@ def project_beads(
     sigma: Float[Tensor, "*#batch bead"],
     grid: ImageGrid,
 ) -> Float[Tensor, "*batch box box"]:
-    """Images (axes y, x) of Gaussian beads seen along z, by the quickest method that agrees with
-    the definition.
+    """Images (axes y, x) of Gaussian beads seen along z.
+
+    They are made by the quickest method that agrees with the definition.
 
     The definition is :func:`~atomdrgn.physics.projection.dense.project_beads_dense`. In the
     computer's memory, in single or double precision: :mod:`atomdrgn.physics.projection.splat`, on
@@ -44,6 +45,13 @@ def project_beads(
     -------
     (*batch, box, box)
         Line integrals at the pixel centres, amplitude per A^2.
+
+    Examples
+    --------
+    >>> bead = torch.zeros(1, 3), torch.tensor([6.0]), torch.tensor([2.0])
+    >>> image = project_beads(*bead, ImageGrid(box_size=32, pixel_size=1.5))
+    >>> image.shape, round(image.sum().item() * 1.5**2, 3)
+    (torch.Size([32, 32]), 6.0)
     """
     kinds = {(tensor.device.type, tensor.dtype) for tensor in (position, amplitude, sigma)}
     if kinds in ({("cpu", torch.float32)}, {("cpu", torch.float64)}):

@@ -1,5 +1,6 @@
-"""Images of Gaussian beads on the CPU: narrow Gaussians on a canvas of few samples, then one
-product of matrices an axis.
+"""Images of Gaussian beads on the CPU.
+
+Narrow Gaussians are drawn on a canvas of few samples, then one product of matrices an axis follows.
 
 A Gaussian of width s is a narrower one, of width t, blurred by a Gaussian of width b, s^2 = t^2 +
 b^2. Each bead is drawn with its own t on a canvas whose samples are ``spacing`` pixels apart; the
@@ -24,12 +25,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from scipy.special import roots_legendre
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..grid import ImageGrid
 from .dense import BAND_LIMITED_BELOW
 from .splat_loops import draw_images, gradients_of_beads
 
@@ -102,7 +107,7 @@ class Level:
 
 
 @lru_cache(maxsize=64)
-def _level(narrowest, box_size, dtype):
+def _level(narrowest: float, box_size: int, dtype: torch.dtype) -> Level:
     """The coarsest canvas that beads of width `narrowest` (pixels) and wider can be drawn on."""
     accuracy = ACCURACY[dtype]
     kernel2 = accuracy.kernel**2
@@ -148,9 +153,10 @@ def _level(narrowest, box_size, dtype):
     )
 
 
-def _band_limited(pixel, sample, blur2):
-    """(pixel, sample): the integral of exp(-2 pi^2 b^2 k^2) cos(2 pi k d) over |k| < 1/2, d from
-    sample to pixel, in pixels.
+def _band_limited(pixel: np.ndarray, sample: np.ndarray, blur2: float) -> np.ndarray:
+    """(pixel, sample): the integral of exp(-2 pi^2 b^2 k^2) cos(2 pi k d) over |k| < 1/2.
+
+    d is from sample to pixel, in pixels.
     """
     # a cosine of d pixels needs somewhat more than pi d / 2 nodes
     half = math.ceil(0.8 * (np.abs(pixel).max() + np.abs(sample).max())) + 10
@@ -163,7 +169,7 @@ def _band_limited(pixel, sample, blur2):
     ).T
 
 
-def _bands(matrix):
+def _bands(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First column, and the one behind the last, that any of four rows holds; multiples of four."""
     held = (matrix.reshape(len(matrix) // 4, 4, -1, 4) != 0).any((1, 3))
     first = held.argmax(1)
@@ -171,9 +177,30 @@ def _bands(matrix):
     return 4 * first, 4 * last
 
 
-def levels_of(sigma, box_size, dtype):
-    """(square of the narrowest width, of the next level's narrowest, level) for beads of these
-    widths, pixels.
+def levels_of(
+    sigma: np.ndarray, box_size: int, dtype: torch.dtype
+) -> list[tuple[float, float, Level]]:
+    """The canvases that beads of these widths are drawn on.
+
+    Parameters
+    ----------
+    sigma : (image, bead)
+        Widths, pixels.
+    box_size : int
+        Pixels along an edge of the image.
+    dtype : torch.dtype
+        Single or double precision.
+
+    Returns
+    -------
+    list of (float, float, Level)
+        Square of the narrowest width of each level, of the next level's narrowest, and the level.
+
+    Examples
+    --------
+    >>> levels = levels_of(np.array([[0.5, 3.0]]), 32, torch.float32)
+    >>> [round(level.spacing, 2) for _, _, level in levels]
+    [0.48, 0.86]
     """
     sigma = np.abs(sigma)
     if not (sigma.size and math.isfinite(sigma.sum())):
@@ -197,9 +224,10 @@ def levels_of(sigma, box_size, dtype):
     ]
 
 
-def _ladder(width):
-    """The next of few widths below, pixels: levels are cached, and widths may change from call to
-    call.
+def _ladder(width: float | np.floating) -> float:
+    """The next of few widths below, pixels.
+
+    Levels are cached, and widths may change from call to call.
     """
     if width < BAND_LIMITED_BELOW:
         return math.floor(10 * width + 1e-9) / 10
@@ -210,14 +238,20 @@ def _ladder(width):
 
 class _Splat(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, position, amplitude, sigma, grid):
+    def forward(
+        ctx: Any,
+        position: Float[Tensor, "image bead 3"],
+        amplitude: Float[Tensor, "shared bead"],
+        sigma: Float[Tensor, "own bead"],
+        grid: ImageGrid,
+    ) -> Float[Tensor, "image box box"]:
         ctx.save_for_backward(position, amplitude, sigma)
         ctx.grid = grid
         beads = [tensor.detach().contiguous().numpy() for tensor in (position, amplitude, sigma)]
         result = _zeros(beads[0], len(position), grid.box_size, grid.box_size)
         levels = levels_of(beads[2] / grid.pixel_size, grid.box_size, position.dtype)
 
-        def project(images):
+        def project(images: tuple[int, int]) -> None:
             for canvas, level in _canvases(levels, grid, position.dtype):
                 draw_images(
                     images, *beads, canvas, level.to_pixels, (level.first, level.last), result
@@ -228,18 +262,20 @@ class _Splat(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(
+        ctx: Any, gradient: Float[Tensor, "image box box"]
+    ) -> tuple[Tensor, Tensor, Tensor, None]:
         tensors, grid = ctx.saved_tensors, ctx.grid
         beads = [tensor.contiguous().numpy() for tensor in tensors]
-        gradient = gradient.contiguous().numpy()
+        of_images = gradient.contiguous().numpy()
         results = [_zeros(beads[0], *tensors[0].shape), *_zeros(beads[0], 2, *tensors[0].shape[:2])]
         levels = levels_of(beads[2] / grid.pixel_size, grid.box_size, tensors[0].dtype)
 
-        def project_backward(images):
+        def project_backward(images: tuple[int, int]) -> None:
             for canvas, level in _canvases(levels, grid, tensors[0].dtype):
                 bands = (level.first_pixel, level.last_pixel)
                 gradients_of_beads(
-                    images, *beads, canvas, level.to_samples, bands, gradient, *results
+                    images, *beads, canvas, level.to_samples, bands, of_images, *results
                 )
 
         _on_threads(project_backward, len(tensors[0]))
@@ -252,24 +288,70 @@ class _Splat(torch.autograd.Function):
         )
 
 
-def _zeros(like, *shape):
-    """Made without torch, whose threads would go on looking for more to do for milliseconds, on the
-    cores that ours need.
+def _zeros(like: np.ndarray, *shape: int) -> np.ndarray:
+    """Zeros, made without torch.
+
+    Its threads would go on looking for more to do for milliseconds, on the cores that ours need.
     """
     return np.zeros(shape, like.dtype)
 
 
-def project_beads_splat(position, amplitude, sigma, grid):
-    """What :func:`atomdrgn.physics.projection.project.project_beads` says, for tensors in the
-    computer's memory of one precision.
+def project_beads_splat(
+    position: Float[Tensor, "*batch bead 3"],
+    amplitude: Float[Tensor, "*#batch bead"],
+    sigma: Float[Tensor, "*#batch bead"],
+    grid: ImageGrid,
+) -> Float[Tensor, "*batch box box"]:
+    """The same images for tensors of one precision in the computer's memory.
+
+    Parameters
+    ----------
+    position, amplitude, sigma, grid
+        As for :func:`atomdrgn.physics.projection.project.project_beads`.
+
+    Returns
+    -------
+    (*batch, box, box)
+        Line integrals at the pixel centres, amplitude per A^2.
+
+    Examples
+    --------
+    >>> bead = torch.zeros(1, 3), torch.ones(1), torch.full((1,), 2.0)
+    >>> image = project_beads_splat(*bead, ImageGrid(16, 1.0))
+    >>> round(image.sum().item(), 3)
+    1.0
     """
     batch, *beads = images_and_beads(position, amplitude, sigma)
     return _Splat.apply(*beads, grid).reshape(*batch, grid.box_size, grid.box_size)
 
 
-def images_and_beads(position, amplitude, sigma):
-    """The batch, position (image, bead, 3), and amplitude and sigma (image, bead), or (1, bead)
-    where all images share them.
+def images_and_beads(
+    position: Float[Tensor, "*batch bead 3"],
+    amplitude: Float[Tensor, "*#batch bead"],
+    sigma: Float[Tensor, "*#batch bead"],
+) -> tuple[torch.Size, Tensor, Tensor, Tensor]:
+    """Beads with one leading dimension, over images.
+
+    Parameters
+    ----------
+    position, amplitude, sigma
+        As for :func:`atomdrgn.physics.projection.project.project_beads`.
+
+    Returns
+    -------
+    batch : torch.Size
+        The leading dimensions.
+    position : (image, bead, 3)
+        A.
+    amplitude, sigma : (image, bead)
+        Or (1, bead) where all images share them.
+
+    Examples
+    --------
+    >>> every = torch.ones(5)
+    >>> batch, position, *_ = images_and_beads(torch.zeros(2, 3, 5, 3), every, every)
+    >>> batch, position.shape
+    (torch.Size([2, 3]), torch.Size([6, 5, 3]))
     """
     batch = torch.broadcast_shapes(position.shape[:-2], amplitude.shape[:-1], sigma.shape[:-1])
     images, beads = math.prod(batch), position.shape[-2]
@@ -283,7 +365,9 @@ def images_and_beads(position, amplitude, sigma):
     return batch, position, amplitude, sigma
 
 
-def _canvases(levels, grid, dtype):
+def _canvases(
+    levels: list[tuple[float, float, Level]], grid: ImageGrid, dtype: torch.dtype
+) -> list[tuple[tuple[float | int, ...], Level]]:
     return [
         (
             (
@@ -314,7 +398,7 @@ def _on_threads(function: Callable[[tuple[int, int]], None], images: int) -> Non
     share = max(1, images // (2 * threads))
     starts = iter(range(0, images, share))
 
-    def work():
+    def work() -> None:
         for start in starts:
             function((start, min(start + share, images)))
 
@@ -333,7 +417,7 @@ CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 @lru_cache(maxsize=1)
-def _openmp():
+def _openmp() -> Any:
     """The OpenMP library that torch's own threads belong to, where it is GNU's."""
     try:
         with open("/proc/self/maps") as maps:
@@ -353,7 +437,7 @@ def _on_torchs_threads(work: Callable[[], None], threads: int) -> None:
     """
     failures = []
 
-    def guarded(_):
+    def guarded(_: Any) -> None:
         try:
             work()
         except BaseException as error:  # what is raised in a callback would be lost
@@ -365,7 +449,7 @@ def _on_torchs_threads(work: Callable[[], None], threads: int) -> None:
 
 
 @lru_cache(maxsize=8)
-def _pool(workers):
+def _pool(workers: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(workers, "project_beads")
 
 

@@ -1,8 +1,11 @@
-"""Loops of :mod:`atomdrgn.physics.projection.splat`: beads drawn on a canvas, sums over it,
-products with banded matrices.
+"""Loops of :mod:`atomdrgn.physics.projection.splat`.
+
+Beads are drawn on a canvas, sums are taken over it, and it is multiplied by banded matrices.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -14,7 +17,7 @@ from numba.extending import intrinsic
 LANES = 16
 
 # No NaN is assumed away: positions may hold some.
-LOOP = dict(
+LOOP: dict[str, Any] = dict(
     nogil=True, fastmath={"contract", "reassoc", "nsz", "arcp"}, error_model="numpy", cache=True
 )
 
@@ -27,7 +30,7 @@ LOOP = dict(
 class _Vectors:
     """Instructions on vectors of LANES numbers."""
 
-    def __init__(self, context, builder, number):
+    def __init__(self, context: Any, builder: Any, number: Any) -> None:
         self.builder, self.number, self.bytes = (
             builder,
             context.get_data_type(number),
@@ -36,16 +39,16 @@ class _Vectors:
         self.type, self.index = ir.VectorType(self.number, LANES), ir.IntType(64)
         self.zero = ir.Constant(self.type, [0.0] * LANES)
 
-    def pointer(self, start, offset):
+    def pointer(self, start: Any, offset: Any) -> Any:
         return self.builder.bitcast(self.builder.gep(start, [offset]), self.type.as_pointer())
 
-    def load(self, start, offset):
+    def load(self, start: Any, offset: Any) -> Any:
         return self.builder.load(self.pointer(start, offset), align=self.bytes)
 
-    def store(self, value, start, offset):
+    def store(self, value: Any, start: Any, offset: Any) -> None:
         self.builder.store(value, self.pointer(start, offset), align=self.bytes)
 
-    def all(self, value):
+    def all(self, value: Any) -> Any:
         lane = self.builder.insert_element(
             ir.Constant(self.type, ir.Undefined), value, ir.Constant(ir.IntType(32), 0)
         )
@@ -53,22 +56,22 @@ class _Vectors:
             lane, lane, ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         )
 
-    def times(self, a, b):
+    def times(self, a: Any, b: Any) -> Any:
         return self.builder.fmul(a, b, flags=("contract",))
 
-    def plus(self, a, b):
+    def plus(self, a: Any, b: Any) -> Any:
         return self.builder.fadd(a, b, flags=("contract",))
 
-    def variable(self):
+    def variable(self) -> Any:
         """Memory that the compiler turns into a register."""
         variable = cgutils.alloca_once(self.builder, self.type)
         self.builder.store(self.zero, variable)
         return variable
 
-    def increase(self, variable, value):
+    def increase(self, variable: Any, value: Any) -> None:
         self.builder.store(self.plus(self.builder.load(variable), value), variable)
 
-    def sum(self, value):
+    def sum(self, value: Any) -> Any:
         lanes = LANES
         while lanes > 1:
             lanes //= 2
@@ -84,13 +87,23 @@ class _Vectors:
 
 
 @intrinsic
-def _add_product(typing, drawing, start, rows, count, weight, profile, columns):
-    """drawing[start + i stride + j] += weight rows[i] profile[j], i < count, j < columns (a
-    multiple of LANES), in place.
+def _add_product(
+    typing: Any,
+    drawing: Any,
+    start: Any,
+    rows: Any,
+    count: Any,
+    weight: Any,
+    profile: Any,
+    columns: Any,
+) -> tuple[Any, Callable]:
+    """drawing[start + i stride + j] += weight rows[i] profile[j], in place.
+
+    i < count, j < columns (a multiple of LANES).
     """
     array, vector = drawing, profile
 
-    def compiled(context, builder, signature, arguments):
+    def compiled(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         drawing, start, rows, count, weight, profile, columns = arguments
         v = _Vectors(context, builder, array.dtype)
         stride = builder.extract_value(
@@ -112,14 +125,24 @@ def _add_product(typing, drawing, start, rows, count, weight, profile, columns):
 
 
 @intrinsic
-def _sum_products(typing, drawing, start, rows, count, from_x, profile, columns, from_y):
+def _sum_products(
+    typing: Any,
+    drawing: Any,
+    start: Any,
+    rows: Any,
+    count: Any,
+    from_x: Any,
+    profile: Any,
+    columns: Any,
+    from_y: Any,
+) -> tuple[Any, Callable]:
     """Sums of d = drawing[start + i stride + j] rows[i] profile[j] and of d x, d y, d (x^2 + y^2).
 
     x = from_x + i, y = from_y + j; i < count, j < columns (a multiple of LANES).
     """
     array, vector = drawing, profile
 
-    def compiled(context, builder, signature, arguments):
+    def compiled(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         drawing, start, rows, count, from_x, profile, columns, from_y = arguments
         v = _Vectors(context, builder, array.dtype)
         stride = builder.extract_value(
@@ -163,9 +186,10 @@ def _sum_products(typing, drawing, start, rows, count, from_x, profile, columns,
 
 
 @njit(**LOOP)
-def _gaussian(first, scale, values):
-    """exp(-d^2) at d = (first + k) scale, for d^2 < 30: a polynomial of d^2 / 64 to the power of
-    64, which fills vectors.
+def _gaussian(first: float, scale: float, values: np.ndarray) -> None:
+    """Gaussians exp(-d^2) at d = (first + k) scale, for d^2 < 30.
+
+    They are a polynomial of d^2 / 64 to the power of 64, which fills vectors.
     """
     real = values.dtype.type
     first, scale, end, part, middle = real(first), real(scale), real(30), real(1 / 64), real(0.25)
@@ -184,9 +208,10 @@ def _gaussian(first, scale, values):
 
 
 @njit(**LOOP)
-def _window(center, half, first, last):
-    """The samples of (first, ..., last - 1) that are within `half` of `center`: the first, and the
-    one behind the last.
+def _window(center: float, half: float, first: int, last: int) -> tuple[int, int]:
+    """The samples of (first, ..., last - 1) that are within `half` of `center`.
+
+    They are told as the first, and the one behind the last.
     """
     if not (center - half < last and center + half >= first):
         return first, first
@@ -196,7 +221,9 @@ def _window(center, half, first, last):
 
 
 @njit(**LOOP)
-def _placed(position, sigma, canvas):
+def _placed(
+    position: np.ndarray, sigma: np.ndarray, canvas: tuple
+) -> tuple[np.ndarray, int, int, int, int]:
     """Where and how wide the beads of one image are on a canvas, and the part of it that they need.
 
     Returns x, y and t (bead, 3) in samples, t = 0 for a bead that is not drawn here, and the first
@@ -222,9 +249,12 @@ def _placed(position, sigma, canvas):
 
 
 @njit(**LOOP)
-def _profile(centre, width, radius, start, end, room):
-    """The first sample that a bead reaches along an axis, its Gaussian there and on, in `room`, and
-    how many samples it reaches.
+def _profile(
+    centre: float, width: float, radius: float, start: int, end: int, room: np.ndarray
+) -> tuple[int, np.ndarray, int]:
+    """What a bead is along an axis: first sample, Gaussian from there on, number of samples.
+
+    The Gaussian (peak 1) stands in `room` and is as long as whole vectors are.
 
     The Gaussian (peak 1) is as long as whole vectors are.
     """
@@ -235,7 +265,14 @@ def _profile(centre, width, radius, start, end, room):
 
 
 @njit(**LOOP)
-def _draw(place, amplitude, radius, top, left, drawing):
+def _draw(
+    place: np.ndarray,
+    amplitude: np.ndarray,
+    radius: float,
+    top: int,
+    left: int,
+    drawing: np.ndarray,
+) -> None:
     """Add beads to a drawing (rows x, columns y) whose first sample is (top, left)."""
     real = drawing.dtype.type
     bottom, right = top + drawing.shape[0], left + drawing.shape[1] - LANES
@@ -251,13 +288,17 @@ def _draw(place, amplitude, radius, top, left, drawing):
         first, profile, _ = _profile(y, width, radius, left, right, along)
         peak = real(amplitude[n] / (2 * math.pi * width**2))
         start = (first_row - top) * drawing.shape[1] + first - left
-        _add_product(drawing, start, rows, count, peak, profile, len(profile))
+        # numba's stubs count the typing context among the arguments of an intrinsic
+        _add_product(drawing, start, rows, count, peak, profile, len(profile))  # type: ignore[call-arg]
 
 
 @njit(**LOOP)
-def _moments(place, radius, top, left, drawing, moments):
-    """Sums of a drawing's samples times a bead's Gaussian (peak 1) and 1, x, y, x^2 + y^2 from its
-    centre: (bead, 4).
+def _moments(
+    place: np.ndarray, radius: float, top: int, left: int, drawing: np.ndarray, moments: np.ndarray
+) -> None:
+    """Sums of a drawing's samples times each bead's Gaussian (peak 1) and 1, x, y, x^2 + y^2.
+
+    x and y are from the bead's centre.
     """
     real = drawing.dtype.type
     bottom, right = top + drawing.shape[0], left + drawing.shape[1] - LANES
@@ -272,15 +313,25 @@ def _moments(place, radius, top, left, drawing, moments):
         first_row, rows, count = _profile(x, width, radius, top, bottom, across)
         first, profile, _ = _profile(y, width, radius, left, right, along)
         start = (first_row - top) * drawing.shape[1] + first - left
-        moments[n] = _sum_products(
+        moments[n] = _sum_products(  # type: ignore[call-arg]
             drawing, start, rows, count, real(first_row - x), profile, len(profile), real(first - y)
         )
 
 
 @njit(**LOOP)
-def _multiply(matrix, bands, top, bottom, left, right, columns, product):
-    """product = matrix[top:bottom, left:right] @ columns, by blocks of four rows and four columns
-    of a banded matrix.
+def _multiply(
+    matrix: np.ndarray,
+    bands: tuple[np.ndarray, np.ndarray],
+    top: int,
+    bottom: int,
+    left: int,
+    right: int,
+    columns: np.ndarray,
+    product: np.ndarray,
+) -> None:
+    """Write matrix[top:bottom, left:right] @ columns of a banded matrix into `product`.
+
+    Blocks are of four rows and four columns.
     """
     first, last = bands
     width = columns.shape[1]
@@ -310,9 +361,10 @@ def _multiply(matrix, bands, top, bottom, left, right, columns, product):
 
 
 @njit(**LOOP)
-def _transpose(matrix, result):
-    """Write the transpose of `matrix` into the corner of `result`, by blocks that stay in the
-    cache.
+def _transpose(matrix: np.ndarray, result: np.ndarray) -> None:
+    """Write the transpose of `matrix` into the corner of `result`, block by block.
+
+    The blocks stay in the cache.
     """
     rows, columns = matrix.shape
     for top in range(0, rows, 16):
@@ -323,7 +375,7 @@ def _transpose(matrix, result):
 
 
 @njit(**LOOP)
-def _finite(position, amplitude, sigma):
+def _finite(position: np.ndarray, amplitude: np.ndarray, sigma: np.ndarray) -> bool:
     zero = 0.0
     for n in range(position.shape[0]):
         zero += 0 * position[n, 0] + 0 * position[n, 1] + 0 * amplitude[n] + 0 * sigma[n]
@@ -331,8 +383,35 @@ def _finite(position, amplitude, sigma):
 
 
 @njit(**LOOP)
-def draw_images(images, position, amplitude, sigma, canvas, to_pixels, bands, result):
-    """Add the beads of one level to the images `images` of `result`."""
+def draw_images(
+    images: tuple[int, int],
+    position: np.ndarray,
+    amplitude: np.ndarray,
+    sigma: np.ndarray,
+    canvas: tuple,
+    to_pixels: np.ndarray,
+    bands: tuple[np.ndarray, np.ndarray],
+    result: np.ndarray,
+) -> None:
+    """Add the beads of one level to some of the images.
+
+    Parameters
+    ----------
+    images : (int, int)
+        The first image, and the one behind the last.
+    position : (image, bead, 3)
+        A.
+    amplitude, sigma : (image, bead) or (1, bead)
+        Integral, and standard deviation in A.
+    canvas : tuple
+        Pixel size, then what :class:`~atomdrgn.physics.projection.splat.Level` says of the canvas.
+    to_pixels : (box, sample)
+        The matrix of the blur.
+    bands : ((box / 4,), (box / 4,))
+        Columns of `to_pixels` that four rows use: the first, and the one behind the last.
+    result : (image, box, box)
+        Is added to.
+    """
     real = result.dtype
     box_size, padded = result.shape[1], to_pixels.shape[0]
     for image in range(images[0], images[1]):
@@ -362,19 +441,33 @@ def draw_images(images, position, amplitude, sigma, canvas, to_pixels, bands, re
 
 @njit(**LOOP)
 def gradients_of_beads(
-    images,
-    position,
-    amplitude,
-    sigma,
-    canvas,
-    to_samples,
-    bands,
-    gradient,
-    of_position,
-    of_amplitude,
-    of_sigma,
-):
-    """Gradients of the beads of one level in the images `images`, (image, bead, ...)."""
+    images: tuple[int, int],
+    position: np.ndarray,
+    amplitude: np.ndarray,
+    sigma: np.ndarray,
+    canvas: tuple,
+    to_samples: np.ndarray,
+    bands: tuple[np.ndarray, np.ndarray],
+    gradient: np.ndarray,
+    of_position: np.ndarray,
+    of_amplitude: np.ndarray,
+    of_sigma: np.ndarray,
+) -> None:
+    """Gradients of the beads of one level in some of the images.
+
+    Parameters
+    ----------
+    images, position, amplitude, sigma, canvas
+        As for :func:`draw_images`.
+    to_samples : (sample, box)
+        The transpose of the matrix of the blur.
+    bands : ((sample / 4,), (sample / 4,))
+        Columns of `to_samples` that four rows use.
+    gradient : (image, box, box)
+        What is wanted of the images.
+    of_position, of_amplitude, of_sigma : (image, bead, 3), (image, bead), (image, bead)
+        Are filled.
+    """
     real = gradient.dtype
     box_size, padded = gradient.shape[1], to_samples.shape[1]
     pixel_size, spacing, edge, radius = canvas[0], canvas[1], canvas[-2], canvas[-1]

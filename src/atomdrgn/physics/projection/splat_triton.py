@@ -1,5 +1,6 @@
-"""Images of Gaussian beads on a GPU: the drawing of :mod:`atomdrgn.physics.projection.splat`, a
-block of samples a program.
+"""Images of Gaussian beads on a GPU: a block of samples a program.
+
+The drawing is that of :mod:`atomdrgn.physics.projection.splat`.
 
 Beads are sorted along x, image by image. A program that draws takes a block of a canvas and the run
 of beads that reach its rows; a program of the gradient takes a block of beads and the rows that
@@ -10,15 +11,18 @@ of the GPUs that have them.
 """
 
 import math
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import torch
 import triton
 import triton.language as tl
+from jaxtyping import Float
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ..grid import ImageGrid
 from .dense import BAND_LIMITED_BELOW
-from .splat import ACCURACY, images_and_beads, levels_of
+from .splat import ACCURACY, Level, images_and_beads, levels_of
 
 # Samples of a block: rows (x), columns (y); beads taken at a time. Products on a GPU's tensor units
 # need 16 of each.
@@ -29,24 +33,25 @@ MOMENT_COLUMNS = 32  # three products at once: more would not fit into the regis
 @triton.jit
 @no_type_check  # a wrapped function is not compiled
 def _draw(
-    x_pointer,
-    y_pointer,
-    width_pointer,
-    peak_pointer,
-    start_pointer,
-    end_pointer,
-    canvas_pointer,
-    beads,
-    rows,
-    columns,
-    radius,
-    blocks,
+    x_pointer: tl.tensor,
+    y_pointer: tl.tensor,
+    width_pointer: tl.tensor,
+    peak_pointer: tl.tensor,
+    start_pointer: tl.tensor,
+    end_pointer: tl.tensor,
+    canvas_pointer: tl.tensor,
+    beads: tl.tensor,
+    rows: tl.tensor,
+    columns: tl.tensor,
+    radius: tl.tensor,
+    blocks: tl.tensor,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     BEADS: tl.constexpr,
-):
-    """One block of one canvas: the sum over the run of beads of the products of their profiles
-    along x and y.
+) -> None:
+    """One block of one canvas.
+
+    It is the sum over the run of beads of the products of their profiles along x and y.
     """
     image = tl.program_id(0).to(tl.int64)
     row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
@@ -79,10 +84,10 @@ def _draw(
 
 @triton.jit
 @no_type_check  # a wrapped function is not compiled
-def _blocks(center, reach, drawn, samples, SIZE: tl.constexpr):
-    """The samples (first, ..., last - 1), from a whole number of blocks on, that any of the beads
-    reaches.
-    """
+def _blocks(
+    center: tl.tensor, reach: tl.tensor, drawn: tl.tensor, samples: tl.tensor, SIZE: tl.constexpr
+) -> tuple[tl.tensor, tl.tensor]:
+    """The samples (first, ..., last - 1), from a whole block on, that any of the beads reaches."""
     # beads that are not drawn reach nothing; a sample more on either side, so that what is rounded
     # is not lost
     lowest = tl.min(tl.where(drawn, center - reach, samples * 1.0), 0) - 1.0
@@ -95,21 +100,22 @@ def _blocks(center, reach, drawn, samples, SIZE: tl.constexpr):
 @triton.jit
 @no_type_check  # a wrapped function is not compiled
 def _moments(
-    x_pointer,
-    y_pointer,
-    width_pointer,
-    canvas_pointer,
-    moment_pointer,
-    beads,
-    rows,
-    columns,
-    radius,
+    x_pointer: tl.tensor,
+    y_pointer: tl.tensor,
+    width_pointer: tl.tensor,
+    canvas_pointer: tl.tensor,
+    moment_pointer: tl.tensor,
+    beads: tl.tensor,
+    rows: tl.tensor,
+    columns: tl.tensor,
+    radius: tl.tensor,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     BEADS: tl.constexpr,
-):
-    """Sums over a canvas of its samples times each bead's Gaussian (peak 1) and 1, x, y, x^2 + y^2
-    from its centre, in widths.
+) -> None:
+    """Sums over a canvas of its samples times each bead's Gaussian (peak 1) and 1, x, y, x^2 + y^2.
+
+    x and y are from the bead's centre, in widths.
     """
     image = tl.program_id(0).to(tl.int64)
     bead = tl.program_id(1) * BEADS + tl.arange(0, BEADS)
@@ -159,13 +165,25 @@ def _moments(
 
 
 class _Beads:
-    """The beads of one level, sorted along x image by image: (image, bead), in samples of the
-    canvas.
+    """The beads of one level, sorted along x image by image.
+
+    Fields are (image, bead), in samples of the canvas. A bead that is not drawn has the width 0 and
+    stands behind all others.
 
     A bead that is not drawn has the width 0 and stands behind all others.
     """
 
-    def __init__(self, position, amplitude, sigma, *, above, below, level, pixel_size):
+    def __init__(
+        self,
+        position: Float[Tensor, "image bead 3"],
+        amplitude: Float[Tensor, "shared bead"],
+        sigma: Float[Tensor, "own bead"],
+        *,
+        above: float,
+        below: float,
+        level: Level,
+        pixel_size: float,
+    ) -> None:
         radius = ACCURACY[torch.float32].radius
         x, y = position[..., 0] / pixel_size, position[..., 1] / pixel_size
         width2 = (sigma / pixel_size).square()
@@ -196,13 +214,13 @@ class _Beads:
         self.start = torch.searchsorted(x, top - reach).int()
         self.end = torch.searchsorted(x, top + ROWS - 1 + reach, right=True).int()
 
-    def sorted(self, values):
+    def sorted(self, values: Tensor) -> Tensor:
         return values.gather(-1, self.order)
 
-    def unsorted(self, values):
+    def unsorted(self, values: Tensor) -> Tensor:
         return torch.empty_like(values).scatter_(-1, self.order, values)
 
-    def draw(self):
+    def draw(self) -> Float[Tensor, "image x y"]:
         """The canvas (image, x, y)."""
         images, beads = self.x.shape
         canvas = self.x.new_empty(images, self.rows, self.rows)
@@ -226,7 +244,7 @@ class _Beads:
         )
         return canvas
 
-    def gradients(self, canvas):
+    def gradients(self, canvas: Float[Tensor, "image x y"]) -> list[Tensor]:
         """Gradients to x, y, amplitude and sigma, in the order in which the beads came."""
         images, beads = self.x.shape
         moments = self.x.new_empty(4, images, beads)
@@ -259,7 +277,13 @@ class _Beads:
 
 class _Splat(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, position, amplitude, sigma, grid):
+    def forward(
+        ctx: Any,
+        position: Float[Tensor, "image bead 3"],
+        amplitude: Float[Tensor, "shared bead"],
+        sigma: Float[Tensor, "own bead"],
+        grid: ImageGrid,
+    ) -> Float[Tensor, "image box box"]:
         ctx.drawn, ctx.shapes = [], (position.shape, amplitude.shape, sigma.shape)
         images = position.new_zeros(len(position), grid.box_size, grid.box_size)
         finite = (
@@ -290,7 +314,9 @@ class _Splat(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient):
+    def backward(
+        ctx: Any, gradient: Float[Tensor, "image box box"]
+    ) -> tuple[Tensor, Tensor, Tensor, None]:
         of_x, of_y, of_amplitude, of_sigma = gradient.new_zeros(4, *ctx.shapes[0][:-1])
         for beads, to_pixels in ctx.drawn:
             of_canvas = (to_pixels.T @ gradient.transpose(-2, -1)) @ to_pixels
@@ -307,7 +333,7 @@ class _Splat(torch.autograd.Function):
         )
 
 
-def _levels(sigma, box_size):
+def _levels(sigma: Tensor, box_size: int) -> list[tuple[float, float, Level]]:
     """The canvases for these widths (pixels): one for narrow beads, one for wide ones."""
     sigma = torch.where(sigma.isfinite(), sigma.abs(), BAND_LIMITED_BELOW)
     wide = torch.where(sigma >= BAND_LIMITED_BELOW, sigma, math.inf)
@@ -318,10 +344,25 @@ def _levels(sigma, box_size):
     )
 
 
-def project_beads_triton(position, amplitude, sigma, grid):
-    """What :func:`atomdrgn.physics.projection.project.project_beads` says, in single precision.
+def project_beads_triton(
+    position: Float[Tensor, "*batch bead 3"],
+    amplitude: Float[Tensor, "*#batch bead"],
+    sigma: Float[Tensor, "*#batch bead"],
+    grid: ImageGrid,
+) -> Float[Tensor, "*batch box box"]:
+    """The same images on a GPU, in single precision.
 
     The products are torch's: TF32, where it was allowed for them, costs their accuracy.
+
+    Parameters
+    ----------
+    position, amplitude, sigma, grid
+        As for :func:`atomdrgn.physics.projection.project.project_beads`.
+
+    Returns
+    -------
+    (*batch, box, box)
+        Line integrals at the pixel centres, amplitude per A^2.
     """
     batch, *beads = images_and_beads(position, amplitude, sigma)
     return _Splat.apply(*beads, grid).reshape(*batch, grid.box_size, grid.box_size)

@@ -1,7 +1,6 @@
-"""Which atoms of a structure are bonded, and what follows from it: angles, impropers, rings,
-peptides.
-"""
+"""Which atoms of a structure are bonded, and the angles and torsions that follow from it."""
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -52,6 +51,15 @@ class Bonding:
         Torsions about the bonds of rings of up to seven.
     omega, phi, psi : (torsion, 4) int
         Of peptides: CA C N CA, C N CA C and N CA C N.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> bonding = find_bonds(read_structure("model.pdb"))
+    >>> bonding.bonds[:3], bonding.omega.shape
+    (array([[0, 1],
+           [1, 2],
+           [1, 4]]), (22, 4))
     """
 
     bonds: np.ndarray
@@ -66,8 +74,9 @@ class Bonding:
     psi: np.ndarray
 
     def near_pairs(self) -> np.ndarray:
-        """(pair, 2) int, the lower number first: atoms at most two bonds apart, which are no
-        contacts.
+        """Atoms at most two bonds apart, which are no contacts.
+
+        (pair, 2) int, the lower number first.
         """
         pairs = np.concatenate([self.bonds, self.steps, self.angles[:, ::2]])
         return np.unique(np.sort(pairs, axis=1), axis=0)
@@ -90,10 +99,20 @@ def find_bonds(structure: Structure) -> Bonding:
     structure : Structure
         Any chemistry, atoms missing or not.
 
+    Returns
+    -------
+    Bonding
+
     Warns
     -----
     UserWarning
         Declared bonds are open in the model, or so long that they are not taken.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> len(find_bonds(read_structure("model.pdb")).bonds)
+    118
     """
     kind = residue_kinds(structure)
     polymer = np.isin(kind, POLYMER_KINDS)
@@ -122,20 +141,37 @@ def find_bonds(structure: Structure) -> Bonding:
 
 
 def same_site(altloc: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Bool: atoms i and j can be there at once: of one alternative location, or one of them is in
-    all.
+    """Whether atoms i and j can be there at once.
+
+    They can where they are of one alternative location, or one of them is in all.
+
+    Parameters
+    ----------
+    altloc : (atom,) str
+        Alternative location of each atom, "" for all.
+    i, j : (pair,) int
+        Numbers of atoms.
+
+    Returns
+    -------
+    (pair,) bool
+
+    Examples
+    --------
+    >>> same_site(np.array(["", "A", "B"]), np.array([0, 1]), np.array([1, 2]))
+    array([ True, False])
     """
     return (altloc[i] == altloc[j]) | (altloc[i] == "") | (altloc[j] == "")
 
 
-def _altlocs_agree(altloc):
+def _altlocs_agree(altloc: np.ndarray) -> Callable[..., bool]:
     if not (altloc != "").any():
         return lambda *atoms: True
     names = altloc.tolist()
     return lambda *atoms: len({names[atom] for atom in atoms} - {""}) < 2
 
 
-def _pairs_that_may_bond(structure, kind):
+def _pairs_that_may_bond(structure: Structure, kind: np.ndarray) -> np.ndarray:
     """(pair, 2): within the longest bond, able to be there at once, no water."""
     atoms = np.flatnonzero((kind != "water")[structure.residue_index])
     position = structure.position.double().numpy()
@@ -147,13 +183,11 @@ def _pairs_that_may_bond(structure, kind):
     return pairs[same_site(structure.altloc, i, j) & (apart > SHORTEST)]
 
 
-def _with_declared(structure, bonds):
-    """Sorted bonds, those among them that the file declares and that are believed, and which these
-    are.
-    """
+def _with_declared(structure: Structure, bonds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted bonds with those that the file declares and that are believed, and which these are."""
     listed = declared_bonds(structure)
 
-    def keys(pairs):
+    def keys(pairs: np.ndarray) -> np.ndarray:
         return pairs[:, 0] * len(structure) + pairs[:, 1]
 
     new = listed[~np.isin(keys(listed), keys(bonds))]
@@ -170,7 +204,7 @@ def _with_declared(structure, bonds):
     return bonds, np.isin(keys(bonds), keys(listed))
 
 
-def _are_bonded(structure, pairs, *, kind):
+def _are_bonded(structure: Structure, pairs: np.ndarray, *, kind: np.ndarray) -> np.ndarray:
     i, j = pairs.T
     polymer = np.isin(kind, POLYMER_KINDS)
     position, residue = structure.position.double().numpy(), structure.residue_index
@@ -198,10 +232,10 @@ def _are_bonded(structure, pairs, *, kind):
     return inside & listed | by_distance | ~inside & ends
 
 
-def _in_templates(structure, i, j):
-    """Bool, bool: the residue's template lists a bond of these two names; it does not know one of
-    the names.
-    """
+def _in_templates(
+    structure: Structure, i: np.ndarray, j: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the residue's template lists a bond of two names, and whether it lacks a name."""
     residues, atoms = structure.residue_name, structure.atom_name
     name, which = np.unique(np.stack([residues, atoms]), axis=1, return_inverse=True)
     key, back = np.unique(which[i] * name.shape[1] + which[j], return_inverse=True)
@@ -214,9 +248,17 @@ def _in_templates(structure, i, j):
     return listed[back], unlisted[back]
 
 
-def _templates_fit(structure, pairs, *, listed, others, polymer):
-    """(residue,) bool: the atoms and bonds of a residue are those of its template, as far as they
-    are there.
+def _templates_fit(
+    structure: Structure,
+    pairs: np.ndarray,
+    *,
+    listed: np.ndarray,
+    others: np.ndarray,
+    polymer: np.ndarray,
+) -> np.ndarray:
+    """(residue,) bool: the atoms and bonds of a residue are those of its template.
+
+    Only those that are there count.
 
     Of `pairs` inside residues, without hydrogens, `listed` are bonds of the template as long as
     bonds are, `others` are as near and no bonds of it. A residue of a chain is known by its
@@ -227,7 +269,7 @@ def _templates_fit(structure, pairs, *, listed, others, polymer):
     names = np.sort(structure.atom_name[pairs], axis=1)
     residue = structure.residue_index[pairs[:, 0]]
 
-    def count(chosen):  # two locations of an atom count once
+    def count(chosen: np.ndarray) -> np.ndarray:  # two locations of an atom count once
         name = np.unique(names[chosen], axis=0, return_inverse=True)[1]
         return np.bincount(
             np.unique(np.stack([residue[chosen], name]), axis=1)[0], minlength=len(expected)
@@ -238,9 +280,10 @@ def _templates_fit(structure, pairs, *, listed, others, polymer):
     return np.where(polymer, in_chain, (misfit <= MISFIT * expected) & (strange == 0))
 
 
-def _compositions(structure):
-    """Of each residue: bonds that its template has between the heavy atoms that are there, atoms of
-    it, and strange atoms.
+def _compositions(structure: Structure) -> np.ndarray:
+    """Of each residue: bonds that its template has, atoms that it names, and strange atoms.
+
+    The bonds are those between the heavy atoms that are there.
 
     Strange is what the template does not name, or names as another element.
     """
@@ -257,7 +300,9 @@ def _compositions(structure):
     return np.array([counts[key] for key in keys]).T
 
 
-def _composition(residue_name, names, elements):
+def _composition(
+    residue_name: str, names: tuple[str, ...], elements: tuple[int, ...]
+) -> tuple[int, int, int]:
     bonds, template = _template(residue_name)
     heavy = {
         name: element for name, element in zip(names, elements, strict=True) if element != HYDROGEN
@@ -271,9 +316,10 @@ def _composition(residue_name, names, elements):
 
 
 @cache
-def _template(residue_name):
-    """Bonds of a residue in the chemical component dictionary, and {atom name: atomic number};
-    empty where it is not there.
+def _template(residue_name: str) -> tuple[set[frozenset[str]], dict[str, int]]:
+    """Bonds of a residue in the chemical component dictionary, and {atom name: atomic number}.
+
+    Both are empty where it is not there.
     """
     from biotite.structure.info import bonds_in_residue, get_from_ccd
 
@@ -291,7 +337,9 @@ def _template(residue_name):
     return bonds, {name: number[name] for pair in bonds for name in pair}
 
 
-def _continues(structure, i, j, *, near, kind):
+def _continues(
+    structure: Structure, i: np.ndarray, j: np.ndarray, *, near: np.ndarray, kind: np.ndarray
+) -> np.ndarray:
     """Bool: atom i ends a residue of a polymer, and atom j starts the next one."""
     residue, name, element = structure.residue_index, structure.atom_name, structure.element
     chain = structure.chain[i] == structure.chain[j]
@@ -302,7 +350,7 @@ def _continues(structure, i, j, *, near, kind):
     peptide = (name[i] == "C") & (name[j] == "N")
     phosphate = np.isin(name[i], ("O3'", "O3*")) & (name[j] == "P")
 
-    def without(*names):
+    def without(*names: str) -> np.ndarray:
         return ~np.isin(np.arange(len(kind)), residue[np.isin(name, names)])
 
     # a chromophore has C3 and N1, a phosphoramidate N3': names that are the residue's own, where
@@ -320,7 +368,7 @@ def _continues(structure, i, j, *, near, kind):
     return chain & after & inside & (peptide | phosphate | amide | amidate)
 
 
-def _crosslinks(structure, i, j):
+def _crosslinks(structure: Structure, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """Bool: what joins polymers elsewhere: sulfurs, and an amine with a carboxyl.
 
     Other atoms as near as a bond are a clash.
@@ -333,9 +381,10 @@ def _crosslinks(structure, i, j):
     return (structure.element[i] == SULFUR) & (structure.element[j] == SULFUR) | amide[0] | amide[1]
 
 
-def _steps(structure, bonds, *, polymer):
-    """Trace atoms of residues that follow each other in a chain, near each other, with no bond
-    between the residues.
+def _steps(structure: Structure, bonds: np.ndarray, *, polymer: np.ndarray) -> np.ndarray:
+    """Trace atoms of residues that follow each other in a chain without a bond between them.
+
+    They are near each other.
     """
     residue = structure.residue_index
     joined = {tuple(pair) for pair in np.sort(residue[bonds], axis=1).tolist()}
@@ -355,7 +404,7 @@ def _steps(structure, bonds, *, polymer):
     return _tuples(steps, 2)
 
 
-def _neighbours(bonds, count):
+def _neighbours(bonds: np.ndarray, count: int) -> list[list[int]]:
     """For each atom the sorted list of those bonded to it."""
     both = np.concatenate([bonds, bonds[:, ::-1]])
     both = both[np.lexsort(both.T[::-1])]
@@ -363,14 +412,22 @@ def _neighbours(bonds, count):
     return [part.tolist() for part in np.split(both[:, 1], ends)]
 
 
-def _angles(neighbours, *, centres, together):
+def _angles(
+    neighbours: list[list[int]], *, centres: np.ndarray, together: Callable[..., bool]
+) -> Iterator[tuple]:
     for j in np.flatnonzero(centres):
         for i, k in combinations(neighbours[j], 2):
             if together(i, k):
                 yield i, j, k
 
 
-def _impropers(structure, neighbours, *, centres, together):
+def _impropers(
+    structure: Structure,
+    neighbours: list[list[int]],
+    *,
+    centres: np.ndarray,
+    together: Callable[..., bool],
+) -> Iterator[tuple]:
     hydrogen = (structure.element == HYDROGEN).tolist()
     for j in np.flatnonzero(centres):
         for triple in combinations(neighbours[j], 3):
@@ -378,7 +435,13 @@ def _impropers(structure, neighbours, *, centres, together):
                 yield (j, *triple)
 
 
-def _ring_torsions(structure, bonds, *, neighbours, together):
+def _ring_torsions(
+    structure: Structure,
+    bonds: np.ndarray,
+    *,
+    neighbours: list[list[int]],
+    together: Callable[..., bool],
+) -> Iterator[tuple]:
     residue = structure.residue_index
     inside = bonds[residue[bonds[:, 0]] == residue[bonds[:, 1]]]
     while len(inside):  # what ends nowhere is no ring
@@ -396,7 +459,7 @@ def _ring_torsions(structure, bonds, *, neighbours, together):
                         yield a, b, c, d
 
 
-def _closes(neighbours, start, end):
+def _closes(neighbours: list[list[int]], start: int, end: int) -> bool:
     """Whether there is another way than the bond from `start` to `end`, short enough for a ring."""
     seen, edge = {start}, [atom for atom in neighbours[start] if atom != end]
     for _ in range(LARGEST_RING - 2):
@@ -407,12 +470,18 @@ def _closes(neighbours, start, end):
     return False
 
 
-def _peptides(structure, bonds, *, neighbours, together):
+def _peptides(
+    structure: Structure,
+    bonds: np.ndarray,
+    *,
+    neighbours: list[list[int]],
+    together: Callable[..., bool],
+) -> tuple[np.ndarray, ...]:
     name, residue = structure.atom_name.tolist(), structure.residue_index
     outer = bonds[residue[bonds[:, 0]] != residue[bonds[:, 1]]].tolist()
     omega, phi, psi = [], [], []
 
-    def bonded(atom, wanted):
+    def bonded(atom: int, wanted: str) -> list[int]:
         return [
             other
             for other in neighbours[atom]
@@ -430,5 +499,5 @@ def _peptides(structure, bonds, *, neighbours, together):
     return tuple(_tuples([row for row in rows if together(*row)], 4) for rows in (omega, phi, psi))
 
 
-def _tuples(rows, width):
+def _tuples(rows: Iterable[tuple], width: int) -> np.ndarray:
     return np.array(list(rows), dtype=np.int64).reshape(-1, width)

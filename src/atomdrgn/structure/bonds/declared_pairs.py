@@ -12,7 +12,7 @@ BONDS = (gemmi.ConnectionType.Covale, gemmi.ConnectionType.Disulf, gemmi.Connect
 
 
 def declared_bonds(structure: Structure) -> np.ndarray:
-    """(bond, 2) int: atoms that the file declares as bonded, the lower number first, sorted.
+    """Atoms that the file declares as bonded: (bond, 2) int, the lower number first, sorted.
 
     They are links between residues (LINK, SSBOND, _struct_conn: covalent, disulfide and metal
     bonds) and what ``conect_map`` of the source says. Bonds to a symmetry mate are left out, and
@@ -23,6 +23,16 @@ def declared_bonds(structure: Structure) -> np.ndarray:
     ----------
     structure : Structure
         Its `source` says what is declared.
+
+    Returns
+    -------
+    (bond, 2) int
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> declared_bonds(read_structure("model.pdb")).shape
+    (0, 2)
     """
     pairs = np.array(
         [*declared_links(structure), *_conect_pairs(structure)], dtype=np.int64
@@ -31,8 +41,23 @@ def declared_bonds(structure: Structure) -> np.ndarray:
 
 
 def declared_links(structure: Structure) -> dict[tuple[int, int], float]:
-    """Links between residues alone: {(i, j): the length that the file says, A, or 0}, the lower
-    number first.
+    """Links between residues alone, and how long the file says that they are.
+
+    Parameters
+    ----------
+    structure : Structure
+        Its `source` says what is declared.
+
+    Returns
+    -------
+    dict
+        {(i, j): length, A, or 0 where the file says none}, the lower number first.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> declared_links(read_structure("model.pdb"))
+    {}
     """
     links = [
         link
@@ -54,7 +79,7 @@ def declared_links(structure: Structure) -> dict[tuple[int, int], float]:
     return found
 
 
-def _atoms_by_address(structure, chains):
+def _atoms_by_address(structure: Structure, chains: set[str]) -> dict[tuple, list[int]]:
     atoms = defaultdict(list)
     columns = (
         structure.chain,
@@ -73,9 +98,12 @@ def _atoms_by_address(structure, chains):
     return atoms
 
 
-def _ends(structure, atoms, partner):
-    """Atoms that an address names, those of its alternative location if it says one; none where one
-    location has two of them.
+def _ends(
+    structure: Structure, atoms: dict[tuple, list[int]], partner: gemmi.AtomAddress
+) -> list[int]:
+    """Atoms that an address names, those of its alternative location if it says one.
+
+    There are none where one location has two of them.
     """
     place, altloc = partner.res_id, partner.altloc.strip("\0 ")
     named = atoms.get(
@@ -92,7 +120,7 @@ def _ends(structure, atoms, partner):
     return named if len(set(structure.altloc[named].tolist())) == len(named) else []
 
 
-def _conect_pairs(structure):
+def _conect_pairs(structure: Structure) -> list[tuple[int, int]]:
     conect = structure.source.conect_map
     if not conect:
         return []
@@ -107,5 +135,5 @@ def _conect_pairs(structure):
     ]
 
 
-def _together(altloc, i, j):
+def _together(altloc: np.ndarray, i: int, j: int) -> bool:
     return altloc[i] == altloc[j] or not altloc[i] or not altloc[j]

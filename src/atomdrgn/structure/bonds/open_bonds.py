@@ -1,8 +1,10 @@
-"""Declared bonds whose atoms are apart in the model: which of them are believed, and how long they
-should be.
+"""Declared bonds whose atoms are apart in the model.
+
+Which of them are believed, and how long they should be.
 """
 
 import warnings
+from collections.abc import Iterable
 
 import gemmi
 import numpy as np
@@ -51,7 +53,25 @@ SHORTER = 0.2  # A: none of them is shorter than the sum of covalent radii by mo
 
 
 def covalent_length(structure: Structure, pairs: np.ndarray) -> np.ndarray:
-    """(pair,): the sum of the covalent radii of the atoms of each pair, A."""
+    """The sum of the covalent radii of the atoms of each pair, A.
+
+    Parameters
+    ----------
+    structure : Structure
+        The model.
+    pairs : (pair, 2) int
+        Numbers of atoms.
+
+    Returns
+    -------
+    (pair,)
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> covalent_length(read_structure("model.pdb"), np.array([[0, 1]])).round(2)
+    array([1.44])
+    """
     radius = np.array(
         [
             gemmi.Element(int(number)).covalent_r
@@ -62,8 +82,7 @@ def covalent_length(structure: Structure, pairs: np.ndarray) -> np.ndarray:
 
 
 def believed(structure: Structure, pairs: np.ndarray, *, bonds: np.ndarray) -> np.ndarray:
-    """(pair,) bool: declared bonds that are taken: not too long, and of atoms that still want a
-    partner.
+    """Declared bonds that are taken: not too long, and of atoms that still want a partner.
 
     Parameters
     ----------
@@ -74,10 +93,21 @@ def believed(structure: Structure, pairs: np.ndarray, *, bonds: np.ndarray) -> n
     bonds : (bond, 2) int
         What is bonded otherwise.
 
+    Returns
+    -------
+    (pair,) bool
+
     Warns
     -----
     UserWarning
         Some are not taken.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> bonds = np.array([[0, 1], [1, 2], [1, 4]])
+    >>> believed(read_structure("model.pdb"), np.array([[2, 3]]), bonds=bonds)
+    array([ True])
     """
     apart = distance(structure.position.double().numpy(), pairs)
     taken = np.zeros(len(pairs), dtype=bool)
@@ -111,10 +141,13 @@ def believed(structure: Structure, pairs: np.ndarray, *, bonds: np.ndarray) -> n
 
 
 def rest_lengths(
-    structure: Structure, bonds: np.ndarray, *, declared: np.ndarray, links: dict
+    structure: Structure,
+    bonds: np.ndarray,
+    *,
+    declared: np.ndarray,
+    links: dict[tuple[int, int], float],
 ) -> np.ndarray:
-    """(bond,): how long bonds are in the model, A; declared ones that are open in it, how long they
-    should be.
+    """How long bonds are in the model, or should be where a declared one is open in it.
 
     A declared bond is open where it is longer than usual by more than a slack. It should have the
     length that the file says, or the usual one where that is none, such as the distance of the open
@@ -131,10 +164,22 @@ def rest_lengths(
     links : dict
         {(i, j): length that the file says, A, or 0}.
 
+    Returns
+    -------
+    (bond,)
+        A.
+
     Warns
     -----
     UserWarning
         Declared bonds are open in the model.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> bonds = {"bonds": np.array([[0, 1]]), "declared": np.array([True])}
+    >>> rest_lengths(read_structure("model.pdb"), **bonds, links={}).round(2)
+    array([1.47])
     """
     length = distance(structure.position.double().numpy(), bonds)
     if not declared.any():
@@ -166,7 +211,7 @@ def rest_lengths(
 
 
 def usual_lengths(structure: Structure, pairs: np.ndarray, *, bonds: np.ndarray) -> np.ndarray:
-    """(pair,): the length that bonds of these elements have, A.
+    """The length that bonds of these elements have, A.
 
     Parameters
     ----------
@@ -176,9 +221,21 @@ def usual_lengths(structure: Structure, pairs: np.ndarray, *, bonds: np.ndarray)
         The bonds that are asked for.
     bonds : (bond, 2) int
         All of them, by which an amide is told from an amine, an ester from an ether.
+
+    Returns
+    -------
+    (pair,)
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> bonds = np.array([[0, 1], [1, 2], [2, 3]])
+    >>> usual_lengths(read_structure("model.pdb"), bonds[:1], bonds=bonds)
+    array([1.46])
     """
-    symbol = [gemmi.Element(int(number)).name for number in structure.element[np.unique(pairs)]]
-    symbol = dict(zip(np.unique(pairs).tolist(), symbol, strict=True))
+    atoms = np.unique(pairs)
+    names = [gemmi.Element(int(number)).name for number in structure.element[atoms]]
+    symbol = dict(zip(atoms.tolist(), names, strict=True))
     length = covalent_length(structure, pairs)
     for row, (i, j) in enumerate(pairs.tolist()):
         length[row] = USUAL_LENGTHS.get("".join(sorted((symbol[i], symbol[j]))), length[row])
@@ -192,8 +249,26 @@ def usual_lengths(structure: Structure, pairs: np.ndarray, *, bonds: np.ndarray)
     return length
 
 
-def label(structure: Structure, pair) -> str:
-    """Two atoms for a message, such as "A:CYS 114 SG - B:GLY 160 C"."""
+def label(structure: Structure, pair: Iterable[int | np.integer]) -> str:
+    """Two atoms for a message, such as "A:CYS 114 SG - B:GLY 160 C".
+
+    Parameters
+    ----------
+    structure : Structure
+        The model.
+    pair : (2,) int
+        Numbers of the atoms.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> label(read_structure("model.pdb"), (0, 1))
+    'A:ALA 1 N - A:ALA 1 CA'
+    """
     return " - ".join(
         f"{structure.chain[atom]}:{structure.residue_name[atom]} {structure.residue[atom]}"
         f"{structure.insertion_code[atom]} {structure.atom_name[atom]}"
@@ -201,7 +276,7 @@ def label(structure: Structure, pair) -> str:
     )
 
 
-def _partners(structure, atom, bonds):
+def _partners(structure: Structure, atom: int | np.integer, bonds: np.ndarray) -> np.ndarray:
     """Atoms other than metals that are bonded to an atom and can be there when it is."""
     ends = bonds[(bonds == atom).any(1)]
     others = np.unique(ends[ends != atom])
@@ -210,7 +285,7 @@ def _partners(structure, atom, bonds):
     return others[there & np.isin(structure.element[others], NONMETALS)]
 
 
-def _is_full(structure, atom, bonds):
+def _is_full(structure: Structure, atom: int | np.integer, bonds: np.ndarray) -> bool:
     most = MOST_NEIGHBOURS.get(gemmi.Element(int(structure.element[atom])).name)
     if most is None:
         return False
@@ -222,11 +297,11 @@ def _is_full(structure, atom, bonds):
     return len(names) >= most
 
 
-def _holds_metal(structure, pair):
+def _holds_metal(structure: Structure, pair: np.ndarray) -> bool:
     return not np.isin(structure.element[pair], NONMETALS).all()
 
 
-def _is_acyl(structure, carbon, other, bonds):
+def _is_acyl(structure: Structure, carbon: int, other: int, bonds: np.ndarray) -> bool:
     """Whether a carbon has three partners at most, one of them an oxygen that has no other."""
     partners = _partners(structure, carbon, bonds)
     oxygens = [

@@ -1,8 +1,10 @@
-"""Atoms of a molecule that was bent, put right: bonds, angles, peptides and contacts as good as the
-base model's.
+"""The local geometry of a bent molecule, made as good as the base model's.
+
+Bonds, angles, peptides and contacts are put right.
 """
 
 from threading import Lock
+from typing import Any
 
 import gemmi
 import numpy as np
@@ -51,8 +53,9 @@ NM = 0.1  # nm in an A
 
 
 class Relaxation:
-    """Positions of the atoms of one molecule near to given ones, with the local geometry that the
-    base model has.
+    """Relaxed positions of one molecule's atoms, with the local geometry of the base model.
+
+    They are near to given ones.
 
     The restraints come from the base model itself, so that any chemistry is taken as it is:
     ligands, nucleic acids, missing atoms, alternative locations, hydrogens or none. Bonds, angles,
@@ -79,9 +82,17 @@ class Relaxation:
     References
     ----------
     Eastman et al., OpenMM 8 (2024). The minimiser is its L-BFGS, on its CPU platform.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_structure
+    >>> structure = read_structure("model.pdb")
+    >>> relax = Relaxation(structure)
+    >>> (relax(structure.position) - structure.position).norm(dim=1).max().item() < 1.0
+    True
     """
 
-    def __init__(self, structure: Structure, bonding: Bonding | None = None):
+    def __init__(self, structure: Structure, bonding: Bonding | None = None) -> None:
         self._openmm = _import_openmm()
         bonding = find_bonds(structure) if bonding is None else bonding
         position = structure.position.double().numpy()
@@ -106,7 +117,8 @@ class Relaxation:
             bonding.lengths[bonding.declared],
         )
         self._elsewhere = position * NM + 10.0
-        self._lock, self._waiting = Lock(), []
+        self._lock = Lock()
+        self._waiting: list[tuple[Any, np.ndarray]] = []
 
     def __call__(
         self, position: Float[Tensor, "atom 3"], present: Bool[np.ndarray, "atom"] | None = None
@@ -151,25 +163,27 @@ class Relaxation:
         self._waiting.append((context, present))
         return torch.from_numpy(found).to(position.dtype)
 
-    def _minimised(self, context):
+    def _minimised(self, context: Any) -> np.ndarray:
         self._openmm.LocalEnergyMinimizer.minimize(context, TOLERANCE, MOST_STEPS)
         return context.getState(getPositions=True).getPositions(asNumpy=True)._value / NM
 
-    def _farthest_off(self, position, present):
+    def _farthest_off(self, position: np.ndarray, present: np.ndarray) -> float:
         """By how much a declared bond is off its length at most, A."""
         off = np.abs(distance(position, self._declared) - self._length)
         return off[present[self._declared].all(1)].max(initial=0.0)
 
-    def _move_tethers(self, context, target):
+    def _move_tethers(self, context: Any, target: np.ndarray) -> None:
         with self._lock:
             self._tell_tethers(context, target)
 
-    def _tell_tethers(self, context, target):
+    def _tell_tethers(self, context: Any, target: np.ndarray) -> None:
         for atom, place in enumerate(target.tolist()):
             self._tether.setParticleParameters(atom, atom, place)
         self._tether.updateParametersInContext(context)
 
-    def _tell(self, context, target, *, known, present):
+    def _tell(
+        self, context: Any, target: np.ndarray, *, known: np.ndarray, present: np.ndarray
+    ) -> None:
         self._tell_tethers(context, target)
         if not np.array_equal(known, present):
             for atom, (radius, *others) in enumerate(self._contact_parameters):
@@ -178,7 +192,7 @@ class Relaxation:
                 )
             self._contacts.updateParametersInContext(context)
 
-    def _new_context(self):
+    def _new_context(self) -> tuple[Any, np.ndarray]:
         """A context and the atoms that it knows as present."""
         platform = self._openmm.Platform.getPlatformByName("CPU")
         settings = {"Threads": "1", "DeterministicForces": "true"}
@@ -190,7 +204,7 @@ class Relaxation:
         return context, np.ones(len(self._contact_parameters), dtype=bool)
 
 
-def _import_openmm():
+def _import_openmm() -> Any:
     try:
         import openmm
     except ImportError as error:
@@ -201,7 +215,7 @@ def _import_openmm():
     return openmm
 
 
-def _local_forces(openmm, bonding, position):
+def _local_forces(openmm: Any, bonding: Bonding, position: np.ndarray) -> tuple[Any, Any, Any]:
     bonds = openmm.HarmonicBondForce()
     for pairs, lengths, sigma in (
         (bonding.bonds, bonding.lengths, BOND_SIGMA),
@@ -230,9 +244,10 @@ def _local_forces(openmm, bonding, position):
     return bonds, angles, torsions
 
 
-def _rest_angles(bonding, position):
-    """The base model's; but where a bond is open there, those that are nearest to them and that
-    atoms have.
+def _rest_angles(bonding: Bonding, position: np.ndarray) -> np.ndarray:
+    """The base model's angles, mended where a bond is open there.
+
+    Those are the ones that are nearest to them and that atoms have.
     """
     size = angle(position, bonding.angles)
     opened = np.abs(distance(position, bonding.bonds) - bonding.lengths) > OPEN
@@ -249,13 +264,17 @@ def _rest_angles(bonding, position):
     return np.where(across, usual, size)
 
 
-def _bent(position, rows):
-    return (np.sin([angle(position, rows[:, :3]), angle(position, rows[:, 1:])]) > STRAIGHT).all(0)
+def _bent(position: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    sine = np.sin([angle(position, rows[:, :3]), angle(position, rows[:, 1:])])
+    return np.all(sine > STRAIGHT, axis=0)
 
 
-def _contact_parameters(structure):
-    """For each atom its radius, nm, and where there are alternative locations the number of its
-    own, 0 for all of them.
+def _contact_parameters(structure: Structure) -> list[list[float]]:
+    """For each atom its radius, nm, and its alternative location where there are any.
+
+    It is the number of its own, 0 for all of them.
+
+    0 stands for all of them.
     """
     radius = [
         CONTACT_RADIUS.get(gemmi.Element(int(number)).name, OTHER_RADIUS) * NM
@@ -270,9 +289,12 @@ def _contact_parameters(structure):
     ]
 
 
-def _contacts(openmm, structure, bonding, parameters):
-    """Repulsion of atoms nearer than their radii; and of those that are so in the base model,
-    nearer than they are there.
+def _contacts(
+    openmm: Any, structure: Structure, bonding: Bonding, parameters: list[list[float]]
+) -> tuple[Any, Any]:
+    """Repulsion of atoms nearer than their radii, or than they are in the base model.
+
+    The second force is for those that are nearer there than their radii.
     """
     stiffness = KT / (CONTACT_SIGMA * NM) ** 2
     names = ["radius", "altloc"][: len(parameters[0])]
@@ -309,7 +331,7 @@ def _contacts(openmm, structure, bonding, parameters):
     return contacts, close
 
 
-def _tether(openmm, position):
+def _tether(openmm: Any, position: np.ndarray) -> Any:
     tether = openmm.CustomExternalForce(
         f"0.5*{KT / (TETHER_SIGMA * NM) ** 2}*((x-x0)^2+(y-y0)^2+(z-z0)^2)"
     )

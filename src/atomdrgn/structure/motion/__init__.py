@@ -1,1 +1,1 @@
-"""How molecules move: segments, rigid motions, deformations, and the atoms that follow the beads."""
+"""How molecules move: segments, rigid motions, deformations, atoms that follow the beads."""

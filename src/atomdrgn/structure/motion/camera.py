@@ -1,5 +1,6 @@
-"""Moved beads as the camera sees them: where they are projected to, and what their segments'
-motions would do there.
+"""Moved beads as the camera sees them.
+
+Where they are projected to, and what their segments' motions would do there.
 """
 
 import torch
@@ -9,13 +10,29 @@ from torch import Tensor
 from ...physics.compiled import looped
 from ...physics.pose import Pose
 from ...physics.rotations import matrix_from_quaternion
+from .motion import RigidMotion
 from .segment_deformation import SegmentDeformation
 
 
 def project_centres(
     deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"], pose: Pose
 ) -> Float[Tensor, "batch 2 bead"]:
-    """x and y of every bead in the camera's frame, A, at the conformations that latents decode to."""
+    """The x and y of every bead in the camera's frame, at the conformations that latents decode to.
+
+    Parameters
+    ----------
+    deformation : SegmentDeformation
+        Of the base model.
+    latent : (batch, latent)
+        One an image.
+    pose : Pose
+        (batch,) one an image.
+
+    Returns
+    -------
+    (batch, 2, bead)
+        A.
+    """
     if not looped(latent, pose.rotation, deformation.position):
         return pose.apply(deformation.conformation(latent).position)[..., :2].transpose(1, 2)
     from .camera_loops import place
@@ -43,12 +60,29 @@ def motion_fields(
     *,
     amplitude: Float[Tensor, "bead"],
 ) -> Float[Tensor, "batch field entry"]:
-    """For each bead of each segment its amplitude, and that times each component of its arm in the
-    camera's frame (A).
+    """For each bead of each segment its amplitude, and that times each component of its arm.
+
+    The arm is in the camera's frame, A.
 
     The arm goes from the moved centroid of the segment to where that segment alone would move the
     bead. Where segments may be absent these four are times the bead's occupancy, and a fifth field
     is the amplitude of what is present.
+
+    Parameters
+    ----------
+    deformation : SegmentDeformation
+        Of the base model.
+    latent : (batch, latent)
+        One an image.
+    pose : Pose
+        (batch,) one an image.
+    amplitude : (bead,)
+        Electrons.
+
+    Returns
+    -------
+    (batch, field, entry)
+        Four fields, or five; an entry is a bead of a segment.
     """
     field = _full_fields(deformation, latent, pose, amplitude=amplitude)
     if not deformation.composition:
@@ -57,7 +91,13 @@ def motion_fields(
     return torch.cat([field * occupancy, field[:, :1]], 1)
 
 
-def _full_fields(deformation, latent, pose, *, amplitude) -> Float[Tensor, "batch 4 entry"]:
+def _full_fields(
+    deformation: SegmentDeformation,
+    latent: Float[Tensor, "batch latent"],
+    pose: Pose,
+    *,
+    amplitude: Float[Tensor, "bead"],
+) -> Float[Tensor, "batch 4 entry"]:
     """The fields of segments that are all there."""
     members, turn = deformation.members, _turn(deformation.motion(latent), pose)
     amplitude = amplitude[members.bead] * members.weight
@@ -73,6 +113,6 @@ def _full_fields(deformation, latent, pose, *, amplitude) -> Float[Tensor, "batc
     return field
 
 
-def _turn(motion, pose) -> Float[Tensor, "batch segment 3 3"]:
+def _turn(motion: RigidMotion, pose: Pose) -> Float[Tensor, "batch segment 3 3"]:
     """From the base model's frame to the camera's."""
     return pose.rotation[:, None] @ matrix_from_quaternion(motion.rotation)

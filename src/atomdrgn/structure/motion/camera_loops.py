@@ -1,11 +1,20 @@
 """The loops behind :mod:`.camera`."""
 
+import numpy as np
 from numba import njit
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def place(turn, offset, arm, bead, weight, ends, plane):
-    """x and y of every bead: what its segments make of it, blended.
+def place(
+    turn: np.ndarray,
+    offset: np.ndarray,
+    arm: np.ndarray,
+    bead: np.ndarray,
+    weight: np.ndarray,
+    ends: np.ndarray,
+    plane: np.ndarray,
+) -> None:
+    """Project every bead to x and y: what its segments make of it, blended.
 
     Parameters
     ----------
@@ -42,7 +51,9 @@ def place(turn, offset, arm, bead, weight, ends, plane):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def fill_fields(turn, arm, amplitude, ends, field):
+def fill_fields(
+    turn: np.ndarray, arm: np.ndarray, amplitude: np.ndarray, ends: np.ndarray, field: np.ndarray
+) -> None:
     """Amplitude, and amplitude times each component of the arm in the camera's frame.
 
     Parameters

@@ -23,6 +23,13 @@ class Flexing:
         For one of each of the surface's features (:meth:`~.surface.Surface.features`), A.
     turn : (feature, bead, 3)
         How the bead's surroundings turn, a rotation vector.
+
+    Examples
+    --------
+    >>> bend = Flexing(offset=torch.ones(1, 4, 3), turn=torch.zeros(1, 4, 3))
+    >>> offset, turn = bend.at(torch.tensor([0.5]))
+    >>> offset[0]
+    tensor([0.5000, 0.5000, 0.5000])
     """
 
     offset: Float[Tensor, "feature bead 3"]
@@ -43,10 +50,47 @@ class Flexing:
 
 
 def make_flexing(beads: BeadModel, offset: Float[Tensor, "feature bead 3"]) -> Flexing:
-    """Offsets of beads, with the turns of residues that follow from those of their neighbours."""
+    """Offsets of beads, with the turns of residues that follow from those of their neighbours.
+
+    Parameters
+    ----------
+    beads : BeadModel
+        The base model.
+    offset : (feature, bead, 3)
+        As in :class:`Flexing`, A.
+
+    Returns
+    -------
+    Flexing
+
+    Examples
+    --------
+    >>> from atomdrgn import coarse_grain, read_structure
+    >>> beads = coarse_grain(read_structure("model.pdb"))
+    >>> make_flexing(beads, torch.zeros(1, len(beads), 3)).turn.abs().max().item()
+    0.0
+    """
     return Flexing(offset, small_turns(beads)(offset))
 
 
 def with_feature(motion: RigidMotion, feature: Float[Tensor, "*batch feature"]) -> FlexedMotion:
-    """A rigid motion of segments, and how far beads are moved within them."""
+    """A rigid motion of segments, and how far beads are moved within them.
+
+    Parameters
+    ----------
+    motion : RigidMotion
+        (*batch, segment)
+    feature : (*batch, feature)
+        Of the surface.
+
+    Returns
+    -------
+    FlexedMotion
+
+    Examples
+    --------
+    >>> still = RigidMotion(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), torch.zeros(1, 3))
+    >>> with_feature(still, torch.tensor([0.5])).feature
+    tensor([0.5000])
+    """
     return FlexedMotion(motion.rotation, motion.translation, torch.as_tensor(feature))

@@ -24,6 +24,12 @@ class Surface(Record):
         Of the places along each motion, A r.m.s.: features are of the places over it.
     coefficient : (feature, latent)
         Of 1, each place, and each product of two.
+
+    Examples
+    --------
+    >>> surface = straight_surface(torch.zeros(6), torch.eye(6)[:, :1], torch.ones(1))
+    >>> surface(torch.tensor([2.0]))
+    tensor([2., 0., 0., 0., 0., 0.])
     """
 
     scale: Float[Tensor, "k"]
@@ -66,8 +72,9 @@ class Surface(Record):
         )
 
     def reparametrised(self, offset: Float[Tensor, "k"], axes: Float[Tensor, "k new"]) -> "Surface":
-        """The same conformations, or some of them, over other places: those at `place` are here at
-        ``offset + axes @ place``.
+        """The same conformations, or some of them, over other places.
+
+        Those at `place` are here at ``offset + axes @ place``.
         """
         k = len(self.scale)
         i, j = torch.triu_indices(k, k)
@@ -99,19 +106,52 @@ class Surface(Record):
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """One conformation for each particle: index it by particles for their latents."""
+    """One conformation for each particle: index it by particles for their latents.
+
+    Parameters
+    ----------
+    surface : Surface
+        That decodes.
+    place : (particle, k)
+        Along each motion, A.
+
+    Examples
+    --------
+    >>> surface = straight_surface(torch.zeros(6), torch.eye(6)[:, :1], torch.ones(1))
+    >>> surface.at(torch.tensor([[1.0], [2.0]]))[1]
+    tensor([2., 0., 0., 0., 0., 0.])
+    """
 
     surface: Surface
     place: Tensor
 
-    def __getitem__(self, particle) -> Tensor:
+    def __getitem__(self, particle: int | slice | Tensor) -> Tensor:
         return self.surface(self.place[particle])
 
 
 def straight_surface(
     mean: Float[Tensor, "latent"], direction: Float[Tensor, "latent k"], scale: Float[Tensor, "k"]
 ) -> Surface:
-    """A plane through the mean: what a Gaussian population says."""
+    """A plane through the mean: what a Gaussian population says.
+
+    Parameters
+    ----------
+    mean : (latent,)
+        Where it passes.
+    direction : (latent, k)
+        What a step of 1 along each motion adds.
+    scale : (k,)
+        As in :class:`Surface`, A.
+
+    Returns
+    -------
+    Surface
+
+    Examples
+    --------
+    >>> straight_surface(torch.zeros(6), torch.eye(6)[:, :2], torch.ones(2)).coefficient.shape
+    torch.Size([6, 6])
+    """
     k = len(scale)
     bends = mean.new_zeros(k * (k + 1) // 2, len(mean))
     return Surface(scale, torch.cat([mean[None], (direction * scale).T, bends]))
@@ -125,6 +165,25 @@ def fit_surface(
     """The surface that latents form over their places, by least squares.
 
     A penalty that a few dozen particles overcome keeps the bends of sparse sets at zero.
+
+    Parameters
+    ----------
+    place : (particle, k)
+        Along each motion, A.
+    latent : (particle, latent)
+        Of each particle.
+    scale : (k,)
+        As in :class:`Surface`, A.
+
+    Returns
+    -------
+    Surface
+
+    Examples
+    --------
+    >>> place = torch.linspace(-1, 1, 9)[:, None]
+    >>> fit_surface(place, place.square(), torch.ones(1)).coefficient.T.round(decimals=2)
+    tensor([[0.3700, 0.0000, 0.1200]])
     """
     bare = Surface(scale, latent.new_zeros(0, latent.shape[1]))
     features = bare.features(place).double()
