@@ -37,7 +37,7 @@ from atomdrgn.structure.segmentation import make_segments
 from atomdrgn.structure.selection import describe_chains, describe_residues, select
 from hinged import hinged_run, two_helices
 from molecules import atom_line, helix
-from particles.conftest import star_text, write_stack
+from tiny_particles import star_text, write_stack
 from runs import write_run
 from volume_runs import write_volume_run
 

@@ -32,7 +32,6 @@ EXAMPLE = re.compile(r"^\s*>>> ", re.MULTILINE)
 # Public names that have no example yet: this list only gets shorter.
 NOT_YET = {
     "Docking",
-    "ParticleStack",
     "Refinement",
     "Run",
     "VolumeRun",
@@ -44,11 +43,9 @@ NOT_YET = {
     "export",
     "fit",
     "fit_volume",
-    "inspect",
     "open_run",
     "open_volume_run",
     "place_in_tomogram",
-    "read_particles",
     "refine",
     "select_particles",
 }

@@ -176,7 +176,7 @@ def portions_of(size: Int[Tensor, "item"]) -> Int[Tensor, "item"]:
 
     Examples
     --------
-    >>> portions_of(torch.full((6,), 60))
+    >>> portions_of(torch.full((6,), 240))
     tensor([0, 0, 0, 1, 1, 2])
     """
     done = size.cumsum(0)
@@ -317,8 +317,9 @@ def joined_processes() -> Iterator[Processes]:
 
 
 def _find_the_others():
-    """Wait until all processes have found each other, so that a signal ends the wait: where one is
-    lost, torchrun sends it.
+    """Wait until all processes have found each other, so that a signal ends the wait.
+
+    Where one is lost, torchrun sends it.
     """
     errors = []
 

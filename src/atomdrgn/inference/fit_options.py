@@ -48,6 +48,12 @@ class FitOptions:
     ------
     InputError
         A temperature that leaves no segments.
+
+    Examples
+    --------
+    >>> options = FitOptions(segments=12, fixed="A:1-30")
+    >>> options.segments, options.learns_borders
+    (12, False)
     """
 
     segments: int = 20

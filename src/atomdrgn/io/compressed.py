@@ -1,5 +1,6 @@
-"""Files compressed by gzip, and how much a compressed file may stand for: more is refused before
-memory is taken.
+"""Files compressed by gzip, and how much a compressed file may stand for.
+
+More is refused before memory is taken.
 """
 
 import gzip
@@ -19,8 +20,9 @@ PIECE = 1 << 24  # bytes that are unpacked at a time
 
 
 def most_unpacked(size: int, *, always: int) -> int:
-    """How many bytes a compressed file of so many bytes may stand for; `always` is what any file
-    may.
+    """How many bytes a compressed file of so many bytes may stand for.
+
+    `always` is what any file may.
     """
     return always + MOST_UNPACKED * size
 

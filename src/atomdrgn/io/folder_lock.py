@@ -1,5 +1,6 @@
-"""A folder that one command at a time writes to; while it does, and where it did not end well, a
-file in the folder says so.
+"""A folder that one command at a time writes to.
+
+While it does, and where it did not end well, a file in the folder says so.
 """
 
 import errno
@@ -28,9 +29,7 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL}
 
 @dataclass
 class Unfinished:
-    """Whether what is in a folder has to be marked as unfinished if the command that has it locked
-    ends in an error.
-    """
+    """Whether a locked folder has to be marked as unfinished if its command ends in an error."""
 
     marked: bool
 
@@ -105,8 +104,9 @@ def locked_folder(folder: Path, reporter: Reporter | None = None) -> Iterator[Un
 
 
 def writing_in(folder: Path) -> str | None:
-    """That another command is writing to a folder at this moment, or may be, and what to do, in
-    words; None where none is.
+    """That another command is writing to a folder at this moment, or may be.
+
+    What to do, in words; None where none is.
     """
     try:
         file = os.open(folder / LOCK, os.O_RDONLY)
@@ -165,8 +165,9 @@ def _lock(file, *, shared: bool = False) -> bool | None:
 
 
 def _write(file, *, ended):
-    """Say in an open lock file whose it is, in one line; what is behind it is of whoever had it
-    before.
+    """Say in an open lock file whose it is, in one line.
+
+    What is behind it is of whoever had it before.
     """
     said = {"pid": os.getpid(), "host": socket.gethostname()} | ({"ended": True} if ended else {})
     text = json.dumps(said) + "\n"
@@ -175,8 +176,9 @@ def _write(file, *, ended):
 
 
 def _who(text):
-    """Who has written a lock file; None where it is new, and an unknown one where it cannot be
-    read.
+    """Who has written a lock file.
+
+    None where it is new, and an unknown one where it cannot be read.
     """
     if not text.strip():
         return None
@@ -192,8 +194,9 @@ def _who(text):
 
 
 def _held(path, left, *, free: bool | None) -> str | None:
-    """That a lock file is another command's and what to do, in words; None where nobody has it, as
-    far as can be known.
+    """That a lock file is another command's and what to do, in words.
+
+    None where nobody has it, as far as can be known.
 
     `free` says whether the system's lock was; None where there is none.
     """

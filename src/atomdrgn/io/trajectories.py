@@ -101,8 +101,9 @@ def _holds_xtc(path, frames, atoms) -> bool:
 
 
 def _end_of_xtc(path, frames, atoms) -> int | None:
-    """Where so many frames of a file end, each of which says how long it is; None where there are
-    no such frames.
+    """Where so many frames of a file end, each of which says how long it is.
+
+    None where there are no such frames.
     """
     at = 0
     with open(path, "rb") as file:

@@ -1,3 +1,4 @@
-"""What the images say: noise, image likelihoods, restraints; unreduced, one value an image or a
-particle.
+"""What the images say: noise, image likelihoods, restraints.
+
+Unreduced, one value an image or a particle.
 """

@@ -1,5 +1,6 @@
-"""How well images that are differentiable in their beads agree with the data: for fits by gradient,
-one value an image.
+"""How well images that are differentiable in their beads agree with the data: for fits by gradient.
+
+One value an image.
 """
 
 from dataclasses import dataclass
@@ -16,8 +17,9 @@ from ..physics.record import Record
 
 @dataclass(frozen=True)
 class Comparison(Record):
-    """Inner products of an image's prediction and its data, whitened: all that any likelihood of
-    the image is made of.
+    """Inner products of an image's prediction and its data, whitened.
+
+    All that any likelihood of the image is made of.
 
     Parameters
     ----------
@@ -30,8 +32,10 @@ class Comparison(Record):
     data2: Float[Tensor, "*batch"]
 
     def log_likelihood(self, contrast_sd: float) -> Float[Tensor, "*batch"]:
-        """Of Gaussian noise, at each image's likeliest contrast under the prior N(1,
-        contrast_sd^2), up to the noise's constant.
+        """Of Gaussian noise.
+
+        At each image's likeliest contrast under the prior N(1, contrast_sd^2), up to the noise's
+        constant.
 
         With a standard deviation of 0 every contrast is 1.
 
@@ -52,8 +56,9 @@ class Comparison(Record):
         return -0.5 * (left - gain)
 
     def correlation(self) -> Float[Tensor, "*batch"]:
-        """Of prediction and data, whatever the scale of either: minus it is a loss for images of
-        unknown preprocessing.
+        """Of prediction and data, whatever the scale of either.
+
+        Minus it is a loss for images of unknown preprocessing.
 
         References
         ----------
@@ -90,8 +95,9 @@ def compare(
 
 
 class _Products(torch.autograd.Function):
-    """Inner products of the filtered prediction with itself and with the data; gradient to the
-    image.
+    """Inner products of the filtered prediction with itself and with the data.
+
+    Gradient to the image.
     """
 
     @staticmethod

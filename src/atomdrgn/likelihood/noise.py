@@ -43,8 +43,9 @@ class Noise:
         *,
         disc: FourierDisc,
     ) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch 2 frequency"]]:
-        """What to multiply a prediction by, and the image, so that their difference is white with
-        unit variance.
+        """What to multiply a prediction by.
+
+        The image, so that their difference is white with unit variance.
 
         Sums over the disc then stand for sums over the whole Fourier plane: each term holds the
         root of its multiplicity. An image that was premultiplied is divided by its CTF first, which
@@ -83,7 +84,8 @@ class Noise:
 def noise_groups(
     optics_group: Int[Tensor, "image"], tilt: Int[Tensor, "image"]
 ) -> Int[Tensor, "image"]:
-    """Number of the noise spectrum that each image has: one for each optics group and tilt that
-    occurs.
+    """Number of the noise spectrum that each image has.
+
+    One for each optics group and tilt that occurs.
     """
     return torch.unique(torch.stack([optics_group, tilt], 1), dim=0, return_inverse=True)[1]

@@ -1,5 +1,6 @@
-"""What the images say about motions near a conformation: Gauss-Newton's normal equations, one set
-an image.
+"""What the images say about motions near a conformation.
+
+Gauss-Newton's normal equations, one set an image.
 """
 
 from dataclasses import dataclass
@@ -23,8 +24,9 @@ POSE_NUMBERS = 5  # of an image's pose: shift along x and y, turns about x, y an
 
 @dataclass(frozen=True)
 class NormalEquations(Record):
-    """Of a weighted least-squares fit, at a latent and linearised there, in the latent's
-    coordinates.
+    """Of a weighted least-squares fit, at a latent and linearised there.
+
+    In the latent's coordinates.
 
     Near the latent q0, minus twice the log-likelihood is ``(q - q0) matrix (q - q0) - 2 gradient (q
     - q0) + chi2``.
@@ -46,8 +48,9 @@ class NormalEquations(Record):
 
 @dataclass(frozen=True)
 class ImageProducts(Record):
-    """All inner products among an image's derivative images, its prediction and its data, weighted
-    by the noise.
+    """All inner products among an image's derivative images, its prediction and its data.
+
+    Weighted by the noise.
 
     Parameters
     ----------
@@ -69,8 +72,9 @@ class ImageProducts(Record):
     def contrast(
         self, prior_sd: float, hidden: Float[Tensor, "*batch"]
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
-        """Strength of the signal in each image and its standard deviation, with prior N(1,
-        prior_sd^2).
+        """Strength of the signal in each image and its standard deviation.
+
+        With prior N(1, prior_sd^2).
 
         Parameters
         ----------
@@ -88,8 +92,9 @@ class ImageProducts(Record):
     def normal_equations(
         self, contrast_sd: float, hidden: Float[Tensor, "*batch"]
     ) -> NormalEquations:
-        """For the motion alone: each image's contrast is fitted, its uncertainty taken out of the
-        matrix (Schur complement).
+        """For the motion alone.
+
+        Each image's contrast is fitted, its uncertainty taken out of the matrix (Schur complement).
         """
         contrast, sd = self.contrast(contrast_sd, hidden)
         misfit = self.data2 - 2 * contrast * self.prediction_data + contrast**2 * self.prediction2
@@ -114,8 +119,9 @@ def predict(
     pose: Pose,
     disc: FourierDisc,
 ) -> Float[Tensor, "batch 2 frequency"]:
-    """Fourier coefficients of the noise-free image before the CTF, at the conformation that a
-    latent decodes to.
+    """Fourier coefficients of the noise-free image before the CTF.
+
+    At the conformation that a latent decodes to.
     """
     if not isinstance(deformation, SegmentDeformation):
         conformation = deformation.conformation(latent)
@@ -138,8 +144,9 @@ def latent_images(
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
 ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch latent 2 frequency"]]:
-    """The prediction of :func:`predict` times a transfer function, and how each number of the
-    latent changes it, for whatever moves the beads.
+    """The prediction of :func:`predict` times a transfer function.
+
+    How each number of the latent changes it, for whatever moves the beads.
 
     A bead at p contributes ``a exp(-2 pi i k.p)``: two fields of each number, the amplitude times
     the bead's speed along the camera's x and y. Segments need fewer (:func:`derivative_images`).
@@ -167,8 +174,9 @@ def derivative_images(
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
 ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch free change 2 frequency"]]:
-    """The prediction of :func:`predict` times a transfer function, and how each free segment's
-    motion changes it.
+    """The prediction of :func:`predict` times a transfer function.
+
+    How each free segment's motion changes it.
 
     The five motions are shifts along the camera's x and y (per A) and turns about its x, y and z
     (per rad) about the segment's centroid as it stands; a shift along z changes nothing.
@@ -238,8 +246,9 @@ def pose_images(
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
 ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch 5 2 frequency"]]:
-    """The prediction of :func:`predict` times a transfer function, and how the image's pose changes
-    it.
+    """The prediction of :func:`predict` times a transfer function.
+
+    How the image's pose changes it.
 
     The five changes are shifts along the camera's x and y (per A) and turns about its x, y and z
     (per rad) about the molecule's origin: those of :func:`derivative_images` for a molecule that is
@@ -279,8 +288,9 @@ def _by_rigid_motion(
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
 ) -> Float[Tensor, "batch part 5 2 frequency"]:
-    """How shifts and turns of each part change the image, from the transforms of its amplitude and
-    its arms.
+    """How shifts and turns of each part change the image.
+
+    From the transforms of its amplitude and its arms.
     """
     mass, arm_x, arm_y, arm_z = _shifted(transform).unbind(2)[:4]
     along_x, along_y = (2 * torch.pi * (k * transfer)[:, None, None] for k in (disc.kx, disc.ky))
@@ -299,8 +309,10 @@ def _by_rigid_motion(
 def _shifted(
     transform: Float[Tensor, "*batch 2 frequency"],
 ) -> Float[Tensor, "*batch 2 frequency"]:
-    """Transforms times -i: a shift multiplies by -2 pi i k, so that what was imaginary becomes
-    real, and what was real becomes minus imaginary.
+    """Transforms times -i.
+
+    A shift multiplies by -2 pi i k, so that what was imaginary becomes real, and what was real
+    becomes minus imaginary.
     """
     return torch.stack([transform[..., 1, :], -transform[..., 0, :]], -2)
 
@@ -315,8 +327,9 @@ def power_along(
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
 ) -> Float[Tensor, "batch frequency"]:
-    """Power of the changes that steps along some directions of the latent make in each coefficient,
-    summed over the directions.
+    """Power of the changes that steps along some directions of the latent make in each coefficient.
+
+    Summed over the directions.
 
     Parameters
     ----------
@@ -472,8 +485,9 @@ def _to_latent(
 def camera_motion(
     deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"], pose: Pose
 ) -> Float[Tensor, "batch free change number"]:
-    """How the latent moves each free segment in the camera's frame, and its occupancy where that is
-    free.
+    """How the latent moves each free segment in the camera's frame.
+
+    And its occupancy where that is free.
     """
     turn = pose.rotation[:, None]
     jacobian = deformation.jacobian(latent)

@@ -1,5 +1,6 @@
-"""The pose of an image as five more unknowns of its normal equations, and these equations without
-them.
+"""The pose of an image as five more unknowns of its normal equations.
+
+These equations without them.
 """
 
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from .normal_equations import POSE_NUMBERS, NormalEquations
 
 @dataclass(frozen=True)
 class PoseGiven(Record):
-    """The pose of each image as its particle's latent decides it, about where the equations were
-    linearised.
+    """The pose of each image as its particle's latent decides it.
+
+    About where the equations were linearised.
 
     Parameters
     ----------
@@ -40,8 +42,9 @@ class PoseGiven(Record):
         seen: Float[Tensor, "latent direction"],
         unseen: Float[Tensor, "latent other"],
     ) -> tuple[Float[Tensor, "image 5"], Float[Tensor, "image 5"]]:
-        """Step of the pose and its standard deviation when the latent, which is not known exactly
-        either, has gone by a step.
+        """Step of the pose and its standard deviation when the latent.
+
+        Which is not known exactly either, has gone by a step.
 
         Parameters
         ----------
@@ -64,8 +67,9 @@ class PoseGiven(Record):
 def eliminate_pose(
     equations: NormalEquations, correction: Float[Tensor, "image 5"], prior_sd: Float[Tensor, "5"]
 ) -> tuple[NormalEquations, PoseGiven]:
-    """Equations of the latent alone, every image's pose at its likeliest value, its uncertainty
-    taken out (Schur complement).
+    """Equations of the latent alone.
+
+    Every image's pose at its likeliest value, its uncertainty taken out (Schur complement).
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
-"""The loop behind the normal equations: products of derivative images, from the camera's motions to
-the latent's numbers.
+"""The loop behind the normal equations.
+
+Products of derivative images, from the camera's motions to the latent's numbers.
 """
 
 import numpy as np
@@ -11,8 +12,9 @@ def _loops(changes, numbers):
 
     @njit(nogil=True, fastmath=True, cache=True)
     def to_latent(among, seen, change, matrix, right):
-        """``change.T @ among @ change`` and ``change.T @ seen``, where `change` is one small block
-        for each segment.
+        """``change.T @ among @ change`` and ``change.T @ seen``.
+
+        Where `change` is one small block for each segment.
 
         Parameters
         ----------

@@ -292,6 +292,7 @@ class Run:
 
     @property
     def n_particles(self) -> int:
+        """How many particles there are."""
         return len(self.latent)
 
     def atoms(self, particles: Sequence[int]) -> Float[Tensor, "particle atom 3"]:
@@ -582,11 +583,13 @@ def _difference(structure, back):
     if same.all():
         return None
     atom = int(np.argmin(same))
-    return f"residue {_residue_label(structure, atom)} is read as residue {_residue_label(back, atom)} once written as mmCIF"
+    was, becomes = _residue_label(structure, atom), _residue_label(back, atom)
+    return f"residue {was} is read as residue {becomes} once written as mmCIF"
 
 
 def _residue_label(structure, atom):
-    return f"{structure.chain[atom]}:{structure.residue[atom]}{structure.insertion_code[atom]} {structure.residue_name[atom]}"
+    number = f"{structure.residue[atom]}{structure.insertion_code[atom]}"
+    return f"{structure.chain[atom]}:{number} {structure.residue_name[atom]}"
 
 
 def write_json(path: Path, content: dict) -> None:

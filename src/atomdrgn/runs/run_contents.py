@@ -228,27 +228,33 @@ def _range(kind, least, most):
 # ---- what JSON files say ------------------------------------------------------------------------
 
 
-def whole(value) -> bool:
+def whole(value: object) -> bool:
+    """Whether it is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
-def number(value) -> bool:
+def number(value: object) -> bool:
+    """Whether it is a number."""
     return isinstance(value, float) or whole(value)
 
 
-def text(value) -> bool:
+def text(value: object) -> bool:
+    """Whether it is a text."""
     return isinstance(value, str)
 
 
-def flag(value) -> bool:
+def flag(value: object) -> bool:
+    """Whether it is true or false."""
     return isinstance(value, bool)
 
 
-def size(value) -> bool:
-    return number(value) and value >= 0
+def size(value: object) -> bool:
+    """Whether it is a number that is not negative."""
+    return isinstance(value, int | float) and number(value) and value >= 0
 
 
-def anything(value) -> bool:
+def anything(value: object) -> bool:
+    """Whatever it is."""
     return True
 
 

@@ -95,6 +95,7 @@ class VolumeRun:
 
     @property
     def n_particles(self) -> int:
+        """How many particles there are."""
         return len(self.latent)
 
     @cached_property

@@ -124,7 +124,8 @@ def place_in_tomogram(  # noqa: PLR0913 - a keyword a setting of the command
     listed = particle_file_of_run(run, particle_file)
     if not isinstance(listed, StarFile):
         raise InputError(
-            f"{listed.path}: a file of {listed.format.name} does not say where a particle stands in a tomogram"
+            f"{listed.path}: a file of {listed.format.name} does not say where a particle stands "
+            "in a tomogram"
         )
     data_folder = data_folder or data_folder_of_run(run)
     tomograms = tomograms or tomograms_of_run(run, data_folder=data_folder)

@@ -112,6 +112,7 @@ class FitModel:
 
     @property
     def n_particles(self) -> int:
+        """How many particles there are."""
         return len(self.rows)
 
     @cached_property

@@ -1,5 +1,7 @@
-"""Cells of CSV tables: a text that a spreadsheet would take for a formula gets an apostrophe in
-front, and loses it when read.
+"""Cells of CSV tables.
+
+A text that a spreadsheet would take for a formula gets an apostrophe in front, and loses it when
+read.
 """
 
 import re
@@ -11,8 +13,9 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)", re.
 
 
 def as_cell(value):
-    """What is written for a value: itself, but for a text that begins like a formula, or with an
-    apostrophe, and is no number.
+    """What is written for a value.
+
+    Itself, but for a text that begins like a formula, or with an apostrophe, and is no number.
 
     Names of chains, selections and titles come from files that anybody may have made: opened in a
     spreadsheet, a chain that is called ``=HYPERLINK(...)`` would act.

@@ -1,5 +1,6 @@
-"""BinaryCIF files as CIF tokens, decoded so that a hostile file is an error and takes neither
-memory nor time.
+"""BinaryCIF files as CIF tokens.
+
+Decoded so that a hostile file is an error and takes neither memory nor time.
 
 The encodings are those of Sehnal et al. (2020), BinaryCIF and CIFTools, PLoS Comput. Biol. 16,
 e1008247. Libraries decode a column before they know how long it should be; here the number of rows
@@ -21,8 +22,9 @@ INAPPLICABLE, MISSING = 1, 2  # what a mask says of a row
 
 
 def read_binary_cif(content: bytes) -> list[tuple[str, dict[str, dict[str, list[str]]]]]:
-    """Name and categories of each data block: by category (``_atom_site``) and column the CIF token
-    of each row.
+    """Name and categories of each data block.
+
+    By category (``_atom_site``) and column the CIF token of each row.
 
     Parameters
     ----------
@@ -93,13 +95,13 @@ def _tokens(column, rows, left):
     return tokens.tolist()
 
 
-# ---- encodings
-# ---------------------------------------------------------------------------------------------------------------
+# ---- encodings ----------------------------------------------------------------------------------
 
 
 def _decoded(data, most, left):
-    """The array that stands in a column or mask: numbers, or tokens as objects; runs in it are not
-    longer than `most`.
+    """The array that stands in a column or mask: numbers, or tokens as objects.
+
+    Runs in it are not longer than `most`.
     """
     return _undone(_held(data, "data", bytes), _objects(data, "encoding"), most, left, texts=True)
 
@@ -218,8 +220,7 @@ def _quoted(text):
     return gemmi.cif.quote(text)
 
 
-# ---- what stands in the file
-# -------------------------------------------------------------------------------------------------
+# ---- what stands in the file --------------------------------------------------------------------
 
 
 def _held(of, name, kind):

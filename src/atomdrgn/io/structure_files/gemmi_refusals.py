@@ -1,5 +1,6 @@
-"""What gemmi raises for files that it cannot read, as an error of ours: round its readers alone, so
-that bugs stay bugs.
+"""What gemmi raises for files that it cannot read, as an error of ours.
+
+Round its readers alone, so that bugs stay bugs.
 """
 
 from contextlib import contextmanager

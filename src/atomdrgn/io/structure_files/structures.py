@@ -206,8 +206,9 @@ def _content(path: Path) -> bytes:
 
 
 def _text(content, path):
-    """Text in UTF-8 or UTF-16, with or without a byte order mark, or else in Latin-1, whatever the
-    locale.
+    """Text in UTF-8 or UTF-16, with or without a byte order mark, or else in Latin-1.
+
+    Whatever the locale.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = content.decode("utf-16", "replace")

@@ -1,5 +1,6 @@
-"""How well a structure explains images at their poses, and whether one of the usual faults would
-explain them better.
+"""How well a structure explains images at their poses.
+
+Whether one of the usual faults would explain them better.
 """
 
 import math
@@ -72,8 +73,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong between programs: how a pose that has it is mended, and what to
-    say.
+    """Something that goes wrong between programs.
+
+    How a pose that has it is mended, and what to say.
 
     Parameters
     ----------
@@ -87,8 +89,9 @@ class Fault:
 
 
 def _seen_in_a_mirror(pose, reflection, centre):
-    """Poses of the molecule reflected in a plane through `centre`; a second reflection, along the
-    camera's z, does not show.
+    """Poses of the molecule reflected in a plane through `centre`.
+
+    A second reflection, along the camera's z, does not show.
     """
     moved = centre - reflection @ centre
     return Pose(pose.rotation @ reflection, pose.shift + (pose.rotation @ moved)[..., :2])
@@ -188,6 +191,7 @@ class Agreement:
 
     @property
     def n_particles(self) -> int:
+        """How many particles there are."""
         return len(self.correlation[AS_READ])
 
     def mean(self, name: str) -> tuple[float, float]:
@@ -195,8 +199,9 @@ class Agreement:
         return _mean_and_error(self.correlation[name])
 
     def difference(self, name: str, other: str) -> tuple[float, float]:
-        """Mean over the particles of how much larger the one correlation is, each in its better
-        contrast, and its error.
+        """Mean over the particles of how much larger the one correlation is.
+
+        Each in its better contrast, and its error.
         """
         return _mean_and_error(self._upright(name) - self._upright(other))
 
@@ -212,8 +217,9 @@ class Agreement:
 
     @property
     def possible(self) -> list[str]:
-        """What was compared and does not come to the same: where all shifts are zero, say, some
-        faults cannot be there.
+        """What was compared and does not come to the same: where all shifts are zero, say.
+
+        Some faults cannot be there.
         """
         own = self.correlation[AS_READ]
         return [
@@ -224,9 +230,7 @@ class Agreement:
 
     @property
     def best(self) -> str:
-        """:data:`AS_READ`, or the fault that would explain the images clearly better if it were
-        mended.
-        """
+        """The fault that would explain the images clearly better if mended, or :data:`AS_READ`."""
         better = {name: abs(self.mean(name)[0]) for name in self._better}
         return max(better, key=better.get, default=AS_READ)
 
@@ -244,22 +248,25 @@ class Agreement:
 
     @property
     def contrast(self) -> int:
-        """1 where protein is white in the images as they were read, -1 where it is dark: the sign
-        of the mean correlation.
+        """1 where protein is white in the images as they were read, -1 where it is dark.
+
+        The sign of the mean correlation.
         """
         return -1 if self.mean(self.best)[0] < 0 else 1
 
     @property
     def explained(self) -> bool:
-        """Whether the model explains the images better at their own poses, mended where need be,
-        than at other particles'.
+        """Whether the model explains the images better at their own poses.
+
+        Mended where need be, than at other particles'.
         """
         return self.in_errors(self.best, OTHERS) >= self.needed
 
     @property
     def signal(self) -> bool:
-        """Whether something that resembles the model, or at least a blob of its size, is in the
-        images at all.
+        """Whether something that resembles the model, or at least a blob of its size.
+
+        Is in the images at all.
         """
         return any(abs(self._from_zero(name)) >= self.needed for name in (AS_READ, OTHERS, BLOB))
 
@@ -275,8 +282,9 @@ class Agreement:
 
     @property
     def closest_tilts(self) -> str | None:
-        """Which change of the tilts explains the images best; None where there are no tilts that
-        could be wrong.
+        """Which change of the tilts explains the images best.
+
+        None where there are no tilts that could be wrong.
         """
         could_be = [name for name in TILTED if name in self.possible]
         return min(could_be, key=lambda name: self.in_errors(AS_READ, name), default=None)
@@ -293,7 +301,8 @@ class Agreement:
         """The likeliest fault in words, or that there is none, or that it cannot be told."""
         if self.n_particles < 2:
             return "one particle: it cannot be told from chance whether the model explains it"
-        gap = f"{self.in_errors(self.best, OTHERS):.1f} standard errors better, {self.needed:.1f} would tell"
+        ahead = self.in_errors(self.best, OTHERS)
+        gap = f"{ahead:.1f} standard errors better, {self.needed:.1f} would tell"
         if not self.explained and self.signal:
             return (
                 "there is signal, but the model explains it no better as in the file than with "
@@ -370,7 +379,8 @@ class Agreement:
 
     def _by_how_much(self, name):
         errors = self.in_errors(AS_READ, name)
-        return f"{abs(errors):.1f} standard errors {'worse' if errors >= 0 else 'better'}; {self.needed:.1f} would tell"
+        how = "worse" if errors >= 0 else "better"
+        return f"{abs(errors):.1f} standard errors {how}; {self.needed:.1f} would tell"
 
     def _contrast_advice(self):
         option = "--keep-contrast" if self.inverted_on_reading else "--invert-contrast"
@@ -493,8 +503,9 @@ def _sample(stack, limit, generator) -> ParticleStack:
 
 
 def _batches(particle: Int[Tensor, "image"]) -> list[Int[Tensor, "batch"]]:
-    """Indices of the images of whole particles, enough of these for each to find others in its
-    batch.
+    """Indices of the images of whole particles.
+
+    Enough of these for each to find others in its batch.
     """
     n_particles = int(particle[-1]) + 1
     count = max(1, min(n_particles // (PARTNERS + 1), math.ceil(len(particle) / IMAGES_AT_A_TIME)))
@@ -579,8 +590,9 @@ def _tilt_series(stack) -> _Series | None:
 
 @dataclass(frozen=True)
 class _Compared:
-    """A batch of whole particles, compared: correlations by particle, and signal and what is
-    expected of it by image.
+    """A batch of whole particles, compared.
+
+    Correlations by particle, and signal and what is expected of it by image.
     """
 
     correlation: dict[str, Float[Tensor, "particle"]]
@@ -629,8 +641,9 @@ def _compared(beads, shape, disc, stack, *, whitened, series: _Series | None) ->
 
 
 def _shape(beads: BeadModel) -> Shape:
-    """Of the planes across the principal axes, that one whose mirror image has its beads nearest to
-    the model's.
+    """Of the planes across the principal axes.
+
+    That one whose mirror image has its beads nearest to the model's.
     """
     share = beads.amplitude / beads.amplitude.sum()
     centre = share @ beads.position
@@ -675,8 +688,9 @@ def _shifted(
 
 
 def _partners(particle: Int[Tensor, "image"]) -> Iterator[Int[Tensor, "image"]]:
-    """For each image the image of another particle that stands at the same place of its tilt
-    series; a few times.
+    """For each image that of another particle at the same place of its tilt series.
+
+    A few times.
     """
     count = particle.bincount()
     start = count.cumsum(0) - count

@@ -17,8 +17,9 @@ ENOUGH = 0.5  # share of the signal of other tilts that a tilt has to have
 
 
 def standard_errors(particles: int, *, tests: int = 1) -> float:
-    """Standard errors that decide: 3 for many particles, more for a few, at the same risk (Student)
-    in all tests together.
+    """Standard errors that decide.
+
+    3 for many particles, more for a few, at the same risk (Student) in all tests together.
     """
     return float(-stdtrit(particles - 1, ndtr(-SIGMAS) / tests)) if particles > 1 else math.inf
 
@@ -120,8 +121,9 @@ class TiltAgreement:
 
     @property
     def misfits(self) -> list[str]:
-        """Angles and dose of the tilts that do not fit, neighbours together; the side of a tilt is
-        told by its dose.
+        """Angles and dose of the tilts that do not fit, neighbours together.
+
+        The side of a tilt is told by its dose.
         """
         wrong = [i for i, fit in enumerate(self.fits) if fit == Fit.NO]
         first = [i for i in wrong if i - 1 not in wrong]
@@ -138,21 +140,26 @@ class TiltAgreement:
 
     @property
     def _particles(self):
-        """Particles that have images at each tilt: from a few an error is hardly known, from one
-        not at all.
+        """Particles that have images at each tilt.
+
+        From a few an error is hardly known, from one not at all.
         """
         return (self.expected != 0).sum(0).tolist()
 
     @property
     def _surest(self):
-        """The tilt that tells most, of those of as many particles as any has, or of half as many."""
+        """The tilt that tells most, of those of as many particles as any has.
+
+        Or of half as many.
+        """
         value, error = self.gain
         particles = torch.tensor(self._particles)
         return int((value / error).where(2 * particles >= particles.max(), -math.inf).argmax())
 
     def _outdone(self):
-        """Whether a tilt has clearly less than its share of the signal that tilts have which are as
-        far out and as late.
+        """Whether a tilt has clearly less than its share of the signal.
+
+        Its share is that of tilts which are as far out and as late.
         """
         out = torch.maximum(self.least.abs(), self.most.abs())
         value, error = self.gain
@@ -222,8 +229,9 @@ def by_tilt(
 
 
 def _ratio(signal, expected):
-    """Sum over particles of the one over the other, and its standard error: infinite of one
-    particle.
+    """Sum over particles of the one over the other, and its standard error.
+
+    Infinite of one particle.
     """
     n = (expected != 0).sum(0)
     value = signal.sum(0) / expected.sum(0)

@@ -1,5 +1,6 @@
-"""How the images of a tilt series are tilted, by their poses alone, and the poses and orders that a
-faulty import gives.
+"""How the images of a tilt series are tilted, by their poses alone.
+
+The poses and orders that a faulty import gives.
 
 The specimen's normal, its z axis, is the same direction in the molecule for all images of a
 particle, and stands at the tilt angle to the beam. Views of a series lie in a plane, across its
@@ -82,8 +83,9 @@ def with_other_sign(
 def without_tilt(
     rotation: Float[Tensor, "image 3 3"], normal: Float[Tensor, "image 3"]
 ) -> Float[Tensor, "image 3 3"]:
-    """Rotations as if no image were tilted: tilted back once, by a reflection half way between the
-    normal and the beam.
+    """Rotations as if no image were tilted.
+
+    Tilted back once, by a reflection half way between the normal and the beam.
     """
     half_way = torch.nn.functional.normalize(normal + normal.new_tensor([0.0, 0.0, 1.0]), dim=1)
     return _reflected_twice(rotation, half_way)
@@ -92,8 +94,9 @@ def without_tilt(
 def shift_along(
     pose: Pose, rotation: Float[Tensor, "image 3 3"], particle: Int[Tensor, "image"]
 ) -> Float[Tensor, "image 2"]:
-    """Shifts under other rotations where those of a particle come of one displacement in space,
-    which turns with it.
+    """Shifts under other rotations where those of a particle come of one displacement in space.
+
+    Which turns with it.
 
     Parameters
     ----------
@@ -119,8 +122,7 @@ def other_orders(
     angle: Float[Tensor, "image"],
     place: Int[Tensor, "image"],
 ) -> dict[str, Int[Tensor, "image"]]:
-    """Which image belongs to each entry of the file if images and tilts have been put in different
-    orders.
+    """Which image belongs to each entry if images and tilts are in different orders.
 
     Parameters
     ----------

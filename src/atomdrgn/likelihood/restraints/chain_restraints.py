@@ -1,5 +1,6 @@
-"""What holds a model together that may itself be wrong: its lengths are believed as far as it looks
-like a chain.
+"""What holds a model together that may itself be wrong.
+
+Its lengths are believed as far as it looks like a chain.
 """
 
 from collections.abc import Callable
@@ -101,8 +102,9 @@ def make_chain_restraints(
 
 
 def bond_error(beads: BeadModel) -> float:
-    """By how much a model's bonds miss the lengths that chains have, r.m.s., A; 0: it looks like a
-    chain.
+    """By how much a model's bonds miss the lengths that chains have, r.m.s., A; 0.
+
+    It looks like a chain.
     """
     return _bond_lengths(beads, bonded_residues(beads))[1]
 
@@ -123,8 +125,9 @@ def bonded_residues(beads: BeadModel) -> Int[Tensor, "pair 2"]:
 
 
 def _bond_lengths(beads, pairs):
-    """Length of each bond without strain, and the r.m.s. by which the model's bonds are outside of
-    what chains have, A.
+    """Length of each bond without strain.
+
+    The r.m.s. by which the model's bonds are outside of what chains have, A.
     """
     nucleotide = torch.from_numpy(_in_nucleic_acids(beads))[pairs[:, 0]]
     two = bool((beads.partner != np.arange(len(beads))).any())
@@ -141,8 +144,9 @@ def _bond_lengths(beads, pairs):
 
 
 def _in_nucleic_acids(beads):
-    """(bead,) bool: most listed residues of the bead's chain are nucleotides; modified ones have
-    names of their own.
+    """(bead,) bool: most listed residues of the bead's chain are nucleotides.
+
+    Modified ones have names of their own.
     """
     listed = {
         name: gemmi.find_tabulated_residue(name).is_nucleic_acid()
@@ -157,8 +161,9 @@ def _in_nucleic_acids(beads):
 
 
 def _network(beads, bonds, *, contacts):
-    """Springs between residues, ligands and the like that are near each other in the model, and
-    their standard deviations.
+    """Springs between residues.
+
+    Ligands and the like that are near each other in the model, and their standard deviations.
     """
     body = np.flatnonzero(beads.partner == np.arange(len(beads)))
     place = beads.position.numpy()[body]

@@ -160,8 +160,9 @@ class Tethers(Restraint):
 @final
 @dataclass(frozen=True, eq=False)
 class Clashes(Restraint):
-    """Beads that may not come nearer to each other than a distance, unless the base model has them
-    as near.
+    """Beads that may not come nearer to each other than a distance.
+
+    Unless the base model has them as near.
 
     Parameters
     ----------

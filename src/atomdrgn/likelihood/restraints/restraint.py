@@ -17,8 +17,9 @@ R = TypeVar("R", bound="Restraint")
 
 @dataclass(frozen=True, eq=False)
 class Residuals:
-    """What one conformation misses by, one row for each residual that acts; half the weighted
-    squares are the strain.
+    """What one conformation misses by, one row for each residual that acts.
+
+    Half the weighted squares are the strain.
 
     Parameters
     ----------

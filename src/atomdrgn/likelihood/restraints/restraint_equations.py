@@ -1,5 +1,6 @@
-"""What the restraints say about motions near a conformation: Gauss-Newton's normal equations, one
-set a conformation.
+"""What the restraints say about motions near a conformation.
+
+Gauss-Newton's normal equations, one set a conformation.
 """
 
 import numpy as np
@@ -18,8 +19,9 @@ from .restraints import Restraints
 def restraint_equations(
     restraints: Restraints, deformation: Deformation, latent: Float[Tensor, "batch latent"]
 ) -> NormalEquations:
-    """Normal equations of the restraints as further data: each residual that acts is a measurement
-    of 0 with its standard deviation.
+    """Normal equations of the restraints as further data.
+
+    Each residual that acts is a measurement of 0 with its standard deviation.
 
     Of segments it changes with the one or two only that each of its beads belongs to, so that its
     square is added to a few blocks of the matrix and nothing as long as the latent is made for it.

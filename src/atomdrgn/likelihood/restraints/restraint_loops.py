@@ -10,8 +10,9 @@ ROUNDING = 1e-4
 
 @njit(nogil=True, cache=True)
 def strained_springs(position, bead, length, weight, one_sided):
-    """Residuals of distances in each conformation: conformations, beads, residuals, directions,
-    weights.
+    """Residuals of distances in each conformation.
+
+    Conformations, beads, residuals, directions, weights.
 
     Parameters
     ----------
@@ -79,8 +80,10 @@ def strained_clashes(position, clash, clash_bead, base, clash_distance, clash_we
 
 @njit(nogil=True, cache=True)
 def _apart(position, i, j, direction):
-    """Distance of two beads, A; writes its gradients to their positions, (2, 3): unit vectors, zero
-    where both stand in one place.
+    """Distance of two beads, A.
+
+    Writes its gradients to their positions, (2, 3): unit vectors, zero where both stand in one
+    place.
     """
     square = 0.0
     for axis in range(3):
@@ -95,8 +98,9 @@ def _apart(position, i, j, direction):
 
 @njit(nogil=True, cache=True)
 def strain(conformation, bead, residual, direction, weight, energy, gradient):
-    """Adds half the weighted squares of residuals to `energy` (batch,), and their gradients to
-    `gradient` (batch, bead, 3).
+    """Adds half the weighted squares of residuals to `energy` (batch,).
+
+    Their gradients to `gradient` (batch, bead, 3).
     """
     for k in range(len(conformation)):
         b = conformation[k]
@@ -127,8 +131,9 @@ def add_equations(
     gradient,
     chi2,
 ):
-    """Adds the residuals' normal equations: each changes with the few segments only that its beads
-    belong to.
+    """Adds the residuals' normal equations.
+
+    Each changes with the few segments only that its beads belong to.
 
     Parameters
     ----------
@@ -192,8 +197,9 @@ def add_equations(
 
 @njit(nogil=True, fastmath=True, cache=True)
 def _add_to_row(row, share, direction, bead, centroid, rotation, jacobian):
-    """How a segment's six numbers move a bead along a direction: its share, and its moment about
-    the centroid.
+    """How a segment's six numbers move a bead along a direction.
+
+    Its share, and its moment about the centroid.
     """
     x, y, z = bead[0] - centroid[0], bead[1] - centroid[1], bead[2] - centroid[2]
     arm_x = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z

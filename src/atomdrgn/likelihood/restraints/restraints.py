@@ -43,8 +43,9 @@ class Restraints:
     terms: tuple[Restraint, ...]
 
     def __call__(self, position: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch"]:
-        """Strain of each conformation, in units of k T or of a log likelihood, by compiled loops;
-        its gradient is found in the same loop.
+        """Strain of each conformation, in units of k T or of a log likelihood, by compiled loops.
+
+        Its gradient is found in the same loop.
 
         :meth:`strain` is the same as differentiable operations.
         """

@@ -1,5 +1,6 @@
-"""What is corrected in images as they are read: pixels that are faulty in all, brightness that
-varies smoothly, the scale.
+"""What is corrected in images as they are read.
+
+Pixels that are faulty in all, brightness that varies smoothly, the scale.
 """
 
 from dataclasses import dataclass
@@ -62,8 +63,9 @@ class Corrections(Record):
 
 @lru_cache(maxsize=4)
 def background_terms(box: int) -> Float[Tensor, "term pixel"]:
-    """The terms of a background at each pixel: x, y, x y, x^2 - 1/3 and y^2 - 1/3, with x and y
-    from -1 at one edge to 1 at the other.
+    """The terms of a background at each pixel.
+
+    X, y, x y, x^2 - 1/3 and y^2 - 1/3, with x and y from -1 at one edge to 1 at the other.
     """
     line = torch.linspace(-1, 1, box)
     y, x = (each.flatten() for each in torch.meshgrid(line, line, indexing="ij"))
@@ -80,8 +82,9 @@ def filling(
 
 @lru_cache(maxsize=4)
 def _nearest_sound(box, faulty) -> tuple[Int[Tensor, "faulty near"], Float[Tensor, "faulty near"]]:
-    """Numbers and weights of the sound pixels in the smallest square about each faulty one that has
-    any.
+    """Numbers and weights of the sound pixels about each faulty one.
+
+    They are in the smallest square about it that has any.
     """
     sound = torch.ones(box, box, dtype=torch.bool)
     sound.view(-1)[list(faulty)] = False

@@ -120,8 +120,9 @@ class Deformation(ABC):
     def trace_metric(
         self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]
     ) -> Float[Tensor, "latent latent"]:
-        """Matrix G such that a small step d from a latent moves the trace beads by ``sqrt(d G d)``
-        A r.m.s.
+        """Matrix G such that a step d from a latent moves the trace by ``sqrt(d G d)`` A r.m.s.
+
+        The step is small.
         """
         moved = self.bead_jacobian(latent, trace).flatten(0, 1)
         return moved.T @ moved / len(trace)

@@ -51,8 +51,9 @@ def to_arrays(deformation: Deformation) -> dict[str, np.ndarray]:
 
 
 def from_arrays(arrays: dict[str, np.ndarray], beads: Callable[[], BeadModel]) -> Deformation:
-    """The deformation that a file holds, of a kind that is in :data:`KINDS` (see
-    :meth:`Deformation.from_arrays`).
+    """The deformation that a file holds, of a kind that is in :data:`KINDS`.
+
+    See :meth:`Deformation.from_arrays`.
     """
     held: dict[str, Tensor] = {
         name: torch.from_numpy(array) for name, array in arrays.items() if name != KIND

@@ -34,8 +34,9 @@ SMALLEST_PRESENCE = 0.01  # what is nearly never there still has a place
 
 @dataclass(frozen=True)
 class Members(Record):
-    """The beads of each segment, one entry for each bead and segment with a share in each other,
-    sorted by segment.
+    """The beads of each segment, one entry for each bead and segment with a share in each other.
+
+    Sorted by segment.
 
     Parameters
     ----------
@@ -123,8 +124,9 @@ def twist_maps(
     *,
     before: tuple[Tensor, Tensor],
 ) -> Float[Tensor, "segment 6 6"]:
-    """Matrices from numbers of twists about other centroids, with other radii, to those of the same
-    motions about these.
+    """Matrices from numbers of twists about other centroids, with other radii.
+
+    To those of the same motions about these.
     """
     apart, old = centroid - before[0], before[1]
     block = torch.eye(TWIST).repeat(len(centroid), 1, 1)
@@ -195,8 +197,9 @@ class SegmentDeformation(Deformation):
     def from_arrays(
         cls, arrays: dict[str, Tensor], beads: Callable[[], BeadModel]
     ) -> "SegmentDeformation":
-        """Segments as a file has them, with what beads do within them where it says so; all are
-        present.
+        """Segments as a file has them, with what beads do within them where it says so.
+
+        All are present.
 
         Files of learned segments hold motions alone, and none is free.
         """
@@ -233,6 +236,7 @@ class SegmentDeformation(Deformation):
 
     @property
     def n_segments(self) -> int:
+        """How many segments there are."""
         return len(self.centroid)
 
     @property
@@ -278,8 +282,9 @@ class SegmentDeformation(Deformation):
     def by_segment(
         self, latent: Float[Tensor, "*batch latent"]
     ) -> Float[Tensor, "*batch free number"]:
-        """The numbers of each free segment: its motion, and behind it its occupancy where that is
-        free.
+        """The numbers of each free segment: its motion.
+
+        Behind it its occupancy where that is free.
         """
         return latent.unflatten(-1, (len(self.free), self.numbers))
 
@@ -358,8 +363,9 @@ class SegmentDeformation(Deformation):
         return Conformation(position, occupancy)
 
     def latents_of(self, other: "SegmentDeformation") -> Float[Tensor, "latent latent"]:
-        """Matrix from latents of another cut into as many segments to those with which these
-        segments move in the same way.
+        """Matrix from latents of another segmentation to those that move alike.
+
+        It is cut into as many segments.
 
         A twist is that of all of space, so that its speed at another centroid is a linear function
         of it.
@@ -381,8 +387,9 @@ class SegmentDeformation(Deformation):
     def jacobian(
         self, latent: Float[Tensor, "*batch latent"]
     ) -> Float[Tensor, "*batch free 6 number"]:
-        """How a change of the latent moves each free segment: rows are its shift and its small turn
-        (rad).
+        """How a change of the latent moves each free segment.
+
+        Rows are its shift and its small turn (rad).
 
         An occupancy moves nothing: its column is zero.
         """
@@ -401,8 +408,9 @@ class SegmentDeformation(Deformation):
         *,
         direction: Float[Tensor, "batch pair 3"],
     ) -> Float[Tensor, "batch pair latent"]:
-        """Gradients of ``direction . (x_i - x_j)``: how the latent changes distances of pairs of
-        beads.
+        """Gradients of ``direction.
+
+        (x_i - x_j)``: how the latent changes distances of pairs of beads.
         """
         rotation = self.rotation(latent)
 
@@ -434,8 +442,9 @@ class SegmentDeformation(Deformation):
     def trace_metric(
         self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]
     ) -> Float[Tensor, "latent latent"]:
-        """Matrix G such that a small step d from a latent moves the trace beads by ``sqrt(d G d)``
-        A r.m.s.
+        """Matrix G such that a step d from a latent moves the trace by ``sqrt(d G d)`` A r.m.s.
+
+        The step is small.
 
         What is absent does not count, and what is partly absent counts in part.
         """
@@ -446,8 +455,9 @@ class SegmentDeformation(Deformation):
         return (moved * present.repeat_interleave(3)[:, None]).T @ moved / present.sum()
 
     def whole_motion(self, latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent whole"]:
-        """Steps from a latent that move the molecule as a whole: three shifts (A) and three turns
-        (rad).
+        """Steps from a latent that move the molecule as a whole.
+
+        Three shifts (A) and three turns (rad).
 
         There are none where a part is fixed.
         """
@@ -470,8 +480,9 @@ class SegmentDeformation(Deformation):
     def shape_metric(
         self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]
     ) -> Float[Tensor, "latent latent"]:
-        """As :meth:`trace_metric`, after superposition: a step that moves the molecule as a whole
-        has no length.
+        """As :meth:`trace_metric`, after superposition.
+
+        A step that moves the molecule as a whole has no length.
 
         Errors of the poses are such steps, and no motions of the molecule.
         """
@@ -483,8 +494,9 @@ class SegmentDeformation(Deformation):
     ) -> tuple[
         Float[Tensor, "latent latent"], Float[Tensor, "latent whole"], Float[Tensor, "whole latent"]
     ]:
-        """What takes steps apart into motions of the molecule as a whole and changes of its shape,
-        in double precision.
+        """What takes steps apart into motions of the molecule as a whole and changes of its shape.
+
+        In double precision.
 
         Returns
         -------
