@@ -37,8 +37,8 @@ from atomdrgn.structure.segmentation import make_segments
 from atomdrgn.structure.selection import describe_chains, describe_residues, select
 from hinged import hinged_run, two_helices
 from molecules import atom_line, helix
-from tiny_particles import star_text, write_stack
 from runs import write_run
+from tiny_particles import star_text, write_stack
 from volume_runs import write_volume_run
 
 COUNT, BOX = 6, 16

@@ -1,10 +1,14 @@
 """The direction of imports is one way, and importing the package is quick."""
 
 import ast
+import builtins
+import dis
 import subprocess
 import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
+from types import CodeType
 
 import pytest
 
@@ -121,6 +125,27 @@ def test_tests_mirror_the_rooms():
         name = path.stem.removeprefix("test_")
         if name in rooms and path.parent.name != "cli":
             assert path.relative_to(tests).parent == rooms[name], path
+
+
+def global_names(code):
+    """Names that compiled code, and the functions in it, look up in their module."""
+    for step in dis.get_instructions(code):
+        if step.opname == "LOAD_GLOBAL":
+            yield step.argval
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield from global_names(each)
+
+
+def test_every_name_that_a_function_uses_is_there():
+    """What ruff would find, were the names in jaxtyping's shapes not undefined for it too."""
+    for path in modules():
+        name = ".".join(["atomdrgn", *path.relative_to(PACKAGE).with_suffix("").parts])
+        if path.stem.endswith("_triton"):  # not importable everywhere
+            continue
+        there = vars(import_module(name.removesuffix(".__init__"))).keys() | vars(builtins).keys()
+        used = set(global_names(compile(path.read_text(), str(path), "exec")))
+        assert used <= there, f"{name}: {sorted(used - there)}"
 
 
 def in_a_new_process(code):

@@ -7,7 +7,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from atomdrgn.errors import FileFormatError, InputError, OutputExistsError
-from atomdrgn.inference.fit import fit, segments_that_fit
+from atomdrgn.inference.fit import fit
+from atomdrgn.inference.fit_assembly import segments_that_fit
 from atomdrgn.inference.problem.fit_state import load_state
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid

@@ -73,6 +73,11 @@ def test_a_temperature_that_leaves_no_borders_is_refused():
         FitOptions(temperature=1e-9)
 
 
+def test_one_text_is_no_list_of_parts():
+    with pytest.raises(InputError, match="parts 'A:1-20': expected a list of selections"):
+        FitOptions(parts="A:1-20")
+
+
 def test_an_option_that_there_is_not_is_an_error(hinged, tmp_path):
     structure, particles, _ = hinged
     with pytest.raises(TypeError, match="segmnts"):
@@ -81,11 +86,16 @@ def test_an_option_that_there_is_not_is_an_error(hinged, tmp_path):
 
 
 def test_one_record_and_its_options_by_name_are_the_same_fit(hinged, tmp_path):
-    """What is named counts; run.json gives the options back, and the run is gone on with by them."""
+    """What is named counts, and the options that run.json gives back go on with the run."""
     structure, particles, _ = hinged
     some = particles.of_particles(range(10))
     fit(
-        structure, some, tmp_path / "run", FitOptions(segments=5, seed=4), segments=2, resolution=20
+        structure,
+        some,
+        tmp_path / "run",
+        FitOptions(segments=5, seed=4),
+        segments=2,
+        resolution=20.0,
     )
     run = atomdrgn.open_run(tmp_path / "run")
     again = atomdrgn.FitOptions.from_settings(run.settings)

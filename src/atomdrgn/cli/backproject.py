@@ -8,19 +8,7 @@ from typer import Option
 
 from ..errors import InputError
 from .failures import command, command_line
-from .options import (
-    AllowMissingCtf,
-    Box,
-    DataFolder,
-    Debug,
-    InvertContrast,
-    Particles,
-    Passthrough,
-    Quiet,
-    Threads,
-    TiltSeries,
-    Tomograms,
-)
+from .options import General, Particles, Reading
 from .progress import progress
 from .terminal import shell_word
 
@@ -111,13 +99,8 @@ def backproject(
             "k^2 / 4).",
         ),
     ] = None,
-    box: Box = None,
-    data_folder: DataFolder = None,
-    invert_contrast: InvertContrast = None,
-    tilt_series: TiltSeries = False,
-    tomograms: Tomograms = None,
-    passthrough: Passthrough = None,
-    allow_missing_ctf: AllowMissingCtf = False,
+    *,
+    reading: Reading,
     seed: Annotated[
         int,
         Option(metavar="N", rich_help_panel=RESULT, help="The same seed gives the same result."),
@@ -128,9 +111,7 @@ def backproject(
             "--overwrite", rich_help_panel=RESULT, help="Replace a reconstruction that is there."
         ),
     ] = False,
-    threads: Threads = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    general: General,
 ) -> None:
     """Reconstruct a map from particle images with known poses.
 
@@ -166,25 +147,16 @@ def backproject(
     from ..structure.density_map import read_density_map
     from .setup import use_threads
 
-    use_threads(threads)
+    use_threads(general.threads)
     require_replaceable(out, FILES, what="a reconstruction", overwrite=overwrite)
     weight = None if weights is None else read_numbers(weights)
-    stack = read_particles(
-        particles,
-        box=box,
-        data_folder=data_folder,
-        invert_contrast=invert_contrast,
-        tilt_series=tilt_series,
-        tomograms=tomograms,
-        passthrough=passthrough,
-        allow_missing_ctf=allow_missing_ctf,
-    )
+    stack = read_particles(particles, **reading.named())
     numbers = None if chosen is None else read_numbers(chosen, whole=True)
     if condition is not None:
         numbers = particles_where(
             open_either_run(run), condition, stack, listed=numbers, tables=table or ()
         )
-    with progress(quiet=quiet, compiles=True) as reporter:
+    with progress(quiet=general.quiet, compiles=True) as reporter:
         found = backproject_particles(
             stack,
             chosen=numbers,
@@ -200,7 +172,7 @@ def backproject(
             overwrite=overwrite,
             settings={"source": str(particles), "command": command_line()},
         )
-    if not quiet:
+    if not general.quiet:
         print("\n".join(_closing_lines(found, out)))
 
 

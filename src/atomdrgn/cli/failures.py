@@ -16,6 +16,7 @@ from functools import wraps
 import typer
 
 from ..errors import AtomdrgnError, InputError
+from .options import taken_apart
 from .terminal import PlainOutput, printable
 
 # of whole numbers: seeds and counts beyond it do not fit into what they become
@@ -27,7 +28,10 @@ def command(function: Callable) -> Callable:
     """A command whose warnings and errors are single lines, and whose exit code tells their kind.
 
     It takes a bool `debug`.
+
+    Parameters that are records of options are taken apart (:func:`.taken_apart`).
     """
+    function = taken_apart(function)
 
     @wraps(function)
     def wrapped(*, debug: bool, **arguments) -> None:

@@ -1,30 +1,19 @@
 """``atomdrgn fit``."""
 
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from ..errors import InputError
 from .failures import command, command_line
-from .options import (
-    MODEL,
-    AllowMissingCtf,
-    Box,
-    DataFolder,
-    Debug,
-    InvertContrast,
-    MapFile,
-    Origin,
-    Particles,
-    Passthrough,
-    Quiet,
-    Threads,
-    TiltSeries,
-    Tomograms,
-)
+from .options import MODEL, General, MapFile, Origin, Particles, Reading
 from .progress import progress
+
+if TYPE_CHECKING:
+    from ..inference.fit_options import FitOptions
 
 RUN, VAE = "The run", "With --inference vae"
 
@@ -50,6 +39,183 @@ class Loss(StrEnum):
     likelihood = "likelihood"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What moves, what of it is fitted, and where the base structure stands."""
+
+    segments: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            rich_help_panel=MODEL,
+            show_default="20",
+            help="Parts of the structure that move as rigid bodies, at most: none is shorter than "
+            "6 residues.",
+        ),
+    ] = None
+    beads: Annotated[
+        int,
+        Option(
+            metavar="1|2",
+            rich_help_panel=MODEL,
+            help="Beads a residue: 1, or 2 for backbone and side chain.",
+        ),
+    ] = 1
+    parts: Annotated[
+        list[str] | None,
+        Option(
+            metavar="SELECTION",
+            rich_help_panel=MODEL,
+            show_default=False,
+            help="A segment of your own, such as A:1-226,B; repeat it for more, or put semicolons "
+            "between them. "
+            "What is left is cut automatically.",
+        ),
+    ] = None
+    fixed: Annotated[
+        str | None,
+        Option(
+            metavar="SELECTION",
+            rich_help_panel=MODEL,
+            show_default=False,
+            help="What does not move, such as A:1-120.",
+        ),
+    ] = None
+    composition: Annotated[
+        bool,
+        Option(
+            "--composition",
+            rich_help_panel=MODEL,
+            help="Segments may be absent from particles: find which are.",
+        ),
+    ] = False
+    refine_poses: Annotated[
+        bool,
+        Option(
+            "--refine-poses",
+            rich_help_panel=MODEL,
+            help="Correct the pose of each image by a small turn and shift; poses.csv holds them.",
+        ),
+    ] = False
+    keep_base: Annotated[
+        bool,
+        Option(
+            "--keep-base",
+            rich_help_panel=MODEL,
+            help="Leave the base model as it is and segments rigid, where by default it is "
+            "corrected if images show that it is wrong "
+            "in all particles alike, and residues move within segments if images show that.",
+        ),
+    ] = False
+    temperature: Annotated[
+        float | None,
+        Option(
+            metavar="T",
+            rich_help_panel=MODEL,
+            show_default=False,
+            help="Sharpness of the borders between segments; larger is sharper.",
+        ),
+    ] = None
+    map_file: MapFile = None
+    origin: Origin = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """How the fit is run."""
+
+    resolution: Annotated[
+        float | None,
+        Option(
+            metavar="A",
+            rich_help_panel=RUN,
+            show_default="by pixel size and model",
+            help="Finest resolution that is used.",
+        ),
+    ] = None
+    seed: Annotated[
+        int, Option(metavar="N", rich_help_panel=RUN, help="The same seed gives the same result.")
+    ] = 0
+    resume: Annotated[
+        bool, Option("--resume", rich_help_panel=RUN, help="Go on with a run that was stopped.")
+    ] = False
+    overwrite: Annotated[
+        bool, Option("--overwrite", rich_help_panel=RUN, help="Replace a run that is there.")
+    ] = False
+    memory: Annotated[
+        float | None,
+        Option(
+            metavar="GB",
+            rich_help_panel=RUN,
+            show_default="half of the machine's",
+            help="Memory that each process may take. Less costs time, and next to no accuracy.",
+        ),
+    ] = None
+    inference: Annotated[
+        Inference,
+        Option(
+            metavar="closed-form|vae",
+            rich_help_panel=RUN,
+            help="Closed-form population fit, or the autoencoder of cryoSPHERE with learned "
+            "segments, for comparison.",
+        ),
+    ] = Inference.closed_form
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How the autoencoder is trained; None where it is as by default."""
+
+    deformation: Annotated[
+        Deformation | None,
+        Option(
+            metavar="segments|beads",
+            rich_help_panel=VAE,
+            show_default="segments",
+            help="What moves: rigid segments, or every bead by itself, held by bonds, side "
+            "chains, the chain's local shape and "
+            "clashes (Zhong et al. 2021).",
+        ),
+    ] = None
+    loss: Annotated[
+        Loss | None,
+        Option(
+            metavar="correlation|likelihood",
+            rich_help_panel=VAE,
+            show_default="correlation",
+            help="What images are compared by: correlation as published, or the likelihood under "
+            "the measured noise.",
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            rich_help_panel=VAE,
+            show_default="300",
+            help="How often each image is seen.",
+        ),
+    ] = None
+    minutes: Annotated[
+        float | None,
+        Option(
+            metavar="MIN",
+            rich_help_panel=VAE,
+            show_default="no limit",
+            help="Training ends after the epoch in which this time is reached.",
+        ),
+    ] = None
+    rate: Annotated[
+        float | None,
+        Option(
+            metavar="RATE",
+            rich_help_panel=VAE,
+            show_default="3e-5, or 1e-4 with --deformation beads",
+            help="Learning rate of the networks; that of the segments is ten times as large.",
+        ),
+    ] = None
+
+
 @command
 def fit(
     base: Annotated[
@@ -72,176 +238,13 @@ def fit(
             help="Folder for the result.",
         ),
     ] = None,
-    segments: Annotated[
-        int | None,
-        Option(
-            metavar="N",
-            rich_help_panel=MODEL,
-            show_default="20",
-            help="Parts of the structure that move as rigid bodies, at most: none is shorter than "
-            "6 residues.",
-        ),
-    ] = None,
-    beads: Annotated[
-        int,
-        Option(
-            metavar="1|2",
-            rich_help_panel=MODEL,
-            help="Beads a residue: 1, or 2 for backbone and side chain.",
-        ),
-    ] = 1,
-    parts: Annotated[
-        list[str] | None,
-        Option(
-            metavar="SELECTION",
-            rich_help_panel=MODEL,
-            show_default=False,
-            help="A segment of your own, such as A:1-226,B; repeat it for more, or put semicolons "
-            "between them. "
-            "What is left is cut automatically.",
-        ),
-    ] = None,
-    fixed: Annotated[
-        str | None,
-        Option(
-            metavar="SELECTION",
-            rich_help_panel=MODEL,
-            show_default=False,
-            help="What does not move, such as A:1-120.",
-        ),
-    ] = None,
-    composition: Annotated[
-        bool,
-        Option(
-            "--composition",
-            rich_help_panel=MODEL,
-            help="Segments may be absent from particles: find which are.",
-        ),
-    ] = False,
-    refine_poses: Annotated[
-        bool,
-        Option(
-            "--refine-poses",
-            rich_help_panel=MODEL,
-            help="Correct the pose of each image by a small turn and shift; poses.csv holds them.",
-        ),
-    ] = False,
-    keep_base: Annotated[
-        bool,
-        Option(
-            "--keep-base",
-            rich_help_panel=MODEL,
-            help="Leave the base model as it is and segments rigid, where by default it is "
-            "corrected if images show that it is wrong "
-            "in all particles alike, and residues move within segments if images show that.",
-        ),
-    ] = False,
-    temperature: Annotated[
-        float | None,
-        Option(
-            metavar="T",
-            rich_help_panel=MODEL,
-            show_default=False,
-            help="Sharpness of the borders between segments; larger is sharper.",
-        ),
-    ] = None,
-    map_file: MapFile = None,
-    origin: Origin = None,
-    box: Box = None,
-    data_folder: DataFolder = None,
-    invert_contrast: InvertContrast = None,
-    tilt_series: TiltSeries = False,
-    tomograms: Tomograms = None,
-    passthrough: Passthrough = None,
-    allow_missing_ctf: AllowMissingCtf = False,
-    resolution: Annotated[
-        float | None,
-        Option(
-            metavar="A",
-            rich_help_panel=RUN,
-            show_default="by pixel size and model",
-            help="Finest resolution that is used.",
-        ),
-    ] = None,
-    seed: Annotated[
-        int, Option(metavar="N", rich_help_panel=RUN, help="The same seed gives the same result.")
-    ] = 0,
-    resume: Annotated[
-        bool, Option("--resume", rich_help_panel=RUN, help="Go on with a run that was stopped.")
-    ] = False,
-    overwrite: Annotated[
-        bool, Option("--overwrite", rich_help_panel=RUN, help="Replace a run that is there.")
-    ] = False,
-    memory: Annotated[
-        float | None,
-        Option(
-            metavar="GB",
-            rich_help_panel=RUN,
-            show_default="half of the machine's",
-            help="Memory that each process may take. Less costs time, and next to no accuracy.",
-        ),
-    ] = None,
-    inference: Annotated[
-        Inference,
-        Option(
-            metavar="closed-form|vae",
-            rich_help_panel=RUN,
-            help="Closed-form population fit, or the autoencoder of cryoSPHERE with learned "
-            "segments, for comparison.",
-        ),
-    ] = Inference.closed_form,
-    deformation: Annotated[
-        Deformation | None,
-        Option(
-            metavar="segments|beads",
-            rich_help_panel=VAE,
-            show_default="segments",
-            help="What moves: rigid segments, or every bead by itself, held by bonds, side "
-            "chains, the chain's local shape and "
-            "clashes (Zhong et al. 2021).",
-        ),
-    ] = None,
-    loss: Annotated[
-        Loss | None,
-        Option(
-            metavar="correlation|likelihood",
-            rich_help_panel=VAE,
-            show_default="correlation",
-            help="What images are compared by: correlation as published, or the likelihood under "
-            "the measured noise.",
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        Option(
-            metavar="N",
-            rich_help_panel=VAE,
-            show_default="300",
-            help="How often each image is seen.",
-        ),
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        Option(
-            metavar="MIN",
-            rich_help_panel=VAE,
-            show_default="no limit",
-            help="Training ends after the epoch in which this time is reached.",
-        ),
-    ] = None,
-    rate: Annotated[
-        float | None,
-        Option(
-            metavar="RATE",
-            rich_help_panel=VAE,
-            show_default="3e-5, or 1e-4 with --deformation beads",
-            help="Learning rate of the networks; that of the segments is ten times as large.",
-        ),
-    ] = None,
-    threads: Threads = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
-):
+    *,
+    model: Model,
+    reading: Reading,
+    running: Running,
+    training: Training,
+    general: General,
+) -> None:
     """A structure for every particle: fit the motions of a base structure to its images.
 
     Their poses have to be known.
@@ -266,103 +269,104 @@ def fit(
 
         torchrun --nproc-per-node 4 -m atomdrgn fit base.pdb particles.star
     """
-    if resume and overwrite:
+    closed_form = running.inference is Inference.closed_form
+    if running.resume and running.overwrite:
         raise InputError(
             "--resume goes on with a run and --overwrite replaces it: give one of them"
         )
-    learning = {
-        name: value
-        for name, value in {
-            "deformation": deformation,
-            "loss": loss,
-            "epochs": epochs,
-            "minutes": minutes,
-            "rate": rate,
-        }.items()
-        if value is not None
-    }
-    _require_options_of(
-        inference,
-        learning,
-        memory=memory,
-        refine_poses=refine_poses,
-        composition=composition,
-        keep_base=keep_base,
-    )
-    if deformation is Deformation.beads:
-        _refuse_with_beads(segments=segments, parts=parts, temperature=temperature)
+    learning = {name: value for name, value in asdict(training).items() if value is not None}
+    if closed_form:
+        _refuse_of_autoencoder(learning)
+    else:
+        _refuse_of_closed_form(model, running)
+    if training.deformation is Deformation.beads:
+        _refuse_of_segments(model)
     from ..parallel import joined_processes
     from ..particles.reading import read_particles
     from .setup import read_model, settings_of, use_threads
     from .summary import summary_lines
 
-    use_threads(threads)
-    reading = {
-        "box": box,
-        "data_folder": data_folder,
-        "invert_contrast": invert_contrast,
-        "tilt_series": tilt_series,
-        "tomograms": tomograms,
-        "passthrough": passthrough,
-        "allow_missing_ctf": allow_missing_ctf,
-    }
-    structure, centre = read_model(base, map_file=map_file, origin=origin)
-    stack = read_particles(particles, **reading)
-    settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)
+    use_threads(general.threads)
+    structure, centre = read_model(base, map_file=model.map_file, origin=model.origin)
+    stack = read_particles(particles, **reading.named())
     out = out or Path(particles.with_suffix(".fit").name)
-    choices = {
-        "beads": beads,
-        "temperature": temperature,
-        "parts": _selections(parts),
-        "fixed": fixed,
-        "resolution": resolution,
-        "seed": seed,
-    } | ({} if segments is None else {"segments": segments})
-    how = {"resume": resume, "overwrite": overwrite, "settings": settings}
+    how = {
+        "resume": running.resume,
+        "overwrite": running.overwrite,
+        "settings": settings_of(
+            base=base, particles=particles, map=model.map_file, origin=centre, **reading.named()
+        ),
+    }
     try:
         with (
             joined_processes() as processes,
-            progress(quiet=quiet or not processes.first, compiles=True) as reporter,
+            progress(quiet=general.quiet or not processes.first, compiles=True) as reporter,
         ):
-            if inference is Inference.vae:
-                if processes.count > 1:
-                    raise InputError(
-                        "--inference vae is the work of one process: start it without torchrun"
-                    )
-                from ..inference.amortised.vae import fit_vae
-
-                run = fit_vae(
-                    structure, stack, out, **choices, **learning, **how, reporter=reporter
-                )
-            else:
+            if closed_form:
                 from ..inference.fit import fit as fit_particles
-                from ..inference.fit_options import FitOptions
 
-                options = FitOptions(
-                    **choices,
-                    composition=composition,
-                    refine_poses=refine_poses,
-                    keep_base=keep_base,
-                )
                 run = fit_particles(
                     structure,
                     stack,
                     out,
-                    options,
-                    memory=memory,
+                    _fit_options(model, running),
+                    memory=running.memory,
                     processes=processes,
                     reporter=reporter,
                     **how,
                 )
+            elif processes.count > 1:
+                raise InputError(
+                    "--inference vae is the work of one process: start it without torchrun"
+                )
+            else:
+                from ..inference.amortised.vae import fit_vae
+                from ..inference.amortised.vae_options import VaeOptions
+
+                minutes = learning.pop("minutes", None)
+                options = VaeOptions(**_shared(model, running), **learning)
+                run = fit_vae(
+                    structure, stack, out, options, minutes=minutes, reporter=reporter, **how
+                )
     except KeyboardInterrupt:
         again = command_line(without=("--overwrite", "--resume"))
         raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
-    if not quiet and processes.first:
+    if not general.quiet and processes.first:
         print("\n".join(summary_lines(run)))
 
 
-def _refuse_with_beads(**of_segments):
+def _shared(model: Model, running: Running) -> dict[str, Any]:
+    """The options that both inferences have."""
+    of_segments = {} if model.segments is None else {"segments": model.segments}
+    return of_segments | {
+        "beads": model.beads,
+        "temperature": model.temperature,
+        "parts": _selections(model.parts),
+        "fixed": model.fixed,
+        "resolution": running.resolution,
+        "seed": running.seed,
+    }
+
+
+def _fit_options(model: Model, running: Running) -> "FitOptions":
+    """The record that a fit is made by."""
+    from ..inference.fit_options import FitOptions
+
+    return FitOptions(
+        **_shared(model, running),
+        composition=model.composition,
+        refine_poses=model.refine_poses,
+        keep_base=model.keep_base,
+    )
+
+
+def _refuse_of_segments(model: Model) -> None:
     """Refuse options of segments where every bead moves by itself."""
+    of_segments = {
+        "segments": model.segments,
+        "parts": model.parts,
+        "temperature": model.temperature,
+    }
     given = " and ".join(f"--{name}" for name, value in of_segments.items() if value is not None)
     if given:
         raise InputError(
@@ -372,35 +376,33 @@ def _refuse_with_beads(**of_segments):
         )
 
 
-def _require_options_of(inference, learning, *, memory, refine_poses, composition, keep_base):
-    """Refuse options that the other inference has."""
-    if inference is not Inference.vae and learning.get("deformation") is Deformation.beads:
+def _refuse_of_closed_form(model: Model, running: Running) -> None:
+    """Refuse options that the autoencoder does not have."""
+    for name, given, instead in (
+        (
+            "memory",
+            running.memory is not None,
+            "holds all images in memory; smaller ones (--box) take less",
+        ),
+        ("refine-poses", model.refine_poses, "takes poses as they are; leave it out"),
+        (
+            "composition",
+            model.composition,
+            "takes every part as present in every particle; leave it out",
+        ),
+        ("keep-base", model.keep_base, "never corrects the base model; leave it out"),
+    ):
+        if given:
+            raise InputError(f"--{name} belongs to the closed form: --inference vae {instead}")
+
+
+def _refuse_of_autoencoder(learning: dict[str, Any]) -> None:
+    """Refuse options that only the autoencoder has."""
+    if learning.get("deformation") is Deformation.beads:
         raise InputError(
             "--deformation beads needs --inference vae: the closed form moves segments"
         )
-    if inference is Inference.vae and memory is not None:
-        raise InputError(
-            "--memory belongs to the closed form: --inference vae holds all images in memory; "
-            "smaller ones (--box) "
-            "take less"
-        )
-    if inference is Inference.vae and refine_poses:
-        raise InputError(
-            "--refine-poses belongs to the closed form: --inference vae takes poses as they are; "
-            "leave it out"
-        )
-    if inference is Inference.vae and composition:
-        raise InputError(
-            "--composition belongs to the closed form: --inference vae takes every part as "
-            "present in every "
-            "particle; leave it out"
-        )
-    if inference is Inference.vae and keep_base:
-        raise InputError(
-            "--keep-base belongs to the closed form: --inference vae never corrects the base "
-            "model; leave it out"
-        )
-    if inference is not Inference.vae and learning:
+    if learning:
         names = " and ".join(f"--{name}" for name in learning) + (
             " belong" if len(learning) > 1 else " belongs"
         )
@@ -410,7 +412,7 @@ def _require_options_of(inference, learning, *, memory, refine_poses, compositio
         )
 
 
-def _selections(parts):
+def _selections(parts: list[str] | None) -> list[str] | None:
     """Each segment's selection, given one by one or with semicolons between them."""
     selections = [selection.strip() for text in parts or [] for selection in text.split(";")]
     return [selection for selection in selections if selection] or None

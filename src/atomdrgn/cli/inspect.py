@@ -7,22 +7,7 @@ from typer import Option
 
 from ..errors import InputError
 from .failures import command
-from .options import (
-    MODEL,
-    AllowMissingCtf,
-    Box,
-    DataFolder,
-    Debug,
-    InvertContrast,
-    MapFile,
-    Origin,
-    Particles,
-    Passthrough,
-    Quiet,
-    Threads,
-    TiltSeries,
-    Tomograms,
-)
+from .options import MODEL, General, MapFile, Origin, Particles, Reading
 from .progress import progress
 
 
@@ -40,13 +25,8 @@ def inspect(
     ] = None,
     map_file: MapFile = None,
     origin: Origin = None,
-    box: Box = None,
-    data_folder: DataFolder = None,
-    invert_contrast: InvertContrast = None,
-    tilt_series: TiltSeries = False,
-    tomograms: Tomograms = None,
-    passthrough: Passthrough = None,
-    allow_missing_ctf: AllowMissingCtf = False,
+    *,
+    reading: Reading,
     resolution: Annotated[
         float | None,
         Option(
@@ -64,9 +44,7 @@ def inspect(
             help="Images that are compared with the structure, of particles chosen at random.",
         ),
     ] = 2000,
-    threads: Threads = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    general: General,
 ) -> None:
     """Say what a particle file holds, and whether poses, contrast and hand fit a structure.
 
@@ -84,21 +62,12 @@ def inspect(
     from ..particles.reading import read_particles
     from .setup import read_model, use_threads
 
-    use_threads(threads)
+    use_threads(general.threads)
     structure = (
         None if against is None else read_model(against, map_file=map_file, origin=origin)[0]
     )
-    stack = read_particles(
-        particles,
-        box=box,
-        data_folder=data_folder,
-        invert_contrast=invert_contrast,
-        tilt_series=tilt_series,
-        tomograms=tomograms,
-        passthrough=passthrough,
-        allow_missing_ctf=allow_missing_ctf,
-    )
-    with progress(quiet=quiet, compiles=True) as reporter:
+    stack = read_particles(particles, **reading.named())
+    with progress(quiet=general.quiet, compiles=True) as reporter:
         inspection = inspect_particles(
             stack, structure, resolution=resolution, limit=limit, reporter=reporter
         )

@@ -1,7 +1,14 @@
-"""Options that several commands share. The names of panels group them in the help."""
+"""Options that several commands share, and records of options.
 
+The names of panels group them in the help.
+"""
+
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 from typer import Argument, Option
 
@@ -123,3 +130,71 @@ Quiet = Annotated[
 Debug = Annotated[
     bool, Option("--debug", rich_help_panel=GENERAL, help="Show where an error comes from.")
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How particles are read: what :func:`atomdrgn.read_particles` takes."""
+
+    box: Box = None
+    data_folder: DataFolder = None
+    invert_contrast: InvertContrast = None
+    tilt_series: TiltSeries = False
+    tomograms: Tomograms = None
+    passthrough: Passthrough = None
+    allow_missing_ctf: AllowMissingCtf = False
+
+    def named(self) -> dict[str, Any]:
+        """Each of them by its name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class General:
+    """What is the same for all commands."""
+
+    threads: Threads = None
+    quiet: Quiet = False
+    debug: Debug = False
+
+
+def taken_apart(function: Callable) -> Callable:
+    """A command whose parameters that are records of options are these options, one by one."""
+    given = signature(function, eval_str=True)
+    records = {
+        name: each.annotation
+        for name, each in given.parameters.items()
+        if isinstance(each.annotation, type) and is_dataclass(each.annotation)
+    }
+    if not records:
+        return function
+    single = []
+    for name, each in given.parameters.items():
+        single += _options(records[name]) if name in records else [each]
+
+    @wraps(function)
+    def put_together(**arguments: Any) -> Any:
+        made = {
+            name: record(**{field.name: arguments.pop(field.name) for field in fields(record)})
+            for name, record in records.items()
+        }
+        return function(**made, **arguments)
+
+    put_together.__signature__ = given.replace(
+        parameters=[each.replace(kind=Parameter.KEYWORD_ONLY) for each in single]
+    )
+    return put_together
+
+
+def _options(record: type) -> list[Parameter]:
+    """The options of a record, as parameters of a command."""
+    kinds = get_type_hints(record, include_extras=True)
+    return [
+        Parameter(
+            field.name,
+            Parameter.KEYWORD_ONLY,
+            default=Parameter.empty if field.default is MISSING else field.default,
+            annotation=kinds[field.name],
+        )
+        for field in fields(record)
+    ]

@@ -6,22 +6,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from .failures import command
-from .options import (
-    MODEL,
-    AllowMissingCtf,
-    Box,
-    DataFolder,
-    Debug,
-    InvertContrast,
-    MapFile,
-    Origin,
-    Particles,
-    Passthrough,
-    Quiet,
-    Threads,
-    TiltSeries,
-    Tomograms,
-)
+from .options import MODEL, General, MapFile, Origin, Particles, Reading
 from .progress import progress
 
 RESULT = "The result"
@@ -78,13 +63,8 @@ def refine(
     ] = None,
     map_file: MapFile = None,
     origin: Origin = None,
-    box: Box = None,
-    data_folder: DataFolder = None,
-    invert_contrast: InvertContrast = None,
-    tilt_series: TiltSeries = False,
-    tomograms: Tomograms = None,
-    passthrough: Passthrough = None,
-    allow_missing_ctf: AllowMissingCtf = False,
+    *,
+    reading: Reading,
     resolution: Annotated[
         float | None,
         Option(
@@ -111,9 +91,7 @@ def refine(
             help="Memory that may be taken. With less, images are read again in each pass.",
         ),
     ] = None,
-    threads: Threads = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    general: General,
 ) -> None:
     """One structure for all images: correct a base structure by particle images with known poses.
 
@@ -135,21 +113,14 @@ def refine(
     from ..particles.reading import read_particles
     from .setup import read_model, settings_of, use_threads
 
-    use_threads(threads)
-    reading = {
-        "box": box,
-        "data_folder": data_folder,
-        "invert_contrast": invert_contrast,
-        "tilt_series": tilt_series,
-        "tomograms": tomograms,
-        "passthrough": passthrough,
-        "allow_missing_ctf": allow_missing_ctf,
-    }
+    use_threads(general.threads)
     structure, centre = read_model(base, map_file=map_file, origin=origin)
-    stack = read_particles(particles, **reading)
-    settings = settings_of(base=base, particles=particles, map=map_file, origin=centre, **reading)
+    stack = read_particles(particles, **reading.named())
+    settings = settings_of(
+        base=base, particles=particles, map=map_file, origin=centre, **reading.named()
+    )
     out = out or Path(particles.with_suffix(".refined").name)
-    with progress(quiet=quiet, compiles=True) as reporter:
+    with progress(quiet=general.quiet, compiles=True) as reporter:
         try:
             found = refine_structure(
                 structure,
@@ -168,7 +139,7 @@ def refine(
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped; nothing was written to {out}") from None
-    if not quiet:
+    if not general.quiet:
         print("\n".join(_closing_lines(found)))
 
 

@@ -9,20 +9,7 @@ from typer import Option
 
 from ..errors import InputError
 from .failures import command, command_line
-from .options import (
-    MODEL,
-    AllowMissingCtf,
-    Box,
-    DataFolder,
-    Debug,
-    InvertContrast,
-    Particles,
-    Passthrough,
-    Quiet,
-    Threads,
-    TiltSeries,
-    Tomograms,
-)
+from .options import MODEL, General, Particles, Reading
 from .progress import progress
 from .terminal import shell_word
 
@@ -96,13 +83,8 @@ def volume(
         Option(metavar="N", rich_help_panel=MODEL, help="Width of the network's hidden layers."),
     ] = 256,
     depth: Annotated[int, Option(metavar="N", rich_help_panel=MODEL, help="Number of them.")] = 3,
-    box: Box = None,
-    data_folder: DataFolder = None,
-    invert_contrast: InvertContrast = None,
-    tilt_series: TiltSeries = False,
-    tomograms: Tomograms = None,
-    passthrough: Passthrough = None,
-    allow_missing_ctf: AllowMissingCtf = False,
+    *,
+    reading: Reading,
     resolution: Annotated[
         float | None,
         Option(
@@ -194,9 +176,7 @@ def volume(
             "has it.",
         ),
     ] = Precision.auto,
-    threads: Threads = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
+    general: General,
 ) -> None:
     """A volume for every particle from its images alone: a neural field, without a model.
 
@@ -223,20 +203,11 @@ def volume(
     from ..volume.volume_fit import fit_volume
     from .setup import settings_of, use_threads
 
-    use_threads(threads)
-    reading = {
-        "box": box,
-        "data_folder": data_folder,
-        "invert_contrast": invert_contrast,
-        "tilt_series": tilt_series,
-        "tomograms": tomograms,
-        "passthrough": passthrough,
-        "allow_missing_ctf": allow_missing_ctf,
-    }
-    stack = read_particles(particles, **reading)
-    settings = settings_of(particles=particles, **reading)
+    use_threads(general.threads)
+    stack = read_particles(particles, **reading.named())
+    settings = settings_of(particles=particles, **reading.named())
     out = out or Path(particles.with_suffix(".volume").name)
-    with progress(quiet=quiet, compiles=True) as reporter:
+    with progress(quiet=general.quiet, compiles=True) as reporter:
         try:
             run = fit_volume(
                 stack,
@@ -265,7 +236,7 @@ def volume(
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
-    if not quiet:
+    if not general.quiet:
         print("\n".join(_closing_lines(run)))
 
 

@@ -1,6 +1,6 @@
 """What is chosen of a fit and decides its result: one record, which run.json holds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -47,7 +47,7 @@ class FitOptions:
     Raises
     ------
     InputError
-        A temperature that leaves no segments.
+        A temperature that leaves no borders, or parts that are one text.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class FitOptions:
     segments: int = 20
     beads: int = 1
     temperature: float | None = None
-    parts: tuple[str, ...] | None = None
+    parts: Sequence[str] | None = None
     fixed: str | None = None
     composition: bool = False
     refine_poses: bool = False
@@ -68,6 +68,8 @@ class FitOptions:
     resolution: float | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.parts, str):
+            raise InputError(f"parts {self.parts!r}: expected a list of selections")
         object.__setattr__(self, "parts", tuple(self.parts) if self.parts else None)
         sharpness = self.temperature
         if sharpness is not None and (0 < sharpness < SOFTEST or sharpness > SHARPEST):

@@ -1,8 +1,8 @@
 """What a fit writes when it is done: the files that others read."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..particles.stack.stack import ParticleStack
 from ..physics.rotations import euler_from_matrix
-from ..reporting import Reporter
 from ..runs.run import (
     BASE,
     LATENTS,
@@ -25,16 +24,16 @@ from ..runs.run import (
     write_json,
     write_table,
 )
-from ..structure.atoms import Structure
 from ..structure.beads import BeadModel, unmodelled
 from ..structure.motion.kinds import to_arrays
 from .base_model.base_correction import BaseCorrection
 from .base_model.segment_bending import FoundFlexing
-from .far_start.far_start import FarStart
-from .findings.composition import Composition, composition_columns, composition_summary
-from .findings.conformational_states import find_states
+from .findings.composition import composition_columns, composition_summary
+from .findings.conformational_states import States, find_states
 from .findings.ensemble import Ensemble
-from .findings.groups import find_groups
+from .findings.groups import Groups, find_groups
+from .fit_stages import FitProgress
+from .population.pose_corrections import PoseCorrections
 from .posterior.pose_errors import Play
 from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState
@@ -44,28 +43,13 @@ from .problem.misfit import misfits
 MOST_ODD = 1e6  # an outlier score, where pixels are beyond all bounds
 
 
-def write_results(
-    folder: Path,
-    model: FitModel,
-    state: FitState,
-    ensemble: Ensemble,
-    *,
-    structure: Structure,
-    reporter: Reporter,
-    composition: Composition | None = None,
-    far: FarStart | None = None,
-    correction: BaseCorrection | None = None,
-    flexing: FoundFlexing | None = None,
-    warned: Sequence[str] = (),
-) -> None:
-    """Write what was found, where the fit began if that is far from the base model.
-
-    Where that is wrong, what beads do within their segments, and what was warned of; summary.json,
-    last, says that the run is whole.
-    """
+def write_results(progress: FitProgress) -> None:
+    """Write what a fit has found; summary.json, last, says that the run is whole."""
+    model, state, ensemble = progress.model, progress.state, progress.ensemble
+    folder, composition, correction = progress.folder, progress.composition, progress.correction
     latent = ensemble.latent
-    gain, outlier = _judge(model, state, latent, reporter)
-    groups = find_groups(model, state, ensemble, reporter)
+    gain, outlier = _judge(model, state, latent)
+    groups = find_groups(model, state, ensemble)
     if not model.processes.first:
         return
     motion = model.deformation.motion(latent)
@@ -82,7 +66,7 @@ def write_results(
         surface_coefficient=surface.coefficient[:, model.deformation.motion_numbers].numpy(),
         half_error=_of_beads(model, ensemble.half_error),
         **_base_shift(correction),
-        **_flexing(flexing),
+        **_flexing(progress.flexing),
     )
     write_arrays(
         folder / LATENTS,
@@ -114,17 +98,9 @@ def write_results(
     if state.poses is not None:
         write_poses(folder, model, state)
     parts = {} if composition is None else {"composition": composition_summary(model, composition)}
-    found = _summary(
-        model,
-        state,
-        ensemble,
-        structure=structure,
-        gain=gain,
-        groups=groups,
-        states=states,
-        warned=warned,
-    )
+    found = _summary(progress, gain=gain, groups=groups, states=states)
     corrected = {} if state.poses is None else {"pose_correction": _pose_summary(state.poses)}
+    far, flexing = progress.far, progress.flexing
     begun = (
         {}
         if far is None
@@ -141,10 +117,7 @@ def write_results(
 def left_out_column(
     particle: Int[Tensor, "image"], left_out: Bool[Tensor, "image"]
 ) -> dict[str, list]:
-    """A column of particles.csv.
-
-    How many images of each particle were given no weight, if any was.
-    """
+    """A column of particles.csv: images of each particle without weight, if there is any."""
     count = torch.bincount(particle[left_out], minlength=int(particle.max()) + 1)
     return {"images_left_out": count.tolist()} if left_out.any() else {}
 
@@ -184,13 +157,13 @@ def write_poses(folder: Path, model: FitModel, state: FitState) -> None:
     write_table(folder / POSES, whose | {name: rounded(column) for name, column in columns.items()})
 
 
-def _pose_summary(poses):
+def _pose_summary(poses: PoseCorrections) -> dict[str, float]:
     """What summary.json says of the corrections: r.m.s. about an axis, A and degrees."""
     shift, turn = (part.square().mean().sqrt() for part in poses.value.split([2, 3], 1))
     return {"shift": round(float(shift), 3), "turn": round(float(torch.rad2deg(turn)), 3)}
 
 
-def _pose_errors(play: Play):
+def _pose_errors(play: Play) -> dict[str, float]:
     """What summary.json says of errors that are left in the poses.
 
     Standard deviations for an axis, A and degrees.
@@ -198,7 +171,7 @@ def _pose_errors(play: Play):
     return {"shift": round(play.shift, 3), "turn": round(math.degrees(play.turn), 3)}
 
 
-def _base_shift(correction):
+def _base_shift(correction: BaseCorrection | None) -> dict[str, np.ndarray]:
     """What model.npz says of the base model's correction, if there is one."""
     return (
         {"base_shift": correction.shift.numpy()}
@@ -207,12 +180,12 @@ def _base_shift(correction):
     )
 
 
-def _flexing(flexing):
+def _flexing(flexing: FoundFlexing | None) -> dict[str, np.ndarray]:
     """What model.npz says of beads that move within their segments, if they do."""
     return {"flexing": flexing.offset.numpy()} if flexing is not None and flexing.orders else {}
 
 
-def _flexing_summary(flexing: FoundFlexing):
+def _flexing_summary(flexing: FoundFlexing) -> dict[str, Any]:
     """What summary.json says of them.
 
     The length in A, the gain in units of a log likelihood an image.
@@ -226,7 +199,7 @@ def _flexing_summary(flexing: FoundFlexing):
     }
 
 
-def _correction_summary(model, correction: BaseCorrection):
+def _correction_summary(model: FitModel, correction: BaseCorrection) -> dict[str, Any]:
     """What summary.json says of it.
 
     Lengths in A, the gain in units of a log likelihood an image.
@@ -240,14 +213,20 @@ def _correction_summary(model, correction: BaseCorrection):
     }
 
 
-def _of_beads(model, of_trace):
+def _of_beads(model: FitModel, of_trace: Float[Tensor, "trace"]) -> np.ndarray:
     """What is known of each residue's trace bead, for all its beads."""
     values = torch.zeros(len(model.beads))
     values[model.beads.trace_index] = of_trace.nan_to_num()
     return values[torch.from_numpy(model.beads.anchor)].numpy()
 
 
-def _write_residues(folder, model, ensemble, groups, correction) -> None:
+def _write_residues(
+    folder: Path,
+    model: FitModel,
+    ensemble: Ensemble,
+    groups: Groups,
+    correction: BaseCorrection | None,
+) -> None:
     """residues.csv: how far each residue moves, and how well that is known."""
     moved = (
         {}
@@ -278,7 +257,7 @@ def residue_names(beads: BeadModel) -> dict[str, list]:
     return {name: getattr(beads, name)[number].tolist() for name in ("chain", "residue", "icode")}
 
 
-def write_particles(
+def write_particles(  # noqa: PLR0913 - a keyword a column
     folder: Path,
     stack: ParticleStack,
     particle: Int[Tensor, "image"],
@@ -353,27 +332,34 @@ def outlier_scores(
     return (excess - excess.median()) / spread.clamp_min(1e-3)
 
 
-def _judge(model, state, latent, reporter):
+def _judge(
+    model: FitModel, state: FitState, latent: Float[Tensor, "particle latent"]
+) -> tuple[Float[Tensor, "particle"], Float[Tensor, "particle"]]:
     """How much each image gains at its particle's conformation, and how odd the rest is.
 
     Against the base model; odd is what is left of the image.
     """
-    reporter.start("judging", len(model.my_images))
+    model.reporter.start("judging", len(model.my_images))
     (fitted, base), count = misfits(
         model,
         state,
         model.images.disc,
         [latent, torch.zeros_like(latent)],
-        advance=reporter.advance,
+        advance=model.reporter.advance,
     )
-    reporter.finish()
+    model.reporter.finish()
     gain, outlier = 0.5 * (base - fitted), outlier_scores(fitted, count)
     if not model.seen.all():
         outlier[~model.seen] = _scores_of_left_out(model, state, fitted, count)
     return gain, outlier
 
 
-def _scores_of_left_out(model, state, misfit, count) -> Float[Tensor, "left_out"]:
+def _scores_of_left_out(
+    model: FitModel,
+    state: FitState,
+    misfit: Float[Tensor, "particle"],
+    count: Float[Tensor, "particle"],
+) -> Float[Tensor, "left_out"]:
     """How odd the particles are of which no image counts, by these images.
 
     Among the others with their misfits and counts.
@@ -394,8 +380,12 @@ def _scores_of_left_out(model, state, misfit, count) -> Float[Tensor, "left_out"
     )
 
 
-def _summary(model, state, ensemble: Ensemble, *, structure, gain, groups, states, warned):
-    left_out = unmodelled(structure)
+def _summary(
+    progress: FitProgress, *, gain: Float[Tensor, "particle"], groups: Groups, states: States
+) -> dict[str, Any]:
+    """What summary.json says of any fit."""
+    model, state, ensemble = progress.model, progress.state, progress.ensemble
+    left_out = unmodelled(progress.structure)
     stack, motions = model.images.stack, ensemble.motions
     variance = motions.variance.clone()
     # of the particles, whatever the shape of their distribution
@@ -429,13 +419,13 @@ def _summary(model, state, ensemble: Ensemble, *, structure, gain, groups, state
         "bead_width": round(model.bead_width(state), 3),
         "contrast_sd": round(state.contrast_sd, 4),
         "unmodelled": left_out,
-        "warnings": [*stack.warnings, *warned],
+        "warnings": [*stack.warnings, *progress.warned],
         "passes": state.step,
         "base": BASE,
     }
 
 
-def _known_error(ensemble):
+def _known_error(ensemble: Ensemble) -> float | None:
     """What summary.json says of the half-sets' difference, A: of the residues of which it is known.
 
     If there are any.

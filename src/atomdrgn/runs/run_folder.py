@@ -95,12 +95,12 @@ def run_settings(
     }
 
 
-def hash_of_file(path) -> str:
+def hash_of_file(path: str | Path) -> str:
     """SHA-256 of what a file holds."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
-def _of_further_files(reading, listed):
+def _of_further_files(reading: dict, listed: str | Path) -> dict[str, str | None]:
     """Hashes of the files that particles are read from beside the one that lists them.
 
     None where there is none.
@@ -117,7 +117,7 @@ def _of_further_files(reading, listed):
     return {name: None if path is None else hash_of_file(path) for name, path in files.items()}
 
 
-def _of_structure(structure):
+def _of_structure(structure: Structure | None) -> dict[str, str]:
     return (
         {}
         if structure is None
@@ -125,7 +125,7 @@ def _of_structure(structure):
     )
 
 
-def _hash(structure):
+def _hash(structure: Structure) -> str:
     names = zip(structure.chain, structure.residue, structure.atom_name, strict=True)
     text = "\n".join(" ".join(map(str, atom)) for atom in names)
     return hashlib.sha256(text.encode() + structure.position.numpy().round(3).tobytes()).hexdigest()
@@ -264,7 +264,7 @@ def begin_run(
     return True
 
 
-def _is_complete(folder, reporter):
+def _is_complete(folder: Path, reporter: Reporter) -> bool:
     """Whether the results of a run are there and can be read.
 
     What machines that lost power have left may not be.

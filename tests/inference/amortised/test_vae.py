@@ -15,6 +15,7 @@ from atomdrgn.inference.amortised import vae
 from atomdrgn.inference.amortised.gradient import whitened_images
 from atomdrgn.inference.amortised.vae import fit_vae
 from atomdrgn.inference.amortised.vae_data import read_data
+from atomdrgn.inference.amortised.vae_options import VaeOptions
 from atomdrgn.inference.amortised.vae_training import image_losses, run_epoch, start_training
 from atomdrgn.inference.fit import fit
 from atomdrgn.inference.images.fourier_images import FourierImages
@@ -390,3 +391,15 @@ def test_spoilt_images_have_no_part_in_training(hinged, tmp_path):
     assert not data.pixels[7].any() and data.pixels[8].std() == pytest.approx(
         float(expected.pixels[8].std()), rel=0.01
     )
+
+
+def test_options_say_what_decides_the_result():
+    """Where beads move there are no segments; the rate is the one that counts."""
+    segments, beads = (
+        VaeOptions(deformation=kind, parts=["A"], seed=2).as_settings(6.12345)
+        for kind in ("segments", "beads")
+    )
+    of_segments = {"segments": 20, "temperature": None, "parts": ["A"]}
+    assert segments == beads | of_segments | {"deformation": "segments", "rate": 3e-5}
+    assert beads["rate"] == 1e-4 and beads["seed"] == 2 and beads["resolution"] == 6.1235
+    assert VaeOptions(rate=0.5).learning_rate == 0.5

@@ -18,7 +18,6 @@ from atomdrgn.inference.problem.half_sets import half_sets
 from atomdrgn.inference.problem.resegmentation import carried_over, with_base
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid
-from atomdrgn.reporting import Reporter
 from atomdrgn.runs.run import CHECKPOINT, CORRECTION, HALVES, SUMMARY
 from atomdrgn.simulate import simulate_particles
 from atomdrgn.structure.beads import coarse_grain
@@ -54,9 +53,7 @@ def passed(half, resolutions):
             half.model,
             state,
             disc,
-            seed=0,
             last=number + 1 == len(resolutions),
-            reporter=Reporter(),
         )
     return state
 
@@ -79,7 +76,7 @@ def test_a_bent_base_model_is_made_straight(particles):
     model = assembled(bent(structure), stack, 9.0)
     halves = half_sets(model)
     states = [passed(half, (40.0, 25.0, 15.0, 9.0)) for half in halves]
-    found = correct_base(bent(structure), halves, states, seed=0, reporter=Reporter())
+    found = correct_base(bent(structure), halves, states)
     truth = coarse_grain(structure).position
     before, after = (
         off(model.beads, x, truth)
@@ -110,8 +107,6 @@ def test_noise_corrects_nothing(particles, tmp_path):
         structure,
         halves,
         [passed(half, (40.0, 15.0)) for half in halves],
-        seed=0,
-        reporter=Reporter(),
     )
     assert not found.supported
     assert not found.shift.any() and not found.error.any()

@@ -5,7 +5,6 @@ from atomdrgn.inference.far_start.far_start import find_far_start
 from atomdrgn.inference.fit import fit
 from atomdrgn.inference.fit_assembly import assemble, first_state
 from atomdrgn.inference.fit_options import FitOptions
-from atomdrgn.reporting import Reporter
 from hinge import make_hinged
 
 pytestmark = pytest.mark.slow
@@ -20,7 +19,7 @@ def far(tmp_path_factory):
 def found(structure, particles, **options):
     model = assemble(structure, particles, FitOptions(segments=6, resolution=12.0, **options))
     model.images.load()
-    return model, find_far_start(model, first_state(model), near=20.0, seed=0, reporter=Reporter())
+    return model, find_far_start(model, first_state(model), near=20.0)
 
 
 def test_a_part_that_all_particles_have_turned_far_is_found(far):
@@ -47,7 +46,7 @@ def test_nothing_to_turn(hinged):
     structure, particles, _ = hinged
     model = assemble(structure, particles, FitOptions(segments=1, resolution=12.0))
     model.images.load()
-    assert find_far_start(model, first_state(model), near=20.0, seed=0, reporter=Reporter()) is None
+    assert find_far_start(model, first_state(model), near=20.0) is None
 
 
 def test_a_fit_follows_particles_that_are_far(far, tmp_path):

@@ -12,9 +12,9 @@ from atomdrgn.inference.findings import groups
 from atomdrgn.inference.findings.ensemble import make_ensemble
 from atomdrgn.inference.fit_assembly import assemble, first_state
 from atomdrgn.inference.fit_options import FitOptions
+from atomdrgn.inference.posterior.importance_sampling import place_along
 from atomdrgn.inference.problem.principal_motions import motions_of
 from atomdrgn.physics.rotations import matrix_from_vector
-from atomdrgn.reporting import Reporter
 from atomdrgn.structure.motion.motion import twist_of
 
 
@@ -29,10 +29,10 @@ def test_borders_are_judged_under_the_noise_of_the_images_that_judge(hinged, mon
     )
     model = assemble(structure, particles, FitOptions(segments=2, resolution=20.0))
     state = first_state(model)
-    state = replace(
-        state, latent_sd=torch.ones(150, len(motions_of(model, state.population).variance))
-    )
-    ensemble = make_ensemble(model, state, [], [], seed=0, reporter=Reporter())
+    motions = motions_of(model, state.population)
+    state = replace(state, latent_sd=torch.ones(150, len(motions.variance)))
+    placed = place_along(model, state, motions, wide=False)
+    ensemble = make_ensemble(model, state, motions, placed, [], [])
     chain_b = torch.arange(len(model.beads.trace_index)) >= 120
     monkeypatch.setattr(groups, "MEASURED", 2)
 
@@ -70,12 +70,14 @@ def test_a_stretch_between_two_groups_is_parted_where_images_do_not_want_it(
         groups,
         "_BorderJudge",
         lambda *_: (
-            lambda of_trace: -float((of_trace != wanted).sum()) * torch.linspace(0.9, 1.1, 50)
+            lambda of_trace: (
+                -float((of_trace != wanted).sum()) * torch.linspace(0.9, 1.1, 50).double()
+            )
         ),
     )
     at_first = torch.tensor([0] * 50 + [1] * 30 + [2] * 40 + [3] * 120)
     found = groups._with_learned_borders(
-        one_chain, state, model.images.disc, None, at_first, Reporter()
+        one_chain, state, model.images.disc, lambda some: state.latent[some], at_first
     )
     assert found.tolist() == expected + [3] * 120
 

@@ -22,7 +22,6 @@ from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.population.population import Population
 from atomdrgn.inference.problem.half_sets import half_sets
 from atomdrgn.inference.problem.principal_motions import motions_of
-from atomdrgn.reporting import Reporter
 from hinge import make_hinged
 
 
@@ -170,4 +169,4 @@ def test_the_mean_conformation_counts_where_images_of_both_halves_want_it(
         latent = torch.zeros(model.deformation.n_latent)
         latent[6:9] = torch.tensor([moved, noise, 0.0])
         states.append(replace(half.state(start), population=replace(start.population, mean=latent)))
-    assert mean_is_supported(halves, states, Reporter()) == expected
+    assert mean_is_supported(halves, states) == expected

@@ -19,7 +19,6 @@ from atomdrgn.inference.problem.half_sets import half_sets, join
 from atomdrgn.inference.problem.misfit import misfits
 from atomdrgn.physics.pose import Pose
 from atomdrgn.physics.rotations import matrix_from_euler, matrix_from_vector, vector_from_matrix
-from atomdrgn.reporting import Reporter
 from atomdrgn.runs.run import POSES
 
 UNIT = torch.tensor([1.0, 1.0] + [math.radians(1)] * 3)  # A and degrees
@@ -60,9 +59,7 @@ def corrected(disturbed):
             model,
             state,
             model.images.disc.coarser(resolution),
-            seed=0,
             last=False,
-            reporter=Reporter(),
         )
     return model, state
 

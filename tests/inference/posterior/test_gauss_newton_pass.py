@@ -7,7 +7,6 @@ from atomdrgn.inference.images.memory_budget import Memory
 from atomdrgn.inference.posterior.gauss_newton_pass import measure_directions, run_pass
 from atomdrgn.inference.problem.half_sets import part_of
 from atomdrgn.parallel import Processes
-from atomdrgn.reporting import Reporter
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +15,7 @@ def begun(begin):
 
 
 def passed(model, state, resolution=20.0):
-    return run_pass(
-        model, state, model.images.disc.coarser(resolution), seed=0, last=False, reporter=Reporter()
-    )[0]
+    return run_pass(model, state, model.images.disc.coarser(resolution), last=False)[0]
 
 
 def test_equations_that_do_not_fit_into_memory_change_little(begun):

@@ -5,7 +5,6 @@ import torch
 from atomdrgn.inference.posterior.gauss_newton_pass import run_pass
 from atomdrgn.inference.posterior.grid_search import look_widely
 from atomdrgn.inference.problem.calibration import calibrate
-from atomdrgn.reporting import Reporter
 
 
 def test_particles_that_went_astray_are_brought_back(begin):
@@ -19,9 +18,7 @@ def test_particles_that_went_astray_are_brought_back(begin):
             model,
             state,
             disc.coarser(resolution),
-            seed=0,
             last=resolution == 15.0,
-            reporter=Reporter(),
         )
     state = calibrate(model, state, disc, torch.Generator().manual_seed(0))
     value, vector = torch.linalg.eigh(state.population.covariance)
@@ -31,7 +28,7 @@ def test_particles_that_went_astray_are_brought_back(begin):
     # to the other side, by more than a standard deviation
     elsewhere = state.latent - (along + along.sign() * value[-1].sqrt())[:, None] * vector[:, -1]
     astray = replace(state, latent=torch.where(lost[:, None], elsewhere, state.latent))
-    found, moved = look_widely(model, astray, disc, Reporter())
+    found, moved = look_widely(model, astray, disc)
     distance = (found.latent - state.latent) @ vector[:, -1]
     before = (astray.latent - state.latent) @ vector[:, -1]
     assert distance[lost].abs().mean() < 0.35 * before[lost].abs().mean()

@@ -12,17 +12,16 @@ from atomdrgn.inference.posterior.importance_sampling import (
     KEPT_DRAWS,
     LOOSER,
     Belief,
+    Sampler,
     _even_normals,
     believe,
     draw,
-    refit,
     working_disc,
 )
 from atomdrgn.inference.posterior.pose_errors import no_play
 from atomdrgn.inference.problem.principal_motions import motions_of
 from atomdrgn.likelihood.restraints.restraint_equations import restraint_equations
 from atomdrgn.likelihood.restraints.restraints import Restraints
-from atomdrgn.reporting import Reporter
 from atomdrgn.structure.motion.surface import straight_surface
 
 NORMAL_95 = 1.6449
@@ -230,18 +229,14 @@ def test_bonds_have_a_small_part_in_the_surface_and_clashes_none(hinged):
     assert float(strained.gradient.norm()) > 0.1
 
     def fitted(restraints):
-        return refit(
+        sampler = Sampler(
             replace(model, restraints=restraints),
             state,
-            surface,
-            place,
-            weight,
             model.images.disc,
+            play,
             torch.Generator().manual_seed(0),
-            Reporter(),
-            play=play,
-            times=1,
-        ).coefficient
+        )
+        return sampler.refit(surface, place, weight, times=1).coefficient
 
     def off(restraints):
         return float((fitted(restraints) - fitted(None)).norm())

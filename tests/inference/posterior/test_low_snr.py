@@ -31,7 +31,6 @@ from atomdrgn.inference.problem.calibration import calibrate
 from atomdrgn.inference.problem.fit_state import load_state, save_state
 from atomdrgn.inference.problem.misfit import misfits
 from atomdrgn.physics.rotations import matrix_from_vector
-from atomdrgn.reporting import Reporter
 from atomdrgn.structure.motion.motion import twist_of
 from atomdrgn.structure.motion.surface import straight_surface
 from hinge import make_hinged
@@ -62,12 +61,10 @@ def settled(model, *, rounds=4, drawn=False):
     """After so many rounds; particles are left at places drawn from their posteriors, or where they
     are on average.
     """
-    state = first_mapping(model, first_state(model), 45.0, seed=0, reporter=Reporter())
+    state = first_mapping(model, first_state(model), 45.0)
     for number in range(rounds):
         disc = model.images.disc.coarser(45.0 if number < 2 else RESOLUTION)
-        state, row = map_round(
-            model, state, disc, seed=0, last=number + 1 == rounds and not drawn, reporter=Reporter()
-        )
+        state, row = map_round(model, state, disc, last=number + 1 == rounds and not drawn)
     return state, row
 
 
@@ -92,10 +89,10 @@ def test_images_are_weak_by_their_own_information(weak, begin):
         for part in (1, 10)
     )
     assert 9 < ten / one < 12  # contrasts take a little
-    finest = finest_if_weak(model, first_state(model), seed=0)
+    finest = finest_if_weak(model, first_state(model))
     assert RESOLUTION <= finest <= 40.0
     strong, begun = begin(RESOLUTION)
-    assert finest_if_weak(strong, begun, seed=0) is None and WEAK > 0
+    assert finest_if_weak(strong, begun) is None and WEAK > 0
     assert surfaces_are_for(model) and not surfaces_are_for(replace(model, refine_poses=True))
     assert not surfaces_are_for(strong)  # 150 particles: too few to tell anything together
 
@@ -116,7 +113,7 @@ def test_all_images_together_show_what_one_does_not(weak, mapped):
     """
     model, angle = weak
     state, row = mapped
-    placed = place_on_mapping(model, state, Reporter(), seed=0)
+    placed = place_on_mapping(model, state)
     assert correlation(placed.belief.mean, angle) > 0.9 * limit(model, state, angle) > 0.4
     assert row["directions"] == 1 and row["variance1"] > 0 and state.step == 4
     # whoever is told little of is believed near the mean, and is said to be anywhere
@@ -157,17 +154,17 @@ def test_a_motion_is_worth_something_to_images_that_had_no_part(weak, mapped, st
     """Of the other half; and where nothing moves, no motion is."""
     model, _ = weak
     state, _ = mapped
-    gain = mapped_support(model, state, state.mapping, Reporter())
+    gain = mapped_support(model, state, state.mapping)
     assert gain.gain[0] > 3 * gain.error[0]
     calm, _ = settled(still)
-    worth = mapped_support(still, calm, state.mapping, Reporter())  # what moves elsewhere
+    worth = mapped_support(still, calm, state.mapping)  # what moves elsewhere
     assert worth.gain[0] < 0
 
 
 def test_a_second_motion_is_not_made_up(weak):
     model, _ = weak
     state, _ = settled(model, drawn=True)
-    after = with_second_motion(model, state, model.images.disc, seed=0, reporter=Reporter())
+    after = with_second_motion(model, state, model.images.disc)
     assert after.mapping.k == 1
 
 
@@ -189,9 +186,9 @@ def test_a_second_motion_is_found_beside_another(weak, mapped):
         with_mapping(model, state, small),
         latent=state.population.mean.expand(model.n_particles, -1).contiguous(),
     )
-    both = with_second_motion(model, still, model.images.disc, seed=0, reporter=Reporter())
+    both = with_second_motion(model, still, model.images.disc)
     assert both.mapping.k == 2 and both.mapping.surface.scale[0] > 3 * both.mapping.surface.scale[1]
-    placed = place_on_mapping(model, both, Reporter(), seed=0)
+    placed = place_on_mapping(model, both)
     assert correlation(placed.belief.mean, angle) > 0.8 * limit(model, state, angle)
 
 
@@ -215,7 +212,7 @@ def test_a_round_goes_on_from_its_file_with_the_same_bits(weak, tmp_path):
     save_state(state, tmp_path / "state")
     disc = model.images.disc.coarser(45.0)
     one, other = (
-        map_round(model, each, disc, seed=0, last=False, reporter=Reporter())[0]
+        map_round(model, each, disc, last=False)[0]
         for each in (state, load_state(tmp_path / "state"))
     )
     assert torch.equal(one.latent, other.latent)

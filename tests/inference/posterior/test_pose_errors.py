@@ -15,7 +15,6 @@ from atomdrgn.inference.posterior.pose_errors import MOST_LOST, Play, play_of_po
 from atomdrgn.inference.problem.principal_motions import motions_of
 from atomdrgn.physics.pose import Pose
 from atomdrgn.physics.rotations import matrix_from_vector
-from atomdrgn.reporting import Reporter
 from atomdrgn.structure.motion.surface import straight_surface
 
 
@@ -67,9 +66,7 @@ def moved(hinged):
                 model,
                 state,
                 model.images.disc.coarser(resolution),
-                seed=0,
                 last=number == 3,
-                reporter=Reporter(),
             )
         off = true.apply(model.beads.position) - pose.apply(model.beads.position)
         return model, state, pose, off[..., :2]
@@ -82,7 +79,7 @@ def play_of(model, state):
     surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
     place = motions.place(state.latent)
     return play_of_poses(
-        model, state, surface, place, state.latent - surface(place), model.images.disc, Reporter()
+        model, state, surface, place, state.latent - surface(place), model.images.disc
     )
 
 

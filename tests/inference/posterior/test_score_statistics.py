@@ -12,7 +12,6 @@ from atomdrgn.inference.posterior.score_statistics import (
     sum_scores,
 )
 from atomdrgn.inference.problem.linearisation import linearise
-from atomdrgn.reporting import Reporter
 
 
 def scores(information, moving, *, count, seed):
@@ -105,7 +104,7 @@ def test_scores_are_sums_of_the_particles_equations(begin):
     model, state = begin(20.0)
     free, disc = replace(model, restraints=None), model.images.disc.coarser(40.0)
     state = replace(state, spectrum=torch.full((1, int(model.images.disc.shell.max()) + 1), 50.0))
-    found = sum_scores(model, state, disc, Reporter(), title="")
+    found = sum_scores(model, state, disc, title="")
     each = list(linearise(free, state, disc, model.my_particles))
     gradient = torch.cat([part.target for part in each]).double()  # all latents are zero
     torch.testing.assert_close(found.target, gradient.sum(0), rtol=1e-3, atol=1e-2)

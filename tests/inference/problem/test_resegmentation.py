@@ -7,7 +7,6 @@ import torch
 from atomdrgn.inference.findings.groups import cut_at_groups
 from atomdrgn.inference.posterior.gauss_newton_pass import run_pass
 from atomdrgn.inference.problem.resegmentation import carried_over, with_borders
-from atomdrgn.reporting import Reporter
 from atomdrgn.structure.segmentation import make_segments
 
 # residues of the upper bundle that the lower bundle's segment has at first
@@ -61,8 +60,8 @@ def test_images_move_a_border_to_where_the_molecule_bends(begin):
     assert (wrong.segment_of_trace[STRAYED] == 0).all()
     for resolution in (40.0, 30.0, 20.0, 15.0):
         disc = model.images.disc.coarser(resolution)
-        state, _ = run_pass(wrong, state, disc, seed=0, last=False, reporter=Reporter())
-    label = cut_at_groups(wrong, state, disc, Reporter())
+        state, _ = run_pass(wrong, state, disc, last=False)
+    label = cut_at_groups(wrong, state, disc)
     assert (label[STRAYED] == 1).sum() >= 15
     assert (label[:120] == 0).all() and (label[140:] == 1).all()
 
@@ -70,12 +69,10 @@ def test_images_move_a_border_to_where_the_molecule_bends(begin):
 def test_borders_stay_where_nothing_moves(begin):
     model, state = begin(20.0)
     disc = model.images.disc
-    state, _ = run_pass(model, state, disc.coarser(40.0), seed=0, last=False, reporter=Reporter())
+    state, _ = run_pass(model, state, disc.coarser(40.0), last=False)
     still = type(state)(**{**vars(state), "latent": torch.zeros_like(state.latent)})
     wrong = cut_wrongly(model)
-    assert torch.equal(
-        cut_at_groups(wrong, still, disc.coarser(40.0), Reporter()), wrong.segment_of_trace
-    )
+    assert torch.equal(cut_at_groups(wrong, still, disc.coarser(40.0)), wrong.segment_of_trace)
 
 
 def test_the_mixture_is_cut_as_softly_as_before(hinged, begin):

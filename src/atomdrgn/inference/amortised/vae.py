@@ -7,108 +7,70 @@ with the closed form.
 """
 
 import time
-from collections.abc import Sequence
+from dataclasses import replace
+from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from ...errors import InputError
 from ...likelihood.restraints.chain_restraints import make_chain_restraints
+from ...likelihood.restraints.restraints import Restraints
 from ...networks.autoencoder import MotionAutoencoder, OffsetAutoencoder
 from ...parallel import whole_batches_on_threads
 from ...particles.stack.stack import ParticleStack
 from ...reporting import Reporter
 from ...runs.run import CHECKPOINT, Run, open_run
-from ...runs.run_folder import (
-    BEADS,
-    SEGMENTS,
-    VAE,
-    begin_run,
-    only_writer,
-    require_beginning,
-    run_settings,
-)
+from ...runs.run_folder import SEGMENTS, begin_run, only_writer, require_beginning, run_settings
 from ...structure.atoms import Structure
-from ...structure.beads import coarse_grain
+from ...structure.beads import BeadModel, coarse_grain
 from ...structure.placement import require_inside
 from ...structure.segmentation import TEMPERATURE, make_segments
 from ...structure.selection import select
 from ..images.faults_before_fit import read_images
 from ..images.fourier_images import FourierImages
 from ..images.resolution_schedule import finest_resolution
-from .training import load_training, save_training
-from .vae_data import LOSSES, read_data
+from .training import Training, load_training, save_training
+from .vae_data import VaeData, read_data
+from .vae_options import VaeOptions
 from .vae_results import write_results
 from .vae_training import run_epoch, start_training
-
-EPOCHS = 300  # as in the example of cryoSPHERE's program
-
-
-class _Published(NamedTuple):
-    """Learning rate, and images of a step."""
-
-    rate: float
-    batch: int
-
-
-# Ducrocq et al., CryoSPHERE (2025), appendix B.2; Zhong et al., Exploring generative atomic models
-# (2021), section 4
-PUBLISHED = {SEGMENTS: _Published(3e-5, 128), BEADS: _Published(1e-4, 8)}
 
 
 def fit_vae(  # noqa: PLR0913 - a keyword a setting of the command
     structure: Structure,
     particles: ParticleStack,
-    out,
-    *,
-    deformation: str = SEGMENTS,
-    segments: int = 20,
-    beads: int = 1,
-    temperature: float | None = None,
-    parts: Sequence[str] | None = None,
-    fixed: str | None = None,
-    resolution: float | None = None,
-    loss: str = "correlation",
-    epochs: int = EPOCHS,
+    out: str | PathLike,
+    options: VaeOptions | None = None,
+    *,  # how it runs, which decides nothing that it finds: no options
     minutes: float | None = None,
-    rate: float | None = None,
-    seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
     settings: dict | None = None,
     reporter: Reporter | None = None,
+    **choices: Any,
 ) -> Run:
-    """Train an encoder of images and a decoder; leave a run in a folder.
+    """Train an encoder of images and a decoder, and leave a run in a folder.
 
-    The decoder gives motions of segments, and the segments themselves, or offsets of all beads.
-
-    The same seed gives the same result on the same machine, whatever the number of threads.
+    The decoder leads to motions of segments and the segments themselves, or to offsets of all
+    beads. The same seed gives the same result on the same machine, whatever the number of threads.
 
     Parameters
     ----------
-    structure, particles, out, segments, beads, temperature, parts, fixed, resolution
-        As for :func:`atomdrgn.fit`; segments that `parts` and `fixed` name are not learned. One
-        image a particle; all images are held in memory. Where beads move, there are no segments:
-        `segments`, `temperature` and `parts` are not looked at.
-    deformation : {"segments", "beads"}
-        What a latent moves: segments as rigid bodies, which are learned too; or every bead by
-        itself, held together by restraints on bonds, side chains, the shape of the chain nearby,
-        and clashes.
-    loss : {"correlation", "likelihood"}
-        What is compared: minus the correlation, or the likelihood under noise as measured at the
-        base structure.
-    epochs : int
-        How often each image is seen. The divergences' weight rises linearly over all of them.
+    structure, particles, out
+        As for :func:`atomdrgn.fit`. One image a particle; all images are held in memory.
+    options : VaeOptions, optional
+        What decides the result.
     minutes : float, optional
         Training ends after the epoch in which this time is reached, that of resumed runs included.
-    rate : float, optional
-        Of Adam for the networks; the segments' is ten times as large. By default 3e-5 for segments
-        and 1e-4 for beads.
-    seed : int
-        For starting weights, the order of images, and draws.
     resume, overwrite, settings, reporter
         As for :func:`atomdrgn.fit`.
+    **choices
+        Options by their names, such as ``epochs=100``, in place of those of `options`: see
+        :class:`.VaeOptions`.
 
     Raises
     ------
@@ -125,87 +87,42 @@ def fit_vae(  # noqa: PLR0913 - a keyword a setting of the command
     Ducrocq et al., CryoSPHERE: single-particle heterogeneous reconstruction from cryo EM (2025);
     Zhong et al., Exploring generative atomic models in cryo-EM reconstruction (2021).
     """
+    options = replace(options or VaeOptions(), **choices)
     folder, reporter = Path(out), reporter or Reporter()
-    if deformation not in PUBLISHED:
-        raise InputError(f"a deformation of {deformation!r}: choose {' or '.join(PUBLISHED)}")
-    rate = PUBLISHED[deformation].rate if rate is None else rate
-    _require_sound(particles, loss=loss, epochs=epochs, minutes=minutes, rate=rate)
+    if minutes is not None and minutes < 0:
+        raise InputError(f"{minutes} minutes: no negative time is expected")
+    _require_one_image_each(particles)
     require_beginning(folder, structure, resume=resume, overwrite=overwrite)
     with whole_batches_on_threads():
-        bead_model = coarse_grain(structure, beads=beads)
-        require_inside(bead_model, particles.grid)
-        given = {
-            "n_pixels": particles.grid.box_size**2,
-            "generator": torch.Generator().manual_seed(seed),
-        }
-        if deformation == SEGMENTS:
-            model = _moving_segments(
-                bead_model, segments, parts=parts, fixed=fixed, temperature=temperature, **given
-            )
-            restraints, moved = (
-                None,
-                {
-                    "segments": segments,
-                    "temperature": temperature,
-                    "parts": list(parts) if parts else None,
-                },
-            )
-        else:
-            model = OffsetAutoencoder(bead_model, _fixed_beads(bead_model, fixed), **given)
-            restraints, moved = make_chain_restraints(bead_model, contacts=False), {}
-        images = FourierImages(particles, finest_resolution(particles.grid, resolution))
-        disc = images.disc
+        beads = coarse_grain(structure, beads=options.beads)
+        require_inside(beads, particles.grid)
+        model, restraints = _model(beads, options, n_pixels=particles.grid.box_size**2)
+        images = FourierImages(particles, finest_resolution(particles.grid, options.resolution))
         made = run_settings(
             structure,
             particles,
             more=settings or {},
-            choices={
-                "inference": VAE,
-                "deformation": str(deformation),
-                **moved,
-                "beads": beads,
-                "fixed": fixed,
-                "seed": seed,
-                "resolution": round(disc.resolution, 4),
-                "loss": loss,
-                "epochs": epochs,
-                "rate": rate,
-            },
+            choices=options.as_settings(images.disc.resolution),
         )
-        training = start_training(model, rate)
+        training = start_training(model, options.learning_rate)
         # before there is a folder, so that none is left where images are refused
-        warned = () if resume else read_images(images, bead_model, reporter=reporter)
+        warned = () if resume else read_images(images, beads, reporter=reporter)
         with only_writer(folder, reporter):
             if begin_run(
                 folder, made, structure, resume=resume, overwrite=overwrite, reporter=reporter
             ):
                 if (folder / CHECKPOINT).exists():
                     load_training(training, folder)
-                warned = read_images(images, bead_model, reporter=reporter) if resume else warned
-                data = read_data(images, bead_model, loss=loss, restraints=restraints)
-                _train(
-                    training,
-                    data,
-                    folder,
-                    batch=PUBLISHED[deformation].batch,
-                    epochs=epochs,
-                    minutes=minutes,
-                    seed=seed,
-                    reporter=reporter,
+                warned = read_images(images, beads, reporter=reporter) if resume else warned
+                data = read_data(images, beads, loss=options.loss, restraints=restraints)
+                _train(training, data, folder, options, minutes=minutes, reporter=reporter)
+                write_results(
+                    folder, training, data, structure=structure, warned=warned, seed=options.seed
                 )
-                write_results(folder, training, data, structure=structure, warned=warned, seed=seed)
     return open_run(folder)
 
 
-def _require_sound(particles, *, loss, epochs, minutes, rate):
-    if loss not in LOSSES:
-        raise InputError(f"a loss of {loss!r}: choose {' or '.join(LOSSES)}")
-    if epochs < 1 or rate <= 0 or minutes is not None and minutes < 0:
-        raise InputError(
-            f"{epochs} epochs, a rate of {rate} and {minutes} minutes: at least one epoch, a "
-            "positive rate and no "
-            "negative time are needed"
-        )
+def _require_one_image_each(particles: ParticleStack) -> None:
     if particles.n_tilts > 1:
         raise InputError(
             f"the encoder takes one image a particle, and these have up to {particles.n_tilts}: "
@@ -213,20 +130,39 @@ def _require_sound(particles, *, loss, epochs, minutes, rate):
         )
 
 
-def _moving_segments(beads, count, *, parts, fixed, temperature, **given):
+def _model(
+    beads: BeadModel, options: VaeOptions, *, n_pixels: int
+) -> tuple[MotionAutoencoder | OffsetAutoencoder, Restraints | None]:
+    """What is trained, and what holds the beads together where each moves by itself."""
+    given = {
+        "n_pixels": n_pixels,
+        "generator": torch.Generator().manual_seed(options.seed),
+    }
+    if options.deformation == SEGMENTS:
+        return _moving_segments(beads, options, **given), None
+    model = OffsetAutoencoder(beads, _fixed_beads(beads, options.fixed), **given)
+    return model, make_chain_restraints(beads, contacts=False)
+
+
+def _moving_segments(
+    beads: BeadModel, options: VaeOptions, *, n_pixels: int, generator: torch.Generator
+) -> MotionAutoencoder:
     segmentation = make_segments(
         beads,
-        count,
-        parts=parts,
-        fixed=fixed,
-        temperature=TEMPERATURE if temperature is None else temperature,
+        options.segments,
+        parts=options.parts,
+        fixed=options.fixed,
+        temperature=TEMPERATURE if options.temperature is None else options.temperature,
     )
     if segmentation.fixed.all():
         raise InputError("every segment is fixed: leave something free to move")
-    return MotionAutoencoder(beads, segmentation, named=len(parts or []), **given)
+    named = len(options.parts or [])
+    return MotionAutoencoder(
+        beads, segmentation, named=named, n_pixels=n_pixels, generator=generator
+    )
 
 
-def _fixed_beads(beads, selection):
+def _fixed_beads(beads: BeadModel, selection: str | None) -> Bool[Tensor, "bead"]:
     """(bead,) bool: of the residues that a selection names, and what follows them."""
     if selection is None:
         return torch.zeros(len(beads), dtype=torch.bool)
@@ -242,18 +178,32 @@ def _fixed_beads(beads, selection):
     return torch.from_numpy(held[beads.anchor])
 
 
-def _train(training, data, folder, *, batch, epochs, minutes, seed, reporter):
+def _train(
+    training: Training,
+    data: VaeData,
+    folder: Path,
+    options: VaeOptions,
+    *,
+    minutes: float | None,
+    reporter: Reporter,
+) -> None:
     used = training.history[-1]["seconds"] if training.history else 0.0
     cpu_used = training.history[-1]["cpu_seconds"] if training.history else 0.0
     started, cpu_started = time.monotonic(), time.process_time()
-    reporter.start("training", epochs)
+    reporter.start("training", options.epochs)
     reporter.advance(training.epoch)
-    while training.epoch < epochs and not (
+    while training.epoch < options.epochs and not (
         training.history
         and minutes is not None
         and used + time.monotonic() - started >= 60 * minutes
     ):
-        row = run_epoch(training, data, batch=batch, beta=training.epoch / epochs, seed=seed)
+        row = run_epoch(
+            training,
+            data,
+            batch=options.batch,
+            beta=training.epoch / options.epochs,
+            seed=options.seed,
+        )
         training.history.append(
             row
             | {

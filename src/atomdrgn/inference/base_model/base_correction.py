@@ -3,6 +3,7 @@
 Its beads moved as half-sets of images agree, motions known.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,7 +18,6 @@ from ...likelihood.restraints.chain_restraints import (
 )
 from ...likelihood.restraints.restraint import Restraint
 from ...likelihood.restraints.restraints import Restraints
-from ...reporting import Reporter
 from ...structure.atoms import Structure
 from ...structure.beads import BeadModel
 from ..problem.fit_state import FitState
@@ -70,11 +70,8 @@ class BaseCorrection:
 
 def correct_base(
     structure: Structure,
-    halves: list[HalfSet],
-    states: list[FitState],
-    *,
-    seed: int,
-    reporter: Reporter,
+    halves: Sequence[HalfSet],
+    states: Sequence[FitState],
 ) -> BaseCorrection:
     """Positions of shared beads, fitted with each particle moved as its half-set found it.
 
@@ -84,10 +81,6 @@ def correct_base(
         The base model.
     halves, states
         The half-sets and their fits.
-    seed : int
-        Of draws from the particles' posteriors, and of the directions in which atoms and beads are
-        compared.
-    reporter : Reporter
 
     References
     ----------
@@ -95,7 +88,8 @@ def correct_base(
     offsets of beads by the likelihood and restraints. Springs between neighbours are as Tirion's
     (1996), all of one strength.
     """
-    beads, generator = halves[0].model.beads, torch.Generator().manual_seed(seed)
+    model = halves[0].model
+    beads, generator = model.beads, torch.Generator().manual_seed(model.seed)
     parts = [_drawn(half, state, generator) for half, state in zip(halves, states, strict=True)]
     found = find_offsets(
         structure,
@@ -104,7 +98,6 @@ def correct_base(
         steps=STEPS,
         generator=generator,
         title="correcting the base model",
-        reporter=reporter,
     )
     (gain,) = found.gains([1])
     return BaseCorrection(found.position[:, 0] - beads.position, float(gain.mean()), is_clear(gain))
@@ -123,7 +116,7 @@ def _restraints(beads: BeadModel) -> Restraints:
     return Restraints(tuple(firm(term) for term in make_chain_restraints(beads).terms))
 
 
-def _drawn(half, state, generator) -> Part:
+def _drawn(half: HalfSet, state: FitState, generator: torch.Generator) -> Part:
     """Each particle at a draw from its posterior.
 
     Means spread less than particles do where images are noisy.

@@ -12,11 +12,11 @@ from torch import Tensor
 from ...likelihood.restraints.chain_restraints import bonded_residues, chain_springs, chain_tethers
 from ...likelihood.restraints.pair_restraints import StraightSprings
 from ...likelihood.restraints.restraints import Restraints
-from ...reporting import Reporter
 from ...structure.atoms import Structure
 from ...structure.beads import BeadModel
 from ...structure.motion.surface import Surface
-from ..findings.ensemble import MOST_WIDE, Ensemble
+from ..findings.ensemble import Ensemble
+from ..posterior.importance_sampling import MOST_WIDE
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from ..problem.half_sets import HalfSet, half_sets
@@ -63,9 +63,6 @@ def find_flexing(
     model: FitModel,
     state: FitState,
     ensemble: Ensemble,
-    *,
-    seed: int,
-    reporter: Reporter,
 ) -> FoundFlexing:
     """Offsets of beads that particles share which are at the same place along the motions.
 
@@ -81,17 +78,13 @@ def find_flexing(
         The fit of all particles.
     ensemble : Ensemble
         What it has come to; something moves in it.
-    seed : int
-        Of draws from the particles' posteriors, and of the directions in which atoms and beads are
-        compared.
-    reporter : Reporter
 
     References
     ----------
     Zhong et al., Exploring generative atomic models in cryo-EM reconstruction (2021): from a latent
     to offsets of beads.
     """
-    generator, base = torch.Generator().manual_seed(seed), model.beads.position
+    generator, base = torch.Generator().manual_seed(model.seed), model.beads.position
     draw = torch.randint(ensemble.draws.shape[1], (model.n_particles,), generator=generator)
     place = ensemble.draws[torch.arange(model.n_particles), draw]
     field, order = _fields(ensemble.surface, place)
@@ -104,7 +97,6 @@ def find_flexing(
         steps=STEPS,
         generator=generator,
         title="bending the segments",
-        reporter=reporter,
     )
     gains = list(found.gains([int((order <= power).sum()) for power in range(ORDERS)]))
     supported = [power for power, gain in enumerate(gains) if is_clear(gain)]
@@ -154,5 +146,10 @@ def _fields(
     )
 
 
-def _part(half: HalfSet, state, latent, weight) -> Part:
+def _part(
+    half: HalfSet,
+    state: FitState,
+    latent: Float[Tensor, "particle latent"],
+    weight: Float[Tensor, "particle field"],
+) -> Part:
     return Part(half.model, half.state(state), latent[half.particle], weight[half.particle])

@@ -13,7 +13,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...likelihood.restraints.restraints import Restraints
-from ...reporting import Reporter
 from ...structure.atoms import Structure
 from ...structure.beads import BeadModel, coarse_grain
 from ...structure.motion.lifting import small_turns, turned
@@ -152,7 +151,6 @@ def find_offsets(
     steps: int,
     generator: torch.Generator,
     title: str,
-    reporter: Reporter,
 ) -> Offsets:
     """Offsets that images of each part want.
 
@@ -170,9 +168,9 @@ def find_offsets(
         Of the directions in which atoms and beads are compared.
     title : str
         What a reporter says.
-    reporter : Reporter
     """
-    disc, beads = parts[0].model.images.disc, parts[0].model.beads
+    model = parts[0].model
+    disc, beads = model.images.disc, model.beads
     fine = fine_beads(structure, beads)
     error = bead_error(structure, fine.beads, disc, generator)
     problems = [_problem(part, fine) for part in parts]
@@ -195,7 +193,7 @@ def find_offsets(
             steps=steps,
             enough=ENOUGH,
         )
-        *_, last = reporter.watch(taken, title, steps)
+        *_, last = model.reporter.watch(taken, title, steps)
         found.append(last.position)
     return Offsets(parts, problems, looks, torch.stack(found))
 

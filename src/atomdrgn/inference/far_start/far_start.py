@@ -4,6 +4,7 @@ A part of it is turned every way before anything else.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...physics.disc import FourierDisc
 from ...physics.rotations import uniform_rotations, vector_from_matrix
-from ...reporting import Reporter
 from ...structure.motion.motion import twist_of
 from ...structure.motion.segment_deformation import TWIST
 from ...structure.selection import describe_residues
@@ -93,9 +94,7 @@ class _Turns:
         return self.rotation[(self.likelihood + self.share.log()[:, None]).argmax(0)]
 
 
-def find_far_start(
-    model: FitModel, state: FitState, *, near: float, seed: int, reporter: Reporter
-) -> FarStart | None:
+def find_far_start(model: FitModel, state: FitState, *, near: float) -> FarStart | None:
     """The turn of a part by more than `near` in the particles' middle.
 
     None where there is none such.
@@ -112,18 +111,13 @@ def find_far_start(
     near : float
         How far a part may be from the base model for a fit to find it from there, A r.m.s. of its
         beads.
-    seed : int
-        For the choice of images of which scales are measured.
-    reporter : Reporter
     """
-    generator, disc = (
-        torch.Generator().manual_seed(seed),
-        model.images.disc.coarser(search_resolution(model)),
-    )
+    generator = torch.Generator().manual_seed(model.seed)
+    disc = model.images.disc.coarser(search_resolution(model))
     parts, rotations = rigid_parts(model.deformation, model.beads), _rotations(FEW_ROTATIONS)
     if not parts:
         return None
-    part = _likeliest_part(model, state, disc, parts, rotations, near, generator, reporter)
+    part = _likeliest_part(model, state, disc, parts, rotations, near, generator)
     if part is None:
         return None
     many, rotations = (
@@ -147,14 +141,20 @@ def find_far_start(
 
 
 def _likeliest_part(
-    model, state, disc, parts, rotations, near, generator, reporter
+    model: FitModel,
+    state: FitState,
+    disc: FourierDisc,
+    parts: Sequence[RigidPart],
+    rotations: Float[Tensor, "rotation 3 3"],
+    near: float,
+    generator: torch.Generator,
 ) -> RigidPart | None:
     """With its pivot; None where the likeliest parts do not seem to be far."""
     count = min(FEW, max(FEWEST, IMAGES * model.n_particles // len(model.images)))
     few = _Some.evenly(model, state, count).calibrated(disc, generator)
     looks = [
         few.turns(disc, part, rotations)
-        for part in reporter.watch(parts, "turning every part", len(parts))
+        for part in model.reporter.watch(parts, "turning every part", len(parts))
     ]
     best = [
         look
@@ -189,11 +189,11 @@ class _Some:
     state: FitState
 
     @classmethod
-    def evenly(cls, model, state, count):
+    def evenly(cls, model: FitModel, state: FitState, count: int) -> "_Some":
         part = part_of(model, model.evenly_spread(count))
         return cls(part.model, part.state(state))
 
-    def calibrated(self, disc, generator) -> "_Some":
+    def calibrated(self, disc: FourierDisc, generator: torch.Generator) -> "_Some":
         """With scales and noise measured where the particles are."""
         state = self.state
         for _ in range(2):  # the first gain is measured with a wrong noise spectrum
@@ -205,13 +205,17 @@ class _Some:
         latent = _latent_of(self.model, self.state.latent, found.part, found.likeliest())
         return _Some(self.model, replace(self.state, latent=latent))
 
-    def turns(self, disc, part, rotation) -> _Turns:
+    def turns(
+        self, disc: FourierDisc, part: RigidPart, rotation: Float[Tensor, "rotation 3 3"]
+    ) -> _Turns:
         """The likelihoods of all rotations."""
         return _Turns(
             part, rotation, likelihood_of_turns(self.model, self.state, disc, part, rotation)
         )
 
-    def with_better_pivot(self, disc, part, rotation) -> _Turns:
+    def with_better_pivot(
+        self, disc: FourierDisc, part: RigidPart, rotation: Float[Tensor, "rotation 3 3"]
+    ) -> _Turns:
         """With the pivot where turns about it make the images likeliest.
 
         Junctions of segments are not where molecules bend.
@@ -230,12 +234,17 @@ class _Some:
         return best
 
 
-def _rotations(count):
+def _rotations(count: int) -> Float[Tensor, "rotation 3 3"]:
     """None at all, and so many that are spread over all."""
     return torch.cat([torch.eye(3)[None], uniform_rotations(count).float()])
 
 
-def _latent_of(model, latent, part, turn) -> Float[Tensor, "particle latent"]:
+def _latent_of(
+    model: FitModel,
+    latent: Float[Tensor, "particle latent"],
+    part: RigidPart,
+    turn: Float[Tensor, "particle 3 3"],
+) -> Float[Tensor, "particle latent"]:
     """The latents with a part turned about its pivot."""
     deformation, shift = model.deformation, part.pivot - turn @ part.pivot
     split = deformation.by_segment(latent).clone()
@@ -247,13 +256,15 @@ def _latent_of(model, latent, part, turn) -> Float[Tensor, "particle latent"]:
     return split.flatten(1)
 
 
-def _moved(part, model, rotation) -> Float[Tensor, "rotation"]:
+def _moved(
+    part: RigidPart, model: FitModel, rotation: Float[Tensor, "rotation 3 3"]
+) -> Float[Tensor, "rotation"]:
     """How far each rotation moves a part, A r.m.s. of its beads."""
     arm = model.beads.position[part.bead] - part.pivot
     return (arm @ rotation.mT - arm).square().sum(-1).mean(-1).sqrt()
 
 
-def _middle_moved(found, model) -> float:
+def _middle_moved(found: _Turns, model: FitModel) -> float:
     """How far the rotation in the middle moves the part, A r.m.s. of its beads."""
     return float(_moved(found.part, model, found.middle()[None]))
 
@@ -268,12 +279,14 @@ def _shares(likelihood: Float[Tensor, "rotation particle"]) -> Float[Tensor, "ro
     return (share / share.sum()).float()
 
 
-def _mixed(likelihood, share) -> Float[Tensor, "particle"]:
+def _mixed(
+    likelihood: Float[Tensor, "rotation particle"], share: Float[Tensor, "rotation"]
+) -> Float[Tensor, "particle"]:
     """Each particle's log-likelihood with shares of the rotations."""
     return (likelihood + share.log()[:, None]).logsumexp(0)
 
 
-def _held_out(likelihood) -> Float[Tensor, "particle"]:
+def _held_out(likelihood: Float[Tensor, "rotation particle"]) -> Float[Tensor, "particle"]:
     """Each particle's log-likelihood with the shares that the other half has.
 
     These are a little spread out.

@@ -1,5 +1,6 @@
 """Which parts are there: occupancies, what is absent together, and from which particles."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,14 +12,13 @@ from torch import Tensor
 
 from ...physics.disc import FourierDisc
 from ...physics.record import Record
-from ...reporting import Reporter
 from ...structure.motion.segment_deformation import OCCUPANCY_UNIT
 from ...structure.motion.surface import fit_surface
 from ...structure.selection import describe_residues
 from ..population.population import Population
-from ..problem.fit_problem import FitModel
+from ..problem.fit_problem import Block, FitModel
 from ..problem.fit_state import FitState
-from ..problem.linearisation import linearise
+from ..problem.linearisation import Linearised, linearise
 from ..problem.misfit import misfits
 from ..problem.occupancy import LEAST_SD, keep_occupancy, occupancy_numbers
 from ..problem.principal_motions import motions_of
@@ -68,9 +68,7 @@ class Composition(Record):
         return 1.0 - ((self.absent > 0.5).float() @ self.together.float())
 
 
-def find_composition(
-    model: FitModel, state: FitState, reporter: Reporter
-) -> tuple[FitState, Composition]:
+def find_composition(model: FitModel, state: FitState) -> tuple[FitState, Composition]:
     """What is there of each particle, and the state then.
 
     With particles as they are when that is decided.
@@ -82,7 +80,7 @@ def find_composition(
     along the leading motions, and a set that next to no particle lacks is none.
     """
     disc = model.images.disc
-    occupancy, sd = _occupancies(model, state, disc, reporter)
+    occupancy, sd = _occupancies(model, state, disc)
     mean = occupancy.mean(0)
     mean_error = ((occupancy.var(0, correction=0) + sd.square().mean(0)) / model.n_particles).sqrt()
     together = covarying_sets(model, state.population)
@@ -95,7 +93,7 @@ def find_composition(
     for _ in range(min(ROUNDS_OF_SETS, len(together))):
         for number, segments in enumerate(together):
             others = 1.0 - (absent > 0.5).float() @ (together & ~segments).float()
-            gain, states = _compare(model, state, disc, segments, others, reporter)
+            gain, states = _compare(model, state, disc, segments, others)
             absent[:, number], fraction[number], error[number] = mixture(gain)
             state = replace(
                 state, latent=torch.where((absent[:, number] > 0.5)[:, None], states[1], states[0])
@@ -110,13 +108,13 @@ def find_composition(
     found = Composition(occupancy, sd, mean, mean_error, together, absent, fraction, error)
     if state is not start:
         latent = model.deformation.with_occupancy(state.latent, found.present)
-        state = replace(
-            state, latent=_integrated(model, replace(state, latent=latent), disc, reporter)[1]
-        )
+        state = replace(state, latent=_integrated(model, replace(state, latent=latent), disc)[1])
     return state, found
 
 
-def _occupancies(model, state, disc, reporter):
+def _occupancies(
+    model: FitModel, state: FitState, disc: FourierDisc
+) -> tuple[Float[Tensor, "particle segment"], Float[Tensor, "particle segment"]]:
     """Of all particles under the population, with their standard errors."""
     population = state.population
     precision = torch.linalg.inv(population.covariance.double())
@@ -126,7 +124,7 @@ def _occupancies(model, state, disc, reporter):
     occupancy = torch.zeros(model.n_particles, model.deformation.n_segments)
     sd = torch.zeros_like(occupancy)
 
-    def settled(found):
+    def settled(found: Linearised) -> tuple[Block, Tensor, Tensor]:
         covariance = torch.linalg.inv(found.matrix.double() + precision)
         mean = (covariance @ (found.target.double() + right)[..., None])[..., 0]
         variance = covariance.diagonal(dim1=1, dim2=2)[:, place]
@@ -136,11 +134,11 @@ def _occupancies(model, state, disc, reporter):
             OCCUPANCY_UNIT * variance.sqrt().float(),
         )
 
-    reporter.start("composition", len(model.my_images))
+    model.reporter.start("composition", len(model.my_images))
     for block, mean, error in linearise(model, state, disc, model.my_particles, then=settled):
         occupancy[block.particle[:, None], free], sd[block.particle[:, None], free] = mean, error
-        reporter.advance(len(block.image))
-    reporter.finish()
+        model.reporter.advance(len(block.image))
+    model.reporter.finish()
     occupancy, sd = model.processes.total(occupancy), model.processes.total(sd)
     fixed = torch.ones(model.deformation.n_segments, dtype=torch.bool)
     fixed[free] = False
@@ -183,8 +181,7 @@ def _compare(
     disc: FourierDisc,
     segments: Bool[Tensor, "segment"],
     others: Float[Tensor, "particle segment"],
-    reporter: Reporter,
-):
+) -> tuple[Float[Tensor, "particle"], list[Float[Tensor, "particle latent"]]]:
     """Log-likelihood of each particle with a set absent over that with it present.
 
     And its motions in both cases.
@@ -194,15 +191,17 @@ def _compare(
         latent = model.deformation.with_occupancy(
             state.latent, torch.where(segments, torch.tensor(occupancy), others)
         )
-        case = replace(state, latent=_looked_up(model, replace(state, latent=latent), reporter))
-        value, moved = _integrated(model, case, disc, reporter)
+        case = replace(state, latent=_looked_up(model, replace(state, latent=latent)))
+        value, moved = _integrated(model, case, disc)
         left, _ = misfits(model, state, disc, [case.latent])
         evidence.append(value - 0.5 * left[0])
         latents.append(moved)
     return evidence[1] - evidence[0], latents
 
 
-def _integrated(model: FitModel, state: FitState, disc: FourierDisc, reporter: Reporter):
+def _integrated(
+    model: FitModel, state: FitState, disc: FourierDisc
+) -> tuple[Float[Tensor, "particle"], Float[Tensor, "particle latent"]]:
     """The log-likelihood over each particle's motions, its occupancies as they are.
 
     And the likeliest motions.
@@ -213,7 +212,7 @@ def _integrated(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
     precision = torch.linalg.inv(population.covariance[number[:, None], number].double())
     gained, moved = torch.zeros(model.n_particles), torch.zeros_like(state.latent)
 
-    def settled(found):
+    def settled(found: Linearised) -> tuple[Block, Tensor, Tensor]:
         own = state.latent[found.block.particle]
         matrix, gradient = (each.double() for each in found.of_motions(deformation, state.latent))
         away = own[:, number].double() - mean
@@ -226,17 +225,15 @@ def _integrated(model: FitModel, state: FitState, disc: FourierDisc, reporter: R
         new[:, number] += step.float()
         return found.block, value.float(), new
 
-    reporter.start("present or absent", len(model.my_images))
+    model.reporter.start("present or absent", len(model.my_images))
     for block, value, new in linearise(model, state, disc, model.my_particles, then=settled):
         gained[block.particle], moved[block.particle] = value, new
-        reporter.advance(len(block.image))
-    reporter.finish()
+        model.reporter.advance(len(block.image))
+    model.reporter.finish()
     return model.processes.total(gained), model.processes.total(moved)
 
 
-def _looked_up(
-    model: FitModel, state: FitState, reporter: Reporter
-) -> Float[Tensor, "particle latent"]:
+def _looked_up(model: FitModel, state: FitState) -> Float[Tensor, "particle latent"]:
     """Latents of which those that are clearly better elsewhere along the leading motions are there.
 
     A part that stands in the wrong place is better absent: before it is called so, it is looked
@@ -255,15 +252,17 @@ def _looked_up(
         state.latent,
         *(keep_occupancy(model, state, surface.at(each)) for each in tried[1:]),
     ]
-    reporter.start("looking for parts", len(model.my_images))
-    left, _ = misfits(model, state, disc, candidates, advance=reporter.advance)
-    reporter.finish()
+    model.reporter.start("looking for parts", len(model.my_images))
+    left, _ = misfits(model, state, disc, candidates, advance=model.reporter.advance)
+    model.reporter.finish()
     score = -0.5 * left - 0.5 * torch.stack([(each / sd).square().sum(1) for each in tried])
     best, which = score.max(0)
     return _candidates_at(candidates, torch.where(best > score[0] + CLEARLY, which, 0))
 
 
-def _candidates_at(candidates, which: Int[Tensor, "particle"]) -> Float[Tensor, "particle latent"]:
+def _candidates_at(
+    candidates: Sequence, which: Int[Tensor, "particle"]
+) -> Float[Tensor, "particle latent"]:
     """Of each particle one of some candidates."""
     latent = candidates[0].clone()
     for number in which.unique().tolist():

@@ -6,7 +6,7 @@ And which particle is in which.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..population.latent_density import Density
@@ -71,7 +71,7 @@ def find_states(density: Density | None, draws: Float[Tensor, "particle draw k"]
     return States(rows, order.argsort()[member.argmax(1)] + 1)
 
 
-def _mean_place(density, members):
+def _mean_place(density: Density, members: Bool[Tensor, "component"]) -> list[float]:
     weight = density.weight[members]
     return (weight @ density.mean[members] / weight.sum()).tolist()
 

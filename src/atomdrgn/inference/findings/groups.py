@@ -1,15 +1,15 @@
 """Groups: the parts of the molecule that move as one, their borders where the images want them."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from ...physics.disc import FourierDisc
-from ...reporting import Reporter
 from ...structure.motion.motion import twist_of
 from ...structure.motion.segment_deformation import SegmentDeformation
 from ...structure.segmentation import Segmentation
@@ -29,6 +29,10 @@ SMALLEST = 0.5  # A: and those of which it leaves less than this
 MEASURED = 1000  # particles whose images choose the borders
 STEPS = (16, 4, 1)  # residues, by which a border is moved
 
+# Conformations of some particles, by their numbers; how likely groups make particles' images.
+LatentOf = Callable[[Int[Tensor, "some"]], Float[Tensor, "some latent"]]
+Judge = Callable[[Int[Tensor, "trace"]], Float64[Tensor, "particle"]]
+
 
 @dataclass(frozen=True)
 class Groups:
@@ -47,7 +51,7 @@ class Groups:
     of_trace: Int[Tensor, "trace"]
 
 
-def find_groups(model: FitModel, state: FitState, ensemble: Ensemble, reporter: Reporter) -> Groups:
+def find_groups(model: FitModel, state: FitState, ensemble: Ensemble) -> Groups:
     """Groups: segments that move as one, their borders where images want them.
 
     Parameters
@@ -56,7 +60,6 @@ def find_groups(model: FitModel, state: FitState, ensemble: Ensemble, reporter: 
         The fit.
     ensemble : Ensemble
         Where the particles are.
-    reporter : Reporter
     """
     segment = model.segment_of_trace
     if not len(ensemble.motions.variance):
@@ -69,14 +72,11 @@ def find_groups(model: FitModel, state: FitState, ensemble: Ensemble, reporter: 
             model.images.disc,
             lambda some: ensemble.surface(ensemble.place[some]),
             of_trace,
-            reporter,
         )
     return _described(model, ensemble, torch.unique(of_trace, return_inverse=True)[1])
 
 
-def cut_at_groups(
-    model: FitModel, state: FitState, disc: FourierDisc, reporter: Reporter
-) -> Int[Tensor, "trace"]:
+def cut_at_groups(model: FitModel, state: FitState, disc: FourierDisc) -> Int[Tensor, "trace"]:
     """The segment of each residue when segments' borders are moved to those of groups.
 
     Groups are those of the particles as the state has them, borders where images up to the
@@ -85,9 +85,7 @@ def cut_at_groups(
     """
     segment = model.segment_of_trace
     group = merge_segments(model, state.latent[model.evenly_spread(CONFORMATIONS)])[segment]
-    group = _with_learned_borders(
-        model, state, disc, lambda some: state.latent[some], group, reporter
-    )
+    group = _with_learned_borders(model, state, disc, lambda some: state.latent[some], group)
     home = torch.stack(
         [group[segment == number].mode().values for number in range(model.deformation.n_segments)]
     )
@@ -125,7 +123,7 @@ def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int
     moved = deformation.conformation(latent).position[:, trace]
     middle, owner = _middle(deformation, latent)[trace], model.segment_of_trace
 
-    def left(segments):
+    def left(segments: Iterable[int]) -> float:
         own = torch.isin(owner, torch.tensor(sorted(segments)))
         turn, shift = superpose(middle[own], moved[:, own])
         apart = middle[own] @ turn.mT + shift[:, None] - moved[:, own]
@@ -157,7 +155,9 @@ def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int
     return torch.unique(label, return_inverse=True)[1]
 
 
-def _middle(deformation, latent) -> Float[Tensor, "bead 3"]:
+def _middle(
+    deformation: SegmentDeformation, latent: Float[Tensor, "some latent"]
+) -> Float[Tensor, "bead 3"]:
     """The conformation in the middle of some, in steps of the segments.
 
     Positions would shrink where turns are wide.
@@ -165,7 +165,9 @@ def _middle(deformation, latent) -> Float[Tensor, "bead 3"]:
     return deformation.conformation(latent.mean(0, keepdim=True)).position[0]
 
 
-def _neighbours(owner, label, chain, segment):
+def _neighbours(
+    owner: Int[Tensor, "trace"], label: Int[Tensor, "segment"], chain: np.ndarray, segment: int
+) -> set[int]:
     """The groups on both sides of a segment along its chain.
 
     One where the same is on both, or the chain ends.
@@ -179,7 +181,13 @@ def _neighbours(owner, label, chain, segment):
     }
 
 
-def _with_learned_borders(model, state, disc, latent_of, of_trace, reporter):
+def _with_learned_borders(
+    model: FitModel,
+    state: FitState,
+    disc: FourierDisc,
+    latent_of: LatentOf,
+    of_trace: Int[Tensor, "trace"],
+) -> Int[Tensor, "trace"]:
     """Each border along a chain moved to where images clearly are likeliest.
 
     In ever smaller steps.
@@ -193,7 +201,7 @@ def _with_learned_borders(model, state, disc, latent_of, of_trace, reporter):
     if not borders:
         return of_trace
     judge = _BorderJudge(model, state, disc, latent_of, of_trace)
-    reporter.start("borders between groups", len(borders))
+    model.reporter.start("borders between groups", len(borders))
     best = judge(of_trace)
     for start, end in _between_two(of_trace, chain):
         tried, middle = of_trace.clone(), (start + end) // 2
@@ -205,18 +213,18 @@ def _with_learned_borders(model, state, disc, latent_of, of_trace, reporter):
         tried, value = _settled(judge, of_trace, border, best, chain)
         if is_clear(value - best):
             of_trace, best = tried, value
-        reporter.advance(1)
-    reporter.finish()
+        model.reporter.advance(1)
+    model.reporter.finish()
     return of_trace
 
 
-def _borders(of_trace, chain) -> list[int]:
+def _borders(of_trace: Int[Tensor, "trace"], chain: np.ndarray) -> list[int]:
     """After which residues a group ends that does not end with its chain."""
     same = torch.from_numpy(chain[1:] == chain[:-1])
     return torch.nonzero(same & (of_trace[1:] != of_trace[:-1]))[:, 0].tolist()
 
 
-def _between_two(of_trace, chain) -> list[tuple[int, int]]:
+def _between_two(of_trace: Int[Tensor, "trace"], chain: np.ndarray) -> list[tuple[int, int]]:
     """First residue, and last + 1, of groups between two others along a chain.
 
     They are one stretch of it.
@@ -231,7 +239,13 @@ def _between_two(of_trace, chain) -> list[tuple[int, int]]:
     ]
 
 
-def _settled(judge, of_trace, border, best, chain):
+def _settled(
+    judge: Judge,
+    of_trace: Int[Tensor, "trace"],
+    border: int,
+    best: Float64[Tensor, "particle"],
+    chain: np.ndarray,
+) -> tuple[Int[Tensor, "trace"], Float64[Tensor, "particle"]]:
     """The groups with one border where images are likeliest, and how likely they are.
 
     As far as ever smaller steps find it.
@@ -249,7 +263,9 @@ def _settled(judge, of_trace, border, best, chain):
     return of_trace, best
 
 
-def _moved(of_trace, old, shift, chain):
+def _moved(
+    of_trace: Int[Tensor, "trace"], old: int, shift: int, chain: np.ndarray
+) -> Int[Tensor, "trace"] | None:
     """The groups with one border moved.
 
     None where it would leave its chain or pass another border.
@@ -269,7 +285,14 @@ def _moved(of_trace, old, shift, chain):
 class _BorderJudge:
     """How likely images are when groups move as rigid bodies of the middle conformation."""
 
-    def __init__(self, model, state, disc, latent_of, of_trace):
+    def __init__(
+        self,
+        model: FitModel,
+        state: FitState,
+        disc: FourierDisc,
+        latent_of: LatentOf,
+        of_trace: Int[Tensor, "trace"],
+    ) -> None:
         some = model.evenly_spread(MEASURED)
         self.part = part_of(model, some)
         self.state = self.part.state(state)
@@ -287,7 +310,7 @@ class _BorderJudge:
             strict=True,
         )
 
-    def __call__(self, of_trace) -> Float[Tensor, "particle"]:
+    def __call__(self, of_trace: Int[Tensor, "trace"]) -> Float64[Tensor, "particle"]:
         model, count = self.part.model, len(self.turn)
         of_bead = torch.zeros(len(model.beads), dtype=torch.long)
         of_bead[model.beads.trace_index] = of_trace
@@ -310,7 +333,7 @@ class _BorderJudge:
         return -0.5 * left[0].double()
 
 
-def _cores(model, of_trace):
+def _cores(model: FitModel, of_trace: Int[Tensor, "trace"]) -> list[Bool[Tensor, "trace"]]:
     """Of each group, the trace beads of segments that are wholly its own.
 
     All of its beads where there are none.
@@ -344,7 +367,7 @@ def _rigid_segmentation(weight: Float[Tensor, "bead group"]) -> Segmentation:
     )
 
 
-def _described(model, ensemble, of_trace) -> Groups:
+def _described(model: FitModel, ensemble: Ensemble, of_trace: Int[Tensor, "trace"]) -> Groups:
     trace, moved2, rows = model.beads.trace_index, ensemble.trace_motion2(), []
     for group in range(int(of_trace.max()) + 1):
         own = of_trace == group

@@ -1,16 +1,17 @@
 """How many motions images support that had no part in finding them."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ...physics.disc import FourierDisc
-from ...reporting import Reporter
 from ..population.population import Population
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from ..problem.half_sets import HalfSet
-from ..problem.linearisation import linearise
+from ..problem.linearisation import Linearised, linearise
 from ..problem.misfit import misfits
 from ..problem.principal_motions import Motions, motions_of
 from ..problem.significance import SIGNIFICANT, Support, is_clear
@@ -28,9 +29,7 @@ TAIL = 0.01
 ENOUGH = 100
 
 
-def held_out_support(
-    half: HalfSet, state: FitState, other: FitState, disc: FourierDisc, reporter: Reporter
-) -> Support:
+def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: FourierDisc) -> Support:
     """What motions of another fit are worth to particles that had no part in it.
 
     Each particle's likelihood is marginalised over a population that has the molecule's motion as a
@@ -47,10 +46,10 @@ def held_out_support(
     )
     n_whole, number = whole.shape[1], model.deformation.motion_numbers
     root, mean = root[number], other.population.mean[number]
-    reporter.start("support of the motions", len(model.my_images))
+    model.reporter.start("support of the motions", len(model.my_images))
 
-    def reduced(found):
-        reporter.advance(len(found.block.image))
+    def reduced(found: Linearised) -> tuple[Tensor, Tensor, Tensor]:
+        model.reporter.advance(len(found.block.image))
         matrix, gradient = found.of_motions(model.deformation, state.latent)
         here = state.latent[found.block.particle][:, number]
         right = gradient + (matrix @ (here - mean)[..., None])[..., 0]
@@ -61,7 +60,7 @@ def held_out_support(
         for k in range(evidence.shape[1]):
             count = n_whole + k
             evidence[particle, k] = _log_evidence(matrix[:, :count, :count], right[:, :count])
-    reporter.finish()
+    model.reporter.finish()
     gain = with_tails_drawn_in(model.processes.total(evidence).diff(dim=1))
     gain, error = gain.mean(0), gain.std(0) / len(gain) ** 0.5
     few = model.n_particles < ENOUGH
@@ -87,7 +86,7 @@ def with_tails_drawn_in(gain: Float[Tensor, "particle k"]) -> Float[Tensor, "par
     return gain.clamp(rising[out], rising[len(gain) - 1 - out])
 
 
-def mean_is_supported(halves: list[HalfSet], states: list[FitState], reporter: Reporter) -> bool:
+def mean_is_supported(halves: Sequence[HalfSet], states: Sequence[FitState]) -> bool:
     """Whether each half-set's mean conformation is likelier to the other than the base model."""
     gains = []
     for half, own, other in zip(halves, states, reversed(states), strict=True):
@@ -95,15 +94,15 @@ def mean_is_supported(halves: list[HalfSet], states: list[FitState], reporter: R
             half.model,
             torch.stack([other.population.mean, torch.zeros_like(other.population.mean)]),
         )
-        reporter.start("support of the mean conformation", len(model.my_images))
+        model.reporter.start("support of the mean conformation", len(model.my_images))
         (mean, base), _ = misfits(
             model,
             own,
             model.images.disc,
             [each.expand(model.n_particles, -1) for each in means],
-            advance=reporter.advance,
+            advance=model.reporter.advance,
         )
-        reporter.finish()
+        model.reporter.finish()
         gains.append(0.5 * (base - mean))
     return is_clear(torch.cat(gains))
 
@@ -121,7 +120,9 @@ def how_alike(model: FitModel, motions: Motions, others: Motions) -> Float[Tenso
     return torch.stack([cosine[k, : k + 2].norm() for k in range(len(cosine))]).float()
 
 
-def _log_evidence(matrix, right):
+def _log_evidence(
+    matrix: Float[Tensor, "particle k k"], right: Float[Tensor, "particle k"]
+) -> Float[Tensor, "particle"]:
     """Log evidence of particles with these normal equations in whitened coordinates.
 
     Over that at the population's mean.
@@ -143,13 +144,15 @@ def whole_root(model: FitModel, population: Population) -> Float[Tensor, "latent
     return (whole @ torch.linalg.cholesky(moved @ moved.T)).float()
 
 
-def _without_whole(model, population, direction):
+def _without_whole(
+    model: FitModel, population: Population, direction: Float[Tensor, "latent k"]
+) -> Float[Tensor, "latent k"]:
     """Steps without what of them moves the molecule as a whole."""
     _, whole, read = model.deformation.whole_and_shape(model.beads.trace_index, population.mean)
     return (direction.double() - whole @ (read @ direction.double())).float()
 
 
-def count_supported(supports: list[Support]) -> int:
+def count_supported(supports: Sequence[Support]) -> int:
     """How many motions, from the first, make both half-sets' images likelier.
 
     Together by far more than by chance; further ones than the first only if both half-sets have

@@ -1,3 +1,4 @@
-"""Where each particle is along the motions: by linear steps, wide looks, or all images together
-where they are weak.
+"""Where each particle is along the motions: by linear steps.
+
+Wide looks, or all images together where they are weak.
 """

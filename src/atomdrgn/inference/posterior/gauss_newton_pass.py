@@ -1,10 +1,14 @@
-"""One pass of a fit over its images: every particle linearised, the population fitted, every
-particle moved.
+"""One pass of a fit over its images.
+
+Every particle linearised, the population fitted, every particle moved.
 """
 
 import logging
 import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -12,16 +16,16 @@ from torch import Tensor
 
 from ...likelihood.normal_equations import POSE_NUMBERS
 from ...likelihood.pose_equations import PoseGiven
-from ...parallel import in_order
+from ...parallel import Portions, in_order
 from ...physics.disc import FourierDisc
 from ...physics.record import joined
-from ...reporting import Reporter
 from ..population.population import (
     CHUNK,
     ROUNDS,
     Directions,
     Equations,
     Population,
+    Posterior,
     fit_population,
     informative_directions,
     posterior,
@@ -52,9 +56,11 @@ ROUND_WORK, FEWEST_FITTED, FEWEST_ROUNDS = 2.5e8, 2000, 6
 SMALLEST_CONTRAST_SD, LARGEST_CONTRAST_SD = 0.02, 0.5
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a pass finds of all particles and images; each process fills in its own.
+@dataclass(eq=False)
+class PassResult:
+    """What a pass finds of all particles and images, filled in block by block.
+
+    Each process fills in its own.
 
     Parameters
     ----------
@@ -73,72 +79,157 @@ class Found:
     pose: Float[Tensor, "posed 5"]
     pose_sd: Float[Tensor, "posed 5"]
 
-    def note(
-        self, model: FitModel, particle: Int[Tensor, "some"], settled: "_Settled"
-    ) -> tuple[int, tuple[Tensor]]:
-        """Fill in where some particles are; returns their portion and the sum of their covariances
-        along the directions.
-        """
-        self.latent[particle], self.latent_sd[particle] = settled.latent, settled.sd
-        self.freedom[particle] = settled.freedom / model.rows[particle]
-        if settled.posed is not None:
-            self.pose[settled.posed.image], self.pose_sd[settled.posed.image] = settled.pose
-        return model.particle_portions.of(particle), (settled.covariance,)
+    @classmethod
+    def empty(cls, model: FitModel, *, posed: int) -> "PassResult":
+        """Of a fit's particles and images, and so many images whose poses are found.
 
-    def together(self, model: FitModel) -> "Found":
+        There are no motions before the population is known.
+        """
+        n, images = model.n_particles, len(model.images)
+        return cls(
+            torch.zeros(n, model.deformation.n_latent),
+            torch.zeros(n, 0),
+            torch.zeros(n),
+            *torch.zeros(2, images),
+            *torch.zeros(2, posed, POSE_NUMBERS),
+        )
+
+    def note(
+        self, model: FitModel, particle: Int[Tensor, "some"], some: "_SomePosteriors"
+    ) -> tuple[int, tuple[Tensor]]:
+        """Fill in where some particles are.
+
+        Returns
+        -------
+        int
+            Their portion.
+        tuple of (direction, direction)
+            The sum of their covariances along the directions.
+        """
+        self.latent[particle], self.latent_sd[particle] = some.latent, some.sd
+        self.freedom[particle] = some.freedom / model.rows[particle]
+        if some.posed is not None:
+            self.pose[some.posed.image], self.pose_sd[some.posed.image] = some.pose
+        return model.particle_portions.of(particle), (some.covariance,)
+
+    def together(self, model: FitModel) -> "PassResult":
         """What all processes have found."""
-        return Found(*(model.processes.total(getattr(self, f.name)) for f in fields(self)))
+        return PassResult(*(model.processes.total(getattr(self, f.name)) for f in fields(self)))
 
 
 def run_pass(
-    model: FitModel,
-    state: FitState,
-    disc: FourierDisc,
-    *,
-    seed: int,
-    last: bool,
-    reporter: Reporter,
-) -> tuple[FitState, dict]:
+    model: FitModel, state: FitState, disc: FourierDisc, *, last: bool
+) -> tuple[FitState, dict[str, Any]]:
     """The state after one pass at one resolution, and its line of the history.
 
     Parameters
     ----------
     model, state, disc
         The fit as it stands.
-    seed : int
-        For the choice of images of which scales are measured.
     last : bool
         No finer images come: what none of them has told of is as the prior believes.
-    reporter : Reporter
     """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
+    state = _with_scales(model, state, disc, last=last)
+    model.reporter.start(f"{disc.resolution:.0f} A", len(model.my_images))
+    directions = measure_directions(model, state, disc)
+    kept, others = _divide(model, directions)
+    found = PassResult.empty(model, posed=0 if state.poses is None else len(model.images))
+    portions = replace(model.particle_portions, number=model.portion[kept])
+    equations, posed = _collect(
+        _noted(model, state, disc, kept, partial(_reduced, directions=directions), found),
+        count=len(kept),
+        directions=directions,
+        portions=model.particle_portions,
+    )
+    population, evidence = _fitted_population(
+        model, state, equations, directions, portions, last=last
+    )
+    directions = replace(directions, unseen=population.root[:, directions.seen.shape[1] :])
+    given = _GivenPopulation.of(population, directions, motions_of(model, population))
+    found.latent_sd = torch.zeros(model.n_particles, len(given.motions.variance))
+
+    def of_chunk(some: Int[Tensor, "some"]) -> _SomePosteriors:
+        of_poses = None if posed is None else posed.of_particles(some, state.latent[kept[some]])
+        return given.posteriors(equations.cross[some], equations.target[some], of_poses)
+
+    def of_kept() -> Iterator[tuple[int, tuple[Tensor]]]:
+        batches = portions.batches(torch.arange(len(kept)), CHUNK)
+        for some, posteriors in zip(batches, in_order(of_chunk, batches), strict=True):
+            yield found.note(model, kept[some], posteriors)
+
+    def of_others() -> Iterator[tuple[int, tuple[Tensor]]]:
+        then = partial(_then_settled, given=given, latent=state.latent)
+        for linearised, posteriors in _noted(model, state, disc, others, then, found):
+            yield found.note(model, linearised.block.particle, posteriors)
+
+    n_seen = directions.seen.shape[1]
+    covariance = sum(
+        model.particle_portions.sum(terms, [torch.zeros(n_seen, n_seen)])[0]
+        for terms in (of_kept(), of_others())
+    )
+    model.reporter.finish()
+    found = found.together(model)
+    brightness, contrast_sd = _shared_brightness(model, found)
+    row = history_row(
+        model,
+        state,
+        disc,
+        evidence=evidence,
+        directions=n_seen,
+        contrast_sd=contrast_sd,
+        variance=torch.linalg.eigvalsh(population.covariance).flip(0),
+    )
+    logger.info("%s", row)
+    state = _after(state, model, found, given, covariance / int(model.seen.sum()))
+    state = replace(
+        state,
+        contrast=found.contrast / brightness,
+        contrast_sd=min(max(contrast_sd, SMALLEST_CONTRAST_SD), LARGEST_CONTRAST_SD),
+    )
+    return settle_brightness(model, state), row
+
+
+def _with_scales(model: FitModel, state: FitState, disc: FourierDisc, *, last: bool) -> FitState:
+    """The state with brightness and noise as they are now, and poses to refine if any are."""
+    generator = torch.Generator().manual_seed(model.seed * 1_000_003 + state.step)
     # the first gain is measured with a wrong noise spectrum
     for _ in range(2 if state.step == 0 else 1):
         state = calibrate(model, state, disc, generator)
     if model.refine_poses and state.poses is None and (disc.resolution <= COARSEST or last):
         state = replace(state, poses=no_corrections(len(model.images)))
-    reporter.start(f"{disc.resolution:.0f} A", len(model.my_images))
-    directions = measure_directions(model, state, disc)
-    kept, others = _divide(model, directions)
-    contrast, contrast_sd = torch.zeros(2, len(model.images))
+    return state
 
-    def blocks_of(particles, then):
-        """What `then` makes of their equations, block by block, after contrasts were noted and the
-        reporter told.
-        """
-        for linearised, made in linearise(model, state, disc, particles, then=then):
-            image = linearised.block.image
-            contrast[image], contrast_sd[image] = linearised.contrast, linearised.contrast_sd
-            reporter.advance(len(image))
-            yield linearised, made
 
-    equations, posed = _collect(
-        blocks_of(kept, lambda found: _reduced(found, directions)),
-        count=len(kept),
-        directions=directions,
-        portions=model.particle_portions,
-    )
-    portions = replace(model.particle_portions, number=model.portion[kept])
+def _noted(
+    model: FitModel,
+    state: FitState,
+    disc: FourierDisc,
+    particles: Int[Tensor, "some"],
+    then: Callable[[Linearised], tuple[Linearised, Any]],
+    found: PassResult,
+) -> Iterator[tuple[Linearised, Any]]:
+    """What `then` makes of particles' equations, block by block.
+
+    Contrasts are noted, and the reporter told, before.
+    """
+    for linearised, made in linearise(model, state, disc, particles, then=then):
+        image = linearised.block.image
+        found.contrast[image] = linearised.contrast
+        found.contrast_sd[image] = linearised.contrast_sd
+        model.reporter.advance(len(image))
+        yield linearised, made
+
+
+def _fitted_population(
+    model: FitModel,
+    state: FitState,
+    equations: Equations,
+    directions: Directions,
+    portions: Portions,
+    *,
+    last: bool,
+) -> tuple[Population, float]:
+    """The likeliest population of the particles, and its evidence."""
     rounds = _rounds(model, directions)
     # what images say nothing of moves towards the prior as it would if each round counted it in
     keep_unseen = (
@@ -153,88 +244,45 @@ def run_pass(
         rounds=rounds,
         portions=portions,
     )
-    directions = replace(directions, unseen=population.root[:, directions.seen.shape[1] :])
-    motions = motions_of(model, population)
-    n, n_seen = model.n_particles, directions.seen.shape[1]
-    corrected = 0 if state.poses is None else len(model.images)
-    found = Found(
-        torch.zeros(n, model.deformation.n_latent),
-        torch.zeros(n, len(motions.variance)),
-        torch.zeros(n),
-        contrast,
-        contrast_sd,
-        *torch.zeros(2, corrected, POSE_NUMBERS),
-    )
-    settle = _Settled.given(population, directions, motions)
+    return population, evidence[-1]
 
-    def settled_chunk(some):
-        of_poses = None if posed is None else posed.of_particles(some, state.latent[kept[some]])
-        return settle(equations.cross[some], equations.target[some], of_poses)
 
-    def of_kept():
-        batches = portions.batches(torch.arange(len(kept)), CHUNK)
-        for some, settled in zip(batches, in_order(settled_chunk, batches), strict=True):
-            yield found.note(model, kept[some], settled)
+def _shared_brightness(model: FitModel, found: PassResult) -> tuple[float, float]:
+    """Mean contrast of the images that count, and the standard deviation relative to it.
 
-    def of_others():
-        for linearised, settled in blocks_of(
-            others, lambda found: _then_settled(found, directions, settle, state.latent)
-        ):
-            yield found.note(model, linearised.block.particle, settled)
-
-    covariance = sum(
-        model.particle_portions.sum(terms, [torch.zeros(n_seen, n_seen)])[0]
-        for terms in (of_kept(), of_others())
-    )
-    reporter.finish()
-    found = found.together(model)
-    # brightness that all images share belongs to the amplitude
+    Images that do not count get the mean: brightness that all share belongs to the amplitude.
+    """
     counts = ~model.images.left_out
     mean = float(found.contrast[counts].mean())
-    sd = (
-        float(
-            (
-                found.contrast_sd[counts].square().mean() + found.contrast[counts].var(correction=0)
-            ).sqrt()
-        )
-        / mean
-    )
+    square = found.contrast_sd[counts].square().mean() + found.contrast[counts].var(correction=0)
     found.contrast[~counts] = mean
+    return mean, float(square.sqrt()) / mean
+
+
+def _after(
+    state: FitState,
+    model: FitModel,
+    found: PassResult,
+    given: "_GivenPopulation",
+    covariance: Float[Tensor, "direction direction"],
+) -> FitState:
+    """The state with particles where they were found, with their mean covariance."""
     unseen = ~model.seen
-    found.latent[unseen], found.latent_sd[unseen] = population.mean, motions.variance.sqrt()
-    uncertainty = torch.cat(
-        [
-            directions.seen @ torch.linalg.cholesky(covariance / int(model.seen.sum())),
-            directions.unseen,
-        ],
-        1,
-    )
-    widest = torch.linalg.eigvalsh(population.covariance).flip(0)
-    row = history_row(
-        model,
-        state,
-        disc,
-        evidence=evidence[-1],
-        directions=directions.seen.shape[1],
-        contrast_sd=sd,
-        variance=widest,
-    )
-    logger.info("%s", row)
-    state = replace(
+    found.latent[unseen] = given.population.mean
+    found.latent_sd[unseen] = given.motions.variance.sqrt()
+    seen = given.directions.seen @ torch.linalg.cholesky(covariance)
+    return replace(
         state,
         step=state.step + 1,
         latent=found.latent,
         latent_sd=found.latent_sd,
         freedom=found.freedom,
-        population=population,
-        uncertainty=uncertainty,
-        contrast=found.contrast / mean,
-        contrast_sd=min(max(sd, SMALLEST_CONTRAST_SD), LARGEST_CONTRAST_SD),
+        population=given.population,
+        uncertainty=torch.cat([seen, given.directions.unseen], 1),
         poses=None
         if state.poses is None
         else PoseCorrections(state.poses.value + found.pose, found.pose_sd),
     )
-    return settle_brightness(model, state), row
 
 
 def history_row(
@@ -247,8 +295,9 @@ def history_row(
     contrast_sd: float,
     variance: Float[Tensor, "k"],
 ) -> dict:
-    """The line of history.csv that the pass after a state leaves; of the variances the first three,
-    0 where there are fewer.
+    """The line of history.csv that the pass after a state leaves.
+
+    Of the variances the first three, 0 where there are fewer.
     """
     widest = [*variance[:3].tolist(), 0.0, 0.0, 0.0][:3]
     return {
@@ -263,8 +312,9 @@ def history_row(
 
 
 def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> Directions:
-    """The directions that images at this resolution tell of, by the mean information of some
-    particles.
+    """The directions that images at this resolution tell of.
+
+    By the mean information of some particles.
     """
     mean = mean_information(model, state, disc)
     wide = state.population.covariance + WIDER * model.start.covariance
@@ -272,9 +322,13 @@ def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> D
     return informative_directions(mean, wide, least=least)
 
 
-def _divide(model, directions) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"]]:
-    """This process's particles: those that the population is fitted to, evenly spread, and the
-    others; none of which no image counts.
+def _divide(
+    model: FitModel, directions: Directions
+) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"]]:
+    """Particles of this process.
+
+    Those that the population is fitted to, evenly spread, and the others; none of which no image
+    counts.
 
     As many as a round's work and the memory for their equations allow.
     """
@@ -303,13 +357,13 @@ def _divide(model, directions) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"
     return mine[chosen], mine[~chosen]
 
 
-def _rounds(model, directions) -> int:
+def _rounds(model: FitModel, directions: Directions) -> int:
     """How many rounds of the population fit there is time for: many where they are quick."""
     work = min(model.n_particles * directions.seen.shape[1] ** 3, ROUND_WORK)
     return max(FEWEST_ROUNDS, min(ROUNDS, int(FEWEST_ROUNDS * ROUND_WORK / work)))
 
 
-def _reduced(found: Linearised, directions: Directions):
+def _reduced(found: Linearised, directions: Directions) -> tuple[Linearised, tuple[Tensor, Tensor]]:
     """What is kept of a block: rows of its matrices along the directions, and their sum."""
     return replace(found, matrix=None), (
         directions.seen.T @ found.matrix,
@@ -317,7 +371,9 @@ def _reduced(found: Linearised, directions: Directions):
     )
 
 
-def _then_settled(found: Linearised, directions: Directions, settle, latent):
+def _then_settled(
+    found: Linearised, given: "_GivenPopulation", latent: Float[Tensor, "particle latent"]
+) -> tuple[Linearised, "_SomePosteriors"]:
     """Where the particles of a block are, when the population is known already."""
     block = found.block
     posed = (
@@ -325,16 +381,22 @@ def _then_settled(found: Linearised, directions: Directions, settle, latent):
         if found.pose is None
         else _Posed(block.image, block.row, found.pose, latent[block.particle])
     )
-    return replace(found, matrix=None, pose=None), settle(
-        directions.seen.T @ found.matrix, found.target, posed
+    return replace(found, matrix=None, pose=None), given.posteriors(
+        given.directions.seen.T @ found.matrix, found.target, posed
     )
 
 
-def _collect(blocks, *, count, directions, portions) -> tuple[Equations, "_Posed | None"]:
+def _collect(
+    blocks: Iterator[tuple[Linearised, tuple[Tensor, Tensor]]],
+    *,
+    count: int,
+    directions: Directions,
+    portions: Portions,
+) -> tuple[Equations, "_Posed | None"]:
     n_latent, n_seen = directions.seen.shape
     cross, target, posed = torch.empty(count, n_seen, n_latent), torch.empty(count, n_latent), []
 
-    def matrices():
+    def matrices() -> Iterator[tuple[int, tuple[Tensor]]]:
         start = 0
         for linearised, (rows, matrix) in blocks:
             end = start + len(rows)
@@ -360,20 +422,22 @@ class _Posed:
     latent: Tensor | None = None  # (particle, latent), where the particles were linearised
 
     @classmethod
-    def together(cls, several):
+    def together(cls, several: Sequence["_Posed"]) -> "_Posed":
         """Those of several blocks."""
         return cls(
             *(torch.cat([getattr(each, name) for each in several]) for name in ("image", "row")),
             joined([each.given for each in several]),
         )
 
-    def of_particles(self, some, latent):
+    def of_particles(
+        self, some: Int[Tensor, "some"], latent: Float[Tensor, "some latent"]
+    ) -> "_Posed":
         """The images of a run of the particles, which were linearised there."""
         first, last = torch.searchsorted(self.row, torch.stack([some[0], some[-1] + 1])).tolist()
         part = slice(first, last)
         return _Posed(self.image[part], self.row[part] - some[0], self.given[part], latent)
 
-    def settle(self, each, directions: Directions) -> tuple[Tensor, Tensor]:
+    def settle(self, each: Posterior, directions: Directions) -> tuple[Tensor, Tensor]:
         """Steps of the poses and their standard deviations, given the particles' posterior."""
         step = (each.mean - self.latent)[self.row]
         return self.given.posterior(
@@ -382,7 +446,7 @@ class _Posed:
 
 
 @dataclass(frozen=True)
-class _Settled:
+class _SomePosteriors:
     """Where some particles are, given the population."""
 
     latent: Tensor  # (particle, latent)
@@ -392,24 +456,38 @@ class _Settled:
     posed: _Posed | None = None
     pose: tuple[Tensor, Tensor] | None = None  # (image, 5), steps and standard deviations
 
+
+@dataclass(frozen=True)
+class _GivenPopulation:
+    """What a population makes of particles' equations."""
+
+    population: Population
+    directions: Directions
+    motions: Motions
+    precision: Tensor  # (direction, direction)
+
     @classmethod
-    def given(cls, population: Population, directions: Directions, motions: Motions):
-        """What makes it of the equations of particles."""
-        precision = precision_along(directions, population)  # once: blocks are small
+    def of(
+        cls, population: Population, directions: Directions, motions: Motions
+    ) -> "_GivenPopulation":
+        """With its precision along the directions: once, as blocks are small."""
+        return cls(population, directions, motions, precision_along(directions, population))
 
-        def settle(cross, target, posed=None):
-            each = posterior(cross, target, population.mean, precision, seen=directions.seen)
-            freedom = (
-                torch.einsum("pde,ped->p", cross @ directions.seen, each.covariance)
-                + directions.left_out
-            )
-            return cls(
-                each.mean,
-                motions.sd(each, directions),
-                freedom,
-                each.covariance.sum(0),
-                posed,
-                None if posed is None else posed.settle(each, directions),
-            )
-
-        return settle
+    def posteriors(
+        self, cross: Tensor, target: Tensor, posed: _Posed | None = None
+    ) -> _SomePosteriors:
+        """Of some particles, by rows of their matrices and the right sides."""
+        directions = self.directions
+        each = posterior(cross, target, self.population.mean, self.precision, seen=directions.seen)
+        freedom = (
+            torch.einsum("pde,ped->p", cross @ directions.seen, each.covariance)
+            + directions.left_out
+        )
+        return _SomePosteriors(
+            each.mean,
+            self.motions.sd(each, directions),
+            freedom,
+            each.covariance.sum(0),
+            posed,
+            None if posed is None else posed.settle(each, directions),
+        )

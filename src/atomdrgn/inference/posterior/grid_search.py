@@ -1,6 +1,7 @@
 """A wide look along the leading motions, for particles that the linear steps have led astray."""
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -8,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...physics.disc import FourierDisc
-from ...reporting import Reporter
 from ...structure.motion.surface import fit_surface
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
@@ -27,17 +27,20 @@ REACH_OF_TWO, POINTS_OF_TWO = 1.8, 7
 FINEST = 30.0  # A: places that far apart need no finer images to be told apart
 CLEARLY = 2.0  # log-likelihood by which another place has to be better
 
+# From places to others that are tried in their stead.
+Offers = Callable[[Float[Tensor, "particle k"]], list[Float[Tensor, "particle k"]]]
+
 
 def look_widely(
     model: FitModel,
     state: FitState,
     disc: FourierDisc,
-    reporter: Reporter,
     *,
     together: bool = False,
 ) -> tuple[FitState, int]:
-    """The state with particles moved to clearly better places along the leading motions, and their
-    number.
+    """The state with particles moved to clearly better places along the leading motions.
+
+    Their number.
 
     Places are compared on the surface that the particles form along the leading motions, not with
     what else a particle has adapted to where it stands. The surface is bent: the far end of a hinge
@@ -45,7 +48,7 @@ def look_widely(
 
     Parameters
     ----------
-    model, state, disc, reporter
+    model, state, disc
         The fit, and the frequencies to compare at (never finer than 30 A).
     together : bool
         Try the first two motions together as well: a particle can be astray in both, with no way
@@ -67,10 +70,10 @@ def look_widely(
         looks.insert(0, _over_two(sd))
     for number, offers in enumerate(looks):
         tried = [place, *offers(place)]
-        reporter.start(f"looking widely, {number + 1} of {len(looks)}", len(model.my_images))
+        model.reporter.start(f"looking widely, {number + 1} of {len(looks)}", len(model.my_images))
         candidates = [keep_occupancy(model, state, surface.at(each)) for each in tried]
-        left, _ = misfits(model, state, disc, candidates, advance=reporter.advance)
-        reporter.finish()
+        left, _ = misfits(model, state, disc, candidates, advance=model.reporter.advance)
+        model.reporter.finish()
         score = -0.5 * left - torch.stack([0.5 * (each / sd).square().sum(1) for each in tried])
         best, which = score.max(0)
         new = torch.stack(tried)[which, torch.arange(len(place))]
@@ -83,21 +86,23 @@ def look_widely(
     )
 
 
-def _along(axis, sd, step):
+def _along(axis: int, sd: Float[Tensor, "k"], step: float) -> Offers:
     """Offers places along one motion, the others as they are."""
     points = min(MOST_POINTS, max(FEWEST_POINTS, math.ceil(2 * REACH * float(sd[axis]) / step)))
     grid = torch.linspace(-REACH, REACH, points) * sd[axis]
     return lambda place: [_with_columns(place, (axis,), (value,)) for value in grid]
 
 
-def _over_two(sd):
+def _over_two(sd: Float[Tensor, "k"]) -> Offers:
     """Offers places on a grid over the first two motions."""
     grid = torch.linspace(-REACH_OF_TWO, REACH_OF_TWO, POINTS_OF_TWO)
     pairs = torch.cartesian_prod(grid * sd[0], grid * sd[1])
     return lambda place: [_with_columns(place, (0, 1), pair) for pair in pairs]
 
 
-def _with_columns(place: Float[Tensor, "particle k"], axes, values) -> Float[Tensor, "particle k"]:
+def _with_columns(
+    place: Float[Tensor, "particle k"], axes: Sequence[int], values: Iterable[Tensor]
+) -> Float[Tensor, "particle k"]:
     place = place.clone()
     for axis, value in zip(axes, values, strict=True):
         place[:, axis] = value

@@ -1,8 +1,10 @@
-"""The last word on the leading motions: each particle's likelihood looked at widely, on a surface
-that is fitted with it.
+"""The last word on the leading motions.
+
+Each particle's likelihood looked at widely, on a surface that is fitted with it.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,12 +14,11 @@ from torch import Tensor
 from ...likelihood.normal_equations import power_along
 from ...physics.disc import FourierDisc
 from ...physics.record import Record
-from ...reporting import Reporter
 from ...structure.motion.surface import Surface, straight_surface
 from ..population.latent_density import Density, fit_density, log_normal, spread_out
 from ..problem.fit_problem import FitModel, evenly_spread
 from ..problem.fit_state import FitState
-from ..problem.linearisation import sum_linearised
+from ..problem.linearisation import Linearised, sum_linearised
 from ..problem.misfit import misfits
 from ..problem.occupancy import keep_occupancy
 from ..problem.principal_motions import Motions
@@ -45,6 +46,10 @@ ENOUGH_PLACES = 4  # that share the weight, to tell how a posterior is spread
 # fixed in it and are not known. Measured: igg-hinge with base models that are 1.5 A off, SNR 0.1,
 # with and without nuisances (docs/accuracy.md).
 ALLOWANCE = 1.1
+# Likelihoods are looked at widely along so many motions, and none whose s.d. is less of the first
+# one's: a third motion of 0.4 A beside two of 3.4 A, of which images told a fifth, took the
+# correlations of these two from 0.991 and 0.994 to 0.985 and 0.990.
+MOST_WIDE, NARROW = 3, 0.2
 
 
 @dataclass(frozen=True)
@@ -111,9 +116,63 @@ class WideFit:
     play: Play | None = None
 
 
-def look_and_refine(
-    model: FitModel, state: FitState, motions: Motions, reporter: Reporter, *, seed: int
-) -> WideFit:
+def place_along(model: FitModel, state: FitState, motions: Motions, *, wide: bool) -> WideFit:
+    """Where particles are along motions, and how sure that is.
+
+    Parameters
+    ----------
+    model, state
+        A fit by linear steps.
+    motions : Motions
+        Those to look along.
+    wide : bool
+        Likelihoods are looked at widely along the first motions; if not, the Gaussian posteriors
+        of linear steps count.
+    """
+    k, n = len(motions.variance), model.n_particles
+    generator = torch.Generator().manual_seed(model.seed)
+    place, sd = motions.place(state.latent), state.latent_sd[:, :k].clamp_min(1e-4)
+    belief = Belief(place, torch.diag_embed(sd))
+    surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
+    if not k:
+        return WideFit(surface, None, belief, torch.zeros(n, 1, 0))
+    if not wide:
+        return WideFit(
+            surface, None, belief, draw(*_of_gaussian(belief, generator), belief, generator)
+        )
+    sd = motions.variance.sqrt()
+    count = min(MOST_WIDE, int((sd > NARROW * sd[0]).sum()))
+    looked = look_and_refine(model, state, motions.first(count))
+    if k == count:
+        return looked
+    first = slice(0, count)
+    # along the others, from where the surface has each particle: it bends, and what it explains
+    # already does not count twice
+    bent = keep_occupancy(model, state, looked.surface.at(looked.belief.mean))[torch.arange(n)]
+    place = (state.latent - bent) @ motions.read
+    belief = Belief(place, belief.root)
+    draws = draw(*_of_gaussian(belief, generator), belief, generator)
+    place[:, first], draws[..., first] = looked.belief.mean, looked.draws
+    root = belief.root.clone()
+    root[:, first, first] = looked.belief.root
+    return replace(
+        looked,
+        surface=looked.surface.with_straight(motions.direction[:, count:], sd[count:]),
+        belief=Belief(place, root),
+        draws=draws,
+    )
+
+
+def _of_gaussian(
+    belief: Belief, generator: torch.Generator, count: int = 64
+) -> tuple[Float[Tensor, "draw particle k"], Float[Tensor, "draw particle"]]:
+    """Places of each particle's Gaussian, all of the same weight."""
+    normal = torch.randn(count, *belief.mean.shape, generator=generator)
+    place = belief.mean + (belief.root @ normal[..., None])[..., 0]
+    return place, torch.full(place.shape[:2], 1 / count)
+
+
+def look_and_refine(model: FitModel, state: FitState, motions: Motions) -> WideFit:
     """Posteriors along the motions from likelihoods that are looked at widely, not extrapolated.
 
     Rounds of importance sampling that adapt to each particle; between them the density of all
@@ -126,54 +185,36 @@ def look_and_refine(
         A fit by linear steps.
     motions : Motions
         Those to look along.
-    reporter : Reporter
-    seed : int
-        Of the draws.
 
     References
     ----------
     Cappe et al., J. Comput. Graph. Stat. 13:907 (2004): population Monte Carlo. Wei & Tanner, J.
     Am. Stat. Assoc. 85:699 (1990): Monte Carlo EM.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(model.seed)
     finest = working_disc(model, state, motions)
     surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
     place, k = motions.place(state.latent), len(motions.variance)
-    play = play_of_poses(
-        model, state, surface, place, state.latent - surface(place), finest, reporter
-    )
+    play = play_of_poses(model, state, surface, place, state.latent - surface(place), finest)
     sd = state.latent_sd[:, :k].maximum(0.02 * motions.variance.sqrt())
     belief, density = Belief(place, torch.diag_embed(sd)), spread_out(place)
     some = slice(None) if model.seen.all() else model.seen
     for number in range(ROUNDS):
         last = number + 1 == ROUNDS
         disc = finest.coarser(max(FINEST_FIRST, finest.resolution)) if number == 0 else finest
+        sampler = Sampler(model, state, disc, play, generator)
         near, far = (NEAR, FAR) if last else (FEW_NEAR, FEW_FAR)
-        looked = look(
-            model,
-            state,
-            surface,
-            belief,
-            density,
-            disc,
-            generator,
-            near=near,
-            far=far,
-            play=play,
-            reporter=reporter,
-            title=f"looking widely, {number + 1} of {ROUNDS}",
-        )
+        title = f"looking widely, {number + 1} of {ROUNDS}"
+        looked = sampler.look(surface, belief, density, near=near, far=far, title=title)
         density = fit_density(
             density, looked.place[:, some], looked.likelihood[:, some], error=belief.sd[some]
         )
         weight = looked.weight(density)
         belief = believe(looked.place, weight, belief)
         if not last:
-            surface = refit(
-                model, state, surface, looked.place, weight, disc, generator, reporter, play=play
-            )
+            surface = sampler.refit(surface, looked.place, weight)
         if number + 2 == ROUNDS:
-            play = play_of_poses(model, state, surface, belief.mean, play.offset, disc, reporter)
+            play = play_of_poses(model, state, surface, belief.mean, play.offset, disc)
     draws, root = (
         draw(looked.place, weight, belief, generator),
         ALLOWANCE * play.widened(belief.root),
@@ -184,46 +225,155 @@ def look_and_refine(
     )
 
 
-def look(
-    model: FitModel,
-    state: FitState,
-    surface: Surface,
-    belief: Belief,
-    density: Density,
-    disc: FourierDisc,
-    generator: torch.Generator,
-    *,
-    near: int,
-    far: int,
-    play: Play,
-    reporter: Reporter,
-    title: str,
-) -> Looked:
-    """Likelihoods at so many places about where each particle seems to be, and anywhere that
-    particles are.
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """What images say of conformations on a surface, wherever particles may be on it.
+
+    Parameters
+    ----------
+    model, state
+        The fit, its scales and noise.
+    disc : FourierDisc
+        The frequencies that count.
+    play : Play
+        Where each particle's images show it beside its pose.
+    generator : torch.Generator
+        Of all draws; it goes on with each of them.
     """
-    normal = _even_normals(near, belief.mean.shape[1], generator)
-    wide = WIDER * belief.root
-    about = belief.mean + torch.einsum("pkl,dl->dpk", wide, normal)
-    anywhere = density.draw(far, generator)[:, None].expand(-1, len(belief.mean), -1)
-    place = torch.cat([about, anywhere])
-    reporter.start(title, len(model.my_images))
-    left, _ = misfits(
-        model,
-        state,
-        disc,
-        [play.displaced(keep_occupancy(model, state, surface.at(each))) for each in place],
-        advance=reporter.advance,
-    )
-    reporter.finish()
-    drawn_from = torch.logaddexp(
-        log_normal(place - belief.mean, wide) + math.log(near / len(place)),
-        density.log(place) + math.log(far / len(place)),
-    )
-    return Looked(place, -0.5 * left - drawn_from)
+
+    model: FitModel
+    state: FitState
+    disc: FourierDisc
+    play: Play
+    generator: torch.Generator
+
+    def look(
+        self,
+        surface: Surface,
+        belief: Belief,
+        density: Density,
+        *,
+        near: int,
+        far: int,
+        title: str,
+    ) -> Looked:
+        """Likelihoods at places about where each particle seems to be, and anywhere.
+
+        Parameters
+        ----------
+        surface : Surface
+            From places to conformations.
+        belief : Belief
+            Where each particle seems to be.
+        density : Density
+            Where particles are at all.
+        near, far : int
+            How many places a particle there, and anywhere that particles are.
+        title : str
+            What the reporter says.
+        """
+        model, state = self.model, self.state
+        normal = _even_normals(near, belief.mean.shape[1], self.generator)
+        wide = WIDER * belief.root
+        about = belief.mean + torch.einsum("pkl,dl->dpk", wide, normal)
+        anywhere = density.draw(far, self.generator)[:, None].expand(-1, len(belief.mean), -1)
+        place = torch.cat([about, anywhere])
+        model.reporter.start(title, len(model.my_images))
+        conformations = [
+            self.play.displaced(keep_occupancy(model, state, surface.at(each))) for each in place
+        ]
+        left, _ = misfits(model, state, self.disc, conformations, advance=model.reporter.advance)
+        model.reporter.finish()
+        drawn_from = torch.logaddexp(
+            log_normal(place - belief.mean, wide) + math.log(near / len(place)),
+            density.log(place) + math.log(far / len(place)),
+        )
+        return Looked(place, -0.5 * left - drawn_from)
+
+    def refit(
+        self,
+        surface: Surface,
+        place: Float[Tensor, "draw particle k"],
+        weight: Float[Tensor, "draw particle"],
+        *,
+        times: int | None = None,
+    ) -> Surface:
+        """The likeliest surface when each particle is at a place drawn from its posterior.
+
+        Of restraints bonds alone have a part in it, a small one (LOOSER): where rigid segments
+        cannot keep a bond they strain it in all particles alike, and strain that is counted once a
+        particle takes a quarter of a weak motion away.
+
+        Parameters
+        ----------
+        surface : Surface
+            As it was.
+        place : (draw, particle, k)
+            Where each particle may be.
+        weight : (draw, particle)
+            How likely that is; a particle's sum is 1.
+        times : int, optional
+            How often places are drawn, by default until there are enough of them.
+        """
+        model, number = self.model, self.model.deformation.motion_numbers
+        n_features, n_latent = len(surface.coefficient), len(number)
+        matrix = torch.zeros(n_features**2, n_latent**2, dtype=torch.float64)
+        right = torch.zeros(n_features, n_latent, dtype=torch.float64)
+        times = times or min(MOST_DRAWN, -(-FEWEST_DRAWN // model.n_particles))
+        for _ in range(times):
+            chosen = torch.multinomial(weight.T, 1, generator=self.generator)[:, 0]
+            at = place[chosen, torch.arange(model.n_particles)]
+            of_matrix, of_right = self._surface_equations(surface, at, [matrix, right])
+            matrix += of_matrix / times
+            right += of_right / times
+        matrix = (
+            matrix.view(n_features, n_features, n_latent, n_latent)
+            .transpose(1, 2)
+            .reshape(n_features * n_latent, -1)
+        )
+        loose = torch.linalg.inv(model.prior.mean_covariance[number[:, None], number].double())
+        k = len(surface.scale)
+        right[0] += loose @ model.prior.mean[number].double()
+        precision = [loose / (BEND_SHARE if feature > k else 1.0) for feature in range(n_features)]
+        found = torch.linalg.solve(matrix + torch.block_diag(*precision), right.flatten())
+        coefficient = surface.coefficient.clone()
+        coefficient[:, number] = found.view(n_features, n_latent).float()
+        return replace(surface, coefficient=coefficient)
+
+    def _surface_equations(
+        self, surface: Surface, at: Float[Tensor, "particle k"], like: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Normal equations of a surface's coefficients, with each particle at a place.
+
+        Returns
+        -------
+        list of (feature * feature, motion * motion) and (feature, motion)
+            Matrix and right side, of the shapes of `like`.
+        """
+        model = self.model
+        if model.restraints is not None:
+            model = replace(model, restraints=model.restraints.on_surface(LOOSER))
+        number, features = model.deformation.motion_numbers, surface.features(at)
+        model.reporter.start("fitting the surface", len(model.my_images))
+        on_surface = keep_occupancy(model, self.state, surface.at(at))
+        latent = on_surface[torch.arange(model.n_particles)]
+        seen = latent + self.play.offset
+
+        def summed(found: Linearised) -> tuple[Tensor, Tensor]:
+            model.reporter.advance(len(found.block.image))
+            own = features[found.block.particle]
+            both = (own[:, :, None] * own[:, None]).flatten(1)
+            matrix, gradient = found.of_motions(model.deformation, seen)
+            target = gradient + (matrix @ latent[found.block.particle][:, number, None])[..., 0]
+            return (both.T @ matrix.flatten(1)).double(), (own.T @ target).double()
+
+        drawn = replace(self.state, latent=seen)
+        sums = sum_linearised(model, drawn, self.disc, model.my_particles, summed, like)
+        model.reporter.finish()
+        return sums
 
 
-def _even_normals(count, k, generator) -> Float[Tensor, "count k"]:
+def _even_normals(count: int, k: int, generator: torch.Generator) -> Float[Tensor, "count k"]:
     """Normal numbers that cover their distribution evenly."""
     seed = int(torch.randint(2**31, (), generator=generator))
     uniform = torch.quasirandom.SobolEngine(k, scramble=True, seed=seed).draw(count)
@@ -235,8 +385,9 @@ def _even_normals(count, k, generator) -> Float[Tensor, "count k"]:
 def believe(
     place: Float[Tensor, "draw particle k"], weight: Float[Tensor, "draw particle"], before: Belief
 ) -> Belief:
-    """Mean and spread of the places; where few of them carry the weight, partly the spread believed
-    before.
+    """Mean and spread of the places; where few of them carry the weight.
+
+    Partly the spread believed before.
     """
     mean = torch.einsum("dp,dpk->pk", weight, place)
     offset = place - mean
@@ -253,8 +404,9 @@ def draw(
     belief: Belief,
     generator: torch.Generator,
 ) -> Float[Tensor, "particle kept k"]:
-    """Places from each particle's posterior, spread evenly over it along each motion and correlated
-    as it is.
+    """Places from each particle's posterior.
+
+    Spread evenly over it along each motion and correlated as it is.
 
     Evenly, so that quantiles of a few draws are those of the posterior: the 5 % and 95 % quantiles
     of twenty draws at random enclose only 81 % of it, of these 88 %; their standard deviation is 5
@@ -288,8 +440,9 @@ def _quantiles(
     weight: Float[Tensor, "particle draw"],
     level: Float[Tensor, "kept"],
 ) -> Float[Tensor, "particle kept"]:
-    """Of weighted values, the weight of each spread evenly about it, half-way to the nearest other
-    at most.
+    """Of weighted values, the weight of each spread evenly about it.
+
+    Half-way to the nearest other at most.
 
     What lies between two values stays empty where it is wide: shared out over all of it, the last
     weight of a tail reached to wherever a place without any was.
@@ -305,73 +458,6 @@ def _quantiles(
     )
     part = (1 - (below.gather(1, here) - level) / weight.gather(1, here)).clamp(0, 1)
     return value.gather(1, here) + (2 * part - 1) * reach.gather(1, here)
-
-
-def refit(
-    model: FitModel,
-    state: FitState,
-    surface: Surface,
-    place: Float[Tensor, "draw particle k"],
-    weight: Float[Tensor, "draw particle"],
-    disc: FourierDisc,
-    generator: torch.Generator,
-    reporter: Reporter,
-    *,
-    play: Play,
-    times: int | None = None,
-) -> Surface:
-    """The surface that makes the images likeliest when each particle is at a place drawn from its
-    posterior.
-
-    Places are drawn so many `times`, by default until there are enough of them. Of restraints bonds
-    alone have a part in it, a small one (LOOSER): where rigid segments cannot keep a bond they
-    strain it in all particles alike, and strain that is counted once a particle takes a quarter of
-    a weak motion away.
-    """
-    if model.restraints is not None:
-        model = replace(model, restraints=model.restraints.on_surface(LOOSER))
-    number = model.deformation.motion_numbers
-    n_features, n_latent = len(surface.coefficient), len(number)
-    matrix = torch.zeros(n_features**2, n_latent**2, dtype=torch.float64)
-    right = torch.zeros(n_features, n_latent, dtype=torch.float64)
-    times = times or min(MOST_DRAWN, -(-FEWEST_DRAWN // model.n_particles))
-    for _ in range(times):
-        chosen = torch.multinomial(weight.T, 1, generator=generator)[:, 0]
-        at = place[chosen, torch.arange(model.n_particles)]
-        features = surface.features(at)
-        reporter.start("fitting the surface", len(model.my_images))
-
-        latent = keep_occupancy(model, state, surface.at(at))[torch.arange(model.n_particles)]
-        seen = latent + play.offset
-
-        def summed(found, features=features, latent=latent, seen=seen):
-            reporter.advance(len(found.block.image))
-            own = features[found.block.particle]
-            both = (own[:, :, None] * own[:, None]).flatten(1)
-            matrix, gradient = found.of_motions(model.deformation, seen)
-            target = gradient + (matrix @ latent[found.block.particle][:, number, None])[..., 0]
-            return (both.T @ matrix.flatten(1)).double(), (own.T @ target).double()
-
-        drawn = replace(state, latent=seen)
-        of_matrix, of_right = sum_linearised(
-            model, drawn, disc, model.my_particles, summed, [matrix, right]
-        )
-        matrix += of_matrix / times
-        right += of_right / times
-        reporter.finish()
-    matrix = (
-        matrix.view(n_features, n_features, n_latent, n_latent)
-        .transpose(1, 2)
-        .reshape(n_features * n_latent, -1)
-    )
-    loose = torch.linalg.inv(model.prior.mean_covariance[number[:, None], number].double())
-    k = len(surface.scale)
-    right[0] += loose @ model.prior.mean[number].double()
-    precision = [loose / (BEND_SHARE if feature > k else 1.0) for feature in range(n_features)]
-    found = torch.linalg.solve(matrix + torch.block_diag(*precision), right.flatten())
-    coefficient = surface.coefficient.clone()
-    coefficient[:, number] = found.view(n_features, n_latent).float()
-    return replace(surface, coefficient=coefficient)
 
 
 def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierDisc:

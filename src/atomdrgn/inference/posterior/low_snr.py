@@ -1,5 +1,6 @@
-"""Where one particle tells next to nothing of the motion: one surface of conformations for all,
-every particle spread over it.
+"""Where one particle tells next to nothing of the motion.
+
+One surface of conformations for all, every particle spread over it.
 
 Normal equations of single particles lead nowhere at such noise: what each is believed to be stays
 near the mean, and restraints, the same for every particle, weigh more than its images. All images
@@ -16,7 +17,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...physics.disc import FourierDisc
-from ...reporting import Reporter
 from ...structure.motion.surface import straight_surface
 from ..images.resolution_schedule import finer_steps
 from ..population.conformation_surface import Mapping
@@ -30,7 +30,7 @@ from ..problem.misfit import misfits
 from ..problem.principal_motions import Motions, motions_of
 from ..problem.significance import Support
 from .gauss_newton_pass import history_row
-from .importance_sampling import ALLOWANCE, Belief, WideFit, believe, draw, refit, working_disc
+from .importance_sampling import ALLOWANCE, Belief, Sampler, WideFit, believe, draw, working_disc
 from .pose_errors import no_play
 from .score_statistics import motion_of_scores, sum_scores
 
@@ -51,17 +51,19 @@ SMALLEST = 0.05  # A: a motion that ends below has died out
 
 
 def surfaces_are_for(model: FitModel) -> bool:
-    """Surfaces are of motions alone, with poses as they are, and of many particles: what each does
-    not tell, all have to.
+    """Surfaces are of motions alone, with poses as they are, and of many particles.
+
+    What each does not tell, all have to.
     """
     return (
         not model.deformation.composition and not model.refine_poses and model.n_particles >= FEWEST
     )
 
 
-def finest_if_weak(model: FitModel, state: FitState, *, seed: int) -> float | None:
-    """The resolution (A) that holds nearly all that the images tell of likely motions, where a
-    particle tells little of them.
+def finest_if_weak(model: FitModel, state: FitState) -> float | None:
+    """The resolution (A) that holds nearly all that the images tell of likely motions.
+
+    Where a particle tells little of them.
 
     None where single particles tell enough.
 
@@ -69,10 +71,8 @@ def finest_if_weak(model: FitModel, state: FitState, *, seed: int) -> float | No
     ----------
     model, state
         A fit before its first pass.
-    seed : int
-        For the choice of images of which scales are measured.
     """
-    generator, disc = torch.Generator().manual_seed(seed), model.images.disc
+    generator, disc = torch.Generator().manual_seed(model.seed), model.images.disc
     for _ in range(2):  # the first gain is measured with a wrong noise spectrum
         state = calibrate(model, state, disc, generator)
     if information_of_a_particle(model, state, disc) > WEAK:
@@ -81,8 +81,9 @@ def finest_if_weak(model: FitModel, state: FitState, *, seed: int) -> float | No
 
 
 def information_of_a_particle(model: FitModel, state: FitState, disc: FourierDisc) -> float:
-    """Of its images on the widest motion that is likely, with that motion's variance as the unit;
-    mean over some particles.
+    """Of its images on the widest motion that is likely, with that motion's variance as the unit.
+
+    Mean over some particles.
     """
     root = model.start.root
     return float(
@@ -98,23 +99,23 @@ def resolutions_of_rounds(finest: float) -> list[float]:
     return [each for each in steps[:SETTLING] for _ in range(2)] + steps[SETTLING:] + [finest]
 
 
-def first_mapping(
-    model: FitModel, state: FitState, resolution: float, *, seed: int, reporter: Reporter
-) -> FitState:
-    """The state with the mean conformation and the motion that the scores of all images show at a
-    coarse resolution (A).
+def first_mapping(model: FitModel, state: FitState, resolution: float) -> FitState:
+    """The state with the mean and the motion that the scores of all images show.
+
+    At a coarse resolution (A).
     """
-    generator, disc = torch.Generator().manual_seed(seed), model.images.disc.coarser(resolution)
+    generator = torch.Generator().manual_seed(model.seed)
+    disc = model.images.disc.coarser(resolution)
     prior = torch.linalg.inv(model.start.covariance.double())
     for _ in range(MEAN_PASSES):
         state = calibrate(model, state, disc, generator)
-        scores = sum_scores(model, state, disc, reporter, title="mean conformation")
+        scores = sum_scores(model, state, disc, title="mean conformation")
         mean = torch.linalg.solve(
             scores.information + prior, scores.target + prior @ model.start.mean.double()
         ).float()
         state = replace(state, latent=mean.expand(model.n_particles, -1).contiguous())
     state = calibrate(model, state, disc, generator)
-    scores = sum_scores(model, state, disc, reporter, title="a motion from the scores")
+    scores = sum_scores(model, state, disc, title="a motion from the scores")
     motion = motion_of_scores(scores, model.start.covariance.double())
     motions = _motions(model, mean, motion.step[:, None].float())
     sd = motions.variance.sqrt()
@@ -124,16 +125,14 @@ def first_mapping(
     )
 
 
-def with_second_motion(
-    model: FitModel, state: FitState, disc: FourierDisc, *, seed: int, reporter: Reporter
-) -> FitState:
+def with_second_motion(model: FitModel, state: FitState, disc: FourierDisc) -> FitState:
     """The state with a second motion, where the scores show one that the first does not explain.
 
     Particles have to be at conformations drawn from their posteriors.
     """
-    mapping, generator = state.mapping, torch.Generator().manual_seed(seed)
+    mapping, generator = state.mapping, torch.Generator().manual_seed(model.seed)
     state = calibrate(model, state, disc, generator)
-    scores = sum_scores(model, state, disc, reporter, title="another motion from the scores")
+    scores = sum_scores(model, state, disc, title="another motion from the scores")
     motion = motion_of_scores(
         scores, model.start.covariance.double(), besides=mapping.surface.coefficient[1:].T.double()
     )
@@ -162,38 +161,28 @@ def map_round(
     state: FitState,
     disc: FourierDisc,
     *,
-    seed: int,
     last: bool,
-    reporter: Reporter,
 ) -> tuple[FitState, dict]:
-    """The state after one round of expectation and maximisation at one resolution, and its line of
-    the history.
+    """The state after one round of expectation and maximisation at one resolution.
+
+    And its line of the history.
 
     Scales and noise are measured with each particle at a place drawn from its posterior, after the
     `last` round up to the images' own resolution; then particles are left where they are on
     average.
     """
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + state.step)
+    generator = torch.Generator().manual_seed(model.seed * 1_000_003 + state.step)
     state, mapping = calibrate(model, state, disc, generator), state.mapping
-    likelihood = likelihood_at_nodes(model, state, mapping, disc, reporter)
+    likelihood = likelihood_at_nodes(model, state, mapping, disc)
     place = mapping.places(model.n_particles)
     belief = _believed(mapping, place, mapping.share(likelihood))
     density = fit_density(mapping.density, place, likelihood, error=belief.sd, most=DENSITY_FITTED)
     mapping = replace(mapping, density=density)
     weight = mapping.share(likelihood)
     evidence = float(_evidence(likelihood, mapping.log_weight()).mean())
-    surface = refit(
-        model.by_images,
-        state,
-        mapping.surface,
-        place,
-        weight,
-        disc,
-        generator,
-        reporter,
-        play=no_play(place[0], state.latent),
-        times=DRAWN,
-    )
+    in_place = no_play(place[0], state.latent)
+    sampler = Sampler(model.by_images, state, disc, in_place, generator)
+    surface = sampler.refit(mapping.surface, place, weight, times=DRAWN)
     drawn = torch.multinomial(weight.T, 1, generator=generator)[:, 0]
     mapping = _standardised(model, Mapping(surface, density))
     state = replace(with_mapping(model, state, mapping), latent=surface(place[drawn, 0]))
@@ -214,28 +203,29 @@ def map_round(
 
 
 def likelihood_at_nodes(
-    model: FitModel, state: FitState, mapping: Mapping, disc: FourierDisc, reporter: Reporter
+    model: FitModel, state: FitState, mapping: Mapping, disc: FourierDisc
 ) -> Float[Tensor, "node particle"]:
-    """Logarithm of the likelihood of each particle's images at each node, over that in the middle
-    of the grid.
+    """Logarithm of the likelihood of each particle's images at each node.
+
+    Over that in the middle of the grid.
     """
-    reporter.start(f"every node, {disc.resolution:.0f} A", len(model.my_images))
+    model.reporter.start(f"every node, {disc.resolution:.0f} A", len(model.my_images))
     conformations = [
         latent.expand(model.n_particles, -1) for latent in mapping.surface(mapping.nodes())
     ]
-    left, _ = misfits(model, state, disc, conformations, advance=reporter.advance)
-    reporter.finish()
+    left, _ = misfits(model, state, disc, conformations, advance=model.reporter.advance)
+    model.reporter.finish()
     return 0.5 * (left[len(left) // 2] - left)
 
 
-def mapped_support(model: FitModel, state: FitState, other: Mapping, reporter: Reporter) -> Support:
+def mapped_support(model: FitModel, state: FitState, other: Mapping) -> Support:
     """What the motions of another half-set's surface are worth to particles that had no part in it.
 
     Against the one conformation of it that makes all these images likeliest, and each motion
     against those before it.
     """
     likelihood, weight = (
-        likelihood_at_nodes(model, state, other, finest_disc(model, state), reporter),
+        likelihood_at_nodes(model, state, other, finest_disc(model, state)),
         other.log_weight(),
     )
     evidence = [likelihood[likelihood.sum(1, dtype=torch.float64).argmax()]]
@@ -251,10 +241,10 @@ def mapped_support(model: FitModel, state: FitState, other: Mapping, reporter: R
     return Support(gain.mean(0), gain.std(0) / len(gain) ** 0.5, torch.ones_like(gain[0]))
 
 
-def place_on_mapping(model: FitModel, state: FitState, reporter: Reporter, *, seed: int) -> WideFit:
+def place_on_mapping(model: FitModel, state: FitState) -> WideFit:
     """Posterior of each particle's place on the state's surface."""
-    mapping, generator = state.mapping, torch.Generator().manual_seed(seed)
-    likelihood = likelihood_at_nodes(model, state, mapping, finest_disc(model, state), reporter)
+    mapping, generator = state.mapping, torch.Generator().manual_seed(model.seed)
+    likelihood = likelihood_at_nodes(model, state, mapping, finest_disc(model, state))
     place, weight = mapping.places(model.n_particles), mapping.share(likelihood)
     belief = _believed(mapping, place, weight)
     draws = draw(place, weight, belief, generator)
@@ -288,24 +278,33 @@ def motions_of_mapping(model: FitModel, mapping: Mapping) -> Motions:
     )
 
 
-def _evidence(likelihood, log_weight) -> Float[Tensor, "particle"]:
+def _evidence(
+    likelihood: Float[Tensor, "node particle"], log_weight: Float[Tensor, "node"]
+) -> Float[Tensor, "particle"]:
     return (likelihood + log_weight[:, None]).logsumexp(0)
 
 
-def _believed(mapping, place, weight) -> Belief:
+def _believed(
+    mapping: Mapping,
+    place: Float[Tensor, "node particle k"],
+    weight: Float[Tensor, "node particle"],
+) -> Belief:
     root = mapping.surface.scale.diag().expand(place.shape[1], -1, -1)
     return believe(place, weight, Belief(torch.zeros(place.shape[1:]), root))
 
 
-def _motions(model, mean, root) -> Motions:
+def _motions(
+    model: FitModel, mean: Float[Tensor, "latent"], root: Float[Tensor, "latent k"]
+) -> Motions:
     """Principal motions of a population that moves along few directions only."""
     still = root.new_zeros(len(root), len(root) - root.shape[1])
     return motions_of(model, Population(mean, torch.cat([root, still], 1)))
 
 
-def _standardised(model, mapping: Mapping) -> Mapping:
-    """The same conformations and particles over places that are 0 on average, along principal axes,
-    in A r.m.s. of the trace.
+def _standardised(model: FitModel, mapping: Mapping) -> Mapping:
+    """The same conformations and particles over places that are 0 on average.
+
+    Along principal axes, in A r.m.s. of the trace.
 
     An axis along which there is next to no motion is left out, but for the last: a mapping that has
     died out stays as it is.

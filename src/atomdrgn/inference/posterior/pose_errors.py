@@ -1,21 +1,23 @@
-"""What errors of the poses do to what images tell of the motions: they move each molecule as a
-whole.
+"""What errors of the poses do to what images tell of the motions.
+
+They move each molecule as a whole.
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int
 from scipy.optimize import minimize
 from torch import Tensor
 
 from ...physics.disc import FourierDisc
 from ...physics.record import Record
-from ...reporting import Reporter
 from ...structure.motion.surface import Surface
 from ..problem.fit_problem import FitModel, evenly_spread
 from ..problem.fit_state import FitState
-from ..problem.linearisation import linearise
+from ..problem.linearisation import Linearised, linearise
 from ..problem.occupancy import keep_occupancy
 from ..problem.significance import is_clear
 
@@ -23,6 +25,15 @@ MOST_LOST = 0.9  # of the information on a place
 PARTICLES_ASKED = 5000  # how far poses are off
 START = 0.3  # A, for turns at the molecule's own radius: where the search begins
 ENOUGH = 1e-7  # of a log-likelihood, a particle: no step of the search gains less
+
+
+@runtime_checkable
+class Conformations(Protocol):
+    """Conformations that are looked up by particle: latents of all, or what decodes them."""
+
+    def __getitem__(self, particle: Int[Tensor, "some"]) -> Float[Tensor, "some latent"]:
+        """Latents of some particles."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,13 +57,14 @@ class Play(Record):
     offset: Float[Tensor, "particle latent"]
     loss: Float[Tensor, "particle k k"]
 
-    def displaced(self, conformations) -> "Displaced":
+    def displaced(self, conformations: Conformations) -> "Displaced":
         """Conformations that are looked up by particle, each where its images show it."""
         return Displaced(conformations, self.offset)
 
     def widened(self, root: Float[Tensor, "particle k k"]) -> Float[Tensor, "particle k k"]:
-        """Lower triangular root of the covariance of places when the steps are not known, from that
-        when they are.
+        """Lower triangular root of the covariance of places when the steps are not known.
+
+        From that when they are.
         """
         value, vector = torch.linalg.eigh(root.mT @ self.loss @ root)
         wide = root @ vector / (1 - value.clamp(0, MOST_LOST))[:, None].sqrt()
@@ -61,14 +73,15 @@ class Play(Record):
 
 @dataclass(frozen=True, eq=False)
 class Displaced:
-    """Conformations with a step of each particle as a whole: index them by particles for their
-    latents.
+    """Conformations with a step of each particle as a whole.
+
+    Index them by particles for their latents.
     """
 
-    conformations: object
+    conformations: Conformations
     offset: Tensor
 
-    def __getitem__(self, particle) -> Tensor:
+    def __getitem__(self, particle: Int[Tensor, "some"]) -> Float[Tensor, "some latent"]:
         return self.conformations[particle] + self.offset[particle]
 
 
@@ -79,7 +92,6 @@ def play_of_poses(
     place: Float[Tensor, "particle k"],
     offset: Float[Tensor, "particle latent"],
     disc: FourierDisc,
-    reporter: Reporter,
 ) -> Play:
     """The steps of all particles as wholes, and what it costs along the motions not to know them.
 
@@ -99,7 +111,6 @@ def play_of_poses(
         How far from there; of that only what moves it as a whole counts.
     disc : FourierDisc
         The frequencies that count.
-    reporter : Reporter
     """
     _, whole, read = model.deformation.whole_and_shape(
         model.beads.trace_index, surface.coefficient[0]
@@ -114,10 +125,10 @@ def play_of_poses(
     )
     at = torch.cat([place, step], 1)
     matrix, target = at.new_zeros(*at.shape, at.shape[1]), torch.zeros_like(at)
-    reporter.start("errors of the poses", len(model.my_images))
+    model.reporter.start("errors of the poses", len(model.my_images))
 
-    def told(found):
-        reporter.advance(len(found.block.image))
+    def told(found: Linearised) -> tuple[Tensor, Tensor, Tensor]:
+        model.reporter.advance(len(found.block.image))
         particle = found.block.particle
         along = surface.slope(place[particle])
         both = torch.cat([along, whole.T.expand(len(particle), -1, -1)], 1)[..., motion]
@@ -133,7 +144,7 @@ def play_of_poses(
         model, replace(state, latent=seen), disc, model.my_particles, then=told
     ):
         matrix[particle], target[particle] = of_matrix, of_target
-    reporter.finish()
+    model.reporter.finish()
     matrix, target = model.processes.total(matrix), model.processes.total(target)
     shift, turn = _likeliest_errors(matrix, target, surface.scale)
     root = torch.cat([surface.scale, torch.tensor([shift] * 3 + [turn] * 3)])
@@ -158,8 +169,7 @@ def _likeliest_errors(
     target: Float[Tensor, "particle both"],
     sd: Float[Tensor, "k"],
 ) -> tuple[float, float]:
-    """Standard deviation of the shifts (A) and of the turns (rad) under which particles are
-    likeliest.
+    """Standard deviations of shifts (A) and turns (rad) that make particles likeliest.
 
     They are spread along the motions by `sd`. Zero where errors are not clearly likelier than none:
     a few particles that are astray look as if there were some.
@@ -172,7 +182,7 @@ def _likeliest_errors(
         / matrix.diagonal(dim1=1, dim2=2)[:, k : k + 3].sum()
     ).sqrt()
 
-    def likelihood(entries):
+    def likelihood(entries: Float64[Tensor, "2"]) -> Float64[Tensor, "particle"]:
         """Log-likelihood of each particle."""
         root = torch.cat([sd, entries[0].expand(3), entries[1].expand(3) / arm])
         inside = torch.linalg.cholesky(
@@ -181,7 +191,7 @@ def _likeliest_errors(
         told = torch.linalg.solve_triangular(inside, (target * root)[..., None], upper=False)
         return 0.5 * told.square().sum((1, 2)) - inside.diagonal(dim1=1, dim2=2).log().sum(1)
 
-    def lost(entries):
+    def lost(entries: np.ndarray) -> tuple[float, np.ndarray]:
         """Minus the mean of it, and the slope."""
         entries = torch.from_numpy(entries).requires_grad_()
         value = -likelihood(entries).mean()

@@ -1,5 +1,6 @@
-"""Scores: the slopes of the images' likelihoods, whose covariance shows motions that no single
-particle tells of.
+"""Scores: the slopes of the images' likelihoods.
+
+Whose covariance shows motions that no single particle tells of.
 """
 
 import math
@@ -10,10 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...physics.disc import FourierDisc
-from ...reporting import Reporter
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
-from ..problem.linearisation import sum_linearised
+from ..problem.linearisation import Linearised, sum_linearised
 
 TRACY_WIDOM = 3.27  # the quantile of 0.999 of their law
 # of the largest information: directions of which images tell less are left to the prior
@@ -22,8 +22,9 @@ LEAST_SEEN = 1e-4
 
 @dataclass(frozen=True)
 class Scores:
-    """Sums over all particles of what their images say of motions at the conformations where they
-    are.
+    """Sums over all particles of what their images say of motions.
+
+    At the conformations where they are.
 
     Parameters
     ----------
@@ -43,16 +44,14 @@ class Scores:
     square: Float[Tensor, "latent latent"]
 
 
-def sum_scores(
-    model: FitModel, state: FitState, disc: FourierDisc, reporter: Reporter, *, title: str
-) -> Scores:
+def sum_scores(model: FitModel, state: FitState, disc: FourierDisc, *, title: str) -> Scores:
     """Scores of all images up to the resolution of `disc`."""
     n = model.deformation.n_latent
     like = [torch.zeros(shape, dtype=torch.float64) for shape in ((n, n), (n,), (n, n))]
-    reporter.start(title, len(model.my_images))
+    model.reporter.start(title, len(model.my_images))
 
-    def summed(found):
-        reporter.advance(len(found.block.image))
+    def summed(found: Linearised) -> tuple[Tensor, Tensor, Tensor]:
+        model.reporter.advance(len(found.block.image))
         _, score = found.of_motions(model.deformation, state.latent)
         return (
             found.matrix.sum(0).double(),
@@ -61,7 +60,7 @@ def sum_scores(
         )
 
     sums = sum_linearised(model.by_images, state, disc, model.my_particles, summed, like)
-    reporter.finish()
+    model.reporter.finish()
     return Scores(model.n_particles, *sums)
 
 
@@ -86,8 +85,9 @@ def motion_of_scores(
     prior: Float[Tensor, "latent latent"],
     besides: Float[Tensor, "latent known"] | None = None,
 ) -> ScoreMotion:
-    """The largest motion that the covariance of scores shows beyond noise, and beyond motions that
-    are known.
+    """The largest motion that the covariance of scores shows beyond noise.
+
+    Beyond motions that are known.
 
     Scores of images in which nothing moves have their own information as covariance. In units of it
     a motion is what rises above the eigenvalues of noise; its length is what rises above their
@@ -128,8 +128,9 @@ def motion_of_scores(
 
 
 def largest_of_noise(numbers: int, count: int) -> float:
-    """What the largest eigenvalue of the covariance of so many white `numbers`, seen `count` times,
-    exceeds once in a thousand.
+    """What the largest eigenvalue of the covariance of so many white `numbers`, seen `count` times.
+
+    Exceeds once in a thousand.
 
     References
     ----------

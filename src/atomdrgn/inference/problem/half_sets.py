@@ -1,5 +1,6 @@
 """Two half-sets, fitted apart, and the fit of both together that goes on from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -79,7 +80,9 @@ def part_of(model: FitModel, particle: Int[Tensor, "some"]) -> HalfSet:
     return HalfSet(part, particle, image, group)
 
 
-def join(model: FitModel, halves: list[HalfSet], states: list[FitState], *, step: int) -> FitState:
+def join(
+    model: FitModel, halves: Sequence[HalfSet], states: Sequence[FitState], *, step: int
+) -> FitState:
     """Where the fit of all particles begins.
 
     Each where its half-set's fit has left it, populations and scales averaged.
