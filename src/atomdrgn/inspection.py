@@ -1,6 +1,6 @@
 """What a particle file holds, and whether its images, poses, contrast and hand fit a structure."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -278,7 +278,7 @@ def _least_and_most(value: Tensor) -> tuple[float, float]:
     return float(value.min()), float(value.max())
 
 
-def _range(values: Iterable[float], form: str) -> str:
+def _range(values: Sequence[float | int], form: str) -> str:
     least, most = (format(value, form) for value in values)
     return least if least == most else f"{least} to {most}"
 

@@ -1,7 +1,7 @@
 """Tables, structures and a report from a run: ``atomdrgn analyze``."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Analysis:
 
 def analyze(  # noqa: PLR0913 - a keyword a setting of the command
     run: Run,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     clusters: int = CLUSTERS,
     frames: int = FRAMES,
@@ -56,8 +56,8 @@ def analyze(  # noqa: PLR0913 - a keyword a setting of the command
     angles: Sequence[str] = (),
     formats: Sequence[str] = ("mmcif",),
     umap: bool = False,
-    origin: list[float] | None = None,
-    also: Sequence[Path] = (),
+    origin: Sequence[float | int] | np.ndarray | None = None,
+    also: Sequence[Path | str] = (),
     seed: int = 0,
     overwrite: bool = False,
     reporter: Reporter | None = None,
@@ -114,10 +114,10 @@ def analyze(  # noqa: PLR0913 - a keyword a setting of the command
             f"format {unknown[0] if unknown else ''!r}: choose from "
             f"{', '.join([*ENDINGS, *TRAJECTORIES])}"
         )
-    _require_something(also := [Path(folder) for folder in also])
+    _require_something(shown := [Path(folder) for folder in also])
     require_no_analysis(out, overwrite=overwrite)
-    origin = np.zeros(3) if origin is None else np.asarray(origin, float)
-    require_held(placed(run.structure, -origin), formats)
+    at = np.zeros(3) if origin is None else np.asarray(origin, float)
+    require_held(placed(run.structure, -at), formats)
     found = examine(
         run,
         clusters=clusters,
@@ -132,7 +132,7 @@ def analyze(  # noqa: PLR0913 - a keyword a setting of the command
     with locked_folder(out, reporter):
         with whole_folder(folder) as temporary:
             write_tables(found, temporary)
-            _write_structures(found, temporary, formats, origin, reporter)
+            _write_structures(found, temporary, formats, at, reporter)
             settings = {
                 "clusters": clusters,
                 "frames": frames,
@@ -145,14 +145,14 @@ def analyze(  # noqa: PLR0913 - a keyword a setting of the command
             }
             (temporary / MARK).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         with whole_file(report) as temporary:
-            temporary.write_text(report_page(found, also), encoding="utf-8")
+            temporary.write_text(report_page(found, shown), encoding="utf-8")
     return Analysis(found, folder, report)
 
 
 MARK = "analysis.json"  # says that a folder is an analysis
 
 
-def _require_something(also: list) -> None:
+def _require_something(also: Iterable[Path]) -> None:
     for folder in also:
         if not any((folder / name).exists() for name in (SUPPORT, GEOMETRY)):
             raise MissingFileError(
@@ -186,7 +186,7 @@ def require_no_analysis(out: Path, *, overwrite: bool) -> None:
 def _write_structures(
     found: Examination,
     folder: Path,
-    formats: list[str] | tuple[str],
+    formats: Sequence[str],
     origin: np.ndarray,
     reporter: Reporter,
 ) -> None:
@@ -227,7 +227,7 @@ def motion_along(found: Examination, way: Traversal) -> RigidMotion:
     Particles' own where it goes from particle to particle.
     """
     if way.particle is not None:
-        return found.run.motion[torch.from_numpy(way.particle)]
+        return found.run.segment_motion[torch.from_numpy(way.particle)]
     return found.decoder(torch.from_numpy(way.place))
 
 

@@ -3,6 +3,7 @@
 Backprojection weighted by CTF^2 over noise, half-maps, filters.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class Reconstruction:
 def backproject(
     particles: ParticleStack,
     *,
-    chosen: list[int] | np.ndarray | None = None,
+    chosen: Sequence[int] | np.ndarray | None = None,
     weights: Tensor | np.ndarray | None = None,
     mask: DensityMap | None = None,
     b_factor: float | None = None,
@@ -234,7 +235,11 @@ def resolutions(found: HalfMapCorrelation) -> dict:
 
 
 def write_reconstruction(
-    result: Reconstruction, out: Path, *, overwrite: bool = False, settings: dict | None = None
+    result: Reconstruction,
+    out: Path | str,
+    *,
+    overwrite: bool = False,
+    settings: dict | None = None,
 ) -> Path:
     """The maps, their correlation and summary.json in a folder, which appears whole or not at all.
 
@@ -284,7 +289,7 @@ def write_correlation(path: Path, found: HalfMapCorrelation) -> None:
 def image_strength(
     particles: ParticleStack,
     *,
-    chosen: list[int] | np.ndarray | None = None,
+    chosen: Sequence[int] | np.ndarray | None = None,
     weights: Tensor | np.ndarray | None = None,
 ) -> Float[Tensor, "image"]:
     """Weight of each image, from what was chosen of the particles and their weights.

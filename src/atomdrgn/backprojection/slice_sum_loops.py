@@ -3,11 +3,20 @@
 import math
 
 import numpy as np
+from jaxtyping import Complex, Float
 from numba import njit
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def add_slices(value, weight, rotation, shift, strength, reach, sums):
+def add_slices(
+    value: Complex[np.ndarray, "image y x"],
+    weight: Float[np.ndarray, "image y x"],
+    rotation: Float[np.ndarray, "image 3 3"],
+    shift: Float[np.ndarray, "image 2"],
+    strength: Float[np.ndarray, "image"],
+    reach: float,
+    sums: Float[np.ndarray, "z y half 3"],
+) -> None:
     """Add images to a sum of slices.
 
     Each coefficient is shared between the eight nearest of its voxels.

@@ -46,7 +46,7 @@ app.command(no_args_is_help=True)(volumes)
 app.command(no_args_is_help=True)(simulate)
 
 
-def _print_version(wanted: bool | None):
+def _print_version(wanted: bool | None) -> None:
     if wanted:
         from .. import __version__
 
@@ -62,7 +62,7 @@ def atomdrgn(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = None,
-):
+) -> None:
     """An atomic structure for every particle of a cryo-EM data set.
 
     From a base structure and particle images with poses.
@@ -92,7 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
         # the base class of usage errors moves from release to release of typer
         if not hasattr(error, "format_message"):
             raise
-        command = error.ctx.command_path if getattr(error, "ctx", None) else "atomdrgn"
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "atomdrgn"
         if error.format_message():  # empty where nothing was typed: the help has been printed
             print(
                 printable(f"error: {error.format_message()} (see {command} --help)"),

@@ -1,8 +1,8 @@
 """``atomdrgn analyze``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
@@ -11,6 +11,12 @@ from .export import Format, Frame
 from .failures import command
 from .options import Debug, Quiet
 from .progress import progress
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..analysis.volumes.analyze_volumes import VolumeAnalysis
+    from ..runs.volume_run import VolumeRun
 
 STRUCTURES, VOLUMES = "Of a run of atomdrgn fit", "Of a run of atomdrgn volume"
 
@@ -200,14 +206,20 @@ def analyze(
         )
 
 
-def _refuse(options: dict, why: str) -> None:
+def _refuse(options: Mapping[str, object], why: str) -> None:
     given = [name for name, value in options.items() if value]
     if given:
         raise InputError(f"{why}: leave out {' and '.join(given)}")
 
 
 def _analyze_volumes(
-    run, out: Path, *, sketch: int, mask, quiet: bool, **options: bool | int
+    run: "VolumeRun",
+    out: Path | None,
+    *,
+    sketch: int | None,
+    mask: Path | None,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     from ..analysis.volumes.analyze_volumes import SKETCH, analyze_volumes
     from ..structure.density_map import read_density_map
@@ -225,7 +237,7 @@ def _analyze_volumes(
         print("\n".join(_closing_lines(found)))
 
 
-def _closing_lines(found) -> Iterator:
+def _closing_lines(found: "VolumeAnalysis") -> Iterator[str]:
     """A few lines on a :class:`~atomdrgn.analysis.volumes.analyze_volumes.VolumeAnalysis`."""
     yield f"latents: {_percent(found.axes.share)} of their variance along their principal axes"
     if found.sketch is not None:
@@ -244,5 +256,5 @@ def _closing_lines(found) -> Iterator:
     yield f"tables and volumes are in {found.folder}"
 
 
-def _percent(share) -> str:
+def _percent(share: "np.ndarray") -> str:
     return ", ".join(f"{100 * part:.0f}" for part in share[:3]) + " %"

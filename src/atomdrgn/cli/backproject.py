@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -11,6 +11,9 @@ from .failures import command, command_line
 from .options import General, Particles, Reading
 from .progress import progress
 from .terminal import shell_word
+
+if TYPE_CHECKING:
+    from ..backprojection.backprojection import Reconstruction
 
 CHOICE, RESULT = "Which particles (all of these together)", "The result"
 
@@ -152,7 +155,7 @@ def backproject(
     weight = None if weights is None else read_numbers(weights)
     stack = read_particles(particles, **reading.named())
     numbers = None if chosen is None else read_numbers(chosen, whole=True)
-    if condition is not None:
+    if condition is not None and run is not None:
         numbers = particles_where(
             open_either_run(run), condition, stack, listed=numbers, tables=table or ()
         )
@@ -176,7 +179,7 @@ def backproject(
         print("\n".join(_closing_lines(found, out)))
 
 
-def _closing_lines(found, out: Path) -> Iterator:
+def _closing_lines(found: "Reconstruction", out: Path) -> Iterator[str]:
     """A few lines on a :class:`~atomdrgn.backprojection.backprojection.Reconstruction`."""
     said = found.summary
     first, second = said["half_set_particles"]
@@ -198,5 +201,5 @@ def _closing_lines(found, out: Path) -> Iterator:
     )
 
 
-def _length(resolution: float) -> str:
+def _length(resolution: float | None) -> str:
     return "none" if resolution is None else f"{resolution:.1f} A"

@@ -76,7 +76,7 @@ def debias(
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
-):
+) -> None:
     """Reconstruct maps on the latents of a fit: what the images say without its base model.
 
     static.mrc takes the particles as if nothing moved; in following.mrc each

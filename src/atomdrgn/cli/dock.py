@@ -2,15 +2,20 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from ..errors import InputError
+from ..reporting import Reporter
 from .failures import command
 from .options import Debug, Quiet, Threads
 from .progress import progress
 from .terminal import shell_word
+
+if TYPE_CHECKING:
+    from ..docking.docking import Docking
+    from ..structure.atoms import Structure
 
 SEARCH, RESULT = "Search", "The result"
 
@@ -140,7 +145,7 @@ def dock(
         )
 
 
-def _docked(structure, reporter) -> str:
+def _docked(structure: "Structure", reporter: Reporter) -> str:
     """The name of a structure's file with .docked before its ending.
 
     The ending is .cif where a PDB file will not do.
@@ -157,6 +162,7 @@ def _docked(structure, reporter) -> str:
     return f"{stem}.docked.{ending}{'.gz' if name.endswith('.gz') else ''}"
 
 
-def _next_step(docked, map_file: Path) -> str:
+def _next_step(docked: "Docking", map_file: Path) -> str:
+    assert docked.path is not None  # it was written
     centre = "" if docked.frame == "poses" else f" --map {shell_word(map_file)}"
     return f"next: atomdrgn fit {shell_word(docked.path)} PARTICLES{centre}"

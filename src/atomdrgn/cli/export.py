@@ -176,7 +176,7 @@ def parse_particles(text: str, n_particles: int) -> list[int]:
     """
     if set(text) - LIST and isfile(text):
         return _listed(text, n_particles)
-    chosen = []
+    chosen: list[int] = []
     for item in text.split(","):
         start, colon, stop = item.strip().partition(":")
         try:

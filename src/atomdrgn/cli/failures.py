@@ -9,9 +9,11 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from functools import wraps
+from types import FrameType
+from typing import Any, NoReturn, TextIO
 
 import typer
 
@@ -24,7 +26,7 @@ LARGEST = 10**12
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
 
 
-def command(function: Callable) -> Callable:
+def command(function: Callable[..., None]) -> Callable[..., None]:
     """A command whose warnings and errors are single lines, and whose exit code tells their kind.
 
     It takes a bool `debug`.
@@ -34,7 +36,7 @@ def command(function: Callable) -> Callable:
     function = taken_apart(function)
 
     @wraps(function)
-    def wrapped(*, debug: bool, **arguments) -> None:
+    def wrapped(*, debug: bool, **arguments: Any) -> None:
         logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(message)s")
         with (
             _warnings_in_one_line(everything=debug),
@@ -57,7 +59,7 @@ def command(function: Callable) -> Callable:
     return wrapped
 
 
-def _require_numbers(arguments: dict) -> None:
+def _require_numbers(arguments: Mapping[str, object]) -> None:
     """Refuse options that look like numbers and are none, or that no work can be done with."""
     for name, value in arguments.items():
         option = f"--{name.replace('_', '-')}"
@@ -90,7 +92,7 @@ def command_line(*, without: tuple[str, ...] = ()) -> str:
     return shlex.join(["atomdrgn", *(word for word in sys.argv[1:] if word not in without)])
 
 
-def _one_line(error) -> str:
+def _one_line(error: BaseException | str) -> str:
     # KeyError and its kind put quotes around their message; AtomdrgnErrors that are OSErrors do not
     return " ".join(str(error).split())
 
@@ -102,7 +104,7 @@ def _stopped_as_by_hand() -> Iterator[None]:
     Such as a queue whose time is over.
     """
 
-    def stop(number: int, frame):
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
@@ -122,7 +124,14 @@ def _warnings_in_one_line(*, everything: bool) -> Iterator[None]:
     Those meant for developers too where `everything` is wanted.
     """
 
-    def show(message, category: type, filename: str, lineno: int, file=None, line=None) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         print(printable(f"warning: {_one_line(message)}"), file=sys.stderr)
 
     with warnings.catch_warnings():

@@ -7,9 +7,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from ..reporting import Reporter
 from .terminal import printable
+
+if TYPE_CHECKING:
+    from numba.core.event import Event
+    from rich.progress import Progress, ProgressColumn, Task
 
 QUIET_SECONDS = 60  # between the lines of a long task, where there is no terminal
 
@@ -35,7 +40,7 @@ def progress(*, quiet: bool = False, compiles: bool = False) -> Iterator[Reporte
 
 
 @contextmanager
-def _told_of_compiling(reporter) -> Iterator:
+def _told_of_compiling(reporter: Reporter) -> Iterator[None]:
     """Say one line when the first loop is compiled.
 
     Nothing where all of them are found as an earlier run has left them.
@@ -45,7 +50,7 @@ def _told_of_compiling(reporter) -> Iterator:
     class Teller(Listener):
         told = False
 
-        def on_start(self, event):
+        def on_start(self, event: "Event") -> None:
             if not self.told:
                 self.told = True
                 reporter.say(
@@ -53,7 +58,7 @@ def _told_of_compiling(reporter) -> Iterator:
                     "only) ..."
                 )
 
-        def on_end(self, event):
+        def on_end(self, event: "Event") -> None:
             pass
 
     with install_listener("numba:compile", Teller()):
@@ -86,7 +91,7 @@ class BarReporter(Reporter):
     """Shows a bar with rate and time left, which leaves the screen when the task ends."""
 
     def __init__(self) -> None:
-        self.bar = None
+        self.bar: Progress | None = None
 
     def start(self, title: str, total: int) -> None:
         """A step of so many parts begins: a bar of its own."""
@@ -107,11 +112,11 @@ class BarReporter(Reporter):
             _rate_column(),
             TimeRemainingColumn(),
         )
-        self.bar = Progress(
+        self.bar = bar = Progress(
             *columns, TextColumn("left"), console=Console(stderr=True), transient=True
         )
-        self.task = self.bar.add_task(title, total=total)
-        self.bar.start()
+        self.task = bar.add_task(title, total=total)
+        bar.start()
 
     def advance(self, steps: int = 1) -> None:
         """Some parts are done."""
@@ -130,14 +135,14 @@ class BarReporter(Reporter):
             self.bar = None
 
 
-def _rate_column():
+def _rate_column() -> "ProgressColumn":
     from rich.progress import ProgressColumn
     from rich.text import Text
 
     class RateColumn(ProgressColumn):
         """Steps a second, or seconds a step where they are slow."""
 
-        def render(self, task):
+        def render(self, task: "Task") -> Text:
             speed = task.finished_speed or task.speed
             if not speed:
                 return Text("")

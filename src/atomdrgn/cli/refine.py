@@ -1,13 +1,16 @@
 """``atomdrgn refine``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from .failures import command
 from .options import MODEL, General, MapFile, Origin, Particles, Reading
 from .progress import progress
+
+if TYPE_CHECKING:
+    from ..inference.base_model.refinement import Refinement
 
 RESULT = "The result"
 
@@ -143,7 +146,7 @@ def refine(
         print("\n".join(_closing_lines(found)))
 
 
-def _closing_lines(found) -> list[str]:
+def _closing_lines(found: "Refinement") -> list[str]:
     """A few lines on a :class:`~atomdrgn.inference.base_model.refinement.Refinement`."""
     said = found.summary
     chosen = said["refine"]

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from .failures import command
 from .options import Debug, NamedFolder, Quiet, TiltSeries
+
+if TYPE_CHECKING:
+    from ..analysis.particle_files.selecting import Selected
 
 CHOICE, WRITTEN, FILES = "Which particles", "What is written anew", "Files"
 
@@ -183,7 +186,7 @@ def select(
         print("\n".join(_closing_lines(written, half_sets=half_sets)))
 
 
-def _closing_lines(written, *, half_sets: bool) -> Iterator:
+def _closing_lines(written: "Selected", *, half_sets: bool) -> Iterator[str]:
     rows = f" ({written.rows:,} rows)" if written.rows != written.particles else ""
     yield f"wrote {written.particles:,} of {written.of:,} particles{rows} to {written.path}"
     if written.beside:

@@ -1,9 +1,13 @@
 """What commands do before their own work: threads, and a model in the frame of the poses."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .failures import command_line
+
+if TYPE_CHECKING:
+    from ..structure.atoms import Structure
 
 MOST_THREADS = 4096
 FARTHEST = 1e7  # A: beyond what any map reaches
@@ -19,7 +23,9 @@ def use_threads(count: int | None) -> None:
         torch.set_num_threads(count)
 
 
-def read_model(path: Path, *, map_file: Path | None = None, origin: str | None = None):
+def read_model(
+    path: Path, *, map_file: Path | None = None, origin: str | None = None
+) -> tuple["Structure", list[float] | None]:
     """The structure in the frame of the poses, and where that frame's origin was (xyz, A).
 
     None where it was left in place.
@@ -47,7 +53,7 @@ def box_centre(*, map_file: Path | None = None, origin: str | None = None) -> li
     return centre_of_map(read_header(map_file)).tolist()
 
 
-def settings_of(**reading) -> dict:
+def settings_of(**reading: object) -> dict:
     """What a result says of the command that made it.
 
     The folder it was given in, and the files that it read and how.

@@ -1,8 +1,9 @@
 """``atomdrgn simulate``."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -248,7 +249,7 @@ def simulate(
     from ..structure.atoms import why_no_pdb
     from .setup import box_centre, use_threads
 
-    reading = {
+    reading: dict[str, Any] = {
         "data_folder": data_folder,
         "invert_contrast": invert_contrast,
         "tilt_series": tilt_series,
@@ -256,7 +257,7 @@ def simulate(
         "passthrough": passthrough,
         "allow_missing_ctf": allow_missing_ctf,
     }
-    settings = {
+    settings: dict[str, Any] = {
         "voltage_kv": voltage,
         "spherical_aberration_mm": spherical_aberration,
         "amplitude_contrast": amplitude_contrast,
@@ -347,9 +348,9 @@ def _refuse_what_does_not_go_together(
     like: Path | None,
     tilts: int | None,
     *,
-    given: dict,
-    reading: dict[str, None | bool],
-    series: dict[str, float],
+    given: Mapping[str, object],
+    reading: Mapping[str, object],
+    series: Mapping[str, float],
 ) -> None:
     named = [name for name, value in given.items() if value is not None]
     if like is not None and named:
@@ -364,7 +365,7 @@ def _refuse_what_does_not_go_together(
         raise InputError("--reach and --dose are those of tilt series: give --tilts")
 
 
-def _two_numbers(text: str):
+def _two_numbers(text: str) -> tuple[float, float]:
     numbers = _numbers(text, "--defocus")
     if len(numbers) != 2:
         raise InputError(f"--defocus {text}: expected two numbers in A, such as 8000,25000")

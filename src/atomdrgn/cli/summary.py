@@ -1,12 +1,18 @@
 """What a fit prints when it ends."""
 
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
 from ..analysis.examination.verdict import poses_are_off
 from .terminal import shell_word
+
+if TYPE_CHECKING:
+    from ..runs.run import Run
 
 SMALLEST_SHARE, MOST_MOTIONS = 0.01, 6
 
 
-def summary_lines(run) -> list[str]:
+def summary_lines(run: "Run") -> list[str]:
     """A few lines on an :class:`atomdrgn.Run`.
 
     What was fitted, which motions are supported, and what to do next.
@@ -34,7 +40,7 @@ def summary_lines(run) -> list[str]:
     return [*lines, f"the run is in {run.folder}; its structures: {again}"]
 
 
-def _moving(found: dict) -> str:
+def _moving(found: Mapping) -> str:
     return (
         f"{found['segments']} segments"
         if "segments" in found
@@ -42,7 +48,7 @@ def _moving(found: dict) -> str:
     )
 
 
-def _far_lines(far) -> list:
+def _far_lines(far: Mapping | None) -> list[str]:
     if far is None:
         return []
     return [
@@ -52,7 +58,7 @@ def _far_lines(far) -> list:
     ]
 
 
-def _correction_lines(correction: dict[str, bool | float] | None) -> list[str]:
+def _correction_lines(correction: Mapping | None) -> list[str]:
     if correction is None or not correction["supported"]:
         return []
     return [
@@ -62,7 +68,7 @@ def _correction_lines(correction: dict[str, bool | float] | None) -> list[str]:
     ]
 
 
-def _flexing_lines(flexing: dict | None) -> list[str]:
+def _flexing_lines(flexing: Mapping | None) -> list[str]:
     # what is of order 0 is the same everywhere
     if flexing is None or not any(order > 0 for order in flexing["orders"]):
         return []
@@ -72,7 +78,7 @@ def _flexing_lines(flexing: dict | None) -> list[str]:
     ]
 
 
-def _support_lines(found: dict) -> list[str]:
+def _support_lines(found: Mapping) -> list[str]:
     if "motions_supported" not in found:
         return []
     number = found["motions_supported"]
@@ -91,7 +97,7 @@ def _support_lines(found: dict) -> list[str]:
     ]
 
 
-def _motion_lines(motions) -> list[str]:
+def _motion_lines(motions: Sequence[Mapping]) -> list[str]:
     if not motions:
         return []
     shown = [motion for motion in motions if motion["share"] >= SMALLEST_SHARE][
@@ -111,7 +117,7 @@ def _motion_lines(motions) -> list[str]:
     return [*lines, f"   and {left} smaller ones"] if left else lines
 
 
-def _group_lines(groups) -> list[str]:
+def _group_lines(groups: Sequence[Mapping]) -> list[str]:
     if len(groups) < 2:
         return []
     return [
@@ -123,7 +129,7 @@ def _group_lines(groups) -> list[str]:
     ]
 
 
-def _state_lines(states: list) -> list:
+def _state_lines(states: Sequence[Mapping]) -> list[str]:
     return [
         f"state {state['number']}: {state['population']:.1%} +- {state['error']:.1%} of the "
         "particles"
@@ -138,7 +144,7 @@ def _pose_lines(found: dict) -> list[str]:
             f"poses corrected by {corrected['turn']:.2f} degrees and {corrected['shift']:.2f} A "
             "r.m.s. an axis: poses.csv"
         ]
-    if poses_are_off(found):
+    if off is not None and poses_are_off(found):
         return [
             f"molecules stand off their poses by {off['turn']:.2f} degrees and {off['shift']:.2f} "
             "A r.m.s. an axis, by what "
@@ -147,7 +153,7 @@ def _pose_lines(found: dict) -> list[str]:
     return []
 
 
-def _composition_lines(composition) -> list:
+def _composition_lines(composition: Mapping | None) -> list[str]:
     if composition is None:
         return []
     selections = {row["segment"]: row["selection"] for row in composition["segments"]}

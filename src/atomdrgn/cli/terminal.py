@@ -6,6 +6,7 @@ Whatever stands in a file or a name.
 import io
 import shlex
 from pathlib import Path
+from typing import TextIO
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -38,7 +39,7 @@ def shell_word(path: Path | str) -> str:
 class PlainOutput(io.TextIOBase):
     """A stream that hands text on to another one, printable: lines and tabs stay as they are."""
 
-    def __init__(self, stream) -> None:
+    def __init__(self, stream: TextIO | io.TextIOBase) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:

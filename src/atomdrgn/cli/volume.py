@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -12,6 +12,9 @@ from .failures import command, command_line
 from .options import MODEL, General, Particles, Reading
 from .progress import progress
 from .terminal import shell_word
+
+if TYPE_CHECKING:
+    from ..runs.volume_run import VolumeRun
 
 RUN, TRAINING = "The run", "Training"
 
@@ -240,7 +243,7 @@ def volume(
         print("\n".join(_closing_lines(run)))
 
 
-def _closing_lines(run) -> Iterator:
+def _closing_lines(run: "VolumeRun") -> Iterator[str]:
     """A few lines on a :class:`~atomdrgn.runs.volume_run.VolumeRun`."""
     said = run.summary
     yield (

@@ -1,7 +1,8 @@
 """``atomdrgn volumes``."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
@@ -9,6 +10,9 @@ from ..errors import InputError
 from .failures import command
 from .options import Debug, Quiet, Threads
 from .progress import progress
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WHERE = "Which volumes (choose one)"
 
@@ -129,6 +133,7 @@ def volumes(
     elif axis is not None:
         where = found.points_along_axis(opened, axis, points)
     else:
+        assert path is not None  # one of them is given
         where = found.points_along_path(opened, parse_particles(path, opened.n_particles))
     with progress(quiet=quiet) as reporter:
         found.write_volumes(opened, out, where, overwrite=overwrite, reporter=reporter)
@@ -136,7 +141,7 @@ def volumes(
         print(f"wrote {len(where.latent):,} volumes to {out}")
 
 
-def _numbers(texts: list[str]):
+def _numbers(texts: Sequence[str]) -> "np.ndarray":
     """Latents, one a row."""
     import numpy as np
 

@@ -8,7 +8,7 @@ moved, with every segment followed in its motion, and around chosen latents.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from ..inference.images.fourier_images import FourierImages
 from ..io.whole_file import require_replaceable, whole_folder
 from ..particles.stack.stack import ParticleStack
 from ..physics.maps.atom_density import density_of_atoms
-from ..physics.maps.half_maps import correlate_half_maps
+from ..physics.maps.half_maps import HalfMapCorrelation, correlate_half_maps
 from ..physics.maps.masks import mask_around
 from ..reporting import Reporter
 from ..runs.run import (
@@ -113,7 +113,11 @@ class Material:
 
         Of all together where half-sets were not fitted apart.
         """
-        return motion_of(self.run, self.own_latent) if has_halves(self.run) else self.run.motion
+        return (
+            motion_of(self.run, self.own_latent)
+            if has_halves(self.run)
+            else self.run.segment_motion
+        )
 
     @cached_property
     def own_place(self) -> Float[Tensor, "particle k"]:
@@ -302,7 +306,7 @@ def maps_of_field(material: Material) -> list[Shown]:
     return shown
 
 
-def _conformation(material, place):
+def _conformation(material: Material, place: Float[Tensor, "k"]) -> Float[Tensor, "bead 3"]:
     """Beads at a place along the motions, A."""
     run, tensors = material.run, material.tensors
     if not len(place):
@@ -312,6 +316,7 @@ def _conformation(material, place):
     # no closed form leads from a place to a conformation: the nearest particle's
     else:
         motion = run.motion[torch.cdist(place[None], material.own_place).argmin(1)]
+    assert isinstance(motion, RigidMotion)  # runs without segments are refused
     return material.moved(motion)[0]
 
 
@@ -329,11 +334,11 @@ DEFAULT_METHODS = ("following", "around")
 def debias(  # noqa: PLR0913 - a keyword a setting of the command
     run: Run,
     particles: ParticleStack,
-    out,
+    out: Path | str,
     *,
     methods: Sequence[str] = DEFAULT_METHODS,
     centres: int = 4,
-    at=None,
+    at: np.ndarray | None = None,
     seed: int = 0,
     overwrite: bool = False,
     settings: dict | None = None,
@@ -456,7 +461,7 @@ def require_result_folder(out: Path, *, overwrite: bool) -> None:
     )
 
 
-def _mask(material, position):
+def _mask(material: Material, position: Float[Tensor, "point 3"]) -> Float[Tensor, "box box box"]:
     grid = material.stack.grid
     return mask_around(
         position,
@@ -467,7 +472,7 @@ def _mask(material, position):
     )
 
 
-def _gains(material, static, following) -> list[Gain]:
+def _gains(material: Material, static: HalfMaps, following: HalfMaps) -> list[Gain]:
     """Of the whole, of each part that moves as one, and of each segment."""
     bead = material.bead
     resolution = material.run.summary["resolution"]
@@ -486,7 +491,7 @@ def _gains(material, static, following) -> list[Gain]:
     ]
 
 
-def _parts(material):
+def _parts(material: Material) -> Iterator[tuple[str, Bool[Tensor, "bead"]]]:
     """Names and beads of the whole, the groups and the segments."""
     tensors, n_beads = material.tensors, len(material.beads)
     yield "whole", torch.ones(n_beads, dtype=torch.bool)
@@ -509,7 +514,7 @@ def _parts(material):
         yield f"segment {segment + 1}", own == segment
 
 
-def _support(material, shown) -> Support:
+def _support(material: Material, shown: Iterable[Shown]) -> Support:
     trace = material.beads.trace_index
     return joined(
         [
@@ -524,7 +529,13 @@ def _support(material, shown) -> Support:
     )
 
 
-def _summary(material, found, gains, supports, best):
+def _summary(
+    material: Material,
+    found: Mapping[str, Sequence[Shown]],
+    gains: Sequence[Gain],
+    supports: Mapping[str, Support],
+    best: str,
+) -> dict:
     stretches = unsupported_stretches(material.beads, supports[best])
     resolution = material.run.summary["resolution"]
     verdict = [_support_verdict(stretches, best), *_motion_verdict(material, gains, resolution)]
@@ -546,7 +557,7 @@ def _summary(material, found, gains, supports, best):
     }
 
 
-def _support_verdict(stretches, best):
+def _support_verdict(stretches: Sequence[dict], best: str) -> str:
     if not stretches:
         return f"the data support every stretch of the base model (by the map of {best})"
     named = "; ".join(
@@ -556,7 +567,7 @@ def _support_verdict(stretches, best):
     return f"the data do not support {named}"
 
 
-def _motion_verdict(material, gains, resolution):
+def _motion_verdict(material: Material, gains: Sequence[Gain], resolution: float) -> Iterator[str]:
     if not has_halves(material.run):
         yield (
             "half-sets were not fitted apart in this run, so half-maps cannot judge its motions: "
@@ -587,7 +598,15 @@ def _motion_verdict(material, gains, resolution):
         )
 
 
-def _write(folder, material, static, found, gains, supports, best):
+def _write(
+    folder: Path,
+    material: Material,
+    static: Shown,
+    found: Mapping[str, Sequence[Shown]],
+    gains: Sequence[Gain],
+    supports: Mapping[str, Support],
+    best: str,
+) -> None:
     voxel = material.stack.grid.pixel_size
     every = [static, *(each for maps in found.values() for each in maps)]
     for each in every:
@@ -601,12 +620,14 @@ def _write(folder, material, static, found, gains, supports, best):
     _write_support(folder, material, supports, best)
 
 
-def _write_correlations(path, material, every, gains):
+def _write_correlations(
+    path: Path, material: Material, every: Iterable[Shown], gains: Iterable[Gain]
+) -> None:
     """Of each map around the whole conformation that it shows, then of each part.
 
     Of parts both, static and following.
     """
-    rows = {
+    rows: dict[str, list[str]] = {
         "part": [],
         "map": [],
         "frequency": [],
@@ -615,7 +636,7 @@ def _write_correlations(path, material, every, gains):
         "fsc_randomised": [],
     }
 
-    def add(part, name, found):
+    def add(part: str, name: str, found: HalfMapCorrelation) -> None:
         for i, frequency in enumerate(found.frequency.tolist()):
             values = (
                 part,
@@ -645,11 +666,13 @@ def _write_correlations(path, material, every, gains):
     write_table(path, rows)
 
 
-def _write_support(folder, material, supports, best):
+def _write_support(
+    folder: Path, material: Material, supports: Mapping[str, Support], best: str
+) -> None:
     beads, trace = material.beads, material.beads.trace_index.numpy()
     chosen = supports[best]
 
-    def column(values):
+    def column(values: Tensor) -> list[float | str]:
         return ["" if finite(value) is None else round(value, 4) for value in values.tolist()]
 
     write_table(

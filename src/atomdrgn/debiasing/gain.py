@@ -161,5 +161,5 @@ def sectors(box_size: int) -> Int[Tensor, "box box half"]:
     return (torch.stack([x, y, z], -1).double() @ axis.T).abs().argmax(-1)
 
 
-def _finite(value: float) -> float:
+def _finite(value: float) -> float | None:
     return round(value, 3) if math.isfinite(value) else None

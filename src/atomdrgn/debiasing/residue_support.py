@@ -178,7 +178,8 @@ def unsupported_stretches(beads: BeadModel, found: Support) -> list[dict]:
 
 def _runs(low: np.ndarray, chain: np.ndarray) -> list[list[int]]:
     """Numbers of residues that follow each other in a chain and are low."""
-    runs, current = [], []
+    runs: list[list[int]] = []
+    current: list[int] = []
     for i in range(len(low)):
         if current and (not low[i] or chain[i] != chain[current[-1]]):
             runs.append(current)
@@ -190,7 +191,7 @@ def _runs(low: np.ndarray, chain: np.ndarray) -> list[list[int]]:
 
 def _described(
     beads: BeadModel, trace: np.ndarray, part: list[int], value: np.ndarray
-) -> dict[str, float | str]:
+) -> dict[str, int | float | str]:
     chosen = np.zeros(len(beads), dtype=bool)
     chosen[trace[part]] = True
     return {

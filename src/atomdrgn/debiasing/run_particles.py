@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import InputError, MissingFileError
@@ -33,7 +33,7 @@ READING = (
 )
 
 
-def particles_of_run(run: Run, particle_file: Path | None = None) -> ParticleStack:
+def particles_of_run(run: Run, particle_file: Path | str | None = None) -> ParticleStack:
     """The images of a run, read as the fit read them.
 
     Parameters
@@ -146,7 +146,9 @@ def half_latents(run: Run, stack: ParticleStack) -> Tensor:
     return latent if "base_shift" not in run.model else _about_corrected_base(run, latent)
 
 
-def _about_corrected_base(run, latent):
+def _about_corrected_base(
+    run: Run, latent: Float[Tensor, "particle latent"]
+) -> Float[Tensor, "particle latent"]:
     """The same motions, about the centroids of segments of the corrected base model.
 
     Half-sets were fitted before it was.
@@ -158,7 +160,7 @@ def _about_corrected_base(run, latent):
     free = model["free"]
     before = centres(model["bead"] - model["base_shift"], model["weight"])
     block = twist_maps(
-        model["centroid"][free], model["radius"][free], before=tuple(each[free] for each in before)
+        model["centroid"][free], model["radius"][free], before=(before[0][free], before[1][free])
     )
     return torch.einsum("sij,psj->psi", block, latent.unflatten(1, (len(free), TWIST))).flatten(1)
 

@@ -189,7 +189,7 @@ class Docking:
 def dock(
     structure: Structure,
     density_map: DensityMap,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     frame: str = "poses",
     resolution: float | None = None,
@@ -322,7 +322,9 @@ def density_points(structure: Structure) -> tuple[Points, np.ndarray]:
     return Points(position - centroid, amplitude), centroid
 
 
-def _free_files(out: Path | None, structure: Structure, *, overwrite: bool) -> tuple:
+def _free_files(
+    out: Path | str | None, structure: Structure, *, overwrite: bool
+) -> tuple[Path | None, Path | None]:
     """Paths of the placed model and of its summary.
 
     Neither is there unless it may be replaced.
@@ -455,7 +457,7 @@ def _warn(docking: Docking) -> None:
             f"{names}: {outside} lies outside of the map", UnmodelledWarning, stacklevel=3
         )
     second = docking.second
-    if docking.hand == "wrong":
+    if docking.mirror is not None and docking.hand == "wrong":
         warnings.warn(
             f"{names}: the mirror image of the map fits better (mean shell correlation "
             f"{docking.mirror.placement.score:.3f} against {docking.placement.score:.3f}), so the "

@@ -6,11 +6,17 @@ A model's transform at turned frequencies, and a smooth map with its slope at po
 import math
 
 import numpy as np
+from jaxtyping import Complex, Float
 from numba import njit
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def turned_transform(transform, cycles, rotation, out):
+def turned_transform(
+    transform: Complex[np.ndarray, "z y half"],
+    cycles: Float[np.ndarray, "frequency 3"],
+    rotation: Float[np.ndarray, "3 3"],
+    out: Complex[np.ndarray, "frequency"],
+) -> None:
     """Coefficients of a model that was turned by a matrix, by trilinear interpolation.
 
     Parameters
@@ -49,7 +55,13 @@ def turned_transform(transform, cycles, rotation, out):
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def spline_sum(spline, per_extent, position, amplitude, slope):
+def spline_sum(
+    spline: Float[np.ndarray, "z y x"],
+    per_extent: Float[np.ndarray, "3"],
+    position: Float[np.ndarray, "point 3"],
+    amplitude: Float[np.ndarray, "point"],
+    slope: Float[np.ndarray, "point 3"],
+) -> float:
     """Sum of a periodic cubic spline over weighted points, and its slope at each of them.
 
     Parameters

@@ -150,7 +150,7 @@ def search(
     transform, cycles = _padded_transform(points, band)
     inverse = (1 / np.sqrt(power)).astype(np.float32)
 
-    def scores(some) -> list[tuple[bool, float, int]]:
+    def scores(some: slice) -> list[tuple[bool, float, int]]:
         turned = np.empty(len(cycles), np.complex64)
         workspace = np.zeros((*band.shape[:2], band.shape[2] // 2 + 1), np.complex64)
         found = []

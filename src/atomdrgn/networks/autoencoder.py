@@ -96,6 +96,8 @@ class MotionAutoencoder(Autoencoder):
     torch.Size([4, 24, 3])
     """
 
+    decoder: MotionDecoder
+
     def __init__(
         self,
         beads: BeadModel,
@@ -181,6 +183,8 @@ class OffsetAutoencoder(Autoencoder):
     >>> model.positions(torch.zeros(4, N_LATENT), model.mean()).shape
     torch.Size([4, 24, 3])
     """
+
+    decoder: OffsetDecoder
 
     def __init__(
         self,

@@ -11,12 +11,13 @@ import io
 import json
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,7 @@ from ..errors import (
 )
 from ..io.folder_lock import LOCK, writing_in
 from ..io.run_formats.arrays import read_npz
-from ..io.run_formats.json_objects import read_json_object
+from ..io.run_formats.json_objects import JsonObject, read_json_object
 from ..io.run_formats.table_cells import as_cell, from_cell
 from ..io.whole_file import is_leftover, sync_folder, whole_file
 from ..physics.record import Record
@@ -43,6 +44,7 @@ from ..structure.motion.deformation import Deformation
 from ..structure.motion.flexing import with_feature
 from ..structure.motion.kinds import KINDS, from_arrays, kind_of
 from ..structure.motion.lifting import lift_residues
+from ..structure.motion.motion import RigidMotion
 from ..structure.motion.segment_deformation import SegmentDeformation
 from ..structure.motion.surface import Surface
 from ..structure.residue_kinds import residue_kinds
@@ -198,7 +200,7 @@ class Run:
         return lift_residues(atom, self.bead_model, self.bead_model.position + shift)
 
     @cached_property
-    def _latents(self):
+    def _latents(self) -> dict[str, np.ndarray]:
         return self._read(LATENTS, contents.LATENTS)
 
     @property
@@ -241,8 +243,8 @@ class Run:
                 "them; the closed "
                 "form makes them: fit again without --inference vae"
             )
-        place, surface = torch.as_tensor(place).float(), self.surface
-        return self._flexed(self.deformation.motion(surface(place)), place)
+        at = torch.as_tensor(place).float()
+        return self._flexed(self.deformation.motion(self.surface(at)), at)
 
     @property
     def surface(self) -> Surface:
@@ -254,13 +256,13 @@ class Run:
             )
         )
 
-    def _flexed(self, motion, place):
+    def _flexed(self, motion: Record, place: Float[Tensor, "particle k"]) -> Record:
         """A motion of segments at a place, with what beads do within them where that is known."""
         flexes = self.kind == SegmentDeformation.kind and "flexing" in self.model
         return with_feature(motion, self.surface.features(place)) if flexes else motion
 
     @cached_property
-    def _motions(self):
+    def _motions(self) -> dict[str, np.ndarray]:
         _ = self._latents, self.model  # which say of how many particles and segments
         motions = self._read(MOTIONS, contents.MOTIONS)
         with _said_of(self.folder / MOTIONS):
@@ -276,7 +278,14 @@ class Run:
         """
         return self._motion_of(slice(None))
 
-    def _motion_of(self, particles):
+    @property
+    def segment_motion(self) -> RigidMotion:
+        """:attr:`motion` where segments move, not bead by bead (see :func:`require_segments`)."""
+        motion = self.motion
+        assert isinstance(motion, RigidMotion), f"{self.folder}: beads move one by one"
+        return motion
+
+    def _motion_of(self, particles: Tensor | slice) -> Record:
         """The same of some particles: what is made of few numbers is made when it is wanted."""
         held = {
             name: torch.from_numpy(self._motions[name])[particles]
@@ -347,7 +356,7 @@ class Run:
         return self.deformation.beads(self._motion_of(torch.as_tensor(particles)))
 
 
-def open_run(folder) -> Run:
+def open_run(folder: Path | str) -> Run:
     """Open a finished run.
 
     Raises
@@ -436,7 +445,7 @@ def read_settings(folder: Path) -> dict:
     return settings
 
 
-def _refuse_while_written(folder, missing):
+def _refuse_while_written(folder: Path, missing: str) -> None:
     writing = writing_in(folder)
     if writing:
         raise MissingFileError(
@@ -487,7 +496,7 @@ def require_free(folder: Path, *, overwrite: bool) -> None:
             )
 
 
-def _holds_nothing(folder):
+def _holds_nothing(folder: Path) -> bool:
     """Whether all that is in a folder is what a killed process has left."""
     return all(path.name == LOCK or is_leftover(path.name) for path in folder.iterdir())
 
@@ -550,12 +559,12 @@ def require_base_survives(structure: Structure) -> None:
         )
 
 
-def _difference(structure, back):
+def _difference(structure: Structure, back: Structure) -> str | None:
     """What tells two structures apart that are meant to be one, in words.
 
     None where nothing does.
     """
-    named = {}
+    named: dict[str, int] = {}
     for atom in np.unique(structure.residue_index, return_index=True)[1].tolist():
         other = named.setdefault(_residue_label(structure, atom), atom)
         if other != atom:
@@ -587,7 +596,7 @@ def _difference(structure, back):
     return f"residue {was} is read as residue {becomes} once written as mmCIF"
 
 
-def _residue_label(structure, atom):
+def _residue_label(structure: Structure, atom: int) -> str:
     number = f"{structure.residue[atom]}{structure.insertion_code[atom]}"
     return f"{structure.chain[atom]}:{number} {structure.residue_name[atom]}"
 
@@ -606,7 +615,7 @@ def write_json(path: Path, content: dict) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _not_finite(content, where=""):
+def _not_finite(content: object, where: str = "") -> str:
     """Where in what JSON shall say there is a number that it cannot say."""
     parts = (
         content.items()
@@ -626,10 +635,11 @@ def _not_finite(content, where=""):
 def write_arrays(path: Path, **arrays: np.ndarray) -> None:
     """Plain arrays as .npz, whole or not at all."""
     with whole_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+        named: dict[str, Any] = arrays  # none of them is an option of numpy's
+        np.savez_compressed(file, **named)
 
 
-def write_table(path: Path, columns: dict[str, Iterable]) -> None:
+def write_table(path: Path, columns: Mapping[str, Iterable]) -> None:
     """Columns as CSV, whole or not at all.
 
     Texts that look like formulas as :func:`~.io.run_formats.table_cells.as_cell` writes them.
@@ -745,13 +755,13 @@ def read_arrays(
     return arrays
 
 
-def _most_rows(folder):
+def _most_rows(folder: Path) -> int:
     """How many particles a run can have by the size of its particles.csv."""
     table = folder / PARTICLES
     return table.stat().st_size // LEAST_ROW if table.exists() else 0
 
 
-def _read_json(path, kinds):
+def _read_json(path: Path, kinds: dict) -> JsonObject:
     try:
         said = read_json_object(path)
     except FileFormatError as error:
@@ -762,7 +772,7 @@ def _read_json(path, kinds):
 
 
 @contextmanager
-def _said_of(path):
+def _said_of(path: Path) -> Iterator[None]:
     """What is found to be wrong inside is said of a file of a run."""
     try:
         yield

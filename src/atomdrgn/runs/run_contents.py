@@ -3,6 +3,9 @@
 Shapes and ranges of arrays, kinds of what the JSON files say.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 
 from ..errors import FileFormatError
@@ -68,7 +71,7 @@ class Contents:
         Of dimensions that are known; those that the file tells are added.
     """
 
-    def __init__(self, arrays: dict[str, tuple[str, str]], sizes: dict[str, int]):
+    def __init__(self, arrays: dict[str, tuple[str, str]], sizes: dict[str, int]) -> None:
         self.arrays, self.sizes = arrays, sizes
 
     def check_header(self, name: str, shape: tuple, dtype: np.dtype) -> None:
@@ -215,11 +218,11 @@ def _check_held(
     check.check_values(arrays)
 
 
-def _listed(shape):
+def _listed(shape: Iterable[object]) -> str:
     return f"({', '.join(map(str, shape))})"
 
 
-def _range(kind, least, most):
+def _range(kind: str, least: float | int, most: float | int) -> str:
     if kind == POSITIVE:
         return f"above 0 and up to {most:g}"
     return f"from {least:g} to {most:g}" if np.isfinite(most) else f"from {least:g}"
@@ -387,7 +390,7 @@ SETTINGS = {
 }
 
 
-def check_said(said, kinds, where: str = "") -> None:
+def check_said(said: Any, kinds: Any, where: str = "") -> None:
     """Refuse what a JSON file says if it is not of the kind that it has to be.
 
     Raises
@@ -416,7 +419,7 @@ def check_said(said, kinds, where: str = "") -> None:
         _require(kinds(said), said, where, WORDS[kinds])
 
 
-def _require(right, said, where, expected):
+def _require(right: bool, said: object, where: str, expected: str) -> None:
     if not right:
         text = repr(said)
         raise FileFormatError(

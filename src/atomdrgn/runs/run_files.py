@@ -110,7 +110,7 @@ def optimisation_set_of_run(run: Run | VolumeRun) -> tuple[StarTable, ...]:
     return tuple(tables)
 
 
-def tomograms_of_run(run: Run | VolumeRun, *, data_folder=None) -> Path | None:
+def tomograms_of_run(run: Run | VolumeRun, *, data_folder: Path | str | None = None) -> Path | None:
     """The tomograms.star that a run was fitted with, by its own name or by an optimisation set's.
 
     None where there was none.
@@ -160,11 +160,11 @@ def set_named_in(settings: dict) -> str | None:
     return named
 
 
-def _reading(run):
+def _reading(run: Run | VolumeRun) -> dict:
     return run.settings.get("reading", {})
 
 
-def _places(run, name):
+def _places(run: Run | VolumeRun, name: str) -> list[Path]:
     """Where a file may be that a run names.
 
     From the folder of the command, from here, and beside the run.

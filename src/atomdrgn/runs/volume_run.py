@@ -78,7 +78,7 @@ class VolumeRun:
             ) from error
 
     @cached_property
-    def _latents(self):
+    def _latents(self) -> dict[str, np.ndarray]:
         return read_arrays(
             self.folder / LATENTS, contents.LATENTS, sizes={"particle": self.summary["particles"]}
         )
@@ -109,7 +109,7 @@ class VolumeRun:
         return read_numbers_table(self.folder / HISTORY)
 
 
-def open_volume_run(folder) -> VolumeRun:
+def open_volume_run(folder: Path | str) -> VolumeRun:
     """Open a finished run of `atomdrgn volume`.
 
     Raises
@@ -135,7 +135,7 @@ def open_volume_run(folder) -> VolumeRun:
     return VolumeRun(folder, settings, read_summary(folder))
 
 
-def open_either_run(folder) -> Run | VolumeRun:
+def open_either_run(folder: Path | str) -> Run | VolumeRun:
     """Open a finished run of `atomdrgn fit` or of `atomdrgn volume`, whichever it is.
 
     Raises

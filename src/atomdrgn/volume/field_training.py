@@ -53,12 +53,14 @@ class Schedule:
     seed: int
 
 
-def start_training(model: VolumeModel, rate: float) -> Training:
+def start_training(model: VolumeModel, rate: float) -> Training[VolumeModel]:
     """A model before its first epoch."""
     return Training(model, torch.optim.Adam(model.learned, lr=rate, fused=True), [])
 
 
-def run_epoch(training: Training, data: FieldData, schedule: Schedule) -> dict[str, float | int]:
+def run_epoch(
+    training: Training[VolumeModel], data: FieldData, schedule: Schedule
+) -> dict[str, float | int]:
     """See every particle once, in a new order; what the epoch found, for the history.
 
     Random numbers follow from the seed and the number of the epoch: training that is resumed ends
@@ -79,7 +81,7 @@ def run_epoch(training: Training, data: FieldData, schedule: Schedule) -> dict[s
             offset=torch.rand(len(batch), data.image.shape[1], generator=generator),
         )
 
-        def losses(rows: Tensor, batch=batch, draw=draw) -> Tensor:
+        def losses(rows: Tensor, batch: Tensor = batch, draw: Draw = draw) -> Tensor:
             error, gain, divergence = particle_losses(
                 training.model,
                 data,

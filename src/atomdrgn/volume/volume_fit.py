@@ -4,12 +4,13 @@ Mean volume, training, latents, from files to a run.
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
@@ -85,7 +86,7 @@ class FieldShape:
 
 def fit_volume(  # noqa: PLR0913 - a keyword a setting of the command
     particles: ParticleStack,
-    out: Path,
+    out: Path | str,
     *,
     latent: int = LATENT,
     encoding: str = "gaussian",
@@ -280,25 +281,25 @@ def conditioned_volumes(  # noqa: PLR0913 - a keyword a setting of the command
     """
     reporter = reporter or Reporter()
     number = torch.unique(particles.particle)
-    latent, at = (torch.as_tensor(np.asarray(value), dtype=torch.float32) for value in (latent, at))
-    if len(latent) != len(number):
+    own, asked = (torch.as_tensor(np.asarray(value), dtype=torch.float32) for value in (latent, at))
+    if len(own) != len(number):
         raise InputError(
-            f"{len(latent)} latents for {len(number)} particles: give one for each, in the order "
+            f"{len(own)} latents for {len(number)} particles: give one for each, in the order "
             "of the file"
         )
-    if at.ndim != 2 or at.shape[1] != latent.shape[1]:
+    if asked.ndim != 2 or asked.shape[1] != own.shape[1]:
         raise InputError(
-            f"volumes are asked at latents of {at.shape[-1]} numbers, and particles have "
-            f"{latent.shape[1]}"
+            f"volumes are asked at latents of {asked.shape[-1]} numbers, and particles have "
+            f"{own.shape[1]}"
         )
-    if not latent.isfinite().all() or not at.isfinite().all():
+    if not own.isfinite().all() or not asked.isfinite().all():
         raise InputError("some latents are not finite: the run that they come from has diverged")
-    centre = latent.mean(0)
-    scale = (latent - centre).square().mean(0).sqrt().clamp_min(1e-6)
-    shape = FieldShape(latent.shape[1], encoding, width=width, depth=depth)
+    centre = own.mean(0)
+    scale = (own - centre).square().mean(0).sqrt().clamp_min(1e-6)
+    shape = FieldShape(own.shape[1], encoding, width=width, depth=depth)
     schedule = fill_schedule(
         particles,
-        latent.shape[1],
+        own.shape[1],
         epochs=epochs,
         batch=batch,
         rate=rate,
@@ -319,7 +320,7 @@ def conditioned_volumes(  # noqa: PLR0913 - a keyword a setting of the command
             data = field_data(
                 mine, resolution=resolution, dose_mask=True, seed=seed, reporter=reporter
             )
-            model = new_model(data, shape, seed=seed, latent=((latent - centre) / scale)[kept])
+            model = new_model(data, shape, seed=seed, latent=((own - centre) / scale)[kept])
             training = start_training(model, rate)
             for _ in reporter.watch(range(epochs), f"half-set {half}", epochs):
                 training.history.append(run_epoch(training, data, schedule))
@@ -327,7 +328,7 @@ def conditioned_volumes(  # noqa: PLR0913 - a keyword a setting of the command
                 torch.stack(
                     [
                         field_map(model.field, data.mean, point, grid)
-                        for point in (at - centre) / scale
+                        for point in (asked - centre) / scale
                     ]
                 )
             )
@@ -458,7 +459,7 @@ def _require_sound(
     shape: FieldShape,
     schedule: Schedule,
     *,
-    minutes,
+    minutes: float | None,
     resolution: float | None,
 ) -> None:
     if len(particles) == 0:
@@ -502,12 +503,12 @@ def _require_sound(
 
 
 def _train(
-    training: Training,
+    training: Training[VolumeModel],
     data: FieldData,
     schedule: Schedule,
     folder: Path,
     *,
-    minutes,
+    minutes: float | None,
     reporter: Reporter,
 ) -> None:
     used = training.history[-1]["seconds"] if training.history else 0.0
@@ -550,7 +551,13 @@ def relative_change(
     return float(((now - before).square().mean() / spread).sqrt())
 
 
-def _write_results(folder: Path, training: Training, data: FieldData, left_out, warned) -> None:
+def _write_results(
+    folder: Path,
+    training: Training[VolumeModel],
+    data: FieldData,
+    left_out: Bool[Tensor, "image"],
+    warned: Sequence[str],
+) -> None:
     """What was found; summary.json, last, says that the run is whole."""
     stack, grid = data.stack, data.disc.grid
     latent, sd = read_latents(training.model, data)

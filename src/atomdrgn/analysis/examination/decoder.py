@@ -58,7 +58,7 @@ def decoder_of(run: Run) -> Decoder:
     if "surface_scale" in model and run.kind == SegmentDeformation.kind:
         free, radius = (torch.from_numpy(model[name]) for name in ("free", "radius"))
         return Decoder(run.surface, free, radius, fitted=True, flexes="flexing" in model)
-    motion = run.motion
+    motion = run.segment_motion
     vector = vector_from_quaternion(motion.rotation)
     speed = torch.linalg.solve(left_jacobian(vector), motion.translation)
     n_segments = vector.shape[1]

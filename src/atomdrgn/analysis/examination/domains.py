@@ -209,7 +209,7 @@ def turn_of(run: Run, motion: RigidMotion, moving: str, fixed: str) -> Turn:
     degrees = _along(relative, mean, axis)
     low, high = degrees <= degrees.quantile(TAIL), degrees >= degrees.quantile(1 - TAIL)
     hinge = _borders(beads, *members)
-    point, slide = None, 0.0
+    point, slide = None, torch.zeros(())
     if degrees[high].mean() - degrees[low].mean() > SMALLEST_TURN:
         beside = (
             torch.from_numpy(beads.position.numpy()[hinge]).double().mean(0)
@@ -323,7 +323,7 @@ def fluctuations(
     position = run.deformation.beads(motion)[:, trace]
     centre = (
         torch.from_numpy(model["centroid"]) + motion.translation
-        if "centroid" in model
+        if isinstance(motion, RigidMotion)
         else position[:, :0]
     )
     points = torch.cat([position, centre], 1)

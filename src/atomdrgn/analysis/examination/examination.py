@@ -217,7 +217,7 @@ def _measured(
     batch = max(1, COORDINATES_AT_A_TIME // (12 * run.model["weight"].shape[1] * draws.shape[1]))
     for measure in asked:
         count[measure.kind] += 1
-        value = measure(run.motion).numpy()
+        value = measure(run.segment_motion).numpy()
         error = [
             measure(decoder(torch.from_numpy(draws[first : first + batch])))
             .std(1, correction=0)

@@ -204,7 +204,7 @@ def basins(landscape: Landscape) -> tuple[list[Basin], Int[np.ndarray, "*bin"]]:
     return found, label.reshape(shape)
 
 
-def _beside(number: int, shape: tuple[int, int]) -> Iterator:
+def _beside(number: int, shape: tuple[int, ...]) -> Iterator[int]:
     """Numbers of the bins that share a side with one."""
     at = np.array(np.unravel_index(number, shape))
     for axis in range(len(shape)):

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse.csgraph import dijkstra
+from scipy.spatial import KDTree
 
 from ...errors import InputError
 
@@ -135,8 +138,6 @@ def nearest_particles(
     latent: Float[ndarray, "particle latent"], point: Float[ndarray, "point latent"]
 ) -> Int[ndarray, "point"]:
     """The particle whose latent is nearest to each point."""
-    from scipy.spatial import KDTree
-
     return KDTree(latent).query(point)[1]
 
 
@@ -228,8 +229,6 @@ def _shortest_way(
     latent: np.ndarray, start: int, end: int, neighbours: int, most_neighbours: int
 ) -> list[int]:
     """Particles from `start`, which is left out, to `end`."""
-    from scipy.sparse.csgraph import dijkstra
-
     for average in range(neighbours, most_neighbours + 1):
         graph = _neighbour_graph(latent, average, most_neighbours)
         _, before = dijkstra(graph, directed=False, indices=start, return_predecessors=True)
@@ -244,15 +243,12 @@ def _shortest_way(
     steps = []
     while end != start:
         steps.append(end)
-        end = before[end]
+        end = int(before[end])
     return steps[::-1]
 
 
-def _neighbour_graph(latent: np.ndarray, neighbours: int, most_neighbours: int):
+def _neighbour_graph(latent: np.ndarray, neighbours: int, most_neighbours: int) -> csr_matrix:
     """Distances of joined particles, as a sparse matrix."""
-    from scipy.sparse import coo_matrix
-    from scipy.spatial import KDTree
-
     count = min(most_neighbours, len(latent) - 1)
     distance, other = KDTree(latent).query(latent, k=np.arange(1, count + 2))
     itself = other == np.arange(len(latent))[:, None]

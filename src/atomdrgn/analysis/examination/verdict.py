@@ -1,10 +1,9 @@
 """What a run has found, in plain words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ...io.run_formats.json_objects import JsonObject
 from ...structure.selection import describe_residues
 from .domains import Turn
 from .examination import Examination
@@ -92,7 +91,7 @@ def poses_are_off(summary: dict) -> bool:
     return any(size > LEAST_OFF for size in summary.get("pose_errors", {}).values())
 
 
-def _doubts(motion: JsonObject, angstrom: str) -> Iterator:
+def _doubts(motion: Mapping, angstrom: str) -> Iterator[str]:
     number, spread = motion["number"], motion["variance"] ** 0.5
     if motion.get("half_set_agreement", 1.0) < AGREES:
         yield (
@@ -125,7 +124,7 @@ def _support(found: Examination) -> str:
     )
 
 
-def _turns(found: Examination, angstrom: str) -> Iterator:
+def _turns(found: Examination, angstrom: str) -> Iterator[str]:
     told = sorted(
         (turn for turn in found.turns if turn.width > LEAST_TOLD), key=lambda turn: -turn.sd
     )[:MOST_TURNS]
@@ -172,7 +171,7 @@ def _states(found: Examination, plus_minus: str) -> str:
     return f"The particles are in {len(states)} separate states: {_listed(shares)}."
 
 
-def _absent(found: Examination, plus_minus: str) -> Iterator:
+def _absent(found: Examination, plus_minus: str) -> Iterator[str]:
     composition = found.run.summary.get("composition")
     if composition is None:
         return
@@ -208,5 +207,5 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _listed(items: list[str]) -> str:
+def _listed(items: Sequence[str]) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}" if len(items) > 1 else "".join(items)

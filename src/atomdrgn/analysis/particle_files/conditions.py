@@ -67,10 +67,10 @@ def where(condition: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
 class _Condition:
     """The walk through one condition: what is not listed here is refused."""
 
-    def __init__(self, text: str, columns: dict[str, np.ndarray]) -> None:
+    def __init__(self, text: str, columns: Mapping[str, np.ndarray]) -> None:
         self.text, self.columns = text, columns
 
-    def met(self, node) -> np.ndarray:
+    def met(self, node: ast.expr) -> np.ndarray:
         """(row,) bool of what is true or false."""
         if isinstance(node, ast.BoolOp):
             join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
@@ -83,7 +83,7 @@ class _Condition:
             self.value(node)  # a name that does not exist is the likelier fault
         raise self._refusal(node, "is no condition")
 
-    def value(self, node) -> float | np.ndarray:
+    def value(self, node: ast.expr) -> float | np.ndarray:
         """The numbers of a column, or one number."""
         if isinstance(node, ast.Name):
             if node.id not in self.columns:
@@ -95,11 +95,12 @@ class _Condition:
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
             number = self.value(node.operand)
             return -number if isinstance(node.op, ast.USub) else number
-        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
-            return float(node.value)
+        if isinstance(node, ast.Constant) and not isinstance(node.value, bool):
+            if isinstance(node.value, int | float):
+                return float(node.value)
         raise self._refusal(node, "is neither a column nor a number")
 
-    def _compared(self, node) -> np.ndarray:
+    def _compared(self, node: ast.Compare) -> np.ndarray:
         result, left = np.ones(self._rows(), dtype=bool), node.left
         for kind, right in zip(node.ops, node.comparators, strict=True):
             if isinstance(kind, ast.In | ast.NotIn):
@@ -112,17 +113,18 @@ class _Condition:
             left = right
         return result
 
-    def _members(self, node) -> list[float]:
+    def _members(self, node: ast.expr) -> list[float]:
         if not isinstance(node, ast.Tuple | ast.List | ast.Set):
             raise self._refusal(node, "is no list of numbers, such as (1, 2)")
         members = [self.value(each) for each in node.elts]
-        if any(isinstance(member, np.ndarray) for member in members):
+        numbers = [member for member in members if not isinstance(member, np.ndarray)]
+        if len(numbers) < len(members):
             raise self._refusal(node, "holds a column, where numbers are expected")
-        return members
+        return numbers
 
     def _rows(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
-    def _refusal(self, node, why: str) -> InputError:
+    def _refusal(self, node: ast.expr, why: str) -> InputError:
         part = ast.get_source_segment(self.text.strip(), node) or self.text
         return InputError(f"{self.text!r}: {part!r} {why}; a condition holds {GRAMMAR}")

@@ -4,6 +4,7 @@ That is the frame that follows it.
 """
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ COORDINATES_AT_A_TIME = 2**22
 
 
 def motion_of_part(
-    run: Run, part: str, particles: list[int] | np.ndarray
+    run: Run, part: str, particles: Iterable[int] | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rotation G (particle, 3, 3) and shift d (particle, 3), A.
 
@@ -33,7 +34,7 @@ def motion_of_part(
         Residues, such as "A:1-226,B"; "segment:3", a segment of the fit; or "group:2", one of the
         parts that the run's summary lists as moving as one. The motion of residues is the rigid one
         nearest to theirs.
-    particles : sequence of int
+    particles : iterable of int
         Which particles.
 
     Raises
@@ -77,7 +78,7 @@ def _of_segment(run: Run, number: int, particles: list[int]) -> tuple[np.ndarray
     count = len(run.model["centroid"])
     if not 1 <= number <= count:
         raise InputError(f"there is no segment {number}: the run has the segments 1 to {count}")
-    motion = run.motion[torch.as_tensor(particles)]
+    motion = run.segment_motion[torch.as_tensor(particles)]
     centroid = torch.from_numpy(run.model["centroid"])[number - 1].double()
     rotation = matrix_from_quaternion(motion.rotation[:, number - 1].double())
     return rotation.numpy(), (

@@ -62,11 +62,11 @@ def place_in_tomogram(  # noqa: PLR0913 - a keyword a setting of the command
     out: Path | str,
     *,
     tomogram: str | None = None,
-    particles: Iterable[int] | None = None,
-    tomogram_map: Path | None = None,
+    particles: Iterable[int] | np.ndarray | None = None,
+    tomogram_map: Path | str | None = None,
     separate: bool = False,
-    particle_file: Path | None = None,
-    tomograms: Path | None = None,
+    particle_file: Path | str | None = None,
+    tomograms: Path | str | None = None,
     data_folder: Path | str | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
@@ -154,10 +154,11 @@ def place_in_tomogram(  # noqa: PLR0913 - a keyword a setting of the command
         names=names,
         reporter=reporter,
     )
-    along, ends = _along(run)
+    along = run.table.get(MOTION)  # None where nothing moves
+    ends = None if along is None else _ends(along)
     colours = (
         [STILL] * len(number)
-        if ends is None
+        if along is None or ends is None
         else [on_ramp(share) for share in _share(along[number], ends)]
     )
     table = {
@@ -166,7 +167,7 @@ def place_in_tomogram(  # noqa: PLR0913 - a keyword a setting of the command
         **{axis: np.round(position[:, i], 3).tolist() for i, axis in enumerate("xyz")},
         "z_of_file": np.round(places.size[2] - places.position[at, 2], 3).tolist(),
     }
-    write_table(out / TABLE, table | ({} if ends is None else {MOTION: along[number].tolist()}))
+    write_table(out / TABLE, table | ({} if along is None else {MOTION: along[number].tolist()}))
     write_placed_script(
         out / SCRIPT,
         files=names,
@@ -181,7 +182,7 @@ def place_in_tomogram(  # noqa: PLR0913 - a keyword a setting of the command
 
 
 def _numbers(
-    listed: StarFile, places: Places, particles: list[int] | None
+    listed: StarFile, places: Places, particles: Iterable[int] | np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Numbers of the particles, and which of the places are theirs."""
     at = np.flatnonzero(listed.particle[places.row] >= 0)
@@ -205,7 +206,7 @@ def _numbers(
     return number[chosen], at[chosen]
 
 
-def _shift_to_map(path: Path, places: Places) -> np.ndarray:
+def _shift_to_map(path: Path | str, places: Places) -> np.ndarray:
     """From coordinates in the tomogram to the frame of its map, turned over in z, A (3,)."""
     first, count, voxel = grid_of_map(read_header(path))
     edges = count * voxel
@@ -249,26 +250,21 @@ def _write(
             )
         else:
             moved.append(xyz)
-            present.append(occupancy)
+            if occupancy is not None:  # of all particles, or of none
+                present.append(occupancy)
     if not separate:
         write_models(
             run.structure,
             np.stack(moved),
             out / names[0],
-            occupancy=None if present[0] is None else np.stack(present),
+            occupancy=np.stack(present) if present else None,
         )
 
 
-def _along(run: Run) -> tuple:
-    """Place along motion 1, (particle,), and where the colours begin and end.
-
-    None and None where nothing moves.
-    """
-    if MOTION not in run.table:
-        return None, None
-    along = run.table[MOTION]
+def _ends(along: np.ndarray) -> tuple[float, float]:
+    """Where colours begin and end along a motion, of the places of all particles, (particle,)."""
     low, high = np.percentile(along, ENDS)
-    return along, (float(low), float(high))
+    return float(low), float(high)
 
 
 def _share(along: np.ndarray, ends: tuple[float, float]) -> list[float]:

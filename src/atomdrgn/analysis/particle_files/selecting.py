@@ -1,7 +1,7 @@
 """The way back: chosen particles as a particle file of the program that the particles came from."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from itertools import dropwhile
@@ -72,17 +72,17 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
     out: Path | str,
     *,
     where: str | None = None,
-    particles: Iterable[int] | None = None,
-    tables: Sequence = (),
+    particles: Iterable[int] | np.ndarray | None = None,
+    tables: Sequence[Path | str] = (),
     class_column: str | None = None,
     classes: str = STATE,
     half_sets: bool = False,
     follow: str | None = None,
-    particle_file: Path | None = None,
-    passthrough: Path | None = None,
+    particle_file: Path | str | None = None,
+    passthrough: Path | str | None = None,
     tilt_series: bool = False,
-    tomograms: Path | None = None,
-    data_folder: Path | None = None,
+    tomograms: Path | str | None = None,
+    data_folder: Path | str | None = None,
     overwrite: bool = False,
 ) -> Selected:
     """Write the rows of chosen particles as a particle file, every token, field and uid as it was.
@@ -155,6 +155,8 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
             "of `atomdrgn fit` "
             "has parts"
         )
+    columns: dict[str, np.ndarray] = {}
+    listed: ParticleFile
     if run is None:
         _refuse_without_run(
             {
@@ -172,7 +174,7 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
             tomograms=tomograms,
             data_folder=data_folder,
         )
-        columns, count = {}, listed.n_particles
+        count = listed.n_particles
     else:
         passthrough = passthrough or passthrough_of_run(run)
         listed = particle_file_of_run(
@@ -189,6 +191,7 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
     if half_sets:
         subset = _with_half_sets_of(listed, subset, chosen)
     if follow is not None:
+        assert isinstance(run, Run)  # others are refused above
         subset = subset.following(*motion_of_part(run, follow, chosen))
     return _write(subset, out, of=count)
 
@@ -199,7 +202,7 @@ def particles_where(
     particles: ParticleStack,
     *,
     listed: Int[np.ndarray, "listed"] | None = None,
-    tables: Sequence = (),
+    tables: Sequence[Path | str] = (),
 ) -> Int[np.ndarray, "chosen"]:
     """Numbers of the particles of a run that meet a condition.
 
@@ -253,7 +256,7 @@ def read_particle_list(path: Path | str) -> list[int]:
     return read_numbers(path, whole=True).tolist()
 
 
-def _refuse_without_run(options: dict[str, None | list]) -> None:
+def _refuse_without_run(options: Mapping[str, object]) -> None:
     given = [name for name, value in options.items() if value]
     if given:
         raise InputError(
@@ -264,7 +267,11 @@ def _refuse_without_run(options: dict[str, None | list]) -> None:
 
 
 def particle_file_of_run(
-    run: Run | VolumeRun, particle_file: Path | None = None, *, passthrough=None, data_folder=None
+    run: Run | VolumeRun,
+    particle_file: Path | str | None = None,
+    *,
+    passthrough: Path | str | None = None,
+    data_folder: Path | str | None = None,
 ) -> ParticleFile:
     """The particle file of a run, which has to be the very one that was fitted.
 
@@ -313,7 +320,7 @@ def particle_file_of_run(
     return listed
 
 
-def _require_fitted_file(run: Run, path: Path, *, say: str) -> None:
+def _require_fitted_file(run: Run | VolumeRun, path: Path, *, say: str) -> None:
     if run.settings.get("input", {}).get("particles_sha256") not in (None, hash_of_file(path)):
         raise InputError(
             f"{path}: is not the file that was fitted (its content is another, and particles are "
@@ -322,7 +329,7 @@ def _require_fitted_file(run: Run, path: Path, *, say: str) -> None:
         )
 
 
-def _first_row(run: Run) -> np.ndarray:
+def _first_row(run: Run | VolumeRun) -> np.ndarray:
     if "first_row" not in run.table:
         raise FileFormatError(
             f"{run.folder}: particles.csv has no column first_row: it is of another version; "
@@ -331,7 +338,7 @@ def _first_row(run: Run) -> np.ndarray:
     return run.table["first_row"].astype(np.int64)
 
 
-def _columns(run: Run | VolumeRun, tables: list[Path] | tuple[()]) -> dict[str, np.ndarray]:
+def _columns(run: Run | VolumeRun, tables: Iterable[Path | str]) -> dict[str, np.ndarray]:
     """Columns of particles.csv and of further tables, in the order of the particles.
 
     No number where a table lacks a particle.
@@ -396,11 +403,11 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
     return {name: _numbers(column) for name, column in values.items() if _is_of_numbers(column)}
 
 
-def _numbers(column: list[str]) -> np.ndarray:
+def _numbers(column: Sequence[str]) -> np.ndarray:
     return np.array([float(cell) if cell else np.nan for cell in column])
 
 
-def _is_of_numbers(column: list[str]) -> bool:
+def _is_of_numbers(column: Sequence[str]) -> bool:
     try:
         _numbers(column)
     except ValueError:
@@ -432,7 +439,10 @@ def _checked_out(out, listed, *, sources, overwrite):
 
 
 def _chosen(
-    where: str | None, particles: list[int] | None, columns: dict[str, np.ndarray], count: int
+    where: str | None,
+    particles: Iterable[int] | np.ndarray | None,
+    columns: Mapping[str, np.ndarray],
+    count: int,
 ) -> np.ndarray:
     chosen = np.ones(count, dtype=bool)
     if particles is not None:
@@ -455,7 +465,7 @@ def _chosen(
     return np.flatnonzero(chosen)
 
 
-def _whole_numbers(columns: dict[str, np.ndarray], name: str) -> np.ndarray:
+def _whole_numbers(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     if name not in columns:
         raise InputError(
             f"there is no column {name} to take classes from; there are {', '.join(columns)}"

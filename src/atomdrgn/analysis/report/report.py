@@ -160,7 +160,7 @@ def _column(values: np.ndarray) -> dict[str, float | str]:
     return {"low": low, "step": step, "values": _packed(steps, "<u2")}
 
 
-def _rounded(values: np.ndarray, digits: int = 3) -> list[float]:
+def _rounded(values: np.ndarray, digits: int = 3) -> list[float | None]:
     return [
         None if not np.isfinite(value) else round(float(value), digits)
         for value in np.asarray(values, dtype=float)
@@ -341,7 +341,7 @@ def _traversal(found: Examination, way: Traversal) -> dict:
 # ---- residues, segments, particles --------------------------------------------------------------
 
 
-def _residues(found: Examination, also: list[Path] | tuple[()]) -> dict:
+def _residues(found: Examination, also: Sequence[Path]) -> dict:
     """What is known of each residue, in the order of the trace."""
     run = found.run
     beads = run.bead_model
@@ -375,7 +375,7 @@ def _residues(found: Examination, also: list[Path] | tuple[()]) -> dict:
 
 
 def _support(
-    also: list[Path] | tuple[()], beads: BeadModel, trace: np.ndarray
+    also: Sequence[Path], beads: BeadModel, trace: np.ndarray
 ) -> dict[str, dict[str, list[None | float]]]:
     """Columns of numbers of support.csv: how well images support the base model at each residue."""
     table = next(
@@ -413,7 +413,7 @@ def _particles(found: Examination) -> dict:
     run = found.run
     n = run.n_particles
     shown = np.linspace(0, n - 1, min(n, MOST_PARTICLES)).round().astype(int)
-    wanted = {
+    wanted: dict[str, np.ndarray | list] = {
         f"{name}{axis + 1}": column
         for axis in range(run.latent.shape[1])
         for name, column in (("motion", run.latent[:, axis]), ("sd", run.latent_sd[:, axis]))
@@ -460,7 +460,7 @@ def _facts(run: Run) -> dict[str, str]:
     return facts
 
 
-def _landscape(axes: tuple, landscape: Landscape) -> dict:
+def _landscape(axes: tuple[int, ...], landscape: Landscape) -> dict:
     return {
         "motions": [axis + 1 for axis in axes],
         "edges": [_rounded(edge, 4) for edge in landscape.edges],
@@ -471,7 +471,7 @@ def _landscape(axes: tuple, landscape: Landscape) -> dict:
     }
 
 
-def _history(run: Run) -> dict[str, list[float]]:
+def _history(run: Run) -> dict[str, list[float | None]]:
     shown = ("half", "step", "epoch", "resolution", "evidence", "loss", "directions")
     table = _numbers(
         run.folder / HISTORY, lambda name: name in shown or name.startswith("variance")
@@ -479,7 +479,7 @@ def _history(run: Run) -> dict[str, list[float]]:
     return table if all(table.values()) else {}
 
 
-def _geometry(also: list[Path] | tuple[()]) -> dict[str, int | list[list[int | str]]] | None:
+def _geometry(also: Sequence[Path]) -> dict[str, Any] | None:
     """What geometry.json says of the base model, the median structure and the worst one."""
     path = next((folder / GEOMETRY for folder in also if (folder / GEOMETRY).exists()), None)
     if path is None:
@@ -498,10 +498,12 @@ def _geometry(also: list[Path] | tuple[()]) -> dict[str, int | list[list[int | s
     }
 
 
-def _numbers(path: Path, wanted: Callable, *, rows: int | None = None) -> dict[str, list[float]]:
+def _numbers(
+    path: Path, wanted: Callable[[str], bool], *, rows: int | None = None
+) -> dict[str, list[float | None]]:
     """The `wanted` columns of a CSV file of a run.
 
-    Numbers, None where a cell is empty; None where there is no file.
+    Numbers, None where a cell is empty; no columns where there is no file.
     """
     table = read_text_table(path, rows=rows) if path.exists() else {}
     columns = {

@@ -1,7 +1,7 @@
 """What an examination has found, as CSV tables."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ def write_tables(found: Examination, folder: Path) -> None:
 
     Rows of particles.csv are particles in the order of their numbers.
     """
-    tables = {
+    tables: dict[str, Mapping[str, Iterable]] = {
         "particles.csv": particle_columns(found),
         "residues.csv": _residues(found),
         "segments.csv": _segments(found),
@@ -42,7 +42,7 @@ def write_tables(found: Examination, folder: Path) -> None:
 
 def particle_columns(found: Examination) -> dict[str, list]:
     """Columns of particles.csv, besides those that the run's own table has."""
-    columns = {"particle": list(range(found.run.n_particles))}
+    columns: dict[str, list] = {"particle": list(range(found.run.n_particles))}
     if found.clusters is not None:
         columns |= {
             "cluster": (found.clusters.label + 1).tolist(),
@@ -54,7 +54,7 @@ def particle_columns(found: Examination) -> dict[str, list]:
     if found.map is not None:
         columns |= {f"umap{axis + 1}": _rounded(found.map[:, axis]) for axis in range(2)}
     columns |= {
-        f"turn{number + 1}": _rounded(turn.degrees(found.run.motion))
+        f"turn{number + 1}": _rounded(turn.degrees(found.run.segment_motion))
         for number, turn in enumerate(found.turns)
     }
     for name, (_, value, error) in found.measures.items():
@@ -62,7 +62,7 @@ def particle_columns(found: Examination) -> dict[str, list]:
     return columns
 
 
-def _residues(found: Examination) -> dict[str, list[float] | list[int] | list[str]]:
+def _residues(found: Examination) -> dict[str, list]:
     beads = found.run.bead_model
     trace = np.flatnonzero(beads.trace)
     return {
@@ -74,7 +74,7 @@ def _residues(found: Examination) -> dict[str, list[float] | list[int] | list[st
     }
 
 
-def _segments(found: Examination) -> dict[str, list[int] | list[str]]:
+def _segments(found: Examination) -> dict[str, list]:
     beads, weight = found.run.bead_model, found.run.model["weight"]
     owner = weight.argmax(1)
     group_of = {
@@ -102,18 +102,19 @@ def _members(beads: BeadModel, selection: str) -> list[int]:
     return np.flatnonzero(select(beads, selection)).tolist()
 
 
-def _most(values: list[int]) -> int:
-    values = [value for value in values if value is not None]
-    return max(set(values), key=values.count) if values else ""
+def _most(values: Iterable[int | None]) -> int | str:
+    """The value that is there most often; no text where none is."""
+    there = [value for value in values if value is not None]
+    return max(set(there), key=there.count) if there else ""
 
 
-def _correlation(found: Examination) -> dict[str, list[float] | range]:
+def _correlation(found: Examination) -> dict[str, Sequence]:
     table = found.fluctuations.correlation
     columns = {f"segment{other + 1}": _rounded(column) for other, column in enumerate(table.T)}
     return {"segment": range(1, len(table) + 1), **columns}
 
 
-def _clusters(found: Examination) -> dict[str, list[float] | list[int] | range]:
+def _clusters(found: Examination) -> dict[str, Sequence]:
     clusters = found.clusters
     if clusters is None:
         return {}
@@ -127,7 +128,7 @@ def _clusters(found: Examination) -> dict[str, list[float] | list[int] | range]:
     }
 
 
-def _basins(found: Examination) -> dict[str, list[float] | range]:
+def _basins(found: Examination) -> dict[str, Sequence]:
     rows = found.basins
     if not rows:
         return {}
@@ -142,7 +143,7 @@ def _basins(found: Examination) -> dict[str, list[float] | range]:
     }
 
 
-def _landscape(axes: tuple, landscape: Landscape) -> dict[str, list[float]]:
+def _landscape(axes: tuple[int, ...], landscape: Landscape) -> dict[str, list[float]]:
     centres = np.stack(np.meshgrid(*landscape.centres, indexing="ij"), -1).reshape(-1, len(axes))
     seen = landscape.population.ravel() > 0
     return {
@@ -153,7 +154,7 @@ def _landscape(axes: tuple, landscape: Landscape) -> dict[str, list[float]]:
     }
 
 
-def _turns(found: Examination) -> dict[str, Any]:
+def _turns(found: Examination) -> dict[str, Sequence]:
     rows = found.turns
     if not rows:
         return {}
@@ -175,7 +176,7 @@ def _turns(found: Examination) -> dict[str, Any]:
     }
 
 
-def _measures(found: Examination) -> dict[str, list[float] | list[str]]:
+def _measures(found: Examination) -> dict[str, list]:
     if not found.measures:
         return {}
     return {
@@ -189,7 +190,7 @@ def _measures(found: Examination) -> dict[str, list[float] | list[str]]:
     }
 
 
-def _axes(found: Examination) -> dict[str, list[float] | range]:
+def _axes(found: Examination) -> dict[str, Sequence]:
     if found.axes is None:
         return {}
     return {
@@ -203,7 +204,7 @@ def _axes(found: Examination) -> dict[str, list[float] | range]:
     }
 
 
-def _traversals(found: Examination) -> dict:
+def _traversals(found: Examination) -> dict[str, list]:
     ways = found.traversals
     k = found.run.latent.shape[1]
     return {
@@ -224,5 +225,5 @@ def _places(place: np.ndarray) -> dict[str, list[float]]:
     return {f"motion{number + 1}": _rounded(column) for number, column in enumerate(place.T)}
 
 
-def _rounded(values: list[float] | np.ndarray) -> list[float]:
+def _rounded(values: Sequence | np.ndarray) -> list[float]:
     return np.round(np.asarray(values, dtype=float), 3).tolist()

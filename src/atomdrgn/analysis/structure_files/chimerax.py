@@ -166,13 +166,15 @@ def chimerax_selection(selection: str, chains: Iterable[str] | None = None) -> s
     chains = set(chains)
     spans = _spans(selection, chains)
     named = {chain: _chain(chain, chains) for chain in chains} if spans else {}
-    if not spans or any(named[chain] is None for chain in spans):
+    if not spans:
         return None
     # residues of one chain are a list behind it; chains follow each other
-    parts = {
-        chain: named[chain] + (f":{','.join(ranges)}" if all(ranges) else "")
-        for chain, ranges in spans.items()
-    }
+    parts = {}
+    for chain, ranges in spans.items():
+        name = named[chain]
+        if name is None:
+            return None
+        parts[chain] = name + (f":{','.join(ranges)}" if all(ranges) else "")
     nameless = parts.pop("", None)
     others = "".join(sorted(name for name in named.values() if name))
     if nameless is None or not others:
@@ -187,7 +189,8 @@ def _spans(selection: str, chains: set[str]) -> dict[str, list[str]] | None:
 
     None where the selection is not made of these chains.
     """
-    spans, at = {}, 0
+    spans: dict[str, list[str]] = {}
+    at = 0
     longest_first = sorted(chains, key=lambda name: (-len(name), name))
     while at <= len(selection):
         for chain in longest_first:
@@ -203,7 +206,7 @@ def _spans(selection: str, chains: set[str]) -> dict[str, list[str]] | None:
     return spans
 
 
-def _chain(name: str, chains: set[str]) -> str:
+def _chain(name: str, chains: set[str]) -> str | None:
     if not name:
         return ""
     if PLAIN_NAME.fullmatch(name):

@@ -1,13 +1,12 @@
 """The structures of a run, as files for other programs."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...errors import InputError, OutputExistsError
@@ -56,11 +55,11 @@ class Exported:
 
 def export(  # noqa: PLR0913 - a keyword a setting of the command
     run: Run,
-    out: Path,
+    out: Path | str,
     *,
     format: str = "dcd",
-    particles: Iterable[int] | None = None,
-    origin: list[float] | None = None,
+    particles: Iterable[int] | np.ndarray | None = None,
+    origin: Sequence[float | int] | np.ndarray | None = None,
     samples: int = 0,
     relax: bool = False,
     geometry: bool = False,
@@ -120,10 +119,8 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
     chosen = _checked(particles, run.n_particles)
     if format not in (*ENDINGS, *TRAJECTORIES):
         raise InputError(f"format {format!r}: choose one of {', '.join([*ENDINGS, *TRAJECTORIES])}")
-    origin = (
-        np.zeros(3, dtype=np.float32) if origin is None else np.asarray(origin, dtype=np.float32)
-    )
-    require_held(place(run.structure, -origin), [format])
+    at = np.zeros(3, dtype=np.float32) if origin is None else np.asarray(origin, dtype=np.float32)
+    require_held(place(run.structure, -at), [format])
     if samples:
         _require_draws(run, samples)
     numbers, names = _structures(chosen, samples)
@@ -147,17 +144,17 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
         if overwrite:  # what belongs to structures that are replaced
             for name in (*GEOMETRY_FILES, *(REFERENCES if trajectory else ())):
                 (out / name).unlink(missing_ok=True)
-        frames = _conformations(run, chosen, samples)
-        frames = (
-            settled(zip(numbers, frames, strict=True))
-            if measured
-            else (frame.numpy() for frame in frames)
+        conformations = _conformations(run, chosen, samples)
+        shapes: Iterator[np.ndarray] = (
+            (conformation.numpy() for conformation in conformations)
+            if settled is None
+            else settled(zip(numbers, conformations, strict=True))
         )
         title = "relaxing and writing structures" if relax else "writing structures"
-        frames = (frame + origin for frame in reporter.watch(frames, title, len(names)))
+        frames = (shape + at for shape in reporter.watch(shapes, title, len(names)))
         reference, count = None, len(names)
         if trajectory:
-            reference = write_reference(place(run.structure, -origin), out, reporter=reporter)
+            reference = write_reference(place(run.structure, -at), out, reporter=reporter)
             count = write_trajectory(trajectory, frames)
         else:
             errors = None if samples or "half_error" not in run.model else _b_factors(run, chosen)
@@ -165,7 +162,7 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
                 run, numbers, [out / name for name in files], frames, errors, format=format
             )
         report = None
-        if measured:
+        if settled is not None:
             report = GeometryReport(settled.geometry.base, names, settled.rows)
             write_geometry(report, out)
     return Exported(trajectory or out, reference, count, report)
@@ -179,10 +176,11 @@ class _Settled:
 
     def __init__(self, run: Run, *, relax: bool) -> None:
         bonding = find_bonds(run.structure)
-        self.run, self.geometry, self.rows = run, Geometry(run.structure, bonding), []
+        self.run, self.geometry = run, Geometry(run.structure, bonding)
+        self.rows: list[dict[str, float]] = []
         self.relaxation = Relaxation(run.structure, bonding) if relax else None
 
-    def __call__(self, numbered: Iterable[tuple[int, torch.Tensor]]) -> Iterator[np.ndarray]:
+    def __call__(self, numbered: Iterable[tuple[int, Tensor]]) -> Iterator[np.ndarray]:
         for position, row in in_order(self._settle, numbered):
             self.rows.append(row)
             yield position
@@ -240,7 +238,7 @@ def refuse_what_is_there(out: Path, names: Iterable[str], *, overwrite: bool) ->
         )
 
 
-def _checked(particles: list[int] | range | None, n_particles: int) -> list[int]:
+def _checked(particles: Iterable[int] | np.ndarray | None, n_particles: int) -> list[int]:
     if particles is None:
         return list(range(n_particles))
     chosen = sorted({int(number) for number in particles})
@@ -265,7 +263,7 @@ def _structures(particles: list[int], samples: int) -> tuple[list[int], list[str
     return numbers, names
 
 
-def _conformations(run: Run, particles: list[int], samples: int) -> Iterator[torch.Tensor]:
+def _conformations(run: Run, particles: list[int], samples: int) -> Iterator[Tensor]:
     batch = max(1, COORDINATES_AT_A_TIME // (3 * len(run.structure) * max(1, samples)))
     for first in range(0, len(particles), batch):
         some = particles[first : first + batch]
@@ -305,15 +303,14 @@ def _write_files(
     run: Run,
     particles: list[int],
     paths: list[Path],
-    frames: Iterator,
-    errors: Iterator | None,
+    frames: Iterable[np.ndarray],
+    errors: Iterable[np.ndarray] | None,
     *,
     format: str,
 ) -> None:
-    series = {}  # one for each choice of parts that are present
-    for number, path, position, b_factor in zip(
-        particles, paths, frames, errors or repeat(None), strict=False
-    ):
+    series: dict[bytes | None, PdbSeries] = {}  # one for each choice of parts that are present
+    b_factors: Iterable[np.ndarray | None] = repeat(None) if errors is None else errors
+    for number, path, position, b_factor in zip(particles, paths, frames, b_factors, strict=False):
         present = run.occupancy([number])
         which = None if present is None else present.numpy().tobytes()
         b_factor = None if b_factor is None else np.minimum(b_factor, LARGEST_B)
@@ -335,4 +332,4 @@ def _write_files(
 
 
 def _fits(position: np.ndarray) -> bool:
-    return -999.9994 < position.min() and position.max() < 9999.9994
+    return bool(-999.9994 < position.min() and position.max() < 9999.9994)

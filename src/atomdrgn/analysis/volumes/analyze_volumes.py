@@ -4,6 +4,7 @@
 """
 
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class VolumeAnalysis:
 
 def analyze_volumes(  # noqa: PLR0913 - a keyword a setting of the command
     run: VolumeRun,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     clusters: int = CLUSTERS,
     frames: int = FRAMES,
@@ -162,7 +163,10 @@ def _ways(run: VolumeRun, axes: PrincipalAxes, centres: Points, frames: int) -> 
         ways[f"axis{number}"] = points_along_axis(run, number, frames)
     anchors = centres.particle[axes.place(centres.latent)[:, 0].argsort()]
     way = through_particles(run.latent, anchors, frames) if len(anchors) > 1 else None
-    return ways if way is None else ways | {"path": Points(way.place, way.particle)}
+    if way is None:
+        return ways
+    assert way.particle is not None  # it goes through particles
+    return ways | {"path": Points(way.place, way.particle)}
 
 
 def _write_sketch(sketch: Sketch, folder: Path, mean: DensityMap) -> None:
@@ -185,8 +189,9 @@ def _particle_columns(
     centres: Points,
     sketch: Sketch | None,
     embedded: np.ndarray | None,
-) -> dict[str, list[str] | np.ndarray | range]:
-    columns = {
+) -> dict[str, Iterable]:
+    assert centres.label is not None  # they are of clusters
+    columns: dict[str, Iterable] = {
         "particle": range(run.n_particles),
         "cluster": centres.label,
         **_columns("pc", axes.place(run.latent)),
@@ -196,7 +201,7 @@ def _particle_columns(
     return columns if embedded is None else columns | _columns("umap", embedded)
 
 
-def _shares(axes: PrincipalAxes) -> dict[str, list[str] | range]:
+def _shares(axes: PrincipalAxes) -> dict[str, Sequence]:
     return {
         "axis": range(1, 1 + len(axes.axis)),
         "variance": _rounded(axes.variance),

@@ -54,7 +54,7 @@ class Points:
 
 def write_volumes(
     run: VolumeRun,
-    out: Path,
+    out: Path | str,
     points: Points,
     *,
     overwrite: bool = False,
@@ -106,7 +106,7 @@ def write_volumes(
     return out
 
 
-def refuse_used(out: Path, *, overwrite: bool) -> None:
+def refuse_used(out: Path | str, *, overwrite: bool) -> None:
     """Refuse a folder that holds something else than volumes, or, without `overwrite`, anything."""
     require_replaceable(Path(out), _Written(), what="volumes", overwrite=overwrite)
 
@@ -218,5 +218,7 @@ def points_along_path(run: VolumeRun, anchors: Sequence[int]) -> Points:
 class _Written:
     """The names that volumes may have."""
 
-    def __contains__(self, name: str) -> bool:
-        return name in (TABLE, CLUSTERS) or name.endswith(".mrc") and name[:-4].isdigit()
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (
+            name in (TABLE, CLUSTERS) or name.endswith(".mrc") and name[:-4].isdigit()
+        )

@@ -176,7 +176,7 @@ def add_gradients(
     """
     parameters = list(parameters)
 
-    def of_batch(batch):
+    def of_batch(batch: Tensor) -> tuple[float, tuple[Tensor, ...]]:
         value = loss(batch).sum()
         return value.item(), torch.autograd.grad(value, parameters)
 

@@ -42,7 +42,7 @@ def scales_at_base(
     """
     step = max(1, len(images) // IMAGES_MEASURED)
 
-    def compared(index):
+    def compared(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         some = images[index]
         image = project_beads(
             some.pose.apply(beads.position), beads.amplitude, beads.sigma, disc.grid

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import nn
@@ -11,9 +12,11 @@ from ...io.run_formats.tensors import read_tensors, write_tensors
 from ...runs.run import CHECKPOINT, HISTORY, write_table
 from ...runs.run_folder import read_history
 
+Model = TypeVar("Model", bound=nn.Module)
+
 
 @dataclass(eq=False)
-class Training:
+class Training(Generic[Model]):
     """Networks, optimiser and how far they are.
 
     Parameters
@@ -24,7 +27,7 @@ class Training:
         One row an epoch.
     """
 
-    model: nn.Module
+    model: Model
     optimizer: torch.optim.Adam
     history: list[dict[str, float | int]]
 
@@ -65,7 +68,7 @@ def load_training(training: Training, folder: Path) -> None:
         training.model.load_state_dict(
             {name: held[f"model.{name}"] for name in training.model.state_dict()}
         )
-        state = {}
+        state: dict[int, dict[str, Any]] = {}
         for name, value in held.items():
             if name.startswith("adam."):
                 _, number, part = name.split(".")

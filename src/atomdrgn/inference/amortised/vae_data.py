@@ -92,7 +92,9 @@ class VaeData:
             else self.restraints.strain(position)
         )
 
-    def _compare(self, images, position) -> Comparison:
+    def _compare(
+        self, images: WhitenedImages, position: Float[Tensor, "batch bead 3"]
+    ) -> Comparison:
         seen = project_beads(
             images.pose.apply(position), self.beads.amplitude, self.beads.sigma, self.disc.grid
         )

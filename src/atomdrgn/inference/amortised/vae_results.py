@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -24,7 +25,7 @@ from ...runs.run import (
 )
 from ...runs.run_folder import BEADS
 from ...structure.atoms import Structure
-from ...structure.beads import unmodelled
+from ...structure.beads import BeadModel, unmodelled
 from ...structure.motion.bead_deformation import BeadDeformation
 from ...structure.motion.kinds import to_arrays
 from ...structure.motion.motion import weighted_arms
@@ -50,7 +51,7 @@ DRAWS = 16  # of each latent, for its error
 @torch.no_grad()
 def write_results(
     folder: Path,
-    training: Training,
+    training: Training[Autoencoder],
     data: VaeData,
     *,
     structure: Structure,
@@ -63,9 +64,7 @@ def write_results(
     """
     model, beads = training.model, data.beads
     mean, log_sd = _posteriors(model, data)
-    conformations = (
-        _Offsets(model, data) if isinstance(model, OffsetAutoencoder) else _Motions(model, data)
-    )
+    conformations = _conformations(model, data)
     moved = conformations.points(mean)
     axes = _axes(moved)
     place = axes.place(moved)
@@ -125,14 +124,20 @@ def write_results(
     )
 
 
-def _write_residues(folder, model, beads, mean, draws) -> None:
+def _write_residues(
+    folder: Path,
+    model: Autoencoder,
+    beads: BeadModel,
+    mean: Float[Tensor, "particle latent"],
+    draws: Sequence[Float[Tensor, "particle latent"]],
+) -> None:
     """Write residues.csv: how far each residue moves about its mean.
 
     And how far it moves with its particle's latent as drawn.
     """
     trace, shared = beads.trace_index, model.mean()
 
-    def of_batch(index):
+    def of_batch(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.no_grad():
             there = model.positions(mean[index], shared)[:, trace].double()
             drawn = torch.stack(
@@ -154,15 +159,18 @@ def _write_residues(folder, model, beads, mean, draws) -> None:
     )
 
 
-def _posteriors(model, data):
+def _posteriors(
+    model: Autoencoder, data: VaeData
+) -> tuple[Float[Tensor, "image latent"], Float[Tensor, "image latent"]]:
     """Mean and logarithm of the standard deviation of every image's latent."""
     parts = in_order(
         lambda index: model.encoder(data.pixels[index]), torch.arange(len(data)).split(AT_ONCE)
     )
-    return (torch.cat(each) for each in zip(*map(_detached, parts), strict=True))
+    mean, log_sd = (torch.cat(each) for each in zip(*map(_detached, parts), strict=True))
+    return mean, log_sd
 
 
-def _detached(pair):
+def _detached(pair: Sequence[Tensor]) -> tuple[Tensor, ...]:
     # workers do not know that no gradient is wanted
     return tuple(tensor.detach() for tensor in pair)
 
@@ -192,7 +200,7 @@ class _Motions:
     The points have few numbers, because motions have few.
     """
 
-    def __init__(self, model: MotionAutoencoder, data: VaeData):
+    def __init__(self, model: MotionAutoencoder, data: VaeData) -> None:
         self.decoder, self.segmentation = model.decoder, model.segments.segmentation()
         self.centroid = _centroids(model, self.segmentation)
         self.summary = {"segments": len(self.segmentation)}
@@ -212,11 +220,16 @@ class _Motions:
         # rows (particle, segment, 3, 4)
         return (rows.transpose(1, 2).flatten(2).double() @ self.root).flatten(1)
 
-    def model(self, latent, place, axes):
+    def model(
+        self,
+        latent: Float[Tensor, "particle latent"],
+        place: Float[Tensor, "particle k"],
+        axes: _Axes,
+    ) -> dict[str, np.ndarray]:
         """Arrays of model.npz."""
         return {"centroid": self.centroid.numpy(), "weight": self.segmentation.weight.numpy()}
 
-    def motions(self, latent):
+    def motions(self, latent: Float[Tensor, "particle latent"]) -> dict[str, np.ndarray]:
         """Arrays of motions.npz."""
         motion = about(self.decoder(latent), self.centroid)
         return {"rotation": motion.rotation.numpy(), "translation": motion.translation.numpy()}
@@ -228,7 +241,7 @@ class _Offsets:
     Features of the decoder, in which offsets are linear, are the latent of the run's deformation.
     """
 
-    def __init__(self, model: OffsetAutoencoder, data: VaeData):
+    def __init__(self, model: OffsetAutoencoder, data: VaeData) -> None:
         self.decoder = model.decoder
         mode, shift = model.decoder.linear()
         self.deformation = BeadDeformation(data.beads, mode, shift)
@@ -239,7 +252,12 @@ class _Offsets:
     def points(self, latent: Float[Tensor, "particle latent"]) -> Float[Tensor, "particle p"]:
         return self.decoder.features(latent).double() @ self.root
 
-    def model(self, latent, place, axes):
+    def model(
+        self,
+        latent: Float[Tensor, "particle latent"],
+        place: Float[Tensor, "particle k"],
+        axes: _Axes,
+    ) -> dict[str, np.ndarray]:
         """Arrays of model.npz."""
         surface = fit_surface(
             place.float(), self.decoder.features(latent), axes.variance.sqrt().float()
@@ -250,9 +268,16 @@ class _Offsets:
             "surface_coefficient": surface.coefficient.numpy(),
         }
 
-    def motions(self, latent):
+    def motions(self, latent: Float[Tensor, "particle latent"]) -> dict[str, np.ndarray]:
         """Arrays of motions.npz."""
         return {"feature": self.decoder.features(latent).numpy()}
+
+
+def _conformations(model: Autoencoder, data: VaeData) -> _Motions | _Offsets:
+    if isinstance(model, OffsetAutoencoder):
+        return _Offsets(model, data)
+    assert isinstance(model, MotionAutoencoder)  # there are these two
+    return _Motions(model, data)
 
 
 def _root(metric: Float[Tensor, "p p"]) -> Float[Tensor, "p p"]:
@@ -270,13 +295,15 @@ def _centroids(model: MotionAutoencoder, segmentation: Segmentation) -> Float[Te
     return torch.where(now.isfinite(), now, start)
 
 
-def _axes(moved) -> _Axes:
+def _axes(moved: Float[Tensor, "particle p"]) -> _Axes:
     mean = moved.mean(0)
     variance, share, direction = leading_axes((moved - mean).T @ (moved - mean) / len(moved))
     return _Axes(mean, with_settled_sign(direction), variance, share)
 
 
-def _judge(model: Autoencoder, data, latent):
+def _judge(
+    model: Autoencoder, data: VaeData, latent: Float[Tensor, "image latent"]
+) -> tuple[Float[Tensor, "image"], Float[Tensor, "image"]]:
     """How much each image gains at its particle's conformation, and how odd the rest is.
 
     Against the base model; odd is what is left of the image.
@@ -284,7 +311,7 @@ def _judge(model: Autoencoder, data, latent):
     Images that have no weight are as odd as can be.
     """
 
-    def of_batch(index):
+    def of_batch(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.no_grad():
             fitted = data.log_likelihood(index, model.positions(latent[index], model.mean()))
             base = data.log_likelihood(index, model.position.expand(len(index), -1, -1))

@@ -15,13 +15,13 @@ from .vae_data import VaeData
 AT_ONCE = 64
 
 
-def start_training(model: Autoencoder, rate: float) -> Training:
+def start_training(model: Autoencoder, rate: float) -> Training[Autoencoder]:
     """An autoencoder before its first epoch."""
     return Training(model, torch.optim.Adam(model.parameter_groups(rate), fused=True), [])
 
 
 def run_epoch(
-    training: Training, data: VaeData, *, batch: int, beta: float, seed: int
+    training: Training[Autoencoder], data: VaeData, *, batch: int, beta: float, seed: int
 ) -> dict[str, float | int]:
     """See every image that counts once, in a new order; what the epoch found, for the history.
 
@@ -47,7 +47,9 @@ def run_epoch(
         noise = torch.randn(len(step), N_LATENT, generator=generator)
         shared = training.model.draw(generator)
 
-        def losses(rows, step=step, noise=noise, shared=shared):
+        def losses(
+            rows: Tensor, step: Tensor = step, noise: Tensor = noise, shared: Tensor = shared
+        ) -> Tensor:
             of_images, divergence, strain = image_losses(
                 training.model, data, step[rows], noise[rows], shared
             )

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...physics.disc import FourierDisc
@@ -84,7 +84,9 @@ def evidence_left(
     return 1 / (1 + strength * error / coefficients.clamp_min(1))
 
 
-def _electrons(structure, beads):
+def _electrons(
+    structure: Structure, beads: BeadModel
+) -> tuple[Int[Tensor, "dry"], Float[Tensor, "dry"]]:
     """Atoms that are no water, and their electrons, which sum to each bead's."""
     dry = np.flatnonzero(residue_kinds(structure)[structure.residue_index] != "water")
     electrons = np.maximum(structure.element[dry] * np.minimum(structure.occupancy[dry], 1), 1e-3)

@@ -59,7 +59,12 @@ def image_curvature(
     return torch.from_numpy(block.transpose(0, 2, 1, 3).reshape(3 * len(place), -1))
 
 
-def _kernels(distance, weight, sigma, grid):
+def _kernels(
+    distance: Float[np.ndarray, "pair"],
+    weight: Float[np.ndarray, "shell"],
+    sigma: float,
+    grid: ImageGrid,
+) -> tuple[Float[np.ndarray, "pair"], Float[np.ndarray, "pair"]]:
     """What two beads of one electron share across and along their arm, from a table.
 
     At some distances (A).
@@ -73,7 +78,9 @@ def _kernels(distance, weight, sigma, grid):
     )
 
 
-def _bessel(z):
+def _bessel(
+    z: Float[np.ndarray, "*any"],
+) -> tuple[Float[np.ndarray, "*any"], Float[np.ndarray, "*any"]]:
     """j1(z) / z and j2(z)."""
     small = z < 1e-2
     safe = np.where(small, 1.0, z)

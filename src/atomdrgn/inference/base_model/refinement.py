@@ -1,6 +1,6 @@
 """Homogeneous refinement: one structure for all images, from a base structure to a folder."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -102,7 +102,7 @@ def choose(trials: Sequence[Trial]) -> Trial:
 def refine(  # noqa: PLR0913 - a keyword a setting of the command
     structure: Structure,
     particles: ParticleStack,
-    out,
+    out: Path | str,
     *,
     beads: int = 2,
     bonds: bool = True,
@@ -193,13 +193,21 @@ def refine(  # noqa: PLR0913 - a keyword a setting of the command
         halves = _halves(particles) if weight is None else None
         warned = read_images(images, model, memory=allowed, reporter=reporter)
         problem = SharedBeads(images, torch.arange(len(particles)), model, still(images))
-        given = {"restraints": restraints, "error": error, "seed": seed}
         trials = (
-            [] if halves is None else cross_validate(problem, *halves, reporter=reporter, **given)
+            []
+            if halves is None
+            else cross_validate(
+                problem, *halves, restraints=restraints, error=error, seed=seed, reporter=reporter
+            )
         )
-        chosen = weight if halves is None else choose(trials).weight
+        chosen = choose(trials).weight if weight is None else weight
         found = refine_shared_beads(
-            problem, weight=chosen, watch=_watch(reporter, "refining"), **given
+            problem,
+            restraints=restraints,
+            weight=chosen,
+            error=error,
+            seed=seed,
+            watch=_watch(reporter, "refining"),
         )
         before = _base_look(problem, found, seed=seed)
         summary = _summary(
@@ -290,11 +298,11 @@ def cross_validate(
     return trials
 
 
-def _watch(reporter, title):
+def _watch(reporter: Reporter, title: str) -> Callable[[list[float]], Iterable[float]]:
     return lambda resolutions: reporter.watch(resolutions, title, len(resolutions))
 
 
-def _halves(particles):
+def _halves(particles: ParticleStack) -> tuple[Int[Tensor, "first"], Int[Tensor, "second"]]:
     """Images of either half-set."""
     first, second = (torch.nonzero(particles.half == half)[:, 0] for half in (1, 2))
     if not len(first) or not len(second):
@@ -306,7 +314,7 @@ def _halves(particles):
     return first, second
 
 
-def _base_look(problem, found: Found, *, seed) -> Look:
+def _base_look(problem: SharedBeads, found: Found, *, seed: int) -> Look:
     """How the base model fits the images best, with the noise that was found last."""
     generator = torch.Generator().manual_seed(seed)
     look = calibrate(problem, problem.beads.position, Look(), problem.images.disc, generator)
@@ -319,7 +327,7 @@ def _summary(
     before: Look,
     *,
     restraints: Restraints,
-    trials: list[Trial],
+    trials: Sequence[Trial],
     choices: dict,
     said: dict,
 ) -> dict:
@@ -357,7 +365,7 @@ def _summary(
     }
 
 
-def _trial_rows(trials):
+def _trial_rows(trials: Sequence[Trial]) -> list[dict[str, float]]:
     """What each trial of a weight of the restraints has come to.
 
     The other half-set's log likelihood, how far that is behind the best, and the error of that.
@@ -377,7 +385,17 @@ def _trial_rows(trials):
     ]
 
 
-def _write(folder, base, refined, problem, found, *, trials, summary, reporter):
+def _write(
+    folder: Path,
+    base: Structure,
+    refined: Structure,
+    problem: SharedBeads,
+    found: Found,
+    *,
+    trials: Sequence[Trial],
+    summary: dict,
+    reporter: Reporter,
+) -> None:
     write_structure(base, folder / MODEL_CIF, position=refined.position)
     reason = why_no_pdb(base, refined.position)
     if reason is None:
@@ -391,7 +409,7 @@ def _write(folder, base, refined, problem, found, *, trials, summary, reporter):
     write_json(folder / SUMMARY, summary)
 
 
-def _residue_columns(problem, found):
+def _residue_columns(problem: SharedBeads, found: Found) -> dict[str, list]:
     beads, trace = problem.beads, problem.beads.trace_index
     shift = (found.position - beads.position)[trace]
     names = {

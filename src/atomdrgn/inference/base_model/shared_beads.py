@@ -64,6 +64,12 @@ class Look:
     width2: float = 0.0
     spectrum: Float[Tensor, "group shell"] | None = None
 
+    @property
+    def noise_power(self) -> Float[Tensor, "group shell"]:
+        """The spectrum, of a look that has been measured."""
+        assert self.spectrum is not None
+        return self.spectrum
+
     def bright(self, beads: BeadModel) -> BeadModel:
         """The beads as the images show them, none narrower than any is fitted.
 
@@ -118,7 +124,9 @@ class SharedBeads:
         """The portions that sums are made of."""
         return self.portions or Portions.one(len(self.images))
 
-    def whitened(self, index, disc: FourierDisc, spectrum):
+    def whitened(
+        self, index: Int[Tensor, "image"], disc: FourierDisc, spectrum: Float[Tensor, "group shell"]
+    ) -> tuple[Float[Tensor, "image frequency"], Float[Tensor, "image 2 frequency"]]:
         """Transfer function (image, frequency) and data (image, 2, frequency).
 
         See :meth:`Noise.whiten`.
@@ -131,7 +139,11 @@ class SharedBeads:
         )
 
     def before_the_lens(
-        self, position, look: Look, index, disc: FourierDisc
+        self,
+        position: Float[Tensor, "*field bead 3"],
+        look: Look,
+        index: Int[Tensor, "image"],
+        disc: FourierDisc,
     ) -> Float[Tensor, "image 2 frequency"]:
         """Coefficients of the beads' projections in some images."""
         beads = look.bright(self.beads)
@@ -140,12 +152,18 @@ class SharedBeads:
             :, 0, 0
         ]
 
-    def compare(self, position, look: Look, index, disc: FourierDisc) -> Comparison:
+    def compare(
+        self,
+        position: Float[Tensor, "*field bead 3"],
+        look: Look,
+        index: Int[Tensor, "image"],
+        disc: FourierDisc,
+    ) -> Comparison:
         """Prediction and data of some images.
 
         The data's own square is left out, as it is the same everywhere.
         """
-        transfer, data = self.whitened(index, disc, look.spectrum)
+        transfer, data = self.whitened(index, disc, look.noise_power)
         prediction = self.before_the_lens(position, look, index, disc) * transfer[:, None]
         power, cross = (prediction * prediction).sum((1, 2)), (prediction * data).sum((1, 2))
         return Comparison(power, cross, torch.zeros_like(power))
@@ -155,7 +173,7 @@ class SharedBeads:
     ) -> Float[Tensor, "image"]:
         """Of each image that counts, over that of no molecule at all."""
 
-        def of_batch(index):
+        def of_batch(index: Int[Tensor, "image"]) -> Float[Tensor, "image"]:
             with torch.no_grad():
                 return (
                     self.compare(position, look, index, disc).log_likelihood(CONTRAST_SD).double()
@@ -188,14 +206,18 @@ def calibrate(
 
 
 def measure(
-    problem: SharedBeads, position, look: Look, disc: FourierDisc, generator: torch.Generator
+    problem: SharedBeads,
+    position: Float[Tensor, "bead 3"],
+    look: Look,
+    disc: FourierDisc,
+    generator: torch.Generator,
 ) -> ShellSums:
     """Shell sums over a sample of the images, the same share of each noise group."""
     group = problem.images.group
     sample = problem.index[sample_of_groups(group[problem.index], IMAGES_MEASURED, generator)]
     flat = torch.ones(int(group.max()) + 1, int(disc.shell.max()) + 1)
 
-    def compared(index):
+    def compared(index: Int[Tensor, "image"]) -> tuple[Tensor, Tensor, Tensor]:
         transfer, data = problem.whitened(index, disc, flat)
         return (
             transfer,
@@ -285,7 +307,7 @@ def doubted(
     left = evidence_left(
         error[: len(strength)] * gain**2, strength, beads=problem.beads, grid=disc.grid
     )
-    return replace(look, spectrum=look.spectrum / left)
+    return replace(look, spectrum=look.noise_power / left)
 
 
 @dataclass(frozen=True)
@@ -372,13 +394,13 @@ def transfer_power(problem: SharedBeads, look: Look, disc: FourierDisc) -> Float
     What they can tell there.
     """
     noise = Noise(
-        look.spectrum,
+        look.noise_power,
         problem.images.group,
         problem.images.stack.premultiplied,
         problem.images.left_out,
     )
 
-    def of_batch(index):
+    def of_batch(index: Int[Tensor, "image"]) -> tuple[int, tuple[Tensor, ...]]:
         empty = torch.zeros(len(index), 2, len(disc))
         transfer, _ = noise.whiten(empty, problem.images.stack.ctf[index], index, disc=disc)
         return problem.shares.of(index), (zero.index_add(0, disc.shell, transfer.square().sum(0)),)
@@ -387,22 +409,30 @@ def transfer_power(problem: SharedBeads, look: Look, disc: FourierDisc) -> Float
     return problem.shares.sum(in_order(of_batch, problem.batches(disc)), [zero])[0]
 
 
-def _posterior(problem, position, look, disc, *, restraints, weight):
+def _posterior(
+    problem: SharedBeads,
+    position: Float[Tensor, "*field bead 3"],
+    look: Look,
+    disc: FourierDisc,
+    *,
+    restraints: Restraints,
+    weight: float,
+) -> tuple[float, Float[Tensor, "*field bead 3"]]:
     """Minus the log posterior and its gradient (bead, 3)."""
     place = position.detach().clone().requires_grad_()
 
-    def of_batch(index):
+    def of_batch(index: Int[Tensor, "image"]) -> tuple[int, tuple[Tensor, ...]]:
         value = -problem.compare(place, look, index, disc).log_likelihood(CONTRAST_SD).sum()
         return problem.shares.of(index), (
             value.detach().double(),
             *torch.autograd.grad(value, place),
         )
 
-    value, place.grad = problem.shares.sum(
+    total, place.grad = problem.shares.sum(
         in_order(of_batch, problem.batches(disc)),
         [torch.zeros((), dtype=torch.float64), torch.zeros_like(place.detach())],
     )
-    value = float(value)
+    value = float(total)
     if weight:
         strain = weight * restraints.strain(place).sum()
         strain.backward()
@@ -410,7 +440,16 @@ def _posterior(problem, position, look, disc, *, restraints, weight):
     return value, place.grad
 
 
-def _curvature(problem, position, look, disc, strength, *, restraints, weight):
+def _curvature(
+    problem: SharedBeads,
+    position: Float[Tensor, "*field bead 3"],
+    look: Look,
+    disc: FourierDisc,
+    strength: Float[Tensor, "shell"],
+    *,
+    restraints: Restraints,
+    weight: float,
+) -> Float[Tensor, "coordinate coordinate"]:
     beads, middle = (
         look.bright(problem.sought or problem.beads),
         position.reshape(-1, *position.shape[-2:]).mean(0),
@@ -419,7 +458,11 @@ def _curvature(problem, position, look, disc, strength, *, restraints, weight):
     return matrix + weight * restraints.curvature(middle) if weight else matrix
 
 
-def _solved(matrix, damping, gradient):
+def _solved(
+    matrix: Float[Tensor, "coordinate coordinate"],
+    damping: float,
+    gradient: Float[Tensor, "*field bead 3"],
+) -> Float[Tensor, "*field bead 3"]:
     """The damped matrix's inverse times the gradient, (*field, bead, 3)."""
     damped = matrix + damping * torch.eye(len(matrix), dtype=matrix.dtype)
     # rounding leaves eigenvalues of the images' part a little below zero

@@ -118,7 +118,7 @@ class Offsets:
             yield here - before
             before = here
 
-    def _held_out(self, count):
+    def _held_out(self, count: int) -> Float[Tensor, "some"]:
         """Log likelihood of each image with the first fields of the other part."""
         return torch.cat(
             [
@@ -129,7 +129,13 @@ class Offsets:
             ]
         )
 
-    def _of_part(self, part, problem, look, position):
+    def _of_part(
+        self,
+        part: Part,
+        problem: SharedBeads,
+        look: Look,
+        position: Float[Tensor, "field bead 3"],
+    ) -> Float[Tensor, "some"]:
         value, some = (
             torch.zeros(len(part.model.images), dtype=torch.float64),
             part.images(MOST_JUDGED),
@@ -138,7 +144,9 @@ class Offsets:
         value[judged.index] = judged.log_likelihood(position, look, part.model.images.disc)
         return part.model.processes.total(value)[some]
 
-    def _first(self, position, count):
+    def _first(
+        self, position: Float[Tensor, "field bead 3"], count: int
+    ) -> Float[Tensor, "field bead 3"]:
         base = self.parts[0].model.beads.position
         return torch.cat([position[:count], base.expand(len(position) - count, -1, -1)])
 
@@ -224,7 +232,9 @@ def _placing(part: Part, fine: FineBeads) -> Callable[[Tensor, Tensor], Tensor]:
         small_turns(part.model.beads),
     )
 
-    def inside(position, weight):
+    def inside(
+        position: Float[Tensor, "field bead 3"], weight: Float[Tensor, "image field"]
+    ) -> Float[Tensor, "image fine 3"]:
         """Fine beads about those that they follow, in the base model's frame.
 
         Offset with them and turned, A.
@@ -236,7 +246,9 @@ def _placing(part: Part, fine: FineBeads) -> Callable[[Tensor, Tensor], Tensor]:
         field = offset[:, fine.owner] + torch.linalg.cross(turn, fine.arm.expand_as(turn))
         return fine.arm + (weight @ field.flatten(1)).view(-1, *fine.arm.shape)
 
-    def place(position, image):
+    def place(
+        position: Float[Tensor, "field bead 3"], image: Int[Tensor, "image"]
+    ) -> Float[Tensor, "image fine 3"]:
         particle = model.particle[image]
         latent, weight = part.latent[particle], part.weight[particle]
         # a base model is the same in all of them
