@@ -1,6 +1,6 @@
 # make demo    simulate particles of adenylate kinase, fit them, export the structures, compare with the truth
-# make check   linter, formatter and quick tests
-# make test    the same and all slow tests
+# make check   linter, formatter, types and quick tests
+# make test    the same and all other tests
 # All set up everything they need in .venv, once; PYTHON=... chooses the interpreter.
 
 VENV := .venv
@@ -14,9 +14,11 @@ demo: $(VENV)/installed
 check: $(VENV)/installed
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not slow and not long"
+	$(VENV)/bin/python -m mypy
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not seconds and not slow and not long"
 
 test: check
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "seconds and not slow and not long"
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m slow
 
 # anew only where the dependencies have changed: the package itself is installed in place

@@ -63,6 +63,7 @@ def test_the_commands_that_select(atomdrgn, run):  # noqa: F811
         assert 0 < len(read_particles(words[words.index("--out") + 1])) <= 12
 
 
+@pytest.mark.seconds
 def test_the_commands_that_simulate(atomdrgn, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     first = helix("A", 12, start=(0, 0, -9))

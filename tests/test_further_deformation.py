@@ -168,6 +168,7 @@ def images(structure, tmp_path_factory):
     return Images(structure, tmp_path_factory.mktemp("images"))
 
 
+@pytest.mark.seconds
 def test_its_equations_are_those_of_segments_that_can_do_no_more(structure, images):
     """A turn about a hinge is a line of twists: the equations of segments, along that line."""
     beads, segments = two_segments(structure)
@@ -224,6 +225,7 @@ def test_its_equations_are_those_of_segments_that_can_do_no_more(structure, imag
     assert (one - other).abs().max() < 1e-3 * other.abs().max()
 
 
+@pytest.mark.seconds
 def test_gauss_newton_steps_find_the_angles(structure, images):
     """From images and restraints, with a prior as wide as the angles are."""
     beads, segments = two_segments(structure)
@@ -244,6 +246,7 @@ def test_gauss_newton_steps_find_the_angles(structure, images):
     assert off.square().mean().sqrt() < 0.4 * still.square().mean().sqrt()
 
 
+@pytest.mark.seconds
 def test_its_gradient_is_that_of_the_normal_equations(structure, images):
     """Two routes to one number, as for segments."""
     beads, segments = two_segments(structure)

@@ -20,6 +20,7 @@ MANY = {
 }
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("kind", KINDS)
 def test_some_mutants(kind, tmp_path):
     assert set(read_here(kind, 6 if kind == "trajectories" else 30, tmp_path)) <= {

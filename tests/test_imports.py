@@ -166,6 +166,7 @@ def test_every_public_name_exists_and_is_documented():
     assert set(atomdrgn.__all__) <= set(dir(atomdrgn))
 
 
+@pytest.mark.seconds
 def test_public_names_are_the_same_after_their_modules_were_imported():
     code = (
         "import atomdrgn as a, atomdrgn.inference.fit, atomdrgn.analysis.structure_files.export, "

@@ -297,6 +297,7 @@ def test_contents(stack):
     )
 
 
+@pytest.mark.seconds
 def test_pose_and_hand_of_ribosomes_in_cells(shared):
     """Real tilt series: 20 particles of 70S ribosomes, multiplied by the CTF, against a model of
     the 50S subunit.

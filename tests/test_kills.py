@@ -29,6 +29,7 @@ def killed(command, *moments):
     return json.loads(ended.stdout)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("command", ["fit", "export"])
 def test_at_some_operations(command):
     found = killed(command, 4)

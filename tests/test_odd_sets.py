@@ -23,6 +23,7 @@ def used(seeds, *words):
     return json.loads(ended.stdout)
 
 
+@pytest.mark.seconds
 def test_a_handful_of_sets():
     kinds = [
         "noise alone",

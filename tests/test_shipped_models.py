@@ -15,6 +15,7 @@ def test_there_are_models():
     assert [model.name for model in MODELS] == ["adk", "antibody"]
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
 def test_a_model_has_a_card_is_small_and_is_analysed(model, tmp_path):
     run = open_run(model)

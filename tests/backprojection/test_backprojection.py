@@ -172,6 +172,7 @@ def test_what_cannot_be_reconstructed_is_refused(still, options, says):
         backproject(still[1], **options)
 
 
+@pytest.mark.seconds
 def test_real_tilt_series_show_the_hand(shared):
     """20 ribosomes of two tomograms: their map is like the 50S model's density, and less like its
     mirror images.

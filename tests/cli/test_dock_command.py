@@ -70,6 +70,7 @@ def test_it_can_stay_in_the_frame_of_the_map(atomdrgn, folder):
     assert (read_structure("in_map.cif.gz").position - centred.position).norm(dim=1).max() < 0.2
 
 
+@pytest.mark.seconds
 def test_all_placements_are_compared(atomdrgn, folder):
     ended = atomdrgn("dock", "base.pdb", "consensus.mrc")
     assert ended.code == 0 and "second best" in ended.out and "the hand is right" in ended.out

@@ -176,6 +176,7 @@ def test_a_folder_that_is_no_run_is_left_alone(fit, folder):
     assert [path.name for path in (folder / "particles.fit").iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.seconds
 def test_what_ctrl_c_stopped_goes_on_to_the_same_result(fit, atomdrgn, folder):
     with ctrl_c_after(2):
         ended = fit()
@@ -403,6 +404,7 @@ def test_a_corrected_base_model_is_told_of(fit):
     )
 
 
+@pytest.mark.seconds
 def test_composition_is_said_and_kept(fit):
     ended = fit("--composition")
     assert ended.code == 0 and (

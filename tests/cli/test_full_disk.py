@@ -45,6 +45,7 @@ def on_a_small_disk(tmp_path, monkeypatch):
     return call
 
 
+@pytest.mark.seconds
 def test_images_are_not_made_in_silence(on_a_small_disk):
     code, line, files = on_a_small_disk(
         100, "simulate", MODEL / "base.cif", "--particles", 50, "--box", 48, "--out", "set"
@@ -53,6 +54,7 @@ def test_images_are_not_made_in_silence(on_a_small_disk):
     assert files == ["./set/base.pdb"]
 
 
+@pytest.mark.seconds
 def test_the_last_frame_of_a_trajectory_is_not_lost_in_silence(on_a_small_disk, tmp_path):
     from atomdrgn import open_run
     from atomdrgn.analysis.structure_files.export import export
@@ -69,6 +71,7 @@ def test_the_last_frame_of_a_trajectory_is_not_lost_in_silence(on_a_small_disk, 
         assert files == ["./e/reference.pdb", "./e/unfinished.lock"]
 
 
+@pytest.mark.seconds
 def test_a_folder_of_results_appears_whole_or_not_at_all(on_a_small_disk, folder):
     code, line, files = on_a_small_disk(
         80, "backproject", folder / "particles.star", "--out", "maps"

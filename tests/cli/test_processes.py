@@ -13,6 +13,8 @@ import pytest
 from atomdrgn import open_run
 from hinge import make_hinged
 
+pytestmark = pytest.mark.seconds
+
 FIT = ["-m", "atomdrgn", "fit", "base.pdb", "particles.star", "--segments", "2"]
 
 

@@ -25,6 +25,7 @@ def refine(atomdrgn, folder):
     return call
 
 
+@pytest.mark.seconds
 def test_refine_writes_a_structure(refine, folder):
     ended = refine("--resolution", 15)
     assert (

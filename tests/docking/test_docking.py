@@ -25,6 +25,8 @@ from atomdrgn.structure.placement import moved_rigidly, place
 from docking_scene import map_of, three_helices
 from molecules import atom_line, helix, write_pdb
 
+pytestmark = pytest.mark.seconds
+
 CENTRE = (30.0, 42.0, -25.0)  # of the map, in the frame of models
 TURN = matrix_from_vector(torch.tensor([2.0, -0.7, 1.1], dtype=torch.float64)).numpy()
 

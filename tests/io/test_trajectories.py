@@ -202,6 +202,7 @@ def test_what_follows_the_last_whole_frame_of_an_xtc_is_told(tmp_path, atoms):
         assert len(read_trajectory(path)) == 3
 
 
+@pytest.mark.seconds
 @pytest.mark.filterwarnings("ignore:.*(header names|bytes follow)")
 def test_a_cut_trajectory_is_an_error_or_holds_the_frames_before(tmp_path):
     frames = np.random.default_rng(0).normal(0, 30, (3, 30, 3)).astype(np.float32)

@@ -135,6 +135,7 @@ def test_a_conformation_under_given_memberships(beads):
     assert not gradient[:bead].any()
 
 
+@pytest.mark.seconds
 def test_a_border_finds_its_place(beads):
     """Two parts slide on each other; noise-free images of them move the border from residue 30 to
     residue 38.

@@ -71,6 +71,7 @@ def test_stacks_of_any_name_are_found(tiny, name):
     assert read_particles(path).read().shape == (6, 32, 32)
 
 
+@pytest.mark.seconds
 def test_names_of_files_are_those_of_the_file_whatever_the_locale(tiny):
     name = "stra\N{LATIN SMALL LETTER SHARP S}e.mrcs"
     shutil.copy(tiny.folder / "stack.mrcs", tiny.folder / name)

@@ -186,6 +186,7 @@ def test_sugars_follow_the_residue_they_are_bonded_to(shared):
     assert set(model.residue_name[model.anchor[~model.polymer]].tolist()) == {"ASN"}
 
 
+@pytest.mark.seconds
 @pytest.mark.filterwarnings("ignore::atomdrgn.errors.UnmodelledWarning")
 def test_the_largest_complexes(shared):
     chaperonin = coarse_grain(read_structure(shared / "data/structures/4v8r_h36.pdb.gz"))

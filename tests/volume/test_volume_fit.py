@@ -31,6 +31,8 @@ from atomdrgn.volume.volume_fit import chosen_precision, conditioned_volumes, fi
 from hinge import with_pixels
 from molecules import helix, write_pdb
 
+pytestmark = pytest.mark.seconds
+
 SETTINGS = {
     "latent": 2,
     "width": 32,

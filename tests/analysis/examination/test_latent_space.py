@@ -144,6 +144,7 @@ def test_one_particle_has_no_axes():
         principal_axes(np.ones((1, 3)))
 
 
+@pytest.mark.seconds
 def test_umap_keeps_clusters_apart():
     pytest.importorskip("umap")
     latent = drawn(60, 4) + np.repeat([[0.0], [50.0]], 30, axis=0)

@@ -13,6 +13,8 @@ from atomdrgn.analysis.report.report import page_data, report_page
 from atomdrgn.structure.motion.motion import RigidMotion
 from hinged import hinged_run
 
+pytestmark = pytest.mark.seconds
+
 
 def page_of(run, path, **settings):
     path.write_text(report_page(examine(run, clusters=3, frames=7, **settings)), encoding="utf-8")

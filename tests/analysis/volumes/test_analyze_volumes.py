@@ -15,6 +15,8 @@ from atomdrgn.errors import InputError, OutputExistsError
 from atomdrgn.structure.density_map import DensityMap, read_density_map
 from volume_runs import write_volume_run
 
+pytestmark = pytest.mark.seconds
+
 PLACE = np.array([-3.0, 0.0, 3.0])  # of the groups, along (0.6, 0.8)
 SIZE = [20, 30, 10]
 

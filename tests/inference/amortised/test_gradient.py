@@ -154,6 +154,7 @@ def test_the_density_is_the_gaussian():
     torch.testing.assert_close(minus_log_density(latent, population), difference)
 
 
+@pytest.mark.seconds
 def test_a_few_steps_lower_the_loss_and_lead_to_the_truth(hinged):
     """Latents and brightness are learned together, from a base model that is a fifth too bright."""
     begun = Begun(hinged, 14.0)

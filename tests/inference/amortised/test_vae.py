@@ -39,6 +39,8 @@ from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.segmentation import make_segments
 from hinge import with_pixels
 
+pytestmark = pytest.mark.seconds
+
 
 @pytest.fixture(scope="module")
 def begun(hinged):

@@ -127,6 +127,7 @@ def test_width_and_amplitude_are_found_where_positions_are_right(clear):
     assert found.width2 + 6.0 == pytest.approx(truth.width2, abs=0.2)
 
 
+@pytest.mark.seconds
 def test_the_same_seed_gives_the_same_bits(clear):
     bent = clear.bent(2.0)
     problem = clear.problem(bent, resolution=20.0)
@@ -141,6 +142,7 @@ def test_the_same_seed_gives_the_same_bits(clear):
     assert torch.equal(first.position, second.position) and first.look.width2 == second.look.width2
 
 
+@pytest.mark.seconds
 def test_shared_positions_under_known_motion_are_those_without(clear):
     """Each image's beads turned about x by an angle of its own and its pose turned back: the same
     images, the same base.
@@ -175,6 +177,7 @@ def test_shared_positions_under_known_motion_are_those_without(clear):
     torch.testing.assert_close(unmoved.position, moved.position, atol=0.05, rtol=0)
 
 
+@pytest.mark.seconds
 def test_cross_validation_prefers_restraints_where_images_are_noisy(noisy):
     problem = noisy.problem(noisy.bent(1.0), resolution=12.0)
     halves = [torch.nonzero(noisy.stack.half == half)[:, 0] for half in (1, 2)]
@@ -237,6 +240,7 @@ def test_what_beads_cannot_show_is_counted_once(clear):
     assert (few > 0.999).all() and (many < 0.01).all()
 
 
+@pytest.mark.seconds
 def test_the_folder_holds_what_it_says(clear, tmp_path):
     out = tmp_path / "made" / "refined"
     found = refine(clear.bent(1.0), clear.stack, out, resolution=20.0, origin=(10.0, 0.0, -5.0))

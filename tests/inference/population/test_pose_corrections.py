@@ -21,6 +21,8 @@ from atomdrgn.physics.pose import Pose
 from atomdrgn.physics.rotations import matrix_from_euler, matrix_from_vector, vector_from_matrix
 from atomdrgn.runs.run import POSES
 
+pytestmark = pytest.mark.seconds
+
 UNIT = torch.tensor([1.0, 1.0] + [math.radians(1)] * 3)  # A and degrees
 
 

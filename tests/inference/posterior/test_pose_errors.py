@@ -89,6 +89,7 @@ def test_poses_that_are_right_cost_nothing(moved):
     assert play.shift == play.turn == 0 and not play.loss.any() and not play.offset.any()
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(("shift", "turn"), [(2.0, 0.0), (0.0, 3.0), (2.0, 3.0)])
 def test_errors_of_poses_are_told_from_motion(moved, shift, turn):
     model, state, pose, off = moved(shift, turn)

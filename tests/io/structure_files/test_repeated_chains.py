@@ -124,6 +124,7 @@ def test_steps_back_in_the_numbering_are_no_copies_where_no_number_comes_again(t
     assert set(in_quiet(write_pdb(tmp_path / "fusion.pdb", lines)).chain.tolist()) == {"A"}
 
 
+@pytest.mark.seconds
 def test_waters_whose_numbers_begin_again(tmp_path):
     water = [
         atom_line(i, "O", "HOH", "W", 1 + i % 9999, (i * 0.01, 50, 0), record="HETATM")

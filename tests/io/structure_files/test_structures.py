@@ -50,6 +50,7 @@ def test_adenylate_kinase_has_hydrogen_and_no_helium(shared):
     ) == {1}
 
 
+@pytest.mark.seconds
 def test_chains_of_two_characters_and_hybrid_serials(shared):
     structure = read_structure(shared / "data/structures/4v8r_h36.pdb.gz")
     assert len(structure) == 128_780

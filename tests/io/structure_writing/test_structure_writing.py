@@ -90,6 +90,7 @@ def test_no_atom_is_lost_on_the_way_through_a_format(awkward, tmp_path, ending):
     assert_same_atoms(structure, read_structure(tmp_path / f"out{ending}"))
 
 
+@pytest.mark.seconds
 @pytest.mark.filterwarnings("ignore::atomdrgn.errors.UnmodelledWarning")
 @pytest.mark.parametrize("ending", [".pdb", ".cif", ".bcif"])
 @pytest.mark.parametrize("name", REAL)
@@ -931,6 +932,7 @@ def test_five_programs_agree_on_real_files(shared, tmp_path, name):
     in_five_programs(read_structure(shared / "data" / name), tmp_path)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize("name, residues", [("adk", 214), ("antibody", 1294)])
 def test_shipped_models_open_with_every_residue_in_a_polymer(tmp_path, name, residues):
     assert in_five_programs(read_structure(MODELS / name / "base.cif"), tmp_path) in (

@@ -88,6 +88,7 @@ def test_noise_hides_everything():
     assert tilts.misfits == [] and Fit.YES not in tilts.fits
 
 
+@pytest.mark.seconds
 def test_false_alarms_are_rare():
     """A thousandth at most, in sets where all tilts are alike and each is barely told."""
     angle = torch.linspace(-60, 60, 41)
@@ -102,6 +103,7 @@ def test_false_alarms_are_rare():
     assert alarms <= 1
 
 
+@pytest.mark.seconds
 def test_false_alarms_are_rare_where_a_tilt_has_few_images():
     """Angles that differ between particles part into tilts of one or two images, whose spread says
     nothing.

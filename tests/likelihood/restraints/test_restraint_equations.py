@@ -45,6 +45,7 @@ def residuals(position, strained, k):
     return torch.cat(found)
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(
     "settings",
     [{}, {"fixed": "B"}, {"temperature": 2.0}, {"fixed": "B", "composition": True}],

@@ -61,6 +61,7 @@ def test_the_base_model_has_contacts_that_would_clash_elsewhere(beads):
     assert make_restraints(beads).each(position[None])["clash"] > 0
 
 
+@pytest.mark.seconds
 def test_rigid_motions_cost_nothing(beads):
     turn = torch.linalg.qr(
         torch.randn(3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -56,6 +56,7 @@ def assert_alike(found, expected, tolerance):
         assert difference.abs().max() <= tolerance * other.abs().max()
 
 
+@pytest.mark.seconds
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-8)])
 @pytest.mark.parametrize("box_size", [32, 33])
 @pytest.mark.parametrize("width", WIDTHS)

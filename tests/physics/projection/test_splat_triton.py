@@ -27,6 +27,7 @@ runs_kernels = pytest.mark.skipif(
 )
 
 
+@pytest.mark.seconds
 @pytest.mark.skipif(INTERPRETED, reason="this is the process that the test starts")
 def test_the_kernels_in_triton_s_interpreter():
     """Triton reads the variable when it is imported, and another test may have imported it."""

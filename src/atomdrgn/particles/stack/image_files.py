@@ -236,7 +236,7 @@ def check_sections(
     )
 
 
-def list_rows(row: Sequence[int] | np.ndarray) -> str:
+def list_rows(row: Sequence[int] | np.ndarray | Tensor) -> str:
     """Rows, from 0, as a message names them, from 1.
 
     Parameters
