@@ -5,6 +5,7 @@ global.
 """
 
 from importlib import import_module
+from typing import Any
 
 _HOME = {
     "AtomdrgnError": "errors",
@@ -53,7 +54,7 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
@@ -65,5 +66,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

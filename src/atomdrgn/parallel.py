@@ -316,14 +316,14 @@ def joined_processes() -> Iterator[Processes]:
         torch.distributed.destroy_process_group()
 
 
-def _find_the_others():
+def _find_the_others() -> None:
     """Wait until all processes have found each other, so that a signal ends the wait.
 
     Where one is lost, torchrun sends it.
     """
-    errors = []
+    errors: list[BaseException] = []
 
-    def find():
+    def find() -> None:
         try:
             torch.distributed.init_process_group("gloo")
         except BaseException as error:

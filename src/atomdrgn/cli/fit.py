@@ -290,7 +290,7 @@ def fit(
     structure, centre = read_model(base, map_file=model.map_file, origin=model.origin)
     stack = read_particles(particles, **reading.named())
     out = out or Path(particles.with_suffix(".fit").name)
-    how = {
+    how: dict[str, Any] = {
         "resume": running.resume,
         "overwrite": running.overwrite,
         "settings": settings_of(

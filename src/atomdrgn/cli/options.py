@@ -180,9 +180,8 @@ def taken_apart(function: Callable) -> Callable:
         }
         return function(**made, **arguments)
 
-    put_together.__signature__ = given.replace(
-        parameters=[each.replace(kind=Parameter.KEYWORD_ONLY) for each in single]
-    )
+    taken = given.replace(parameters=[each.replace(kind=Parameter.KEYWORD_ONLY) for each in single])
+    vars(put_together)["__signature__"] = taken
     return put_together
 
 

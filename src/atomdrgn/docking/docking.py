@@ -288,7 +288,7 @@ def dock(
     _warn(docking)
     if frame == "poses":
         _warn_of_cut(density_map)
-    if path is not None:
+    if path is not None and summary_path is not None:
         write_structure(docking.structure, path)
         with whole_file(summary_path) as temporary:
             temporary.write_text(json.dumps(docking.summary(), indent=1) + "\n", encoding="utf-8")

@@ -51,6 +51,7 @@ from .fit_assembly import assemble, first_state
 from .fit_options import FitOptions
 from .fit_stages import ALL, FitProgress, Stage, go_on, go_through, write_history
 from .images.faults_before_fit import read_images
+from .posterior_method import Borders
 from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState, load_state, save_state
 from .problem.half_sets import half_sets, join
@@ -199,10 +200,10 @@ def _has_halves(progress: FitProgress) -> bool:
 
 
 def _fit_half(number: int, progress: FitProgress, *, to_borders: bool) -> Iterator[FitProgress]:
-    half, method = progress.halves[number - 1], progress.method
+    half, method = progress.halves[number - 1], progress.chosen_method
     steps = method.steps(half.model, apart=True)
     if to_borders:
-        steps = steps[: method.borders(progress.model).after]
+        steps = steps[: _borders(progress).after]
     return go_on(
         progress,
         number,
@@ -212,7 +213,7 @@ def _fit_half(number: int, progress: FitProgress, *, to_borders: bool) -> Iterat
 
 
 def _fit_all(progress: FitProgress) -> Iterator[FitProgress]:
-    model, method = progress.model, progress.method
+    model, method = progress.model, progress.chosen_method
 
     def begin() -> FitState:
         if not progress.halves:
@@ -233,7 +234,7 @@ def _load_state(number: int, progress: FitProgress) -> FitProgress:
 def _save_state(number: int, progress: FitProgress) -> None:
     # before the checkpoint, which says how much of it counts: the fit may be stopped between them
     write_history(progress)
-    save_state(progress.states[number], progress.folder / STATES[number])
+    save_state(progress.state_of(number), progress.folder / STATES[number])
 
 
 # ---- borders between segments where images want them
@@ -243,14 +244,21 @@ def _learns_borders(progress: FitProgress) -> bool:
     return (
         progress.options.learns_borders
         and _has_halves(progress)
-        and progress.method.borders(progress.model) is not None
+        and progress.chosen_method.borders(progress.model) is not None
     )
+
+
+def _borders(progress: FitProgress) -> Borders:
+    """When they are learned, of a fit that learns them."""
+    borders = progress.chosen_method.borders(progress.model)
+    assert borders is not None, "a fit that learns no borders"
+    return borders
 
 
 def _learn_borders(progress: FitProgress) -> Iterator[FitProgress]:
     if progress.borders is not None:
         return
-    model, borders = progress.model, progress.method.borders(progress.model)
+    model, borders = progress.model, _borders(progress)
     label = model.segment_of_trace
     if all(state.step == borders.after for state in progress.half_states):
         joined = join(model, progress.halves, progress.half_states, step=borders.after)
@@ -261,7 +269,7 @@ def _learn_borders(progress: FitProgress) -> Iterator[FitProgress]:
 def _with_borders(progress: FitProgress, label: Int[Tensor, "trace"]) -> FitProgress:
     """With other borders; states that have gone further are of those."""
     before, model = progress.model, with_borders(progress.model, label)
-    after = progress.method.borders(before).after
+    after = _borders(progress).after
     states = (
         carried_over(state, before, model) if state.step == after else state
         for state in progress.half_states
@@ -271,7 +279,7 @@ def _with_borders(progress: FitProgress, label: Int[Tensor, "trace"]) -> FitProg
         borders=label,
         model=model,
         halves=tuple(half_sets(model)),
-        states=(progress.state, *states),
+        states=(progress.states[ALL], *states),
     )
 
 
@@ -285,7 +293,9 @@ def _load_borders(progress: FitProgress) -> FitProgress:
 
 
 def _save_borders(progress: FitProgress) -> None:
-    write_arrays(progress.folder / BORDERS, segment=progress.borders.numpy())
+    label = progress.borders
+    assert label is not None, "saved before they are learned"
+    write_arrays(progress.folder / BORDERS, segment=label.numpy())
 
 
 # ---- what the motions of one half-set are worth to the other
@@ -294,7 +304,7 @@ def _save_borders(progress: FitProgress) -> None:
 def _judge(progress: FitProgress) -> Iterator[FitProgress]:
     first, second = progress.half_states
     supports = (
-        progress.method.support(half, own, other)
+        progress.chosen_method.support(half, own, other)
         for half, own, other in zip(progress.halves, (first, second), (second, first), strict=True)
     )
     yield replace(progress, supports=tuple(supports))
@@ -308,7 +318,7 @@ def _corrects_base(progress: FitProgress) -> bool:
         progress.options.corrects_base
         and len(progress.model.beads) <= MOST_BEADS
         and _has_halves(progress)
-        and progress.method.corrects_base
+        and progress.chosen_method.corrects_base
     )
 
 
@@ -328,7 +338,7 @@ def _corrected(progress: FitProgress, found: BaseCorrection) -> FitProgress:
         uncorrected=before.beads,
         model=model,
         halves=tuple(half_sets(model)),
-        states=(progress.state, *states),
+        states=(progress.states[ALL], *states),
     )
 
 
@@ -346,6 +356,7 @@ def _load_correction(progress: FitProgress) -> FitProgress:
 
 def _save_correction(progress: FitProgress) -> None:
     found = progress.correction
+    assert found is not None, "saved before it is found"
     write_arrays(
         progress.folder / CORRECTION,
         shifts=found.shifts.numpy(),
@@ -363,7 +374,7 @@ def _find_absent_parts(progress: FitProgress) -> Iterator[FitProgress]:
 
 
 def _place(progress: FitProgress) -> Iterator[FitProgress]:
-    model, method, supports = progress.model, progress.method, progress.supports
+    model, method, supports = progress.model, progress.chosen_method, progress.supports
     motions, supported = method.motions(model, progress.state), None
     if supports:
         supported = count_supported(supports)
@@ -384,9 +395,10 @@ def _place(progress: FitProgress) -> Iterator[FitProgress]:
 
 
 def _bend_segments(progress: FitProgress) -> Iterator[FitProgress]:
-    base, model = progress.structure, progress.model
-    corrected = base.moved(lift_residues(base.position, progress.uncorrected, model.beads.position))
-    flexing = find_flexing(corrected, model, progress.state, progress.ensemble)
+    base, model, beads = progress.structure, progress.model, progress.uncorrected
+    assert beads is not None, "segments bend about a corrected base model"
+    corrected = base.moved(lift_residues(base.position, beads, model.beads.position))
+    flexing = find_flexing(corrected, model, progress.state, progress.found_ensemble)
     yield replace(progress, flexing=flexing)
 
 
@@ -425,6 +437,6 @@ STAGES = (
     Stage(
         "bends of segments",
         _bend_segments,
-        when=lambda progress: bool(progress.correction and progress.ensemble.supported),
+        when=lambda progress: bool(progress.correction and progress.found_ensemble.supported),
     ),
 )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxtyping import Int
 from torch import Tensor
@@ -29,12 +29,15 @@ from .problem.half_sets import HalfSet
 from .problem.significance import Support
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 ALL = 0  # in place of the number of a half-set: all particles
 
 
 @dataclass(frozen=True, eq=False)
 class FitProgress:
     """What a fit has found so far.
+
+    What a later stage asks for is there: its properties say so, and raise where it is not.
 
     Parameters
     ----------
@@ -93,14 +96,28 @@ class FitProgress:
     flexing: FoundFlexing | None = None
 
     @property
-    def state(self) -> FitState | None:
+    def state(self) -> FitState:
         """Of all particles."""
-        return self.states[ALL]
+        return self.state_of(ALL)
 
     @property
-    def half_states(self) -> tuple[FitState | None, ...]:
+    def half_states(self) -> tuple[FitState, ...]:
         """Of each half-set; none where there are no half-sets."""
-        return self.states[1:] if self.halves else ()
+        return tuple(self.state_of(number) for number in (1, 2)) if self.halves else ()
+
+    @property
+    def chosen_method(self) -> PosteriorMethod:
+        """The method, once it is chosen."""
+        return _there(self.method, "the posterior method")
+
+    @property
+    def found_ensemble(self) -> Ensemble:
+        """The ensemble, once it is found."""
+        return _there(self.ensemble, "the conformations of all particles")
+
+    def state_of(self, number: int) -> FitState:
+        """The state of a half-set by its number, or of all particles, once there is one."""
+        return _there(self.states[number], "the state")
 
     def model_of(self, number: int) -> FitModel:
         """The fit of a half-set by its number, or of all particles."""
@@ -109,6 +126,13 @@ class FitProgress:
     def with_state(self, number: int, state: FitState) -> "FitProgress":
         """With another state of a half-set, or of all particles."""
         return replace(self, states=(*self.states[:number], state, *self.states[number + 1 :]))
+
+
+def _there(found: T | None, what: str) -> T:
+    """What an earlier stage has found."""
+    if found is None:
+        raise RuntimeError(f"{what}: asked for before the stage that finds it")
+    return found
 
 
 def _always(progress: FitProgress) -> bool:

@@ -86,7 +86,7 @@ class Rounds(PosteriorMethod):
 
     def support(self, half: HalfSet, own: FitState, other: FitState) -> Support:
         """By each particle's likelihood, summed over the other half-set's surface."""
-        return mapped_support(half.model, own, other.mapping)
+        return mapped_support(half.model, own, other.spread)
 
     def together(
         self,
@@ -101,11 +101,11 @@ class Rounds(PosteriorMethod):
         """
         rounds, supported = len(resolutions_of_rounds(self.finest)), count_supported(supports)
         state = join(model, halves, states, step=rounds - TOGETHER if supported else rounds)
-        return with_mapping(model, state, states[0].mapping.first(max(1, supported)))
+        return with_mapping(model, state, states[0].spread.first(max(1, supported)))
 
     def motions(self, model: FitModel, state: FitState) -> Motions:
         """Those of the particles along the surface."""
-        return motions_of_mapping(model, state.mapping)
+        return motions_of_mapping(model, state.spread)
 
     def place(
         self, model: FitModel, state: FitState, motions: Motions, *, supported: int | None

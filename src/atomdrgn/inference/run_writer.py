@@ -45,7 +45,7 @@ MOST_ODD = 1e6  # an outlier score, where pixels are beyond all bounds
 
 def write_results(progress: FitProgress) -> None:
     """Write what a fit has found; summary.json, last, says that the run is whole."""
-    model, state, ensemble = progress.model, progress.state, progress.ensemble
+    model, state, ensemble = progress.model, progress.state, progress.found_ensemble
     folder, composition, correction = progress.folder, progress.composition, progress.correction
     latent = ensemble.latent
     gain, outlier = _judge(model, state, latent)
@@ -96,7 +96,7 @@ def write_results(progress: FitProgress) -> None:
     )
     _write_residues(folder, model, ensemble, groups, correction)
     if state.poses is not None:
-        write_poses(folder, model, state)
+        write_poses(folder, model, state, state.poses)
     parts = {} if composition is None else {"composition": composition_summary(model, composition)}
     found = _summary(progress, gain=gain, groups=groups, states=states)
     corrected = {} if state.poses is None else {"pose_correction": _pose_summary(state.poses)}
@@ -122,16 +122,15 @@ def left_out_column(
     return {"images_left_out": count.tolist()} if left_out.any() else {}
 
 
-def write_poses(folder: Path, model: FitModel, state: FitState) -> None:
+def write_poses(folder: Path, model: FitModel, state: FitState, poses: PoseCorrections) -> None:
     """poses.csv: a line for each image, in the order of the particle file.
 
     `shift` (A) and `turn` (a rotation vector, degrees) are what was found beyond the pose of the
     file, in the camera's axes, with standard deviations; `rot`, `tilt`, `psi` (degrees), `origin_x`
     and `origin_y` (A) are the corrected pose as RELION writes it.
     """
-    stack, poses, axes = (
+    stack, axes = (
         model.images.stack,
-        state.poses,
         ("shift_x", "shift_y", "turn_x", "turn_y", "turn_z"),
     )
     unit = torch.tensor([1.0] * 2 + [180 / torch.pi] * 3)
@@ -384,7 +383,7 @@ def _summary(
     progress: FitProgress, *, gain: Float[Tensor, "particle"], groups: Groups, states: States
 ) -> dict[str, Any]:
     """What summary.json says of any fit."""
-    model, state, ensemble = progress.model, progress.state, progress.ensemble
+    model, state, ensemble = progress.model, progress.state, progress.found_ensemble
     left_out = unmodelled(progress.structure)
     stack, motions = model.images.stack, ensemble.motions
     variance = motions.variance.clone()

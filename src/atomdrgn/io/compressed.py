@@ -5,6 +5,7 @@ More is refused before memory is taken.
 
 import gzip
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import FileFormatError
@@ -60,7 +61,7 @@ def unpack_text(path: Path) -> bytes:
     return unpack_start(path, count)
 
 
-def _pieces(path, left):
+def _pieces(path: Path, left: int) -> Iterator[bytes]:
     """What the file unpacks to, piece by piece, at most `left` bytes."""
     try:
         with gzip.open(path) as file:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import OutputExistsError
 from ..reporting import Reporter
@@ -124,7 +125,7 @@ def writing_in(folder: Path) -> str | None:
         os.close(file)
 
 
-def _taken(path, reporter):
+def _taken(path: Path, reporter: Reporter) -> tuple[int, dict[str, Any] | None]:
     """The open file, which is this process's now, and who had left it there."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -149,7 +150,7 @@ def _taken(path, reporter):
             raise
 
 
-def _lock(file, *, shared: bool = False) -> bool | None:
+def _lock(file: int, *, shared: bool = False) -> bool | None:
     """Whether the system's lock is this process's now; None where the file system has none."""
     if fcntl is None:
         return None
@@ -164,7 +165,7 @@ def _lock(file, *, shared: bool = False) -> bool | None:
     return True
 
 
-def _write(file, *, ended):
+def _write(file: int, *, ended: bool) -> None:
     """Say in an open lock file whose it is, in one line.
 
     What is behind it is of whoever had it before.
@@ -175,7 +176,7 @@ def _write(file, *, ended):
     os.ftruncate(file, len(text))
 
 
-def _who(text):
+def _who(text: bytes) -> dict[str, Any] | None:
     """Who has written a lock file.
 
     None where it is new, and an unknown one where it cannot be read.
@@ -193,7 +194,7 @@ def _who(text):
         return {"pid": -1, "host": "", "ended": False}
 
 
-def _held(path, left, *, free: bool | None) -> str | None:
+def _held(path: Path, left: dict[str, Any] | None, *, free: bool | None) -> str | None:
     """That a lock file is another command's and what to do, in words.
 
     None where nobody has it, as far as can be known.
@@ -205,10 +206,12 @@ def _held(path, left, *, free: bool | None) -> str | None:
         if left is None
         else f" (process {left['pid']} on {left['host'] or 'an unknown machine'})"
     )
-    here = left is not None and left["host"] == socket.gethostname()
-    if free is False or here and not left["ended"] and free is None and is_running(left["pid"]):
+    here = left if left is not None and left["host"] == socket.gethostname() else None
+    if free is False or (
+        here is not None and not here["ended"] and free is None and is_running(here["pid"])
+    ):
         return f"another command is writing there{who}; wait until it has ended"
-    if left is None or here or left["ended"]:
+    if left is None or here is not None or left["ended"]:
         return None
     return (
         f"another command is writing there, or was killed there{who}, which cannot be seen from "

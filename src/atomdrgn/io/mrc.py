@@ -284,7 +284,7 @@ def write_map(
         file.update_header_stats()
 
 
-def _unpacked_sections(header):
+def _unpacked_sections(header: MrcHeader) -> np.ndarray:
     count = math.prod(header.shape)
     promised = header.offset + count * header.dtype.itemsize
     most = most_unpacked(header.path.stat().st_size, always=ALWAYS_NUMBERS)

@@ -95,12 +95,12 @@ def _holds_dcd(path: Path, frames: int, atoms: int) -> bool:
     return path.stat().st_size == 276 + frames * 3 * (4 * atoms + 8)
 
 
-def _holds_xtc(path, frames, atoms) -> bool:
+def _holds_xtc(path: Path, frames: int, atoms: int) -> bool:
     """Whether a file consists of so many whole frames."""
     return _end_of_xtc(path, frames, atoms) == path.stat().st_size
 
 
-def _end_of_xtc(path, frames, atoms) -> int | None:
+def _end_of_xtc(path: Path, frames: int, atoms: int) -> int | None:
     """Where so many frames of a file end, each of which says how long it is.
 
     None where there are no such frames.
@@ -214,7 +214,7 @@ def read_trajectory(path: str | PathLike[str]) -> np.ndarray:
     return frames
 
 
-def _missing_from_dcd(path, frames, atoms) -> str | None:
+def _missing_from_dcd(path: Path, frames: int, atoms: int) -> str | None:
     """That a file whose header names more frames than are read does so, in words.
 
     A header of 0 was never filled in.
@@ -226,7 +226,7 @@ def _missing_from_dcd(path, frames, atoms) -> str | None:
     return f"its header names {said:,} frames and {frames:,} are there" if said > frames else None
 
 
-def _missing_from_xtc(path, frames, atoms) -> str | None:
+def _missing_from_xtc(path: Path, frames: int, atoms: int) -> str | None:
     """That there is more in a file than the frames that are read, in words."""
     size = path.stat().st_size
     end = _end_of_xtc(path, frames, atoms)

@@ -4,9 +4,10 @@ One value an image.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -101,7 +102,13 @@ class _Products(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, image, transfer, data, disc):
+    def forward(
+        ctx: Any,
+        image: Float[Tensor, "batch box box"],
+        transfer: Float[Tensor, "batch frequency"],
+        data: Complex[Tensor, "batch frequency"],
+        disc: FourierDisc,
+    ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
         place = _places(disc, image.device).expand(len(image), -1)
         # gather and scatter take a fifth of the time of indexing
         prediction = transform(image).flatten(1).gather(1, place) * (transfer / disc.grid.box_size)
@@ -111,7 +118,9 @@ class _Products(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, by_power, by_cross):
+    def backward(
+        ctx: Any, by_power: Float[Tensor, "batch"], by_cross: Float[Tensor, "batch"]
+    ) -> tuple[Tensor, None, None, None]:
         prediction, transfer, data = ctx.saved_tensors
         box_size = ctx.disc.grid.box_size
         # a coefficient that stands for two is met twice by the inverse transform
@@ -122,13 +131,15 @@ class _Products(torch.autograd.Function):
         return inverse_transform(plane.unflatten(1, (box_size, -1)), box_size), None, None, None
 
 
-def _places(disc, device):
+def _places(disc: FourierDisc, device: torch.device) -> Int[Tensor, "frequency"]:
     """Of the disc's coefficients in a flattened half-plane."""
     box_size = disc.grid.box_size
     return (disc.y_index % box_size * (box_size // 2 + 1) + disc.x_index).to(device)
 
 
-def _dot(first, second):
+def _dot(
+    first: Complex[Tensor, "batch frequency"], second: Complex[Tensor, "batch frequency"]
+) -> Float[Tensor, "batch"]:
     """(batch,): sums of products of real and of imaginary parts."""
     first, second = torch.view_as_real(first).flatten(1), torch.view_as_real(second).flatten(1)
     return (first[:, None] @ second[..., None])[:, 0, 0]

@@ -205,7 +205,15 @@ def derivative_images(
     return prediction, torch.cat([_by_rigid_motion(transform, disc, transfer), own], 2)
 
 
-def _derivatives_by_loops(deformation, plane, field, *, sigma, disc, transfer):
+def _derivatives_by_loops(
+    deformation: SegmentDeformation,
+    plane: Float[Tensor, "batch 2 bead"],
+    field: Float[Tensor, "batch field bead"],
+    *,
+    sigma: Float[Tensor, "bead"],
+    disc: FourierDisc,
+    transfer: Float[Tensor, "batch frequency"],
+) -> tuple[Tensor, Tensor]:
     from ..physics.projection.bead_transform_loops import combine_motions, combine_own
 
     free = {segment: number for number, segment in enumerate(deformation.free.tolist())}

@@ -258,8 +258,10 @@ class Run:
 
     def _flexed(self, motion: Record, place: Float[Tensor, "particle k"]) -> Record:
         """A motion of segments at a place, with what beads do within them where that is known."""
-        flexes = self.kind == SegmentDeformation.kind and "flexing" in self.model
-        return with_feature(motion, self.surface.features(place)) if flexes else motion
+        if self.kind == SegmentDeformation.kind and "flexing" in self.model:
+            assert isinstance(motion, RigidMotion)
+            return with_feature(motion, self.surface.features(place))
+        return motion
 
     @cached_property
     def _motions(self) -> dict[str, np.ndarray]:

@@ -5,7 +5,7 @@ They are at random, as tilt series, or like those of a particle file.
 
 import math
 from dataclasses import dataclass, replace
-from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -291,7 +291,7 @@ def image_tilts(
     return _packed(pose, ctf, particle, grid, microscope=one.microscope, tilts=tilts)
 
 
-def image_like(path: str | PathLike[str], **reading: Any) -> Imaging:
+def image_like(path: str | Path, **reading: Any) -> Imaging:
     """Poses, CTF, optics, pixels and contrast of a particle file.
 
     Its rows are written again with other images.

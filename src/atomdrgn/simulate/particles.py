@@ -229,7 +229,7 @@ def require_free(out: Path, *, overwrite: bool, inputs: Iterable[Path] | None = 
     )
 
 
-def _refuse(out, names, *, overwrite):
+def _refuse(out: Path, names: Iterable[str], *, overwrite: bool) -> None:
     there = next((name for name in names if (out / name).exists()), None)
     if there and not overwrite:
         raise OutputExistsError(

@@ -158,6 +158,7 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
     columns: dict[str, np.ndarray] = {}
     listed: ParticleFile
     if run is None:
+        assert not isinstance(source, Run | VolumeRun)
         _refuse_without_run(
             {
                 "--where": where,
@@ -415,7 +416,9 @@ def _is_of_numbers(column: Sequence[str]) -> bool:
     return True
 
 
-def _checked_out(out, listed, *, sources, overwrite):
+def _checked_out(
+    out: Path, listed: ParticleFile, *, sources: tuple[str | Path | None, ...], overwrite: bool
+) -> Path:
     ending = listed.format.ending
     if out.suffix != ending:
         raise InputError(

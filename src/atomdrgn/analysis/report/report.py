@@ -20,6 +20,7 @@ from ...runs.run import HISTORY, RESIDUES, Run, column_of_numbers, read_text_tab
 from ...runs.run_contents import check_said, number, text, whole
 from ...structure.atoms import Structure
 from ...structure.beads import BeadModel
+from ...structure.motion.segment_deformation import SegmentDeformation
 from ...structure.selection import describe_residues
 from ..examination.domains import Turn
 from ..examination.examination import Examination, still_group
@@ -277,7 +278,10 @@ def _fold(structure: Structure, beads: BeadModel, trace: np.ndarray) -> str:
 def _decoder(found: Examination, used: np.ndarray) -> dict[str, Any]:
     """From places to conformations; of what beads do within their segments, that of some."""
     surface = found.decoder.surface
-    flexing = found.run.deformation.flexing if found.decoder.flexes else None
+    deformation = found.run.deformation
+    flexing = None
+    if found.decoder.flexes and isinstance(deformation, SegmentDeformation):
+        flexing = deformation.flexing
     fields = {} if flexing is None else {"offset": flexing.offset, "turn": flexing.turn}
     return {
         "scale": surface.scale.tolist(),

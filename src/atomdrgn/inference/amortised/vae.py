@@ -134,13 +134,11 @@ def _model(
     beads: BeadModel, options: VaeOptions, *, n_pixels: int
 ) -> tuple[MotionAutoencoder | OffsetAutoencoder, Restraints | None]:
     """What is trained, and what holds the beads together where each moves by itself."""
-    given = {
-        "n_pixels": n_pixels,
-        "generator": torch.Generator().manual_seed(options.seed),
-    }
+    generator = torch.Generator().manual_seed(options.seed)
     if options.deformation == SEGMENTS:
-        return _moving_segments(beads, options, **given), None
-    model = OffsetAutoencoder(beads, _fixed_beads(beads, options.fixed), **given)
+        return _moving_segments(beads, options, n_pixels=n_pixels, generator=generator), None
+    fixed = _fixed_beads(beads, options.fixed)
+    model = OffsetAutoencoder(beads, fixed, n_pixels=n_pixels, generator=generator)
     return model, make_chain_restraints(beads, contacts=False)
 
 

@@ -16,6 +16,7 @@ from ...likelihood.restraints.chain_restraints import (
     bonded_residues,
     make_chain_restraints,
 )
+from ...likelihood.restraints.pair_restraints import Springs
 from ...likelihood.restraints.restraint import Restraint
 from ...likelihood.restraints.restraints import Restraints
 from ...structure.atoms import Structure
@@ -109,6 +110,7 @@ def _restraints(beads: BeadModel) -> Restraints:
     def firm(term: Restraint) -> Restraint:
         if term.name != CHAIN:
             return term
+        assert isinstance(term, Springs) and isinstance(term.sigma, torch.Tensor)
         sigma = torch.full_like(term.sigma, SPRING)
         sigma[: len(bonded_residues(beads))] = BOND
         return replace(term, sigma=(sigma**2 + bond_error(beads) ** 2).sqrt())

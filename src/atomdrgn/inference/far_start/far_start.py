@@ -156,15 +156,15 @@ def _likeliest_part(
         few.turns(disc, part, rotations)
         for part in model.reporter.watch(parts, "turning every part", len(parts))
     ]
-    best = [
+    likeliest = [
         look
         for look in sorted(looks, key=lambda look: -look.evidence)[:BEST_PARTS]
         if _middle_moved(look, model) > HOPEFUL * near
     ]
-    if not best:
+    if not likeliest:
         return None
     best = max(
-        (few.with_better_pivot(disc, look.part, rotations) for look in best),
+        (few.with_better_pivot(disc, look.part, rotations) for look in likeliest),
         key=lambda look: look.evidence,
     )
     if _middle_moved(best, model) < HOPEFUL * near:

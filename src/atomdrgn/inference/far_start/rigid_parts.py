@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...structure.beads import BeadModel
@@ -58,7 +58,7 @@ def rigid_parts(deformation: SegmentDeformation, beads: BeadModel) -> list[Rigid
     return [part for part in parts if int(part.bead.sum()) >= FEWEST_BEADS]
 
 
-def _runs(segment, beads) -> set[frozenset]:
+def _runs(segment: Int[np.ndarray, "bead"], beads: BeadModel) -> set[frozenset[int]]:
     """Segments that follow each other along a chain."""
     found = set()
     for chain in np.unique(beads.chain):
@@ -71,7 +71,7 @@ def _runs(segment, beads) -> set[frozenset]:
     return found
 
 
-def _branches(segment, beads) -> set[frozenset]:
+def _branches(segment: Int[np.ndarray, "bead"], beads: BeadModel) -> set[frozenset[int]]:
     """The tree's: those two join next that have most contacts for their surface."""
     pairs = segment[torch.cat([elastic_pairs(beads), bond_pairs(beads)]).numpy()]
     count = np.bincount(segment)
@@ -80,23 +80,23 @@ def _branches(segment, beads) -> set[frozenset]:
     contacts += contacts.T
     groups, found = [frozenset({number}) for number in np.flatnonzero(count).tolist()], set()
 
-    def joined(pair):
+    def joined(pair: tuple[frozenset[int], frozenset[int]]) -> float:
         first, second = (sorted(group) for group in pair)
         return contacts[np.ix_(first, second)].sum() / min(
             count[first].sum(), count[second].sum()
         ) ** (2 / 3)
 
     while len(groups) > 1:
-        pairs = [
+        of_two = [
             (first, second) for place, first in enumerate(groups) for second in groups[place + 1 :]
         ]
-        first, second = max(pairs, key=joined)
+        first, second = max(of_two, key=joined)
         groups = [group for group in groups if group not in (first, second)] + [first | second]
         found.add(first | second)
     return found
 
 
-def _part(segments, segment, beads) -> RigidPart:
+def _part(segments: tuple[int, ...], segment: Int[Tensor, "bead"], beads: BeadModel) -> RigidPart:
     own = torch.isin(segment, torch.tensor(segments))
     for pairs in (bond_pairs(beads), elastic_pairs(beads)):
         across = pairs[own[pairs[:, 0]] != own[pairs[:, 1]]]

@@ -4,11 +4,12 @@ By any of many rotations.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from ...likelihood.normal_equations import predict
@@ -31,7 +32,7 @@ def likelihood_of_turns(
     part: RigidPart,
     rotations: Float[Tensor, "rotation 3 3"],
     *,
-    advance=lambda images: None,
+    advance: Callable[[int], None] = lambda images: None,
 ) -> Float[Tensor, "rotation particle"]:
     """Logarithm of each particle's likelihood with the part turned about its pivot.
 
@@ -55,7 +56,7 @@ def likelihood_of_turns(
     transform, step = _transform(beads, part, disc)
     turns = rotations.float().numpy()
 
-    def of_batch(index):
+    def of_batch(index: Int[Tensor, "batch"]) -> Float[Tensor, "batch rotation"]:
         transfer, data = model.whitened(index, disc, noise)
         transfer, pose = transfer * state.contrast[index, None], model.pose(state, index)
         latent = state.latent[model.particle[index]]
@@ -82,7 +83,9 @@ def likelihood_of_turns(
     return model.processes.total(total)
 
 
-def _transform(beads: BeadModel, part: RigidPart, disc: FourierDisc):
+def _transform(
+    beads: BeadModel, part: RigidPart, disc: FourierDisc
+) -> tuple[Complex[np.ndarray, "z y x"], float]:
     """The part's transform about its pivot on a grid of frequencies (z, y, x).
 
     The grid's step, 1/A.

@@ -125,7 +125,7 @@ def _occupancies(
     sd = torch.zeros_like(occupancy)
 
     def settled(found: Linearised) -> tuple[Block, Tensor, Tensor]:
-        covariance = torch.linalg.inv(found.matrix.double() + precision)
+        covariance = torch.linalg.inv(found.full.double() + precision)
         mean = (covariance @ (found.target.double() + right)[..., None])[..., 0]
         variance = covariance.diagonal(dim1=1, dim2=2)[:, place]
         return (

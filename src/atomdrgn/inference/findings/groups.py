@@ -133,7 +133,7 @@ def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int
     most = max(SMALLEST, AS_ONE * left(range(deformation.n_segments)))
     cost = {pair: left(pair[0] | pair[1]) for pair in combinations(groups, 2)}
     while cost and min(cost.values()) < most:
-        first, second = min(cost, key=cost.get)
+        first, second = min(cost, key=lambda pair: cost[pair])
         groups = [group for group in groups if group not in (first, second)]
         cost = {
             pair: value for pair, value in cost.items() if first not in pair and second not in pair
@@ -256,8 +256,10 @@ def _settled(
             improved = False
             for shift in (-step, step):
                 tried = _moved(of_trace, border, shift, chain)
-                value = None if tried is None else judge(tried)
-                if value is not None and value.sum() > best.sum():
+                if tried is None:
+                    continue
+                value = judge(tried)
+                if value.sum() > best.sum():
                     best, of_trace, border, improved = value, tried, border + shift, True
                     break
     return of_trace, best

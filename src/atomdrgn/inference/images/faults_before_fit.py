@@ -72,7 +72,7 @@ def read_images(
     return found
 
 
-def _require_seen(stack, beads):
+def _require_seen(stack: ParticleStack, beads: BeadModel) -> None:
     away = stack.pose.shift.abs().amax(1) - beads.position.norm(dim=1).max()
     if (away > stack.grid.extent / 2).all():
         raise InputError(

@@ -5,7 +5,9 @@ Fourier coefficients up to the resolution in use, kept in memory or read again e
 
 import logging
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -60,7 +62,7 @@ class FourierImages:
         What was found when images were screened.
     """
 
-    def __init__(self, stack: ParticleStack, resolution: float):
+    def __init__(self, stack: ParticleStack, resolution: float) -> None:
         self.stack = stack
         self.disc = make_disc(stack.grid, resolution)
         self.group = noise_groups(stack.optics_group, stack.tilt)
@@ -77,7 +79,7 @@ class FourierImages:
         self,
         index: Int[Tensor, "some"] | None = None,
         memory: float = math.inf,
-        progress=iter,
+        progress: Callable[[Sequence[Tensor]], Iterable[Tensor]] = iter,
         portions: Portions | None = None,
     ) -> None:
         """Read images once, keep the coarsest coefficients of each, and screen them.
@@ -136,7 +138,7 @@ class FourierImages:
         self.left_out[screened] = stand_out(figures[screened], **compared)
         self.warnings = self._findings()
 
-    def _correct(self, **changes) -> None:
+    def _correct(self, **changes: Any) -> None:
         """Change some of the stack's corrections."""
         self.stack = replace(
             self.stack,
@@ -144,7 +146,10 @@ class FourierImages:
         )
 
     def _figures_of_all(
-        self, index, portions, progress=iter
+        self,
+        index: Int[Tensor, "some"],
+        portions: Portions,
+        progress: Callable[[Sequence[Tensor]], Iterable[Tensor]] = iter,
     ) -> tuple[Figures, Float[Tensor, "box box"]]:
         """Figures of all images, of which each process reads some.
 
@@ -153,7 +158,9 @@ class FourierImages:
         count, found = self.kept.shape[2], Figures.none(len(self))
         by_rank = torch.argsort(self.disc.rank)[:count]
 
-        def read(batch):
+        def read(
+            batch: Int[Tensor, "batch"],
+        ) -> tuple[Figures, Tensor, Tensor | None, Tensor | None]:
             images = self.stack.read(batch)
             figures = figures_of(images)
             share = share_of_mean(images, figures.rms)
@@ -164,12 +171,12 @@ class FourierImages:
             scale = coefficient.square().mean((1, 2)).sqrt().clamp_min(1e-30)
             return figures, share, (coefficient / scale[:, None, None]).half(), scale
 
-        def shares(batches):
+        def shares(batches: Sequence[Tensor]) -> Iterator[tuple[int, tuple[Tensor]]]:
             for batch, (figures, share, coefficient, scale) in zip(
                 batches, in_order(read, progress(batches)), strict=True
             ):
                 found.put(batch, figures)
-                if count:
+                if coefficient is not None and scale is not None:
                     self.kept[self.place[batch]], self.scale[self.place[batch]] = coefficient, scale
                 yield portions.of(batch), (share,)
 
@@ -185,12 +192,13 @@ class FourierImages:
     def _findings(self) -> tuple[str, ...]:
         """What screening has found, in sentences."""
         name, corrections, found = self.stack.source.name, self.stack.corrections, []
+        assert corrections is not None  # made as images are screened
         counts = ~self.left_out
         if corrections.faulty:
             number = len(corrections.faulty)
-            which = f"{number:,} pixels are" if number > 1 else "a pixel is"
+            pixels = f"{number:,} pixels are" if number > 1 else "a pixel is"
             found.append(
-                f"{name}: {which} nothing like those around in all images alike, and filled in "
+                f"{name}: {pixels} nothing like those around in all images alike, and filled in "
                 "from these"
             )
         for which, what in (
@@ -209,7 +217,9 @@ class FourierImages:
         ):
             number = int(which.sum())
             if number:
-                rows = "" if number == len(self) else f" ({list_rows(self.stack.row[which])})"
+                rows = (
+                    "" if number == len(self) else f" ({list_rows(self.stack.row[which].numpy())})"
+                )
                 found.append(
                     f"{name}: {number:,} of {len(self):,} images{rows} "
                     f"{'are' if number > 1 else 'is'} {what}"

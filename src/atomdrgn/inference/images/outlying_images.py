@@ -8,6 +8,7 @@ power.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -78,10 +79,9 @@ class Figures(Record):
     @classmethod
     def none(cls, images: int) -> "Figures":
         """Zeros for so many images, in double precision."""
-        return cls(
-            *torch.zeros(3, images, dtype=torch.float64),
-            torch.zeros(images, TERMS, dtype=torch.float64),
-        )
+        power, extreme, roughness = torch.zeros(3, images, dtype=torch.float64)
+        background = torch.zeros(images, TERMS, dtype=torch.float64)
+        return cls(power, extreme, roughness, background)
 
     def put(self, index: Int[Tensor, "some"], figures: "Figures") -> None:
         """Write those of some images in."""
@@ -100,7 +100,7 @@ def figures_of(images: Float[Tensor, "image box box"]) -> Figures:
     return found
 
 
-def _figures(images):
+def _figures(images: Float[Tensor, "image box box"]) -> Figures:
     flat = images.flatten(1)
     flat = flat - flat.mean(1, keepdim=True)
     power = flat.square().mean(1)
@@ -115,7 +115,7 @@ def _figures(images):
     )
 
 
-def _background_weights(box) -> Float[Tensor, "pixel term"]:
+def _background_weights(box: int) -> Float[Tensor, "pixel term"]:
     """What pixels are weighted by to give the terms of a background.
 
     Outside the circle, where no particle is.
@@ -127,7 +127,7 @@ def _background_weights(box) -> Float[Tensor, "pixel term"]:
     return weight
 
 
-def _outside(box) -> Bool[Tensor, "pixel"]:
+def _outside(box: int) -> Bool[Tensor, "pixel"]:
     """Which pixels are outside the circle in the box."""
     line = torch.linspace(-1, 1, box)
     return (line.square() + line[:, None].square()).flatten() > 1
@@ -152,7 +152,7 @@ def find_backgrounds(
     return shared
 
 
-def _shared_background(figures) -> Float[Tensor, "term"]:
+def _shared_background(figures: Figures) -> Float[Tensor, "term"]:
     """What images of a group have in common.
 
     Ramp or curve, or none of it where it does not stand out.
@@ -173,7 +173,7 @@ def _shared_background(figures) -> Float[Tensor, "term"]:
     return found
 
 
-def _share_of_ramp(slope, figures):
+def _share_of_ramp(slope: Float[Tensor, "image 2"], figures: Figures) -> Float[Tensor, "image"]:
     """R.m.s. of ramps over that of what is left of their images."""
     of_all, of_these = (each.square().sum(1) / 3 for each in (figures.background[:, RAMP], slope))
     return (of_these / (figures.power - of_all).maximum(0.01 * figures.power)).sqrt()
@@ -238,7 +238,7 @@ def stand_out(
     )
 
 
-def _compared_with(group, tilt) -> Int[Tensor, "image"]:
+def _compared_with(group: Int[Tensor, "image"], tilt: Int[Tensor, "image"]) -> Int[Tensor, "image"]:
     """Number of the images that each is compared with: its group, all of its tilt, or the set."""
     of_tilt = torch.where(torch.bincount(tilt)[tilt] >= FEWEST_COMPARED, tilt + 1, 0)
     return torch.where(
@@ -246,11 +246,15 @@ def _compared_with(group, tilt) -> Int[Tensor, "image"]:
     )
 
 
-def _logarithm(value):
+def _logarithm(value: Float[Tensor, "image"]) -> Float[Tensor, "image"]:
     return value.clamp_min(torch.finfo(torch.float64).tiny).log()
 
 
-def _of_compared(value, compared, statistic):
+def _of_compared(
+    value: Float[Tensor, "image"],
+    compared: Int[Tensor, "image"],
+    statistic: Callable[[Tensor], Tensor],
+) -> Float[Tensor, "image"]:
     """A statistic of those that each is compared with, for each."""
     result = torch.empty_like(value)
     for number in compared.unique():
@@ -259,11 +263,13 @@ def _of_compared(value, compared, statistic):
     return result
 
 
-def _usual(value, compared):
+def _usual(value: Float[Tensor, "image"], compared: Int[Tensor, "image"]) -> Float[Tensor, "image"]:
     return _of_compared(value, compared, torch.median)
 
 
-def _deviation(value, compared):
+def _deviation(
+    value: Float[Tensor, "image"], compared: Int[Tensor, "image"]
+) -> Float[Tensor, "image"]:
     """Distance of logarithms from the median of those that each is compared with.
 
     In units of what stands out.
@@ -313,7 +319,9 @@ def find_faulty_pixels(
     return tuple(torch.nonzero(faulty.flatten())[:, 0].tolist())
 
 
-def _unlike_their_ring(mean, faulty) -> Bool[Tensor, "box box"]:
+def _unlike_their_ring(
+    mean: Float[Tensor, "box box"], faulty: Bool[Tensor, "box box"]
+) -> Bool[Tensor, "box box"]:
     """Pixels that differ from others at their distance from the middle.
 
     Without the background that the sound ones show.

@@ -1,5 +1,7 @@
 """Which resolutions a fit goes through."""
 
+from collections.abc import Sequence
+
 from ...errors import InputError
 from ...physics.grid import ImageGrid
 
@@ -63,7 +65,7 @@ def finer_steps(coarsest: float, finest: float) -> list[float]:
     return steps
 
 
-def search_after(passes: list[float]) -> list[int]:
+def search_after(passes: Sequence[float]) -> list[int]:
     """Numbers of the passes after which particles are searched for that went astray.
 
     From 1, in order.

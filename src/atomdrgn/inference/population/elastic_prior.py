@@ -1,9 +1,10 @@
 """What is likely before any image is seen: the motions that the base model's own shape allows."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...structure.beads import BeadModel
@@ -80,7 +81,11 @@ def starting_population(
     return _population(deformation, beads, mean, _loosened)
 
 
-def _loosened(contacts, bonds, metric):
+def _loosened(
+    contacts: Float[Tensor, "latent latent"],
+    bonds: Float[Tensor, "latent latent"],
+    metric: Float[Tensor, "latent latent"],
+) -> Float[Tensor, "latent latent"]:
     for softness in SOFTNESS:
         covariance = torch.linalg.inv(contacts / softness + bonds)
         if float(torch.linalg.eigvals(covariance @ metric).real.max()) > SMALLEST_START**2:
@@ -88,7 +93,12 @@ def _loosened(contacts, bonds, metric):
     return contacts / softness + bonds
 
 
-def _population(deformation, beads, mean, precision_of) -> Population:
+def _population(
+    deformation: SegmentDeformation,
+    beads: BeadModel,
+    mean: Float[Tensor, "latent"] | None,
+    precision_of: Callable[[Tensor, Tensor, Tensor], Tensor],
+) -> Population:
     """A Gaussian about a mean, with the precision of contacts, bonds and trace.
 
     The metric of the trace is added.
@@ -106,7 +116,9 @@ def _population(deformation, beads, mean, precision_of) -> Population:
     )
 
 
-def _with_occupancies(of_motions, deformation, beads) -> Float[Tensor, "latent latent"]:
+def _with_occupancies(
+    of_motions: Float[Tensor, "motion motion"], deformation: SegmentDeformation, beads: BeadModel
+) -> Float[Tensor, "latent latent"]:
     """The root of motions, and of occupancies that go together.
 
     These do where segments are neighbours.
@@ -128,7 +140,9 @@ def _with_occupancies(of_motions, deformation, beads) -> Float[Tensor, "latent l
     return root
 
 
-def _contact_precision(deformation, beads, latent) -> Float[Tensor, "latent latent"]:
+def _contact_precision(
+    deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "latent"]
+) -> Float[Tensor, "latent latent"]:
     """Of motions of segments that touch against each other."""
     touching = elastic_pairs(replace(beads, position=deformation.conformation(latent).position))
     rows = _strained(deformation, touching, latent)
@@ -138,7 +152,9 @@ def _contact_precision(deformation, beads, latent) -> Float[Tensor, "latent late
     )
 
 
-def _bond_precision(deformation, beads, latent) -> Float[Tensor, "latent latent"]:
+def _bond_precision(
+    deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "latent"]
+) -> Float[Tensor, "latent latent"]:
     """Of motions that tear chains, and of the molecule as a whole."""
     rows, whole = (
         _strained(deformation, bond_pairs(beads), latent),
@@ -147,7 +163,9 @@ def _bond_precision(deformation, beads, latent) -> Float[Tensor, "latent latent"
     return rows.T @ rows / BOND_SIGMA**2 + whole.T @ whole / WHOLE_SIGMA**2
 
 
-def _strained(deformation, pairs, latent) -> Float[Tensor, "row latent"]:
+def _strained(
+    deformation: SegmentDeformation, pairs: Int[Tensor, "pair 2"], latent: Float[Tensor, "latent"]
+) -> Float[Tensor, "row latent"]:
     """Rows of the pairs that some motion can strain: those not wholly in one segment."""
     overlap = (deformation.weight[pairs[:, 0]] * deformation.weight[pairs[:, 1]]).sum(1)
     pairs = pairs[overlap < 1]
@@ -163,7 +181,9 @@ def _strained(deformation, pairs, latent) -> Float[Tensor, "row latent"]:
     return torch.cat(rows) if rows else latent.new_zeros(1, len(latent)).double()
 
 
-def _whole_motion(deformation, beads, latent) -> Float[Tensor, "6 latent"]:
+def _whole_motion(
+    deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "latent"]
+) -> Float[Tensor, "6 latent"]:
     """Mean shift of the molecule and its mean turn (times its radius of gyration).
 
     As far as small motions make them.

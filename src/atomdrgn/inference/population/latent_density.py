@@ -143,7 +143,9 @@ def fit_density(
     return density
 
 
-def _at_least(covariance, narrowest):
+def _at_least(
+    covariance: Float[Tensor, "component k k"], narrowest: Float[Tensor, "k k"]
+) -> Float[Tensor, "component k k"]:
     """Covariances with no direction narrower than in another one."""
     root = torch.linalg.cholesky(narrowest)
     inside = torch.linalg.solve_triangular(

@@ -3,6 +3,7 @@
 One Gaussian over all particles, and each particle's place in it, in closed form.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -208,7 +209,8 @@ def fit_population(
     portions = portions or Portions.one(len(equations.target))
     problem = _Problem(equations, directions, prior, portions)
     n_seen = directions.seen.shape[1]
-    covariance, history = torch.eye(n_seen, dtype=torch.float64), []
+    covariance = torch.eye(n_seen, dtype=torch.float64)
+    history: list[float] = []
     while len(history) < rounds:
         at_start, first = problem.round(covariance)
         at_first, second = problem.round(first)
@@ -242,7 +244,7 @@ class _Problem:
         directions: Directions,
         prior: PopulationPrior,
         portions: Portions,
-    ):
+    ) -> None:
         self.portions, self.seen = portions, directions.seen
         batches = portions.batches(torch.arange(len(equations.target)), CHUNK)
         self.of = [portions.of(batch) for batch in batches]
@@ -272,20 +274,26 @@ class _Problem:
         seen = slice(0, directions.seen.shape[1])
         self.prior, self.weight = self.in_directions(prior.covariance)[seen, seen], prior.particles
 
-    def _sum(self, terms, like):
+    def _sum(self, terms: Iterable[Sequence[Tensor]], like: Sequence[Tensor]) -> list[Tensor]:
         """Of terms of the chunks, over all processes."""
         return self.portions.sum(zip(self.of, terms, strict=True), like)
 
-    def in_directions(self, covariance):
+    def in_directions(
+        self, covariance: Float[Tensor, "latent latent"]
+    ) -> Float[Tensor, "latent latent"]:
         """A covariance in the coordinates of the directions, the seen ones first."""
         return self.back @ covariance.double() @ self.back.T
 
-    def round(self, covariance):
+    def round(
+        self, covariance: Float[Tensor, "direction direction"]
+    ) -> tuple[_Estimate, Float[Tensor, "direction direction"]]:
         """The estimate at a covariance, and the next covariance."""
         estimate, second = self.estimate(covariance)
         return estimate, (second + self.weight * self.prior) / (self.count + self.weight)
 
-    def estimate(self, covariance):
+    def estimate(
+        self, covariance: Float[Tensor, "direction direction"]
+    ) -> tuple[_Estimate, Float[Tensor, "direction direction"]]:
         """The likeliest mean at a covariance, and the particles' second moments about it.
 
         These are summed.
@@ -293,14 +301,21 @@ class _Problem:
         precision = torch.linalg.inv(covariance)
         # sums in single precision left the covariance a little askew
         precision = (0.5 * (precision + precision.T)).float()
-        each, found = [], in_order(lambda chunk: _seen_through(*chunk, precision), self.chunks)
-        terms = (each.append(spread) or of_mean for spread, *of_mean in found)
+        each: list[Tensor] = []
+
+        def of_mean() -> Iterator[Sequence[Tensor]]:
+            for spread, *rest in in_order(
+                lambda chunk: _seen_through(*chunk, precision), self.chunks
+            ):
+                each.append(spread)
+                yield rest
+
         like = [
             torch.zeros_like(self.whole),
             torch.zeros_like(self.target),
             torch.zeros((), dtype=torch.float64),
         ]
-        information, right, log_volume = self._sum(terms, like)
+        information, right, log_volume = self._sum(of_mean(), like)
         left = self.whole - information + self.mean_precision
         mean = torch.linalg.solve(
             left, self.target - right + self.mean_precision @ self.believed_mean
@@ -319,8 +334,12 @@ class _Problem:
         )
         return _Estimate(mean, float(value + explained - log_volume + belief) / self.count), second
 
-    def _second_moments(self, each, mean):
-        def of_chunk(item):
+    def _second_moments(
+        self, each: Sequence[Tensor], mean: Float[Tensor, "latent"]
+    ) -> list[Tensor]:
+        def of_chunk(
+            item: tuple[tuple[Tensor, Tensor, Tensor], Tensor],
+        ) -> tuple[Tensor, Tensor]:
             (cross, _, target), covariance = item
             right = target - cross @ mean
             place = (covariance @ right[..., None])[..., 0]
@@ -332,7 +351,12 @@ class _Problem:
         return self._sum(in_order(of_chunk, zip(self.chunks, each, strict=True)), like)
 
 
-def _seen_through(cross, information, target, precision):
+def _seen_through(
+    cross: Float[Tensor, "particle direction latent"],
+    information: Float[Tensor, "particle direction direction"],
+    target: Float[Tensor, "particle direction"],
+    precision: Float[Tensor, "direction direction"],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What a chunk of particles gives to the mean and the covariance.
 
     Posterior covariances, what they take from the information on the mean, and their log volumes.
@@ -364,12 +388,16 @@ def _extrapolate(before: Tensor, first: Tensor, second: Tensor, longest: float =
     return _exponential(before + 2 * length * step + length**2 * bend)
 
 
-def _logarithm(covariance):
+def _logarithm(
+    covariance: Float[Tensor, "direction direction"],
+) -> Float[Tensor, "direction direction"]:
     value, vector = torch.linalg.eigh(covariance)
     return (vector * value.clamp_min(1e-8).log()) @ vector.T
 
 
-def _exponential(logarithm):
+def _exponential(
+    logarithm: Float[Tensor, "direction direction"],
+) -> Float[Tensor, "direction direction"]:
     value, vector = torch.linalg.eigh(0.5 * (logarithm + logarithm.T))
     return (vector * value.clamp(*LOG_RANGE).exp()) @ vector.T
 

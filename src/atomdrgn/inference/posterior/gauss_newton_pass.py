@@ -108,7 +108,7 @@ class PassResult:
         """
         self.latent[particle], self.latent_sd[particle] = some.latent, some.sd
         self.freedom[particle] = some.freedom / model.rows[particle]
-        if some.posed is not None:
+        if some.posed is not None and some.pose is not None:
             self.pose[some.posed.image], self.pose_sd[some.posed.image] = some.pose
         return model.particle_portions.of(particle), (some.covariance,)
 
@@ -163,10 +163,10 @@ def run_pass(
             yield found.note(model, linearised.block.particle, posteriors)
 
     n_seen = directions.seen.shape[1]
-    covariance = sum(
-        model.particle_portions.sum(terms, [torch.zeros(n_seen, n_seen)])[0]
-        for terms in (of_kept(), of_others())
-    )
+    covariance = torch.zeros(n_seen, n_seen)
+    for terms in (of_kept(), of_others()):
+        (part,) = model.particle_portions.sum(terms, [torch.zeros(n_seen, n_seen)])
+        covariance = covariance + part
     model.reporter.finish()
     found = found.together(model)
     brightness, contrast_sd = _shared_brightness(model, found)
@@ -334,7 +334,7 @@ def _divide(
     """
     n_latent, n_seen = directions.seen.shape
     # with what a round makes of them
-    bytes_each = 4 * (n_latent * (n_seen + 1) + 3 * n_seen**2)
+    bytes_each: float = 4 * (n_latent * (n_seen + 1) + 3 * n_seen**2)
     if model.refine_poses:  # twice, while they are put together
         bytes_each += (
             4
@@ -366,8 +366,8 @@ def _rounds(model: FitModel, directions: Directions) -> int:
 def _reduced(found: Linearised, directions: Directions) -> tuple[Linearised, tuple[Tensor, Tensor]]:
     """What is kept of a block: rows of its matrices along the directions, and their sum."""
     return replace(found, matrix=None), (
-        directions.seen.T @ found.matrix,
-        found.matrix.sum(0, dtype=torch.float64),
+        directions.seen.T @ found.full,
+        found.full.sum(0, dtype=torch.float64),
     )
 
 
@@ -382,7 +382,7 @@ def _then_settled(
         else _Posed(block.image, block.row, found.pose, latent[block.particle])
     )
     return replace(found, matrix=None, pose=None), given.posteriors(
-        given.directions.seen.T @ found.matrix, found.target, posed
+        given.directions.seen.T @ found.full, found.target, posed
     )
 
 
@@ -425,7 +425,8 @@ class _Posed:
     def together(cls, several: Sequence["_Posed"]) -> "_Posed":
         """Those of several blocks."""
         return cls(
-            *(torch.cat([getattr(each, name) for each in several]) for name in ("image", "row")),
+            torch.cat([each.image for each in several]),
+            torch.cat([each.row for each in several]),
             joined([each.given for each in several]),
         )
 
@@ -439,6 +440,7 @@ class _Posed:
 
     def settle(self, each: Posterior, directions: Directions) -> tuple[Tensor, Tensor]:
         """Steps of the poses and their standard deviations, given the particles' posterior."""
+        assert self.latent is not None, "settled before the particles' latents are known"
         step = (each.mean - self.latent)[self.row]
         return self.given.posterior(
             step, each.covariance[self.row], seen=directions.seen, unseen=directions.unseen

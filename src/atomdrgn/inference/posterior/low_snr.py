@@ -130,7 +130,7 @@ def with_second_motion(model: FitModel, state: FitState, disc: FourierDisc) -> F
 
     Particles have to be at conformations drawn from their posteriors.
     """
-    mapping, generator = state.mapping, torch.Generator().manual_seed(model.seed)
+    mapping, generator = state.spread, torch.Generator().manual_seed(model.seed)
     state = calibrate(model, state, disc, generator)
     scores = sum_scores(model, state, disc, title="another motion from the scores")
     motion = motion_of_scores(
@@ -172,7 +172,7 @@ def map_round(
     average.
     """
     generator = torch.Generator().manual_seed(model.seed * 1_000_003 + state.step)
-    state, mapping = calibrate(model, state, disc, generator), state.mapping
+    state, mapping = calibrate(model, state, disc, generator), state.spread
     likelihood = likelihood_at_nodes(model, state, mapping, disc)
     place = mapping.places(model.n_particles)
     belief = _believed(mapping, place, mapping.share(likelihood))
@@ -243,7 +243,7 @@ def mapped_support(model: FitModel, state: FitState, other: Mapping) -> Support:
 
 def place_on_mapping(model: FitModel, state: FitState) -> WideFit:
     """Posterior of each particle's place on the state's surface."""
-    mapping, generator = state.mapping, torch.Generator().manual_seed(model.seed)
+    mapping, generator = state.spread, torch.Generator().manual_seed(model.seed)
     likelihood = likelihood_at_nodes(model, state, mapping, finest_disc(model, state))
     place, weight = mapping.places(model.n_particles), mapping.share(likelihood)
     belief = _believed(mapping, place, weight)
@@ -268,7 +268,7 @@ def with_mapping(model: FitModel, state: FitState, mapping: Mapping) -> FitState
 
 def finest_disc(model: FitModel, state: FitState) -> FourierDisc:
     """The frequencies that nearly all that the images tell of the motions is in."""
-    return working_disc(model, state, motions_of_mapping(model, state.mapping))
+    return working_disc(model, state, motions_of_mapping(model, state.spread))
 
 
 def motions_of_mapping(model: FitModel, mapping: Mapping) -> Motions:

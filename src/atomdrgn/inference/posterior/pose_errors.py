@@ -127,7 +127,7 @@ def play_of_poses(
     matrix, target = at.new_zeros(*at.shape, at.shape[1]), torch.zeros_like(at)
     model.reporter.start("errors of the poses", len(model.my_images))
 
-    def told(found: Linearised) -> tuple[Tensor, Tensor, Tensor]:
+    def by_both(found: Linearised) -> tuple[Tensor, Tensor, Tensor]:
         model.reporter.advance(len(found.block.image))
         particle = found.block.particle
         along = surface.slope(place[particle])
@@ -141,7 +141,7 @@ def play_of_poses(
         )
 
     for particle, of_matrix, of_target in linearise(
-        model, replace(state, latent=seen), disc, model.my_particles, then=told
+        model, replace(state, latent=seen), disc, model.my_particles, then=by_both
     ):
         matrix[particle], target[particle] = of_matrix, of_target
     model.reporter.finish()
@@ -193,9 +193,9 @@ def _likeliest_errors(
 
     def lost(entries: np.ndarray) -> tuple[float, np.ndarray]:
         """Minus the mean of it, and the slope."""
-        entries = torch.from_numpy(entries).requires_grad_()
-        value = -likelihood(entries).mean()
-        (slope,) = torch.autograd.grad(value, entries)
+        at = torch.from_numpy(entries).requires_grad_()
+        value = -likelihood(at).mean()
+        (slope,) = torch.autograd.grad(value, at)
         return value.item(), slope.numpy()
 
     with torch.enable_grad():

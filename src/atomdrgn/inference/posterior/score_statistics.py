@@ -54,7 +54,7 @@ def sum_scores(model: FitModel, state: FitState, disc: FourierDisc, *, title: st
         model.reporter.advance(len(found.block.image))
         _, score = found.of_motions(model.deformation, state.latent)
         return (
-            found.matrix.sum(0).double(),
+            found.full.sum(0).double(),
             found.target.sum(0).double(),
             (score.T @ score).double(),
         )

@@ -6,6 +6,7 @@ They are measured at the conformations found so far.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -116,7 +117,7 @@ def sum_by_shell(
     portions = portions or Portions.one(len(group))
     n_groups, n_shells = int(group.max()) + 1, int(disc.shell.max()) + 1
 
-    def of_batch(index):
+    def of_batch(index: Int[Tensor, "batch"]) -> tuple[int, list[Tensor]]:
         with torch.no_grad():
             transfer, data, prediction = compared(index)
             held = (transfer != 0) * disc.multiplicity
@@ -175,13 +176,13 @@ def fit_gain(
     cross = (sums.prediction_data / noise).sum(0).double()
     power = ((sums.prediction2 + sums.hidden * sums.count) / noise).sum(0).double()
 
-    def amplitude(width2):
+    def amplitude(width2: float) -> tuple[Tensor, float, float]:
         """Shape of the gain, the amplitude that is best with it, and its standard error."""
         shape = torch.exp(-2 * math.pi**2 * width2 * k2.double())
         own = (shape**2 * power).sum().clamp_min(torch.finfo(torch.float64).tiny)
         return shape, float(((shape * cross).sum() / own).clamp_min(0)), float(own**-0.5)
 
-    def misfit(width2):
+    def misfit(width2: float) -> float:
         shape, best, _ = amplitude(width2)
         return float((best**2 * shape**2 * power - 2 * best * shape * cross).sum())
 
@@ -251,7 +252,7 @@ def measure(
     n_groups, n_shells = int(model.images.group.max()) + 1, int(disc.shell.max()) + 1
     beads, flat = model.bright_beads(state), model.noise(torch.ones(n_groups, n_shells))
 
-    def compared(index):
+    def compared(index: Int[Tensor, "batch"]) -> tuple[Tensor, Tensor, Tensor]:
         transfer, data = model.whitened(index, disc, flat)
         transfer = transfer * state.contrast[index, None]
         pose, latent = model.pose(state, index), state.latent[model.particle[index]]
@@ -261,11 +262,17 @@ def measure(
             predict(model.deformation, beads, latent, pose=pose, disc=disc) * transfer[:, None],
         )
 
-    def hidden(index, transfer):
+    def hidden(
+        index: Int[Tensor, "batch"], transfer: Float[Tensor, "batch frequency"]
+    ) -> tuple[Tensor, Tensor]:
         chosen, power = for_spread[index], torch.zeros_like(transfer)
         if state.step and chosen.any():
             some = index[chosen]
-            where = {"pose": model.pose(state, some), "disc": disc, "transfer": transfer[chosen]}
+            where: dict[str, Any] = {
+                "pose": model.pose(state, some),
+                "disc": disc,
+                "transfer": transfer[chosen],
+            }
             latent = state.latent[model.particle[some]]
             power[chosen] = power_along(
                 model.deformation, beads, latent, state.uncertainty, **where
@@ -287,7 +294,9 @@ def measure(
     )
 
 
-def sample_of_groups(group, count, generator):
+def sample_of_groups(
+    group: Int[Tensor, "image"], count: int, generator: torch.Generator
+) -> Int[Tensor, "some"]:
     """Indices of about `count` images, the first of a shuffle of each group, in file order."""
     shuffled = torch.randperm(len(group), generator=generator)
     by_group = shuffled[torch.argsort(group[shuffled], stable=True)]

@@ -144,7 +144,7 @@ class FitModel:
         return evenly_spread(self.n_particles, count)
 
     @cached_property
-    def _by_particle(self):
+    def _by_particle(self) -> tuple[Int[Tensor, "image"], Int[Tensor, "first"]]:
         """Images in the order of their particles, and where each particle's begin."""
         return torch.argsort(self.particle, stable=True), torch.cat(
             [torch.zeros(1, dtype=torch.long), self.rows.cumsum(0)]
@@ -183,7 +183,7 @@ class FitModel:
             start = torch.repeat_interleave(first[some] - (count.cumsum(0) - count), count)
             yield Block(some, order[start + torch.arange(len(row))], row)
 
-    def _runs(self, particles, images) -> Iterator[Int[Tensor, "some"]]:
+    def _runs(self, particles: Int[Tensor, "all"], images: int) -> Iterator[Int[Tensor, "some"]]:
         """Runs of rising particles of one portion, with about so many images."""
         for some in particles.split(
             torch.unique_consecutive(self.portion[particles], return_counts=True)[1].tolist()

@@ -1,6 +1,8 @@
 """What a fit knows between two passes over the images, and its file."""
 
 from dataclasses import dataclass, fields
+from os import PathLike
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -64,13 +66,19 @@ class FitState:
     poses: PoseCorrections | None = None
     mapping: Mapping | None = None
 
+    @property
+    def spread(self) -> Mapping:
+        """The surface that particles are spread over, of a fit that has one."""
+        assert self.mapping is not None, "particles that are spread over no surface"
+        return self.mapping
+
 
 NUMBERS = ("step", "contrast_sd", "amplitude", "width2")
 TENSORS = ("latent", "latent_sd", "freedom", "uncertainty", "spectrum", "contrast")
 MAPPING = {"surface": Surface, "density": Density}
 
 
-def save_state(state: FitState, path) -> None:
+def save_state(state: FitState, path: str | PathLike[str]) -> None:
     """Write a state whole or not at all."""
     tensors = {name: getattr(state, name).contiguous() for name in TENSORS}
     tensors |= {
@@ -91,7 +99,9 @@ def save_state(state: FitState, path) -> None:
     write_tensors(path, tensors)
 
 
-def load_state(path, *, particles: int | None = None, images: int | None = None) -> FitState:
+def load_state(
+    path: str | PathLike[str], *, particles: int | None = None, images: int | None = None
+) -> FitState:
     """Read what :func:`save_state` wrote.
 
     Parameters
@@ -109,7 +119,7 @@ def load_state(path, *, particles: int | None = None, images: int | None = None)
         held = read_tensors(path)
         population = Population(*(held[f"population.{f.name}"] for f in fields(Population)))
         numbers = {name: float(held[name]) for name in NUMBERS}
-        numbers["step"] = int(numbers["step"])
+        step = int(numbers.pop("step"))
         poses = (
             PoseCorrections(held["poses.value"], held["poses.sd"])
             if "poses.value" in held
@@ -125,13 +135,8 @@ def load_state(path, *, particles: int | None = None, images: int | None = None)
             if "mapping.surface.scale" in held
             else None
         )
-        state = FitState(
-            **{name: held[name] for name in TENSORS},
-            population=population,
-            poses=poses,
-            mapping=mapping,
-            **numbers,
-        )
+        given: dict[str, Any] = {name: held[name] for name in TENSORS} | numbers
+        state = FitState(step=step, population=population, poses=poses, mapping=mapping, **given)
         for what, expected, there in (
             ("particles", particles, state.latent),
             ("images", images, state.contrast),

@@ -113,7 +113,7 @@ def join(
         spectrum.index_add_(0, half.group, state.spectrum)
         seen.index_add_(0, half.group, torch.ones(len(half.group), 1))
 
-    def mean(name):
+    def mean(name: str) -> float:
         return 0.5 * sum(getattr(state, name) for state in states)
 
     population = Population(
@@ -136,16 +136,23 @@ def join(
     )
 
 
-def _poses_of_all(model, halves, states) -> PoseCorrections:
+def _poses_of_all(
+    model: FitModel, halves: Sequence[HalfSet], states: Sequence[FitState]
+) -> PoseCorrections:
     """Those of the half-sets' images."""
-    poses = [state.poses for state in states]
+    poses = [state.poses for state in states if state.poses is not None]
     value, sd = torch.zeros(2, len(model.images), poses[0].value.shape[1])
     for half, each in zip(halves, poses, strict=True):
         value[half.image], sd[half.image] = each.value, each.sd
     return PoseCorrections(value, sd)
 
 
-def _root_of_mean(roots) -> Float[Tensor, "latent latent"]:
+def _root_of_mean(
+    roots: Sequence[Float[Tensor, "latent latent"]],
+) -> Float[Tensor, "latent latent"]:
     """Of covariances given by their roots."""
-    value, vector = torch.linalg.eigh(0.5 * sum(root.double() @ root.double().T for root in roots))
+    total = torch.zeros(roots[0].shape, dtype=torch.float64)
+    for root in roots:
+        total = total + root.double() @ root.double().T
+    value, vector = torch.linalg.eigh(0.5 * total)
     return (vector * value.clamp_min(1e-12).sqrt()).float()

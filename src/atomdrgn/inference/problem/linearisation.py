@@ -5,6 +5,7 @@ The normal equations of every particle at the conformation found so far.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -49,6 +50,12 @@ class Linearised:
     contrast_sd: Float[Tensor, "image"]
     pose: PoseGiven | None = None
 
+    @property
+    def full(self) -> Float[Tensor, "particle latent latent"]:
+        """The matrices, where they are not reduced."""
+        assert self.matrix is not None, "matrices that were reduced"
+        return self.matrix
+
     def of_motions(
         self,
         deformation: SegmentDeformation,
@@ -65,11 +72,11 @@ class Linearised:
         latent : (all, latent)
             Of all particles of the fit, where these were linearised: there the gradient is.
         """
-        gradient = self.target - (self.matrix @ latent[self.block.particle, :, None])[..., 0]
+        gradient = self.target - (self.full @ latent[self.block.particle, :, None])[..., 0]
         if not deformation.composition:
-            return self.matrix, gradient
+            return self.full, gradient
         number = deformation.motion_numbers
-        return self.matrix[:, number[:, None], number], gradient[:, number]
+        return self.full[:, number[:, None], number], gradient[:, number]
 
 
 def linearise(
@@ -78,8 +85,8 @@ def linearise(
     disc: FourierDisc,
     particles: Int[Tensor, "some"],
     *,
-    then=lambda linearised: linearised,
-) -> Iterator:
+    then: Callable[[Linearised], Any] = lambda linearised: linearised,
+) -> Iterator[Any]:
     """Normal equations of some particles.
 
     Block by block, from all their images up to the resolution of `disc`.
@@ -95,7 +102,7 @@ def linearise(
     """
     beads, noise = model.bright_beads(state), model.noise(state.spectrum)
 
-    def of_block(block: Block):
+    def of_block(block: Block) -> Any:
         latent = state.latent[block.particle]
         matrix, gradient = _restrained(model, latent, block.particle)
         contrast, contrast_sd, given = [], [], []
@@ -151,7 +158,7 @@ def mean_information(
         state,
         disc,
         some[torch.isin(some, model.my_particles)],
-        lambda found: (found.matrix.sum(0, dtype=torch.float64),),
+        lambda found: (found.full.sum(0, dtype=torch.float64),),
         [torch.zeros(n, n, dtype=torch.float64)],
     )
     return total.float() / len(some)
@@ -180,7 +187,9 @@ def sum_linearised(
     return portions.sum(terms, like)
 
 
-def _restrained(model, latent, particle):
+def _restrained(
+    model: FitModel, latent: Float[Tensor, "particle latent"], particle: Int[Tensor, "particle"]
+) -> tuple[Float[Tensor, "particle latent latent"], Float[Tensor, "particle latent"]]:
     """Where the sums over images begin: with what the restraints say, if there are any.
 
     Of a particle without images there is nothing.

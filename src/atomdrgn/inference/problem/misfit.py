@@ -1,9 +1,9 @@
 """How badly conformations explain their images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...likelihood.normal_equations import pose_products, predict
@@ -21,7 +21,7 @@ def misfits(
     disc: FourierDisc,
     candidates: Sequence,
     *,
-    advance=lambda images: None,
+    advance: Callable[[int], None] = lambda images: None,
 ) -> tuple[Float[Tensor, "candidate particle"], Float[Tensor, "particle"]]:
     """Weighted squares of what each candidate leaves of each particle's images.
 
@@ -50,7 +50,7 @@ def misfits(
     beads, noise = model.bright_beads(state), model.noise(state.spectrum)
     precision = state.contrast_sd**-2
 
-    def of_batch(index):
+    def of_batch(index: Int[Tensor, "batch"]) -> tuple[Tensor, Tensor]:
         transfer, data = model.whitened(index, disc, noise)
         pose, particle, power_of_data = (
             model.pose(state, index),

@@ -4,9 +4,10 @@ What of them is believed, and what they leave of the brightness.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...structure.motion.segment_deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
@@ -62,7 +63,9 @@ def settle_brightness(model: FitModel, state: FitState) -> FitState:
     below = mass[order].cumsum(0)
     scale = float(level[torch.searchsorted(below, 0.5 * below[-1])])
 
-    def of_scale(values, offset):
+    def of_scale(
+        values: Float[Tensor, "latent *other"], offset: float
+    ) -> Float[Tensor, "latent *other"]:
         values = values.clone()
         values[place] = values[place] / scale + offset
         return values
@@ -87,16 +90,16 @@ class _Composed:
     Index it by particles for their latents.
     """
 
-    deformation: object
-    conformations: object
+    deformation: SegmentDeformation
+    conformations: Any  # what is looked up by particle
     latent: Tensor
 
-    def __getitem__(self, particle):
+    def __getitem__(self, particle: Int[Tensor, "some"]) -> Float[Tensor, "some latent"]:
         occupancy = self.deformation.occupancy(self.latent[particle])
         return self.deformation.with_occupancy(self.conformations[particle], occupancy)
 
 
-def keep_occupancy(model: FitModel, state: FitState, conformations):
+def keep_occupancy(model: FitModel, state: FitState, conformations: Any) -> Any:
     """Conformations that are looked up by particle.
 
     Each with the occupancies that its particle has now.

@@ -51,7 +51,7 @@ def with_base(model: FitModel, position: Float[Tensor, "bead 3"]) -> FitModel:
     return _with_segments(model, replace(model.beads, position=position), model.segmentation)
 
 
-def _with_segments(model, beads, segmentation):
+def _with_segments(model: FitModel, beads: BeadModel, segmentation: Segmentation) -> FitModel:
     """The fit of other beads or segments, which begins with the same motions."""
     deformation = SegmentDeformation(beads, segmentation, composition=model.deformation.composition)
     mean = deformation.latents_of(model.deformation) @ model.start.mean

@@ -5,6 +5,7 @@ read.
 """
 
 import re
+from typing import Any
 
 # what a formula may begin with; some spreadsheets take the wide signs too
 FORMULA = "=+-@\t\r＝＋－＠"
@@ -12,7 +13,7 @@ APOSTROPHE = "'"
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)", re.ASCII)
 
 
-def as_cell(value):
+def as_cell(value: Any) -> Any:
     """What is written for a value.
 
     Itself, but for a text that begins like a formula, or with an apostrophe, and is no number.

@@ -8,6 +8,8 @@ comes first, and a file has to be worth its bytes.
 """
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import gemmi
 import msgpack
@@ -16,6 +18,8 @@ import numpy as np
 from ...errors import FileFormatError
 from ..compressed import ALWAYS_TEXT, MOST_UNPACKED, most_unpacked
 
+T = TypeVar("T")
+Object = dict[Any, Any]  # as it stands in the file, where anything may be
 TYPES = {1: "<i1", 2: "<i2", 3: "<i4", 4: "<u1", 5: "<u2", 6: "<u4", 32: "<f4", 33: "<f8"}
 WRITTEN_NUMBER = 8  # characters that a number counts for, blanks included
 INAPPLICABLE, MISSING = 1, 2  # what a mask says of a row
@@ -51,10 +55,10 @@ def read_binary_cif(content: bytes) -> list[tuple[str, dict[str, dict[str, list[
 class _Allowance:
     """How many characters more the file may stand for."""
 
-    def __init__(self, left):
+    def __init__(self, left: int) -> None:
         self.left = left
 
-    def take(self, count):
+    def take(self, count: int) -> None:
         """Refuse what is beyond the allowance; asked before memory is taken."""
         self.left -= count
         if self.left < 0:
@@ -63,7 +67,7 @@ class _Allowance:
             )
 
 
-def _categories(block, left):
+def _categories(block: Object, left: _Allowance) -> dict[str, dict[str, list[str]]]:
     found = {}
     for category in _objects(block, "categories"):
         rows, columns = _count(category, "rowCount"), _objects(category, "columns")
@@ -75,7 +79,7 @@ def _categories(block, left):
     return found
 
 
-def _tokens(column, rows, left):
+def _tokens(column: Object, rows: int, left: _Allowance) -> list[str]:
     """The values of a column as CIF tokens."""
     left.take(rows)
     values = _decoded(_held(column, "data", dict), rows, left)
@@ -98,7 +102,7 @@ def _tokens(column, rows, left):
 # ---- encodings ----------------------------------------------------------------------------------
 
 
-def _decoded(data, most, left):
+def _decoded(data: Object, most: int, left: _Allowance) -> np.ndarray:
     """The array that stands in a column or mask: numbers, or tokens as objects.
 
     Runs in it are not longer than `most`.
@@ -106,7 +110,9 @@ def _decoded(data, most, left):
     return _undone(_held(data, "data", bytes), _objects(data, "encoding"), most, left, texts=True)
 
 
-def _undone(values, encodings, most, left, *, texts=False):
+def _undone(
+    values: Any, encodings: list[Object], most: int, left: _Allowance, *, texts: bool = False
+) -> np.ndarray:
     for encoding in reversed(encodings):
         kind = _held(encoding, "kind", str)
         if kind == "StringArray" and texts and isinstance(values, bytes):
@@ -120,14 +126,14 @@ def _undone(values, encodings, most, left, *, texts=False):
     return values
 
 
-def _of_bytes(values, encoding, most):
+def _of_bytes(values: bytes, encoding: Object, most: int) -> np.ndarray:
     kind = np.dtype(_type(encoding, "type"))
     if len(values) % kind.itemsize:
         raise FileFormatError(f"{len(values):,} bytes are no numbers of {kind.itemsize} bytes")
     return np.frombuffer(values, kind)
 
 
-def _of_fixed_point(values, encoding, most):
+def _of_fixed_point(values: np.ndarray, encoding: Object, most: int) -> np.ndarray:
     factor = _number(encoding, "factor")
     if factor == 0:
         raise FileFormatError("a factor is 0")
@@ -135,7 +141,7 @@ def _of_fixed_point(values, encoding, most):
         return (values / factor).astype(_type(encoding, "srcType"))
 
 
-def _of_intervals(values, encoding, most):
+def _of_intervals(values: np.ndarray, encoding: Object, most: int) -> np.ndarray:
     low, high, steps = (
         _number(encoding, "min"),
         _number(encoding, "max"),
@@ -147,7 +153,7 @@ def _of_intervals(values, encoding, most):
         return (low + values * ((high - low) / (steps - 1))).astype(_type(encoding, "srcType"))
 
 
-def _of_runs(values, encoding, most):
+def _of_runs(values: np.ndarray, encoding: Object, most: int) -> np.ndarray:
     value, times = _whole(values)[: len(values) // 2 * 2].reshape(-1, 2).T
     if (
         len(values) % 2
@@ -160,11 +166,11 @@ def _of_runs(values, encoding, most):
     return np.repeat(value, times)
 
 
-def _of_differences(values, encoding, most):
+def _of_differences(values: np.ndarray, encoding: Object, most: int) -> np.ndarray:
     return np.cumsum(_whole(values)) + _count(encoding, "origin", least=-(2**31))
 
 
-def _of_packed(values, encoding, most):
+def _of_packed(values: np.ndarray, encoding: Object, most: int) -> np.ndarray:
     """A value at the end of its type's range goes on in the next one."""
     if values.dtype.kind not in "iu":
         raise FileFormatError("packed integers are no integers")
@@ -178,7 +184,7 @@ def _of_packed(values, encoding, most):
     return np.add.reduceat(values.astype(np.int64), first) if len(first) else first
 
 
-UNDO = {
+UNDO: dict[str, Callable[[Any, Object, int], np.ndarray]] = {
     "ByteArray": _of_bytes,
     "FixedPoint": _of_fixed_point,
     "IntervalQuantization": _of_intervals,
@@ -188,7 +194,7 @@ UNDO = {
 }
 
 
-def _of_strings(values, encoding, most, left):
+def _of_strings(values: bytes, encoding: Object, most: int, left: _Allowance) -> np.ndarray:
     """(value,) tokens, as objects that are one where texts are."""
     text = _held(encoding, "stringData", str)
     offset = _whole(
@@ -214,7 +220,7 @@ def _of_strings(values, encoding, most, left):
     return tokens[index]
 
 
-def _quoted(text):
+def _quoted(text: str) -> str:
     if "\0" in text:
         raise FileFormatError("a text holds bytes that are no text")
     return gemmi.cif.quote(text)
@@ -223,50 +229,50 @@ def _quoted(text):
 # ---- what stands in the file --------------------------------------------------------------------
 
 
-def _held(of, name, kind):
+def _held(of: Any, name: str, kind: type[T]) -> T:
     if not isinstance(of, dict) or not isinstance(of.get(name), kind):
         raise FileFormatError(f"there is no {name!r} where one is needed, or it is of another kind")
     return of[name]
 
 
-def _objects(of, name):
+def _objects(of: Any, name: str) -> list[Object]:
     return [_object(each) for each in _held(of, name, list)]
 
 
-def _object(each):
+def _object(each: Any) -> Object:
     if not isinstance(each, dict):
         raise FileFormatError(f"a {type(each).__name__} stands where an object is needed")
     return each
 
 
-def _name(text):
+def _name(text: str) -> str:
     if not text.isprintable() or not text.isascii() or " " in text:
         raise FileFormatError(f"{text[:40]!r} is no name")
     return text
 
 
-def _count(of, name, *, least=0):
+def _count(of: Object, name: str, *, least: int = 0) -> int:
     value = of.get(name)
     if type(value) is not int or not least <= value < 2**31:
         raise FileFormatError(f"{name} is {str(value)[:40]}, expected a whole number from {least}")
     return value
 
 
-def _number(of, name):
-    value = of.get(name)
+def _number(of: Object, name: str) -> float | int:
+    value: Any = of.get(name)
     if type(value) not in (int, float) or not math.isfinite(value):
         raise FileFormatError(f"{name} is {str(value)[:40]}, expected a number")
     return value
 
 
-def _type(of, name):
+def _type(of: Object, name: str) -> str:
     value = of.get(name)
     if type(value) is not int or value not in TYPES:
         raise FileFormatError(f"{name} is {str(value)[:40]}, which is the number of no type")
     return TYPES[value]
 
 
-def _whole(values):
+def _whole(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind not in "iu":
         raise FileFormatError("integers are needed, and there are others")
     return values.astype(np.int64)

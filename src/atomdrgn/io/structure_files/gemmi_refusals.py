@@ -3,13 +3,15 @@
 Round its readers alone, so that bugs stay bugs.
 """
 
+from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 
 from ...errors import FileFormatError
 
 
 @contextmanager
-def refusing(path, kind: str):
+def refusing(path: str | PathLike[str], kind: str) -> Iterator[None]:
     """Only calls of gemmi stand inside; what it refuses is a file that cannot be read as `kind`."""
     try:
         yield

@@ -186,7 +186,9 @@ def make_structure(
     return structure, apart
 
 
-def _records(text, pdb, *, path) -> Iterator[tuple[str, int, str]]:
+def _records(
+    text: str, pdb: PdbText, *, path: str | PathLike[str]
+) -> Iterator[tuple[str, int, str]]:
     """Kind, number and text, in ASCII, of each line up to END."""
     behind, end = 0, None
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
@@ -211,7 +213,7 @@ def _records(text, pdb, *, path) -> Iterator[tuple[str, int, str]]:
         )
 
 
-def _in_columns(line, number, *, path):
+def _in_columns(line: str, number: int, *, path: str | PathLike[str]) -> str:
     """A record of an atom, its tabs as the blanks that they stand for."""
     if "\t" not in line:
         return line

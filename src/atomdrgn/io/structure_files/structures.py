@@ -205,7 +205,7 @@ def _content(path: Path) -> bytes:
     return unpack_text(path) if content.startswith(GZIP) else content
 
 
-def _text(content, path):
+def _text(content: bytes, path: Path) -> str:
     """Text in UTF-8 or UTF-16, with or without a byte order mark, or else in Latin-1.
 
     Whatever the locale.
@@ -219,7 +219,7 @@ def _text(content, path):
     return text
 
 
-def _text_of_bytes(content):
+def _text_of_bytes(content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -246,7 +246,7 @@ class _Read:
     block: gemmi.cif.Block | None = None
 
 
-def _of_pdb(content, path):
+def _of_pdb(content: bytes, path: Path) -> _Read:
     text = _text(content, path)
     if text.lstrip().startswith("data_"):
         raise FileFormatError(
@@ -264,7 +264,7 @@ def _of_pdb(content, path):
     )
 
 
-def _of_cif(content, path, *, binary):
+def _of_cif(content: bytes, path: Path, *, binary: bool) -> _Read:
     block = atom_block(
         _of_binary(content, path) if binary else _document(_text(content, path), path), path=path
     )
@@ -289,7 +289,7 @@ def _document(text: str, path: Path) -> gemmi.cif.Document:
         return gemmi.cif.read_string(text)
 
 
-def _of_binary(content, path):
+def _of_binary(content: bytes, path: Path) -> gemmi.cif.Document:
     try:
         blocks = read_binary_cif(content)
     except FileFormatError as error:

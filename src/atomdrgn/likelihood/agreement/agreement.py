@@ -4,7 +4,7 @@ Whether one of the usual faults would explain them better.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,7 +88,9 @@ class Fault:
     advice: str
 
 
-def _seen_in_a_mirror(pose, reflection, centre):
+def _seen_in_a_mirror(
+    pose: Pose, reflection: Float[Tensor, "3 3"], centre: Float[Tensor, "3"]
+) -> Pose:
     """Poses of the molecule reflected in a plane through `centre`.
 
     A second reflection, along the camera's z, does not show.
@@ -97,7 +99,7 @@ def _seen_in_a_mirror(pose, reflection, centre):
     return Pose(pose.rotation @ reflection, pose.shift + (pose.rotation @ moved)[..., :2])
 
 
-def _along_axis(pose, *signs):
+def _along_axis(pose: Pose, *signs: int) -> Pose:
     return _seen_in_a_mirror(
         pose, torch.diag(pose.rotation.new_tensor(signs)), pose.rotation.new_zeros(3)
     )
@@ -232,10 +234,10 @@ class Agreement:
     def best(self) -> str:
         """The fault that would explain the images clearly better if mended, or :data:`AS_READ`."""
         better = {name: abs(self.mean(name)[0]) for name in self._better}
-        return max(better, key=better.get, default=AS_READ)
+        return max(better, key=lambda name: better[name], default=AS_READ)
 
     @property
-    def _better(self):
+    def _better(self) -> list[str]:
         """Faults that would explain the images clearly better if they were mended."""
         enough = WORTH_NAMING * abs(self.mean(AS_READ)[0])
         return [
@@ -319,11 +321,12 @@ class Agreement:
         faults = self.faults
         if faults:
             return "; ".join(faults)
-        if not self.tilts_are_told:
+        tilts = self.closest_tilts
+        if tilts is not None and not self.tilts_are_told:
             return (
                 "the model explains the images, but whether the tilts are right cannot be told "
-                f"(with {self.closest_tilts} "
-                f"the images fit {self._by_how_much(self.closest_tilts)}); more images may tell "
+                f"(with {tilts} "
+                f"the images fit {self._by_how_much(tilts)}); more images may tell "
                 "(--limit)"
             )
         if self.hand_is_told:
@@ -344,7 +347,7 @@ class Agreement:
             return [*faults, self._advice()]
         return faults + self._misfits()
 
-    def _advice(self):
+    def _advice(self) -> str:
         """Of the likeliest fault; of tilts, also of those that could as well be it."""
         if self.best not in TILT_FAULTS:
             return FAULTS[self.best].advice
@@ -359,7 +362,7 @@ class Agreement:
         what = dict.fromkeys(TILT_FAULTS[name] for name in alike)
         return f"{', or '.join(what)}; {', or '.join(remedies)}"
 
-    def _misfits(self):
+    def _misfits(self) -> list[str]:
         """Tilts of which the images do not fit."""
         if self.tilts is None:
             return []
@@ -377,25 +380,25 @@ class Agreement:
                 ]
         return []
 
-    def _by_how_much(self, name):
+    def _by_how_much(self, name: str) -> str:
         errors = self.in_errors(AS_READ, name)
         how = "worse" if errors >= 0 else "better"
         return f"{abs(errors):.1f} standard errors {how}; {self.needed:.1f} would tell"
 
-    def _contrast_advice(self):
+    def _contrast_advice(self) -> str:
         option = "--keep-contrast" if self.inverted_on_reading else "--invert-contrast"
         return f"the contrast is inverted (the correlation is negative): pass {option}"
 
-    def _upright(self, name):
+    def _upright(self, name: str) -> Float[Tensor, "particle"]:
         value = self.correlation[name]
         return -value if value.mean() < 0 else value
 
-    def _from_zero(self, name):
+    def _from_zero(self, name: str) -> float:
         mean, error = self.mean(name)
         return mean / error if error > 0 else 0.0
 
 
-def _mean_and_error(value):
+def _mean_and_error(value: Float[Tensor, "particle"]) -> tuple[float, float]:
     error = value.std() / math.sqrt(len(value)) if len(value) > 1 else value.new_tensor(math.nan)
     return value.mean().item(), error.item()
 
@@ -448,8 +451,8 @@ def measure_agreement(
     noise = _noise_of_images(sample, coefficient, disc, batches)
     shape, series = _shape(beads), _tilt_series(sample)
 
-    def of_batch(index):
-        def whitened(image=index):
+    def of_batch(index: Int[Tensor, "batch"]) -> _Compared:
+        def whitened(image: Int[Tensor, "batch"] = index) -> tuple[Tensor, Tensor]:
             return noise.whiten(coefficient[image], sample.ctf[index], image, disc=disc)
 
         tilts = None if series is None else series.of(index)
@@ -485,7 +488,7 @@ def measure_agreement(
     )
 
 
-def _sample(stack, limit, generator) -> ParticleStack:
+def _sample(stack: ParticleStack, limit: int, generator: torch.Generator) -> ParticleStack:
     """Images of random particles, numbered anew in random order and sorted by particle and tilt.
 
     Neighbours in a file may be copies of one particle (symmetry expansion), whose rotations would
@@ -516,7 +519,12 @@ def _batches(particle: Int[Tensor, "image"]) -> list[Int[Tensor, "batch"]]:
     return list(torch.arange(len(particle)).split(sizes.tolist()))
 
 
-def _noise_of_images(stack, coefficient, disc: FourierDisc, batches) -> Noise:
+def _noise_of_images(
+    stack: ParticleStack,
+    coefficient: Float[Tensor, "image 2 frequency"],
+    disc: FourierDisc,
+    batches: Sequence[Tensor],
+) -> Noise:
     """The noise as if the images were nothing else: their mean power in each group and ring."""
     group = noise_groups(stack.optics_group, stack.tilt)
     power = torch.zeros(int(group.max()) + 1, int(disc.shell.max()) + 1)
@@ -558,7 +566,7 @@ class _Series:
     orders: dict[str, Int[Tensor, "image"]]
     one_row: bool
 
-    def of(self, index) -> "_Series":
+    def of(self, index: Int[Tensor, "some"]) -> "_Series":
         """Of some images; those that would belong to them keep their numbers."""
         return replace(
             self,
@@ -567,13 +575,15 @@ class _Series:
             orders={name: image[index] for name, image in self.orders.items()},
         )
 
-    def mended(self, pose, turned, particle) -> Pose:
+    def mended(
+        self, pose: Pose, turned: Callable[[Tensor, Tensor], Tensor], particle: Int[Tensor, "image"]
+    ) -> Pose:
         """Poses with other tilts."""
         rotation = turned(pose.rotation, self.normal)
         return Pose(rotation, shift_along(pose, rotation, particle) if self.one_row else pose.shift)
 
 
-def _tilt_series(stack) -> _Series | None:
+def _tilt_series(stack: ParticleStack) -> _Series | None:
     """Of a sample that is a tilt series; None of single images."""
     if len(stack) == int(stack.particle[-1]) + 1:
         return None
@@ -600,12 +610,20 @@ class _Compared:
     expected: Float[Tensor, "image"]
 
 
-def _compared(beads, shape, disc, stack, *, whitened, series: _Series | None) -> _Compared:
+def _compared(
+    beads: BeadModel,
+    shape: Shape,
+    disc: FourierDisc,
+    stack: ParticleStack,
+    *,
+    whitened: Callable[..., tuple[Tensor, Tensor]],
+    series: _Series | None,
+) -> _Compared:
     """Of one batch of whole particles."""
     particle = stack.particle - stack.particle[0]
     transfer, data = whitened()
 
-    def correlation(prediction):
+    def correlation(prediction: Float[Tensor, "image 2 frequency"]) -> Float[Tensor, "particle"]:
         return _correlation_by_particle(prediction * transfer[:, None], data, particle)
 
     model = _views(beads, stack.pose.rotation, disc)
@@ -655,8 +673,12 @@ def _shape(beads: BeadModel) -> Shape:
     return Shape(centre, reflections[int(np.argmin(distance))])
 
 
-def _correlation_by_particle(prediction, data, particle) -> Float[Tensor, "particle"]:
-    def total(product):
+def _correlation_by_particle(
+    prediction: Float[Tensor, "image 2 frequency"],
+    data: Float[Tensor, "image 2 frequency"],
+    particle: Int[Tensor, "image"],
+) -> Float[Tensor, "particle"]:
+    def total(product: Float[Tensor, "image 2 frequency"]) -> Float[Tensor, "particle"]:
         return torch.zeros(int(particle[-1]) + 1, dtype=torch.float64).index_add_(
             0, particle, product.sum((1, 2)).double()
         )
@@ -679,7 +701,9 @@ def _views(
 
 
 def _shifted(
-    coefficient, shift: Float[Tensor, "image 2"], disc: FourierDisc
+    coefficient: Float[Tensor, "image 2 frequency"],
+    shift: Float[Tensor, "image 2"],
+    disc: FourierDisc,
 ) -> Float[Tensor, "image 2 frequency"]:
     phase = -2 * math.pi * (shift[:, :1] * disc.kx + shift[:, 1:] * disc.ky)
     cos, sin = phase.cos(), phase.sin()
@@ -700,7 +724,9 @@ def _partners(particle: Int[Tensor, "image"]) -> Iterator[Int[Tensor, "image"]]:
         yield start[other] + place % count[other]
 
 
-def _blob(beads, centre, disc: FourierDisc) -> Float[Tensor, "2 frequency"]:
+def _blob(
+    beads: BeadModel, centre: Float[Tensor, "3"], disc: FourierDisc
+) -> Float[Tensor, "2 frequency"]:
     """One Gaussian at the box centre with the model's radius of gyration."""
     share = beads.amplitude / beads.amplitude.sum()
     variance = (share * (beads.position - centre).square().sum(1)).sum() / 3

@@ -1,6 +1,7 @@
 """How well a model explains the images of each tilt, beside the other tilts."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -133,13 +134,13 @@ class TiltAgreement:
             for ends in zip(first, last, strict=True)
         ]
 
-    def _doses(self, first, last):
+    def _doses(self, first: int, last: int) -> str:
         doses = self.dose[first : last + 1]
         least, most = f"{doses.min():.0f}", f"{doses.max():.0f}"
         return least if least == most else f"{least} to {most}"
 
     @property
-    def _particles(self):
+    def _particles(self) -> list[int]:
         """Particles that have images at each tilt.
 
         From a few an error is hardly known, from one not at all.
@@ -147,7 +148,7 @@ class TiltAgreement:
         return (self.expected != 0).sum(0).tolist()
 
     @property
-    def _surest(self):
+    def _surest(self) -> int:
         """The tilt that tells most, of those of as many particles as any has.
 
         Or of half as many.
@@ -156,7 +157,7 @@ class TiltAgreement:
         particles = torch.tensor(self._particles)
         return int((value / error).where(2 * particles >= particles.max(), -math.inf).argmax())
 
-    def _outdone(self):
+    def _outdone(self) -> Iterator[bool]:
         """Whether a tilt has clearly less than its share of the signal.
 
         Its share is that of tilts which are as far out and as late.
@@ -212,23 +213,25 @@ def by_tilt(
     count = tilt.bincount()
     shape = int(particle.max()) + 1, len(count)
 
-    def total(value):
+    def total(value: Float[Tensor, "image"]) -> Float[Tensor, "particle tilt"]:
         return torch.zeros(shape, dtype=torch.float64).index_put_(
             (particle, tilt), value.double(), accumulate=True
         )
 
-    ends = [
+    least, most = (
         torch.zeros(shape[1], dtype=torch.float64).scatter_reduce(
             0, tilt, angle.double(), kind, include_self=False
         )
         for kind in ("amin", "amax")
-    ]
+    )
     return TiltAgreement(
-        total(signal), total(expected), count, *ends, dose=total(dose).sum(0) / count
+        total(signal), total(expected), count, least, most, dose=total(dose).sum(0) / count
     )
 
 
-def _ratio(signal, expected):
+def _ratio(
+    signal: Float[Tensor, "particle tilt"], expected: Float[Tensor, "particle tilt"]
+) -> tuple[Float[Tensor, "tilt"], Float[Tensor, "tilt"]]:
     """Sum over particles of the one over the other, and its standard error.
 
     Infinite of one particle.

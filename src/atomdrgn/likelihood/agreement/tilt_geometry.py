@@ -140,7 +140,7 @@ def other_orders(
         another's.
     """
 
-    def sorted_by(*keys):
+    def sorted_by(*keys: Tensor) -> Int[Tensor, "image"]:
         return torch.from_numpy(
             np.lexsort((*(key.numpy() for key in reversed(keys)), particle.numpy()))
         )
@@ -153,7 +153,7 @@ def other_orders(
         BY_FALLING_ANGLE: sorted_by(-angle),
         BY_DOSE: sorted_by(place),
     }
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, entry in entries.items():
         image = torch.empty_like(at).index_put_((entry,), in_file)
         if not any(torch.equal(image, other) for other in (at, *found.values())):
@@ -161,13 +161,17 @@ def other_orders(
     return found
 
 
-def _reflected_twice(rotation, across):
+def _reflected_twice(
+    rotation: Float[Tensor, "image 3 3"], across: Float[Tensor, "image 3"]
+) -> Float[Tensor, "image 3 3"]:
     """Rotations followed by two reflections, across a direction and across the beam."""
     mirror = rotation.new_tensor([1.0, 1.0, -1.0])
     return mirror[:, None] * (rotation - 2 * across[:, :, None] * (across[:, None, :] @ rotation))
 
 
-def _sum_by(particle, values):
+def _sum_by(
+    particle: Int[Tensor, "image"], values: Float[Tensor, "image *value"]
+) -> Float[Tensor, "particle *value"]:
     return values.new_zeros(int(particle.max()) + 1, *values.shape[1:]).index_add_(
         0, particle, values
     )

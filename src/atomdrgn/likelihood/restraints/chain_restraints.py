@@ -8,7 +8,7 @@ from collections.abc import Callable
 import gemmi
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -124,7 +124,9 @@ def bonded_residues(beads: BeadModel) -> Int[Tensor, "pair 2"]:
     return pairs[near | follows & (apart < LONGEST_BOND + SCATTER * error)]
 
 
-def _bond_lengths(beads, pairs):
+def _bond_lengths(
+    beads: BeadModel, pairs: Int[Tensor, "pair 2"]
+) -> tuple[Float[Tensor, "pair"], float]:
     """Length of each bond without strain.
 
     The r.m.s. by which the model's bonds are outside of what chains have, A.
@@ -143,7 +145,7 @@ def _bond_lengths(beads, pairs):
     return torch.where(missed.abs() < FAR_OUTSIDE, usual, median), error
 
 
-def _in_nucleic_acids(beads):
+def _in_nucleic_acids(beads: BeadModel) -> Bool[np.ndarray, "bead"]:
     """(bead,) bool: most listed residues of the bead's chain are nucleotides.
 
     Modified ones have names of their own.
@@ -160,7 +162,9 @@ def _in_nucleic_acids(beads):
     return share[chain] > 0.5
 
 
-def _network(beads, bonds, *, contacts):
+def _network(
+    beads: BeadModel, bonds: Int[Tensor, "bond 2"], *, contacts: bool
+) -> tuple[Int[Tensor, "spring 2"], Float[Tensor, "spring"]]:
     """Springs between residues.
 
     Ligands and the like that are near each other in the model, and their standard deviations.

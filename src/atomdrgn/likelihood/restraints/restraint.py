@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -76,6 +76,7 @@ class Restraint(ABC):
     """
 
     name: str
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # that subclasses have
 
     @abstractmethod
     def residuals(self, position: Float[Tensor, "bead 3"]) -> Residuals:
@@ -112,7 +113,7 @@ class Restraint(ABC):
             ),
         )
 
-    def to(self: R, device) -> R:
+    def to(self: R, device: torch.device | str) -> R:
         """The same for conformations on `device`."""
         held = {each.name: getattr(self, each.name) for each in fields(self)}
         return replace(
@@ -131,7 +132,9 @@ class _Strain(torch.autograd.Function):
     """Sum of all terms, whose gradient to the positions is made together with it."""
 
     @staticmethod
-    def forward(ctx, position, terms):
+    def forward(
+        ctx: Any, position: Float[Tensor, "batch bead 3"], terms: tuple[Restraint, ...]
+    ) -> Float[Tensor, "batch"]:
         energy, gradient = (
             torch.zeros(len(position), dtype=torch.float64),
             torch.zeros(position.shape, dtype=position.dtype),
@@ -143,5 +146,5 @@ class _Strain(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, scale):
+    def backward(ctx: Any, scale: Float[Tensor, "batch"]) -> tuple[Tensor, None]:
         return scale[:, None, None] * ctx.saved_tensors[0], None

@@ -50,7 +50,7 @@ def restraint_equations(
     fixed = (deformation.position, deformation.centroid, rotation, jacobian)
     shares = deformation.shares
     for term in strained:
-        add_equations(
+        arrays = (
             *term,
             shares.first,
             shares.segment,
@@ -61,6 +61,7 @@ def restraint_equations(
             equations.gradient.numpy(),
             equations.chi2.numpy(),
         )
+        add_equations(*arrays)
     return equations
 
 

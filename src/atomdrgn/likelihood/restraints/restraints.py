@@ -69,8 +69,8 @@ class Restraints:
         self, position: Float[Tensor, "bead 3"]
     ) -> Float[Tensor, "coordinate coordinate"]:
         """Gauss-Newton matrix of the strain in x, y, z of all beads, 1/A^2, double precision."""
-        rows = [term.residuals(position) for term in self.terms]
-        ends = max((each.bead.shape[1] for each in rows), default=0)
+        residuals = [term.residuals(position) for term in self.terms]
+        ends = max((each.bead.shape[1] for each in residuals), default=0)
         matrix = torch.zeros(len(position), len(position), 3, 3, dtype=torch.float64)
         # each row with as many ends, of which those it does not have pull at nothing
         rows = [
@@ -79,7 +79,7 @@ class Restraints:
                 torch.nn.functional.pad(each.direction, (0, 0, 0, ends - each.bead.shape[1])),
                 each.weight,
             )
-            for each in rows
+            for each in residuals
         ]
         if not rows:
             return matrix.transpose(1, 2).reshape(3 * len(position), -1)
@@ -96,7 +96,7 @@ class Restraints:
         left = (term.on_surface(looser) for term in self.terms)
         return Restraints(tuple(term for term in left if term is not None))
 
-    def to(self, device) -> "Restraints":
+    def to(self, device: torch.device | str) -> "Restraints":
         """The same restraints for conformations on `device`."""
         return Restraints(tuple(term.to(device) for term in self.terms))
 

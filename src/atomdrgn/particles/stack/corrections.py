@@ -81,7 +81,9 @@ def filling(
 
 
 @lru_cache(maxsize=4)
-def _nearest_sound(box, faulty) -> tuple[Int[Tensor, "faulty near"], Float[Tensor, "faulty near"]]:
+def _nearest_sound(
+    box: int, faulty: tuple[int, ...]
+) -> tuple[Int[Tensor, "faulty near"], Float[Tensor, "faulty near"]]:
     """Numbers and weights of the sound pixels about each faulty one.
 
     They are in the smallest square about it that has any.
@@ -90,7 +92,7 @@ def _nearest_sound(box, faulty) -> tuple[Int[Tensor, "faulty near"], Float[Tenso
     sound.view(-1)[list(faulty)] = False
     number = torch.arange(box * box).view(box, box)
 
-    def about(place):
+    def about(place: int) -> Int[Tensor, "near"]:
         y, x = divmod(place, box)
         for reach in range(1, box):
             square = (

@@ -179,7 +179,9 @@ class SegmentDeformation(Deformation):
         "translation": ("particle segment 3", FINITE),
     }
 
-    def __init__(self, beads: BeadModel, segmentation: Segmentation, *, composition: bool = False):
+    def __init__(
+        self, beads: BeadModel, segmentation: Segmentation, *, composition: bool = False
+    ) -> None:
         centroid, radius = centres(beads.position, segmentation.weight)
         self._hold(
             Segments(
@@ -268,7 +270,9 @@ class SegmentDeformation(Deformation):
         slot[self.free.cpu().numpy()] = np.arange(len(self.free))
         return Shares(first, segment, weight[bead, segment], slot)
 
-    def _twist(self, latent):
+    def _twist(
+        self, latent: Float[Tensor, "*batch latent"]
+    ) -> tuple[Float[Tensor, "*batch segment 3"], Float[Tensor, "*batch segment 3"]]:
         """Of every segment: speed of the centroid (A) and rotation vector (rad)."""
         return twists(
             self.by_segment(latent)[..., :TWIST].flatten(-2), free=self.free, radius=self.radius
@@ -414,7 +418,7 @@ class SegmentDeformation(Deformation):
         """
         rotation = self.rotation(latent)
 
-        def pushed(bead):
+        def pushed(bead: Int[Tensor, "pair"]) -> Float[Tensor, "batch pair segment 6"]:
             arm = torch.einsum(
                 "bsij,nsj->bnsi", rotation, self.position[bead][:, None] - self.centroid
             )
