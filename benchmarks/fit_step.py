@@ -22,7 +22,7 @@ from torch import Tensor
 from atomdrgn.inference.amortised import gradient
 from atomdrgn.inference.amortised.gradient import WhitenedImages, add_gradients, minus_log_posterior
 from atomdrgn.likelihood.image_likelihood import compare
-from atomdrgn.likelihood.restraints.restraints import Restraints, make_restraints
+from atomdrgn.likelihood.restraints.segment_restraints import Restraints, make_restraints
 from atomdrgn.parallel import whole_batches_on_threads
 from atomdrgn.physics.ctf import CTF
 from atomdrgn.physics.disc import FourierDisc, make_disc

@@ -14,7 +14,7 @@ import typer
 from atomdrgn import ImageGrid, open_run, read_particles, read_structure, simulate_particles
 from atomdrgn.cli import app
 from atomdrgn.io.trajectories import write_trajectory
-from atomdrgn.likelihood.restraints import restraints
+from atomdrgn.likelihood.restraints import segment_restraints as restraints
 from atomdrgn.networks import pooling
 from atomdrgn.particles.formats import format_table
 from atomdrgn.structure.motion import kinds

@@ -28,7 +28,7 @@ from atomdrgn.io.run_formats.arrays import FINITE, SIZE
 from atomdrgn.likelihood.noise import Noise, noise_groups
 from atomdrgn.likelihood.normal_equations import image_products, power_along, predict
 from atomdrgn.likelihood.restraints.restraint_equations import restraint_equations
-from atomdrgn.likelihood.restraints.restraints import OF_SEGMENTS, make_restraints
+from atomdrgn.likelihood.restraints.segment_restraints import OF_SEGMENTS, make_restraints
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.record import Record
 from atomdrgn.physics.rotations import (

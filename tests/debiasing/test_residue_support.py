@@ -5,7 +5,7 @@ from torch.testing import assert_close
 
 from atomdrgn.debiasing.following import HalfMaps
 from atomdrgn.debiasing.residue_support import (
-    Support,
+    ResidueSupport,
     joined,
     residue_support,
     unsupported_stretches,
@@ -85,7 +85,7 @@ def test_errors_are_what_noise_does(beads):
 
 def test_several_maps_count_by_their_particles():
     one, other = (
-        Support(torch.full((3,), value), torch.full((3,), 0.1), torch.full((3,), 0.5))
+        ResidueSupport(torch.full((3,), value), torch.full((3,), 0.1), torch.full((3,), 0.5))
         for value in (1.0, 0.4)
     )
     both = joined([(one, 300.0), (other, 100.0)])

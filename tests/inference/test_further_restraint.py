@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from atomdrgn import ImageGrid, fit, read_particles, simulate_particles
-from atomdrgn.likelihood.restraints import restraints
+from atomdrgn.likelihood.restraints import segment_restraints as restraints
 from atomdrgn.likelihood.restraints.restraint import Residuals, Restraint
 from atomdrgn.physics.rotations import matrix_from_vector
 from hinged import AXIS, hinge_of, two_helices

@@ -47,7 +47,7 @@ from ..volume.volume_fit import conditioned_volumes
 from .around import choose_centres, effective_number, kernel_weights, kernel_width, places_of
 from .following import HalfMaps, follow_motion, make_parts, static_maps
 from .gain import Gain, compare
-from .residue_support import Support, joined, residue_support, unsupported_stretches
+from .residue_support import ResidueSupport, joined, residue_support, unsupported_stretches
 from .run_particles import half_latents, has_halves, motion_of, particle_numbers
 
 MASK_RADIUS, MASK_EDGE = 8.0, 12.0  # A around beads
@@ -514,7 +514,7 @@ def _parts(material: Material) -> Iterator[tuple[str, Bool[Tensor, "bead"]]]:
         yield f"segment {segment + 1}", own == segment
 
 
-def _support(material: Material, shown: Iterable[Shown]) -> Support:
+def _support(material: Material, shown: Iterable[Shown]) -> ResidueSupport:
     trace = material.beads.trace_index
     return joined(
         [
@@ -533,7 +533,7 @@ def _summary(
     material: Material,
     found: Mapping[str, Sequence[Shown]],
     gains: Sequence[Gain],
-    supports: Mapping[str, Support],
+    supports: Mapping[str, ResidueSupport],
     best: str,
 ) -> dict:
     stretches = unsupported_stretches(material.beads, supports[best])
@@ -604,7 +604,7 @@ def _write(
     static: Shown,
     found: Mapping[str, Sequence[Shown]],
     gains: Sequence[Gain],
-    supports: Mapping[str, Support],
+    supports: Mapping[str, ResidueSupport],
     best: str,
 ) -> None:
     voxel = material.stack.grid.pixel_size
@@ -667,7 +667,7 @@ def _write_correlations(
 
 
 def _write_support(
-    folder: Path, material: Material, supports: Mapping[str, Support], best: str
+    folder: Path, material: Material, supports: Mapping[str, ResidueSupport], best: str
 ) -> None:
     beads, trace = material.beads, material.beads.trace_index.numpy()
     chosen = supports[best]

@@ -29,7 +29,7 @@ LEAST_DENSITY = 0.05  # of the median residue's: below it a residue has no densi
 
 
 @dataclass(frozen=True, eq=False)
-class Support:
+class ResidueSupport:
     """What a map says of each residue.
 
     Parameters
@@ -54,7 +54,7 @@ def residue_support(
     position: Float[Tensor, "residue 3"],
     *,
     grid: ImageGrid,
-) -> Support:
+) -> ResidueSupport:
     """Compare a map with the base model's density, residue by residue.
 
     Model and map are filtered alike: the model is brought to the contrast that the map has in each
@@ -100,7 +100,7 @@ def residue_support(
         else found.new_tensor(0.0)
     )
     expected = torch.where(known, expected, torch.nan)
-    return Support(
+    return ResidueSupport(
         found / expected,
         spread / expected,
         _local_correlation(mean * signal, model * scale * signal, position, voxel),
@@ -135,7 +135,7 @@ def _values_at(density: Tensor, position: Tensor, voxel: float) -> Tensor:
     ]
 
 
-def joined(supports: list[tuple[Support, float]]) -> Support:
+def joined(supports: list[tuple[ResidueSupport, float]]) -> ResidueSupport:
     """One support from those of several maps, each with its weight."""
     weight = torch.tensor([w for _, w in supports])
     weight = weight / weight.sum()
@@ -146,10 +146,10 @@ def joined(supports: list[tuple[Support, float]]) -> Support:
         ).sum(0)
 
     # maps around neighbouring latents share particles: their errors are taken as one
-    return Support(mean("support"), mean("error"), mean("correlation"))
+    return ResidueSupport(mean("support"), mean("error"), mean("correlation"))
 
 
-def unsupported_stretches(beads: BeadModel, found: Support) -> list[dict]:
+def unsupported_stretches(beads: BeadModel, found: ResidueSupport) -> list[dict]:
     """Stretches of chains that a map does not support.
 
     There neighbours together have less than half of their density.

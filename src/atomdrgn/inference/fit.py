@@ -30,13 +30,7 @@ from ..runs.run import (
     read_arrays,
     write_arrays,
 )
-from ..runs.run_folder import (
-    begin_run,
-    only_writer,
-    read_history,
-    require_beginning,
-    run_settings,
-)
+from ..runs.run_folder import begin_run, only_writer, read_history, require_beginning, run_settings
 from ..structure.atoms import Structure
 from ..structure.motion.lifting import lift_residues
 from .base_model.base_correction import BaseCorrection, correct_base
@@ -49,7 +43,7 @@ from .findings.groups import cut_at_groups
 from .findings.held_out_support import count_supported, mean_is_supported
 from .fit_assembly import assemble, first_state
 from .fit_options import FitOptions
-from .fit_stages import ALL, FitProgress, Stage, go_on, go_through, write_history
+from .fit_stages import ALL_PARTICLES, FitProgress, Stage, go_on, go_through, write_history
 from .images.faults_before_fit import read_images
 from .posterior_method import Borders
 from .problem.fit_problem import FitModel
@@ -220,7 +214,7 @@ def _fit_all(progress: FitProgress) -> Iterator[FitProgress]:
             return method.begin(model, first_state(model))
         return method.together(model, progress.halves, progress.half_states, progress.supports)
 
-    return go_on(progress, ALL, method.steps(model, apart=False), begin)
+    return go_on(progress, ALL_PARTICLES, method.steps(model, apart=False), begin)
 
 
 def _load_state(number: int, progress: FitProgress) -> FitProgress:
@@ -279,7 +273,7 @@ def _with_borders(progress: FitProgress, label: Int[Tensor, "trace"]) -> FitProg
         borders=label,
         model=model,
         halves=tuple(half_sets(model)),
-        states=(progress.states[ALL], *states),
+        states=(progress.states[ALL_PARTICLES], *states),
     )
 
 
@@ -338,7 +332,7 @@ def _corrected(progress: FitProgress, found: BaseCorrection) -> FitProgress:
         uncorrected=before.beads,
         model=model,
         halves=tuple(half_sets(model)),
-        states=(progress.states[ALL], *states),
+        states=(progress.states[ALL_PARTICLES], *states),
     )
 
 
@@ -370,7 +364,7 @@ def _save_correction(progress: FitProgress) -> None:
 
 def _find_absent_parts(progress: FitProgress) -> Iterator[FitProgress]:
     state, composition = find_composition(progress.model, progress.state)
-    yield replace(progress.with_state(ALL, state), composition=composition)
+    yield replace(progress.with_state(ALL_PARTICLES, state), composition=composition)
 
 
 def _place(progress: FitProgress) -> Iterator[FitProgress]:
@@ -425,8 +419,8 @@ STAGES = (
     Stage(
         "all particles",
         _fit_all,
-        load=partial(_load_state, ALL),
-        save=partial(_save_state, ALL),
+        load=partial(_load_state, ALL_PARTICLES),
+        save=partial(_save_state, ALL_PARTICLES),
     ),
     Stage(
         "absent parts",

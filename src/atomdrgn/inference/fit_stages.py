@@ -26,11 +26,11 @@ from .posterior_method import PosteriorMethod, Step
 from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState
 from .problem.half_sets import HalfSet
-from .problem.significance import Support
+from .problem.significance import MotionSupport
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-ALL = 0  # in place of the number of a half-set: all particles
+ALL_PARTICLES = 0  # in place of the number of a half-set: all particles
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class FitProgress:
         Of all particles, and of each half-set; none of what has not begun.
     borders : (trace,), optional
         The segment of each trace bead, where that was learned.
-    supports : tuple of Support
+    supports : tuple of MotionSupport
         What the motions of each half-set are worth to the images of the other.
     correction : BaseCorrection, optional
         How the base model is corrected, where that was looked at.
@@ -88,7 +88,7 @@ class FitProgress:
     halves: tuple[HalfSet, ...] = ()
     states: tuple[FitState | None, ...] = (None, None, None)
     borders: Int[Tensor, "trace"] | None = None
-    supports: tuple[Support, ...] = ()
+    supports: tuple[MotionSupport, ...] = ()
     correction: BaseCorrection | None = None
     uncorrected: BeadModel | None = None
     composition: Composition | None = None
@@ -98,7 +98,7 @@ class FitProgress:
     @property
     def state(self) -> FitState:
         """Of all particles."""
-        return self.state_of(ALL)
+        return self.state_of(ALL_PARTICLES)
 
     @property
     def half_states(self) -> tuple[FitState, ...]:
@@ -121,7 +121,7 @@ class FitProgress:
 
     def model_of(self, number: int) -> FitModel:
         """The fit of a half-set by its number, or of all particles."""
-        return self.model if number == ALL else self.halves[number - 1].model
+        return self.model if number == ALL_PARTICLES else self.halves[number - 1].model
 
     def with_state(self, number: int, state: FitState) -> "FitProgress":
         """With another state of a half-set, or of all particles."""
@@ -201,7 +201,7 @@ def go_on(
     progress : FitProgress
         Lines of its history of steps that are done again are forgotten.
     number : int
-        Of the half-set, or ALL.
+        Of the half-set, or ALL_PARTICLES.
     steps : sequence of Step
         All of them, from the first.
     begin : callable

@@ -10,7 +10,7 @@ from .far_start.far_start import find_far_start
 from .findings.held_out_support import held_out_support
 from .fit_assembly import first_state
 from .images.resolution_schedule import coarsest_resolution, resolutions, search_after
-from .population.elastic_prior import beginning
+from .population.elastic_prior import start_and_prior
 from .posterior.gauss_newton_pass import run_pass
 from .posterior.grid_search import look_widely
 from .posterior.importance_sampling import WideFit, place_along
@@ -20,7 +20,7 @@ from .problem.fit_state import FitState
 from .problem.half_sets import HalfSet, join, part_of
 from .problem.misfit import misfits
 from .problem.principal_motions import Motions, motions_of
-from .problem.significance import Support, is_clear
+from .problem.significance import MotionSupport, is_clear
 
 logger = logging.getLogger(__name__)
 NEAR = 1 / 3  # of the coarsest resolution: as far as a step of the linearised fit reaches
@@ -54,7 +54,7 @@ class Passes(PosteriorMethod):
         far = find_far_start(model, first_state(model), near=NEAR * here.coarsest)
         if far is None:
             return Begun(here, model)
-        start, prior = beginning(model.deformation, model.beads, far.latent)
+        start, prior = start_and_prior(model.deformation, model.beads, far.latent)
         there, moved = cls(far.resolution), replace(model, start=start, prior=prior)
         better = _is_better(model, here, moved, there)
         logger.info(
@@ -83,7 +83,7 @@ class Passes(PosteriorMethod):
         before = self.resolutions(model)[:-AFTER_CUT]
         return Borders(len(before), before[-1])
 
-    def support(self, half: HalfSet, own: FitState, other: FitState) -> Support:
+    def support(self, half: HalfSet, own: FitState, other: FitState) -> MotionSupport:
         """By each particle's likelihood, integrated over the other half-set's population."""
         return held_out_support(half, own, other, half.model.images.disc)
 
@@ -92,7 +92,7 @@ class Passes(PosteriorMethod):
         model: FitModel,
         halves: Sequence[HalfSet],
         states: Sequence[FitState],
-        supports: Sequence[Support],
+        supports: Sequence[MotionSupport],
     ) -> FitState:
         """From where both have ended, with the last passes before it."""
         return join(

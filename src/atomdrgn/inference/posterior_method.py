@@ -15,7 +15,7 @@ from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState
 from .problem.half_sets import HalfSet
 from .problem.principal_motions import Motions
-from .problem.significance import Support
+from .problem.significance import MotionSupport
 
 # From a state to the next one, and its line of the history.
 Step = Callable[[FitState], tuple[FitState, dict[str, Any]]]
@@ -95,7 +95,7 @@ class PosteriorMethod(ABC):
         """When a half-set's borders between segments are learned; None where they stay."""
 
     @abstractmethod
-    def support(self, half: HalfSet, own: FitState, other: FitState) -> Support:
+    def support(self, half: HalfSet, own: FitState, other: FitState) -> MotionSupport:
         """What the motions of the other half-set are worth to the images of a half-set.
 
         Parameters
@@ -112,7 +112,7 @@ class PosteriorMethod(ABC):
         model: FitModel,
         halves: Sequence[HalfSet],
         states: Sequence[FitState],
-        supports: Sequence[Support],
+        supports: Sequence[MotionSupport],
     ) -> FitState:
         """The state that the fit of all particles goes on from; its `step` says with which step.
 
@@ -122,7 +122,7 @@ class PosteriorMethod(ABC):
             Of all particles.
         halves, states
             The half-sets and their fits after the last step.
-        supports : sequence of Support
+        supports : sequence of MotionSupport
             Of each half-set.
         """
 

@@ -29,7 +29,7 @@ from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState
 from .problem.half_sets import HalfSet, half_sets, join
 from .problem.principal_motions import Motions
-from .problem.significance import Support
+from .problem.significance import MotionSupport
 
 # rounds over all particles, after both half-sets have gone through all of them apart
 TOGETHER = 3
@@ -84,7 +84,7 @@ class Rounds(PosteriorMethod):
         """None: no particle tells enough of its own conformation."""
         return None
 
-    def support(self, half: HalfSet, own: FitState, other: FitState) -> Support:
+    def support(self, half: HalfSet, own: FitState, other: FitState) -> MotionSupport:
         """By each particle's likelihood, summed over the other half-set's surface."""
         return mapped_support(half.model, own, other.spread)
 
@@ -93,7 +93,7 @@ class Rounds(PosteriorMethod):
         model: FitModel,
         halves: Sequence[HalfSet],
         states: Sequence[FitState],
-        supports: Sequence[Support],
+        supports: Sequence[MotionSupport],
     ) -> FitState:
         """From where the first half-set has ended, with the motions that count.
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .formats.format_table import format_of
-from .formats.particle_format import ParticleSource, Reading
+from .formats.particle_format import ParticleSource, ReadingOptions
 from .stack.stack import ParticleStack
 from .tables.assembly import assemble
 
@@ -72,7 +72,7 @@ def read_particles(
     """
     if box is not None and box < 2:
         raise InputError(f"box {box}: expected at least 2 pixels")
-    reading = Reading(
+    reading = ReadingOptions(
         data_folder, invert_contrast, tilt_series, tomograms, allow_missing_ctf, passthrough
     )
     source = ParticleSource(Path(path), reading)

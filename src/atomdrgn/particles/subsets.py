@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .formats.format_table import format_of
-from .formats.particle_format import ParticleFile, ParticleSource, Reading
+from .formats.particle_format import ParticleFile, ParticleSource, ReadingOptions
 
 
 def open_particle_file(
@@ -59,7 +59,9 @@ def open_particle_file(
     """
     source = ParticleSource(
         Path(path),
-        Reading(data_folder, tilt_series=tilt_series, tomograms=tomograms, passthrough=passthrough),
+        ReadingOptions(
+            data_folder, tilt_series=tilt_series, tomograms=tomograms, passthrough=passthrough
+        ),
     )
     begins = None if first_row is None else np.asarray(first_row, dtype=np.int64)
     return format_of(source).open(source, first_row=begins)

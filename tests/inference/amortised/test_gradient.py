@@ -17,7 +17,7 @@ from atomdrgn.inference.population.population import Population
 from atomdrgn.likelihood.noise import Noise, noise_groups
 from atomdrgn.likelihood.normal_equations import image_products
 from atomdrgn.likelihood.restraints.restraint_equations import restraint_equations
-from atomdrgn.likelihood.restraints.restraints import make_restraints
+from atomdrgn.likelihood.restraints.segment_restraints import make_restraints
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.motion.segment_deformation import SegmentDeformation

@@ -15,7 +15,7 @@ from atomdrgn.inference.fit_assembly import assemble, first_state
 from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.population.elastic_prior import elastic_population, starting_population
 from atomdrgn.inference.population.population import Population
-from atomdrgn.inference.problem.occupancy import believed_means, settle_brightness
+from atomdrgn.inference.problem.occupancy import prior_with_settled_occupancies, settle_brightness
 from atomdrgn.likelihood.normal_equations import predict
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid
@@ -184,7 +184,7 @@ def test_the_mean_of_what_does_not_vary_is_one(hinged):
     root = state.population.root.clone()
     root[place[0, 6]] *= 0.01
     root[place[1, 6]] *= 3.0
-    narrow = believed_means(
+    narrow = prior_with_settled_occupancies(
         model, replace(state, population=Population(state.population.mean, root))
     ).mean_covariance
     assert narrow[place[0, 6], place[0, 6]] < 1e-4 and not narrow[place[0, 6], place[1, 6]]

@@ -9,7 +9,7 @@ import torch
 
 from atomdrgn.inference.findings.held_out_support import (
     SIGNIFICANT,
-    Support,
+    MotionSupport,
     _without_whole,
     count_supported,
     how_alike,
@@ -26,7 +26,7 @@ from hinge import make_hinged
 
 
 def support(*gain, error=1.0, alike=1.0):
-    return Support(
+    return MotionSupport(
         torch.tensor(gain), torch.full((len(gain),), error), torch.full((len(gain),), alike)
     )
 

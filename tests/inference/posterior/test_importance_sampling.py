@@ -21,7 +21,7 @@ from atomdrgn.inference.posterior.importance_sampling import (
 from atomdrgn.inference.posterior.pose_errors import no_play
 from atomdrgn.inference.problem.principal_motions import motions_of
 from atomdrgn.likelihood.restraints.restraint_equations import restraint_equations
-from atomdrgn.likelihood.restraints.restraints import Restraints
+from atomdrgn.likelihood.restraints.segment_restraints import Restraints
 from atomdrgn.structure.motion.surface import straight_surface
 
 NORMAL_95 = 1.6449

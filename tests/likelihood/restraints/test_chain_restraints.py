@@ -16,7 +16,7 @@ from atomdrgn.likelihood.restraints.chain_restraints import (
     make_chain_restraints,
 )
 from atomdrgn.likelihood.restraints.pair_restraints import Springs
-from atomdrgn.likelihood.restraints.restraints import Restraints
+from atomdrgn.likelihood.restraints.segment_restraints import Restraints
 from atomdrgn.structure.beads import coarse_grain
 from molecules import helix, write_pdb
 

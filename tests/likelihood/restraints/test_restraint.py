@@ -13,7 +13,7 @@ from torch import Tensor
 from atomdrgn.likelihood.restraints.pair_restraints import Springs
 from atomdrgn.likelihood.restraints.restraint import Residuals, Restraint
 from atomdrgn.likelihood.restraints.restraint_equations import restraint_equations
-from atomdrgn.likelihood.restraints.restraints import Restraints, make_restraints
+from atomdrgn.likelihood.restraints.segment_restraints import Restraints, make_restraints
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.motion.segment_deformation import SegmentDeformation

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from atomdrgn.likelihood.restraints.restraint_equations import restraint_equations
-from atomdrgn.likelihood.restraints.restraints import make_restraints
+from atomdrgn.likelihood.restraints.segment_restraints import make_restraints
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain
 from atomdrgn.structure.motion.segment_deformation import SegmentDeformation

@@ -20,7 +20,7 @@ from atomdrgn.particles.formats.particle_format import (
     ParticleFile,
     ParticleFormat,
     ParticleSource,
-    Reading,
+    ReadingOptions,
 )
 from atomdrgn.particles.stack.image_files import find_stacks
 from atomdrgn.particles.subsets import open_particle_file
@@ -210,7 +210,7 @@ def test_without_its_line_it_is_no_particle_file(poses, monkeypatch):
 
 
 def test_the_last_format_takes_what_no_other_does(tiny):
-    source = ParticleSource(tiny.star, Reading())
+    source = ParticleSource(tiny.star, ReadingOptions())
     assert format_of(source) is FORMATS[-1]
     assert [form.matches(source) for form in FORMATS] == [False] * (len(FORMATS) - 1) + [True]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...likelihood.image_likelihood import compare
 from ...likelihood.noise import Noise
-from ...likelihood.restraints.restraints import Restraints
+from ...likelihood.restraints.segment_restraints import Restraints
 from ...parallel import in_order
 from ...particles.stack.stack import ParticleStack
 from ...physics.disc import FourierDisc

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ...likelihood.restraints.chain_restraints import make_chain_restraints
-from ...likelihood.restraints.restraints import Restraints
+from ...likelihood.restraints.segment_restraints import Restraints
 from ...networks.autoencoder import MotionAutoencoder, OffsetAutoencoder
 from ...parallel import whole_batches_on_threads
 from ...particles.stack.stack import ParticleStack

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...likelihood.image_likelihood import Comparison, compare
 from ...likelihood.noise import Noise, noise_groups
-from ...likelihood.restraints.restraints import Restraints
+from ...likelihood.restraints.segment_restraints import Restraints
 from ...particles.stack.stack import ParticleStack
 from ...physics.disc import FourierDisc
 from ...physics.projection.project import project_beads

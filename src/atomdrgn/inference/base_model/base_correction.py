@@ -18,7 +18,7 @@ from ...likelihood.restraints.chain_restraints import (
 )
 from ...likelihood.restraints.pair_restraints import Springs
 from ...likelihood.restraints.restraint import Restraint
-from ...likelihood.restraints.restraints import Restraints
+from ...likelihood.restraints.segment_restraints import Restraints
 from ...structure.atoms import Structure
 from ...structure.beads import BeadModel
 from ..problem.fit_state import FitState

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...errors import InputError
 from ...io.whole_file import require_replaceable, whole_folder
 from ...likelihood.restraints.chain_restraints import bond_error, make_chain_restraints
-from ...likelihood.restraints.restraints import Restraints
+from ...likelihood.restraints.segment_restraints import Restraints
 from ...parallel import whole_batches_on_threads
 from ...particles.stack.stack import ParticleStack
 from ...reporting import Reporter

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...likelihood.restraints.chain_restraints import bonded_residues, chain_springs, chain_tethers
 from ...likelihood.restraints.pair_restraints import StraightSprings
-from ...likelihood.restraints.restraints import Restraints
+from ...likelihood.restraints.segment_restraints import Restraints
 from ...structure.atoms import Structure
 from ...structure.beads import BeadModel
 from ...structure.motion.surface import Surface

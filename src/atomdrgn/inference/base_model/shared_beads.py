@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...likelihood.image_likelihood import Comparison
 from ...likelihood.noise import Noise
-from ...likelihood.restraints.restraints import Restraints
+from ...likelihood.restraints.segment_restraints import Restraints
 from ...parallel import Portions, in_order
 from ...physics.disc import FourierDisc
 from ...physics.projection.bead_transform import bead_transform

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...likelihood.restraints.restraints import Restraints
+from ...likelihood.restraints.segment_restraints import Restraints
 from ...structure.atoms import Structure
 from ...structure.beads import BeadModel, coarse_grain
 from ...structure.motion.lifting import small_turns, turned

@@ -19,7 +19,7 @@ from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from ..problem.occupancy import keep_occupancy
 from ..problem.principal_motions import Motions
-from ..problem.significance import Support
+from ..problem.significance import MotionSupport
 from .held_out_support import count_supported
 
 
@@ -44,7 +44,7 @@ class Ensemble:
     supported : int or None
         Motions that images support which had no part in finding them; None where the particles are
         too few to tell.
-    supports : list of Support
+    supports : list of MotionSupport
         Of each half-set, by what the other has found.
     agreement : (k,)
         Of the half-sets on each motion: 1 where both find the same.
@@ -66,7 +66,7 @@ class Ensemble:
     draws: Float[Tensor, "particle draw k"]
     density: Density | None
     supported: int | None
-    supports: list[Support]
+    supports: list[MotionSupport]
     agreement: Float[Tensor, "k"]
     half_error: Float[Tensor, "trace"]
     trace_step2: Float[Tensor, "trace k"]
@@ -94,7 +94,7 @@ def make_ensemble(
     motions: Motions,
     found: WideFit,
     populations: Sequence[Population],
-    supports: Sequence[Support],
+    supports: Sequence[MotionSupport],
 ) -> Ensemble:
     """The ensemble that a fit of all particles leads to.
 
@@ -108,7 +108,7 @@ def make_ensemble(
         Where particles are along them.
     populations : sequence of Population
         Of the two half-sets; none where there are none.
-    supports : sequence of Support
+    supports : sequence of MotionSupport
         What the motions of each half-set are worth to the images of the other.
     """
     surface, belief = found.surface, found.belief

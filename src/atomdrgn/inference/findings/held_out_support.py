@@ -14,7 +14,7 @@ from ..problem.half_sets import HalfSet
 from ..problem.linearisation import Linearised, linearise
 from ..problem.misfit import misfits
 from ..problem.principal_motions import Motions, motions_of
-from ..problem.significance import SIGNIFICANT, Support, is_clear
+from ..problem.significance import SIGNIFICANT, MotionSupport, is_clear
 
 # Cosine to what the other half-set has found, of every motion but the first: true ones have 0.96
 # and more. What only mends what segments cannot do differs between half-sets: 0.05 to 0.73. That
@@ -29,7 +29,9 @@ TAIL = 0.01
 ENOUGH = 100
 
 
-def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: FourierDisc) -> Support:
+def held_out_support(
+    half: HalfSet, state: FitState, other: FitState, disc: FourierDisc
+) -> MotionSupport:
     """What motions of another fit are worth to particles that had no part in it.
 
     Each particle's likelihood is marginalised over a population that has the molecule's motion as a
@@ -64,7 +66,7 @@ def held_out_support(half: HalfSet, state: FitState, other: FitState, disc: Four
     gain = with_tails_drawn_in(model.processes.total(evidence).diff(dim=1))
     gain, error = gain.mean(0), gain.std(0) / len(gain) ** 0.5
     few = model.n_particles < ENOUGH
-    return Support(
+    return MotionSupport(
         gain,
         error,
         torch.ones_like(gain)
@@ -152,7 +154,7 @@ def _without_whole(
     return (direction.double() - whole @ (read @ direction.double())).float()
 
 
-def count_supported(supports: Sequence[Support]) -> int:
+def count_supported(supports: Sequence[MotionSupport]) -> int:
     """How many motions, from the first, make both half-sets' images likelier.
 
     Together by far more than by chance; further ones than the first only if both half-sets have

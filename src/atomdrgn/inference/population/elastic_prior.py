@@ -32,7 +32,7 @@ ROWS_AT_ONCE = 20_000
 PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.005
 
 
-def beginning(
+def start_and_prior(
     deformation: SegmentDeformation, beads: BeadModel, mean: Float[Tensor, "latent"] | None = None
 ) -> tuple[Population, PopulationPrior]:
     """Population and prior of a fit that begins at a conformation, by default the base model's."""

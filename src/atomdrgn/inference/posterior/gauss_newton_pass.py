@@ -36,7 +36,7 @@ from ..problem.calibration import calibrate
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from ..problem.linearisation import Linearised, linearise, mean_information
-from ..problem.occupancy import believed_means, settle_brightness
+from ..problem.occupancy import prior_with_settled_occupancies, settle_brightness
 from ..problem.principal_motions import Motions, motions_of
 
 logger = logging.getLogger(__name__)
@@ -239,7 +239,7 @@ def _fitted_population(
         equations,
         directions,
         state.population,
-        prior=believed_means(model, state),
+        prior=prior_with_settled_occupancies(model, state),
         keep_unseen=keep_unseen,
         rounds=rounds,
         portions=portions,

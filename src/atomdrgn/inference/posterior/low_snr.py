@@ -28,7 +28,7 @@ from ..problem.fit_state import FitState
 from ..problem.linearisation import mean_information
 from ..problem.misfit import misfits
 from ..problem.principal_motions import Motions, motions_of
-from ..problem.significance import Support
+from ..problem.significance import MotionSupport
 from .gauss_newton_pass import history_row
 from .importance_sampling import ALLOWANCE, Belief, Sampler, WideFit, believe, draw, working_disc
 from .pose_errors import no_play
@@ -218,7 +218,7 @@ def likelihood_at_nodes(
     return 0.5 * (left[len(left) // 2] - left)
 
 
-def mapped_support(model: FitModel, state: FitState, other: Mapping) -> Support:
+def mapped_support(model: FitModel, state: FitState, other: Mapping) -> MotionSupport:
     """What the motions of another half-set's surface are worth to particles that had no part in it.
 
     Against the one conformation of it that makes all these images likeliest, and each motion
@@ -238,7 +238,7 @@ def mapped_support(model: FitModel, state: FitState, other: Mapping) -> Support:
         evidence.append(_evidence(likelihood[along], at_these))
     gain = torch.stack(evidence, 1).diff(dim=1)
     # half of weak images finds the way of a second motion only roughly: nobody is asked
-    return Support(gain.mean(0), gain.std(0) / len(gain) ** 0.5, torch.ones_like(gain[0]))
+    return MotionSupport(gain.mean(0), gain.std(0) / len(gain) ** 0.5, torch.ones_like(gain[0]))
 
 
 def place_on_mapping(model: FitModel, state: FitState) -> WideFit:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...likelihood.noise import Noise
-from ...likelihood.restraints.restraints import Restraints
+from ...likelihood.restraints.segment_restraints import Restraints
 from ...parallel import Portions, Processes
 from ...physics.disc import FourierDisc
 from ...physics.pose import Pose

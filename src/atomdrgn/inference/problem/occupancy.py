@@ -23,7 +23,7 @@ LEAST_SD = 0.15
 VARYING_SD, MEAN_SD = 0.25, 1e-4
 
 
-def believed_means(model: FitModel, state: FitState) -> PopulationPrior:
+def prior_with_settled_occupancies(model: FitModel, state: FitState) -> PopulationPrior:
     """The prior of the next pass: what does not vary over the particles is there.
 
     Half an occupancy for all particles is no absence. Free, it would explain what is blurred by

@@ -8,11 +8,11 @@ from dataclasses import replace
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...likelihood.restraints import restraints
+from ...likelihood.restraints import segment_restraints as restraints
 from ...structure.beads import BeadModel
 from ...structure.motion.segment_deformation import SegmentDeformation
 from ...structure.segmentation import Segmentation, cut_again
-from ..population.elastic_prior import beginning
+from ..population.elastic_prior import start_and_prior
 from ..population.population import Population
 from .fit_problem import FitModel
 from .fit_state import FitState
@@ -28,7 +28,7 @@ def cut(
 
     The fit begins at a conformation, by default the base model.
     """
-    start, prior = beginning(deformation, beads, mean)
+    start, prior = start_and_prior(deformation, beads, mean)
     return {
         "segmentation": segmentation,
         "deformation": deformation,

@@ -9,7 +9,7 @@ SIGNIFICANT = 3.0  # standard errors by which unseen images must be likelier
 
 
 @dataclass(frozen=True)
-class Support:
+class MotionSupport:
     """How much likelier each motion of one half-set makes the images of the other.
 
     Parameters

@@ -16,7 +16,7 @@ from ...structure.beads import BeadModel
 from ...structure.contacts import ELASTIC_CUTOFF, LONGEST_BOND, bond_pairs, tether_pairs
 from .pair_restraints import Clashes, Springs, Tethers, distances
 from .restraint import Restraint
-from .restraints import BOND_SIGMA, ELASTIC_SIGMA, TETHER_SIGMA, Restraints, clashes
+from .segment_restraints import BOND_SIGMA, ELASTIC_SIGMA, TETHER_SIGMA, Restraints, clashes
 
 # A, shortest, median and longest bond between consecutive trace beads: 99 in 100 of the 5,049 of
 # amino acids in 1AKE, 4AKE, 2DHB, 1IGY and 7PBL, whole residues and backbones; all 28 of

@@ -70,9 +70,9 @@ class Restraint(ABC):
 
     :meth:`strain` and :meth:`strained` follow from the residuals. The terms that every fit has
     bring quicker ones of their own, which have to say the same. What makes a term from a base model
-    is listed in :data:`~atomdrgn.likelihood.restraints.restraints.OF_SEGMENTS` for fits of segments
-    and in :data:`~atomdrgn.likelihood.restraints.chain_restraints.OF_BEADS` where beads move one by
-    one.
+    is listed in :data:`~atomdrgn.likelihood.restraints.segment_restraints.OF_SEGMENTS` for fits of
+    segments and in :data:`~atomdrgn.likelihood.restraints.chain_restraints.OF_BEADS` where beads
+    move one by one.
     """
 
     name: str

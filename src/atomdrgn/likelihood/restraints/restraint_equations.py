@@ -13,7 +13,7 @@ from ...structure.motion.segment_deformation import TWIST, SegmentDeformation
 from ..normal_equations import NormalEquations
 from .restraint import Strained
 from .restraint_loops import add_equations
-from .restraints import Restraints
+from .segment_restraints import Restraints
 
 
 def restraint_equations(

@@ -18,7 +18,7 @@ from ..tables.relion import particle_table
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadingOptions:
     """What the user says of a particle file beside its name.
 
     Parameters
@@ -53,12 +53,12 @@ class ParticleSource:
     ----------
     path : Path
         The file.
-    reading : Reading
+    reading : ReadingOptions
         What the user says of it.
     """
 
     path: Path
-    reading: Reading
+    reading: ReadingOptions
 
     @cached_property
     def named_tables(self) -> list[StarTable]:

@@ -1,6 +1,6 @@
 """What holds the conformations of a fit of segments together: a table of terms, and their sum.
 
-All of them are zero at the base model.
+Those of the table are zero at the base model; what was measured otherwise need not be.
 """
 
 from collections.abc import Callable
@@ -157,7 +157,7 @@ OF_SEGMENTS: list[Maker] = [
     tethers,
     clashes,
 ]
-ALL: list[Maker] = [bonds, tethers, elastic_network, clashes]
+WITH_ELASTIC_NETWORK: list[Maker] = [bonds, tethers, elastic_network, clashes]
 
 
 def make_restraints(
@@ -180,7 +180,9 @@ def make_restraints(
         A standard deviation or distance that is not positive.
     """
     return Restraints(
-        tuple(make(beads, segmentation) for make in (ALL if terms is None else terms))
+        tuple(
+            make(beads, segmentation) for make in (WITH_ELASTIC_NETWORK if terms is None else terms)
+        )
     )
 
 

@@ -11,7 +11,7 @@ from atomdrgn.likelihood.restraints.pair_restraints import (
     distances,
 )
 from atomdrgn.likelihood.restraints.restraint import Restraint
-from atomdrgn.likelihood.restraints.restraints import (
+from atomdrgn.likelihood.restraints.segment_restraints import (
     OF_SEGMENTS,
     Restraints,
     bonds,
