@@ -59,8 +59,7 @@ def main(
     given = density_map.with_density(mirrored(density_map.density)) if mirror else density_map
     print(
         "start  error (deg)  centre (A)  to (A)  correlation  shells   second behind (s.e.)   "
-        "mirror behind (s.e.)"
-        "  hand      CPU (s)"
+        "mirror behind (s.e.)  hand      CPU (s)"
     )
     for seed in range(first, first + starts):
         turn = Rotation.random(random_state=seed).as_matrix()
@@ -77,9 +76,8 @@ def main(
         )
         print(
             f"{seed:5d} {angle:12.2f} {apart:11.2f} {found.resolution:7.1f} "
-            f"{found.correlation:12.3f} "
-            f"{found.placement.score:7.3f} {second:>22} {other_hand:>22}  {found.hand:<8} "
-            f"{spent:8.1f}",
+            f"{found.correlation:12.3f} {found.placement.score:7.3f} {second:>22} {other_hand:>22} "
+            f" {found.hand:<8} {spent:8.1f}",
             flush=True,
         )
 

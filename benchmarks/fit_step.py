@@ -282,8 +282,8 @@ def main():
         )
     print(
         f"torch {torch.__version__}, {options.device}, "
-        f"{platform.processor() or platform.machine()}, "
-        f"{options.threads} threads, {options.batch} images a step, {SEGMENTS} segments"
+        f"{platform.processor() or platform.machine()}, {options.threads} threads, {options.batch} "
+        f"images a step, {SEGMENTS} segments"
     )
     print(
         f"{'milliseconds an image':30}"

@@ -23,8 +23,8 @@ from atomdrgn import open_run
 DATA = Path(__file__).parent / "data"
 COUNTS = (25, 100, 400)
 SIMULATE = (
-    "--populations 0.7,0.3 --box 32 --pixel-size 3.5 --snr 0.1 "
-    "--contrast-error 0.1 --rotation-error 1 --shift-error 1"
+    "--populations 0.7,0.3 --box 32 --pixel-size 3.5 --snr 0.1 --contrast-error 0.1 "
+    "--rotation-error 1 --shift-error 1"
 )
 FIT = "--segments 3 --resolution 10"
 

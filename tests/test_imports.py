@@ -170,10 +170,9 @@ def test_every_public_name_exists_and_is_documented():
 def test_public_names_are_the_same_after_their_modules_were_imported():
     code = (
         "import atomdrgn as a, atomdrgn.inference.fit, atomdrgn.analysis.structure_files.export, "
-        "atomdrgn.analysis.analyze, "
-        "atomdrgn.inspection, atomdrgn.simulate; print(callable(a.fit), callable(a.export), "
-        "callable(a.analyze), "
-        "callable(a.inspect), callable(a.simulate_particles))"
+        "atomdrgn.analysis.analyze, atomdrgn.inspection, atomdrgn.simulate; print(callable(a.fit), "
+        "callable(a.export), callable(a.analyze), callable(a.inspect), "
+        "callable(a.simulate_particles))"
     )
     assert in_a_new_process(code) == "True True True True True"
 

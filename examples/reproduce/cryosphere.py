@@ -96,8 +96,8 @@ def toy(out, images, grid, options):
     off = np.degrees(np.sqrt(np.mean((along - angle) ** 2)))
     return row | {
         "words": f"correlation of angles {row['correlation']:.3f}, r.m.s. error {off:.1f} "
-        f"degrees, modes at {low:.0f} and "
-        f"{high:.0f}, cosine to the axis {np.median(along / np.maximum(size, 1e-9)):.3f} (median)",
+        f"degrees, modes at {low:.0f} and {high:.0f}, cosine to the axis "
+        f"{np.median(along / np.maximum(size, 1e-9)):.3f} (median)",
         "paper": "angles 'in excellent agreement' (plot), modes at 60 and 120, cosine about 1 "
         "(plot)",
     }
@@ -124,8 +124,7 @@ def dynamics(out, images, grid, options, *, snr):
     )
     return row | {
         "words": f"correlation of distances {row['correlation']:.3f}, mean {is_.mean():.1f} +- "
-        f"{is_.std():.1f} A "
-        f"(true: {was.mean():.1f} +- {was.std():.1f})",
+        f"{is_.std():.1f} A (true: {was.mean():.1f} +- {was.std():.1f})",
         "paper": paper,
     }
 

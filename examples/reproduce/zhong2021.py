@@ -60,8 +60,8 @@ def main(out):
     for name, position in starts(closed, path).items():
         write_structure(closed, out / f"{name}.pdb", position=position)
     print(
-        "start | RMSE before (A) | CA RMSE (A) | within 3 A | volume NMSE | weight | seconds "
-        "| paper: before, RMSE, within, NMSE"
+        "start | RMSE before (A) | CA RMSE (A) | within 3 A | volume NMSE | weight | seconds | "
+        "paper: before, RMSE, within, NMSE"
     )
     for name, start, options, paper in ROWS:
         print(row(out, name, start, options, paper=paper), flush=True)
@@ -115,8 +115,7 @@ def row(out, name, start, options, *, paper):
     theirs = "not tried" if paper is None else "{:.2f}, {:.2f}, {:.1%}, {:.2f}".format(*paper)
     return (
         f"{name} | {before:.2f} | {after:.2f} | {within:.1%} | {error:.2f} | "
-        f"{summary['refine']['weight']:g} | {seconds:.0f} "
-        f"| {theirs}"
+        f"{summary['refine']['weight']:g} | {seconds:.0f} | {theirs}"
     )
 
 

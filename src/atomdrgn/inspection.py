@@ -113,8 +113,8 @@ class Contents:
             ("images", self._counts()),
             (
                 "read as",
-                f"{self.grid.box_size} x {self.grid.box_size} pixels of "
-                f"{self.grid.pixel_size:.4g} A",
+                f"{self.grid.box_size} x {self.grid.box_size} pixels of {self.grid.pixel_size:.4g} "
+                "A",
             ),
         ]
         rows += [("optics group", _optics_line(group)) for group in self.optics]
@@ -212,8 +212,7 @@ def inspect(
     if resolution is not None and not 0 < resolution <= particles.grid.extent:
         raise InputError(
             f"a resolution of {resolution:g} A: expected a positive number, at most the width of "
-            "the images, "
-            f"{particles.grid.extent:g} A"
+            f"the images, {particles.grid.extent:g} A"
         )
     if limit < 1:
         raise InputError(f"a limit of {limit} images: expected at least 1")
@@ -287,10 +286,8 @@ def _optics_line(group: OpticsSummary) -> str:
     premultiplied = ", multiplied by the CTF" if group.premultiplied else ""
     return (
         f"{group.name}: {group.n_images:,} images, {group.voltage_kv:g} kV, Cs "
-        f"{group.spherical_aberration_mm:g} mm, "
-        f"amplitude contrast {group.amplitude_contrast:g}, {group.grid.box_size} pixels of "
-        f"{group.grid.pixel_size:.4g} A"
-        f"{premultiplied}"
+        f"{group.spherical_aberration_mm:g} mm, amplitude contrast {group.amplitude_contrast:g}, "
+        f"{group.grid.box_size} pixels of {group.grid.pixel_size:.4g} A{premultiplied}"
     )
 
 
@@ -299,8 +296,7 @@ def _agreement_lines(model: str | None, agreement: Agreement) -> list[str]:
     mean, error = agreement.mean(AS_READ)
     lines = [
         f"{model} against {agreement.n_images:,} images of {agreement.n_particles:,} particles, "
-        "down to "
-        f"{agreement.resolution:.3g} A",
+        f"down to {agreement.resolution:.3g} A",
         f"  {'poses':<{width}}{'correlation':<20}worse than as in the file by",
         f"  {AS_READ:<{width}}{mean:.4f} +- {error:.4f}",
         f"  {'contrast inverted':<{width}}{-mean:.4f} +- {error:.4f}",

@@ -345,6 +345,6 @@ def _loss_is_told() -> Iterator[None]:
     except RuntimeError as error:
         raise ProcessLostError(
             "another process of this run has ended, and what it said last says why; nothing that "
-            "was finished "
-            f"is lost: the same command with --resume goes on ({str(error).splitlines()[0]})"
+            "was finished is lost: the same command with --resume goes on "
+            f"({str(error).splitlines()[0]})"
         ) from error

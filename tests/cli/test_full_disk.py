@@ -30,8 +30,7 @@ def on_a_small_disk(tmp_path, monkeypatch):
         command = [sys.executable, "-m", "atomdrgn", *map(str, words), "--quiet"]
         script = (
             f'mount -t tmpfs -o size={pages * PAGE} tmpfs "$0" && cd "$0" && "$@"; code=$?; find '
-            ". -type f | sort >&2; "
-            "exit $code"
+            ". -type f | sort >&2; exit $code"
         )
         ended = subprocess.run(
             ["unshare", "-rm", "sh", "-c", script, str(small), *command],

@@ -63,8 +63,7 @@ def test_the_base_model_is_off_within_its_segments(supported):
     correction = {"supported": supported, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}
     said = (
         "within its segments the base model is off in all particles alike, by 0.50 A r.m.s. a "
-        "residue, and was corrected: "
-        "residues.csv"
+        "residue, and was corrected: residues.csv"
     )
     assert (said in lines_of(base_correction=correction)) is supported
 
@@ -72,8 +71,7 @@ def test_the_base_model_is_off_within_its_segments(supported):
 def test_poses_are_off_where_they_are_and_not_corrected():
     said = (
         "molecules stand off their poses by 1.20 degrees and 0.90 A r.m.s. an axis, by what poses "
-        "or model have wrong; "
-        "errors allow for it (--refine-poses corrects poses)"
+        "or model have wrong; errors allow for it (--refine-poses corrects poses)"
     )
     assert said in lines_of(pose_errors={"shift": 0.9, "turn": 1.2})
     assert not any("poses" in line for line in lines_of(pose_errors={"shift": 0.1, "turn": 0.4}))

@@ -174,8 +174,7 @@ def test_who_writes_is_told_and_who_has_ended_is_not(tmp_path):
         for _ in range(2):  # a look takes nothing
             assert writing_in(tmp_path) == (
                 f"another command is writing there (process {first.pid} on "
-                f"{socket.gethostname()}); "
-                "wait until it has ended"
+                f"{socket.gethostname()}); wait until it has ended"
             )
     finally:
         first.kill()

@@ -339,8 +339,8 @@ def test_the_locale_does_not_matter(tmp_path):
 
     path = written(tmp_path, loop(THREE, "\N{LATIN SMALL LETTER E WITH ACUTE}/mic.mrc 1@s 5"))
     code = (
-        "import sys; from atomdrgn.io.star import read_star, write_star; "
-        "write_star(sys.argv[2], read_star(sys.argv[1]))"
+        "import sys; from atomdrgn.io.star import read_star, write_star; write_star(sys.argv[2], "
+        "read_star(sys.argv[1]))"
     )
     environment = os.environ | {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     subprocess.run(

@@ -77,8 +77,8 @@ def test_one_conformer_counts_with_the_occupancy_of_all(tmp_path):
     assert model.position[2, 0] < plain.position[2, 0]
     assert (model.bead_of_atom[structure.residue == 3] == 2).all()
     assert unmodelled(structure) == [
-        "1 atoms in alternative locations other than the one with the highest occupancy: "
-        "they follow their residue's bead"
+        "1 atoms in alternative locations other than the one with the highest occupancy: they "
+        "follow their residue's bead"
     ]
 
 

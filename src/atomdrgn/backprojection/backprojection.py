@@ -323,8 +323,7 @@ def image_strength(
         if chosen[0] < 0 or chosen[-1] >= count:
             raise InputError(
                 f"there is no particle {chosen[0] if chosen[0] < 0 else chosen[-1]}: "
-                f"{particles.source} has the "
-                f"particles 0 to {count - 1}"
+                f"{particles.source} has the particles 0 to {count - 1}"
             )
         kept = torch.zeros(count)
         kept[torch.from_numpy(chosen)] = 1
@@ -347,9 +346,8 @@ def require_both_halves(particles: ParticleStack, strength: Float[Tensor, "image
     if min(counts) == 0:
         empty = 1 + counts.index(0)
         raise InputError(
-            f"half-set {empty} has no particle among the {sum(counts)} that count, so there are "
-            "no half-maps to "
-            "compare; choose particles of both (rlnRandomSubset says which is whose)"
+            f"half-set {empty} has no particle among the {sum(counts)} that count, so there are no "
+            "half-maps to compare; choose particles of both (rlnRandomSubset says which is whose)"
         )
     return counts
 

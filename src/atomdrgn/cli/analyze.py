@@ -62,8 +62,7 @@ def analyze(
             rich_help_panel=STRUCTURES,
             show_default=False,
             help="Angle at the second of three parts, 'A and B and C', or by how much the first "
-            "of two is turned against the second, "
-            "compared with the base; repeat it for more.",
+            "of two is turned against the second, compared with the base; repeat it for more.",
         ),
     ] = None,
     format: Annotated[
@@ -248,10 +247,8 @@ def _closing_lines(found: "VolumeAnalysis") -> Iterator[str]:
         said = found.convergence
         yield (
             f"training has {'settled' if said.settled else 'not settled, train for longer'}: "
-            "latents moved by "
-            f"{100 * said.latent_change:.1f} % of their spread in the last epoch, "
-            f"{100 * said.gain_rise:.1f} % of the gain "
-            "came in the last fifth of the epochs"
+            f"latents moved by {100 * said.latent_change:.1f} % of their spread in the last epoch, "
+            f"{100 * said.gain_rise:.1f} % of the gain came in the last fifth of the epochs"
         )
     yield f"tables and volumes are in {found.folder}"
 

@@ -137,8 +137,7 @@ def backproject(
     if (condition is None) != (run is None) or (table and condition is None):
         raise InputError(
             "--select, --run and --table belong together: the condition of --select is on columns "
-            "of the run that "
-            "--run names, of this particle file, and of --table"
+            "of the run that --run names, of this particle file, and of --table"
         )
     from ..analysis.particle_files.selecting import particles_where
     from ..backprojection.backprojection import FILES, write_reconstruction
@@ -184,20 +183,18 @@ def _closing_lines(found: "Reconstruction", out: Path) -> Iterator[str]:
     said = found.summary
     first, second = said["half_set_particles"]
     yield (
-        f"{said['images']:,} images of {said['particles']:,} particles, half-sets of {first:,} "
-        f"and {second:,}; box "
-        f"{said['box_size']}, {said['voxel_size']:.4g} A a voxel"
+        f"{said['images']:,} images of {said['particles']:,} particles, half-sets of {first:,} and "
+        f"{second:,}; box {said['box_size']}, {said['voxel_size']:.4g} A a voxel"
     )
     yield (
-        f"resolution at FSC 0.143: {_length(said['resolution'])} with the mask and corrected "
-        "for it, "
-        f"{_length(said['resolution_unmasked'])} without one"
+        f"resolution at FSC 0.143: {_length(said['resolution'])} with the mask and corrected for "
+        f"it, {_length(said['resolution_unmasked'])} without one"
     )
     yield f"sharpened by B = {said['b_factor']:g} A^2 ({said['b_factor_is']})"
     path = out / "map.mrc"
     yield (
-        f"the map is {path}; a model placed in it: "
-        f"atomdrgn dock MODEL {shell_word(path)} --out base.pdb"
+        f"the map is {path}; a model placed in it: atomdrgn dock MODEL {shell_word(path)} --out "
+        "base.pdb"
     )
 
 

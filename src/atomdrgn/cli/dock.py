@@ -58,8 +58,7 @@ def dock(
             metavar="poses|map",
             rich_help_panel=RESULT,
             help="poses: the box centre of MAP is (0, 0, 0), as atomdrgn fit wants it. map: as "
-            "the header of MAP has "
-            "it, so that model and map overlay.",
+            "the header of MAP has it, so that model and map overlay.",
         ),
     ] = DockingFrame.poses,
     resolution: Annotated[

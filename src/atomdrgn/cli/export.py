@@ -59,8 +59,7 @@ def export(
             metavar="LIST|TXT",
             show_default="all",
             help="Which particles, counted from 0 by their first row: 0:100 (100 is left out), "
-            "3,7,10:20; or a text file with one "
-            "number a line.",
+            "3,7,10:20; or a text file with one number a line.",
         ),
     ] = None,
     frame: Annotated[
@@ -68,8 +67,7 @@ def export(
         Option(
             metavar="poses|base",
             help="poses: the box centre is (0, 0, 0). base: where the base structure stood before "
-            "--map or --origin placed it, "
-            "so that the structures overlay that map.",
+            "--map or --origin placed it, so that the structures overlay that map.",
         ),
     ] = Frame.poses,
     samples: Annotated[
@@ -78,8 +76,7 @@ def export(
             metavar="S",
             show_default="the mean conformation",
             help="Write so many draws (at most 20) from each particle's posterior, particle after "
-            "particle; all are alike where "
-            "nothing moves.",
+            "particle; all are alike where nothing moves.",
         ),
     ] = 0,
     relax: Annotated[
@@ -185,13 +182,12 @@ def parse_particles(text: str, n_particles: int) -> list[int]:
         except ValueError:
             raise InputError(
                 f"--particles {text}: {item!r} is no particle, and there is no file of that name; "
-                "write a list such "
-                "as 3,7,10:20, or name a text file with one number a line"
+                "write a list such as 3,7,10:20, or name a text file with one number a line"
             ) from None
         if not 0 <= first < last <= n_particles:
             raise InputError(
-                f"--particles {text}: {item!r} is outside of the particles 0 to "
-                f"{n_particles - 1}, or empty"
+                f"--particles {text}: {item!r} is outside of the particles 0 to {n_particles - 1}, "
+                "or empty"
             )
         chosen += range(first, last)
     return chosen

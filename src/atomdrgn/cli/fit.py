@@ -68,8 +68,7 @@ class Model:
             rich_help_panel=MODEL,
             show_default=False,
             help="A segment of your own, such as A:1-226,B; repeat it for more, or put semicolons "
-            "between them. "
-            "What is left is cut automatically.",
+            "between them. What is left is cut automatically.",
         ),
     ] = None
     fixed: Annotated[
@@ -103,8 +102,8 @@ class Model:
             "--keep-base",
             rich_help_panel=MODEL,
             help="Leave the base model as it is and segments rigid, where by default it is "
-            "corrected if images show that it is wrong "
-            "in all particles alike, and residues move within segments if images show that.",
+            "corrected if images show that it is wrong in all particles alike, and residues move "
+            "within segments if images show that.",
         ),
     ] = False
     temperature: Annotated[
@@ -173,8 +172,7 @@ class Training:
             rich_help_panel=VAE,
             show_default="segments",
             help="What moves: rigid segments, or every bead by itself, held by bonds, side "
-            "chains, the chain's local shape and "
-            "clashes (Zhong et al. 2021).",
+            "chains, the chain's local shape and clashes (Zhong et al. 2021).",
         ),
     ] = None
     loss: Annotated[
@@ -371,8 +369,7 @@ def _refuse_of_segments(model: Model) -> None:
     if given:
         raise InputError(
             f"{given} with --deformation beads: there are no segments where every bead moves by "
-            "itself; leave it "
-            "out, or take --deformation segments"
+            "itself; leave it out, or take --deformation segments"
         )
 
 

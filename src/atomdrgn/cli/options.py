@@ -106,8 +106,7 @@ NamedFolder = Annotated[
         rich_help_panel="Files",
         show_default=False,
         help="Where files lie that an optimisation set or tomograms.star names, if not where they "
-        "say, such as the folder of a "
-        "RELION project.",
+        "say, such as the folder of a RELION project.",
     ),
 ]
 AllowMissingCtf = Annotated[

@@ -43,8 +43,7 @@ def place(
             metavar="LIST|TXT",
             show_default="all",
             help="Of these, those that are in the tomogram: 0:100 (100 is left out), 3,7,10:20; "
-            "or a text file with one number a "
-            "line.",
+            "or a text file with one number a line.",
         ),
     ] = None,
     map_file: Annotated[

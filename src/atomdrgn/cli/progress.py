@@ -54,8 +54,8 @@ def _told_of_compiling(reporter: Reporter) -> Iterator[None]:
             if not self.told:
                 self.told = True
                 reporter.say(
-                    "compiling loops for this processor (some 20 s of work, in the first run "
-                    "only) ..."
+                    "compiling loops for this processor (some 20 s of work, in the first run only) "
+                    "..."
                 )
 
         def on_end(self, event: "Event") -> None:

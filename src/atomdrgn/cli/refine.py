@@ -60,8 +60,7 @@ def refine(
             rich_help_panel=MODEL,
             show_default="chosen by half-set cross-validation",
             help="Weight of bonds, side chains, local shape and clashes against the images: 1 "
-            "takes them as they are, "
-            "0 leaves them out.",
+            "takes them as they are, 0 leaves them out.",
         ),
     ] = None,
     map_file: MapFile = None,
@@ -156,7 +155,6 @@ def _closing_lines(found: "Refinement") -> list[str]:
         f"{chosen['resolution']:.1f} A; restraint weight {chosen['weight']:g} "
         f"({chosen['weight_chosen_by']})",
         f"moved by {said['displacement_rms']:.2f} A r.m.s., {said['displacement_largest']:.2f} A "
-        "at most; "
-        f"log likelihood gained over the base structure: {gained:,.1f}",
+        f"at most; log likelihood gained over the base structure: {gained:,.1f}",
         f"the structure is {found.folder / 'refined.cif'}",
     ]

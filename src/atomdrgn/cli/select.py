@@ -43,8 +43,7 @@ def select(
             rich_help_panel=CHOICE,
             show_default=False,
             help="On the columns of the run's particles.csv: numbers, < <= > >= == !=, in (1, 2), "
-            "and, or, not, "
-            "parentheses.",
+            "and, or, not, parentheses.",
         ),
     ] = None,
     particles: Annotated[
@@ -54,8 +53,7 @@ def select(
             rich_help_panel=CHOICE,
             show_default=False,
             help="A text file with the number of a particle on each line, such as the report "
-            "saves. They count from 0 by "
-            "first row. With --where: those that meet both.",
+            "saves. They count from 0 by first row. With --where: those that meet both.",
         ),
     ] = None,
     table: Annotated[
@@ -101,8 +99,7 @@ def select(
             rich_help_panel=WRITTEN,
             show_default=False,
             help="Write poses that follow a part of each particle, for refinement of that part: "
-            "residues such as A:1-226,B; "
-            "segment:3 of the fit; or group:1 of its summary.",
+            "residues such as A:1-226,B; segment:3 of the fit; or group:1 of its summary.",
         ),
     ] = None,
     particles_file: Annotated[
@@ -132,8 +129,7 @@ def select(
             rich_help_panel=FILES,
             show_default=False,
             help="Without a run: the tomograms.star of particles that are 2D tilt stacks. "
-            "Particles with excluded tilts only are not "
-            "counted, as in a fit.",
+            "Particles with excluded tilts only are not counted, as in a fit.",
         ),
     ] = None,
     data_folder: NamedFolder = None,

@@ -43,8 +43,7 @@ def simulate(
             metavar="STRUCTURE...",
             show_default=False,
             help="Conformations of one molecule: structures (each model of each), a structure and "
-            "its trajectories (.dcd, .xtc), "
-            "or a run.",
+            "its trajectories (.dcd, .xtc), or a run.",
         ),
     ],
     out: Annotated[
@@ -103,8 +102,7 @@ def simulate(
             rich_help_panel=HOW,
             show_default=False,
             help="A particle file with images: the same poses, CTF, optics, pixels and rows with "
-            "other images. The structure stands "
-            "in the frame of its poses (--map, --origin).",
+            "other images. The structure stands in the frame of its poses (--map, --origin).",
         ),
     ] = None,
     snr: Annotated[
@@ -332,8 +330,7 @@ def simulate(
     if not quiet:
         print(
             f"wrote {len(imaging):,} images of {imaging.n_particles:,} particles to {written}; "
-            "conformations: "
-            f"{len(molecule.conformations):,}"
+            f"conformations: {len(molecule.conformations):,}"
         )
         base = out / ("base.cif" if why_no_pdb(molecule.structure) else "base.pdb")
         print(
@@ -358,8 +355,7 @@ def _refuse_what_does_not_go_together(
     if like is None and any(reading.values()):
         raise InputError(
             "--data-folder, --invert-contrast, --tilt-series, --tomograms, --passthrough and "
-            "--allow-missing-ctf "
-            "say how the file of --like is read: give --like"
+            "--allow-missing-ctf say how the file of --like is read: give --like"
         )
     if tilts is None and series:
         raise InputError("--reach and --dose are those of tilt series: give --tilts")

@@ -20,10 +20,9 @@ def summary_lines(run: "Run") -> list[str]:
     found = run.summary
     lines = [
         f"{found['particles']:,} particles ({found['images']:,} images) fitted to "
-        f"{found['resolution']:.1f} A with "
-        f"{_moving(found)} of {found['residues']:,} residues",
-        f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} "
-        "a particle, on average",
+        f"{found['resolution']:.1f} A with {_moving(found)} of {found['residues']:,} residues",
+        f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} a "
+        "particle, on average",
         *_far_lines(found.get("far_start")),
         *_correction_lines(found.get("base_correction")),
         *_support_lines(found),
@@ -52,9 +51,8 @@ def _far_lines(far: Mapping | None) -> list[str]:
     if far is None:
         return []
     return [
-        f"most particles are far from the base model: the fit began with {far['selection']} "
-        f"turned by {far['turn']:.0f} "
-        "degrees"
+        f"most particles are far from the base model: the fit began with {far['selection']} turned "
+        f"by {far['turn']:.0f} degrees"
     ]
 
 
@@ -63,8 +61,7 @@ def _correction_lines(correction: Mapping | None) -> list[str]:
         return []
     return [
         "within its segments the base model is off in all particles alike, by "
-        f"{correction['rms']:.2f} A r.m.s. a residue, "
-        "and was corrected: residues.csv"
+        f"{correction['rms']:.2f} A r.m.s. a residue, and was corrected: residues.csv"
     ]
 
 
@@ -90,10 +87,9 @@ def _support_lines(found: Mapping) -> list[str]:
             "all particles are given one structure",
         ]
     return [
-        f"{number} {'motion makes' if number == 1 else 'motions make'} images likelier that had "
-        "no part in finding "
-        f"{'it' if number == 1 else 'them'}; error by half-sets: {found['half_set_error']:.2f} A "
-        "r.m.s. a residue"
+        f"{number} {'motion makes' if number == 1 else 'motions make'} images likelier that had no "
+        f"part in finding {'it' if number == 1 else 'them'}; error by half-sets: "
+        f"{found['half_set_error']:.2f} A r.m.s. a residue"
     ]
 
 
@@ -147,8 +143,8 @@ def _pose_lines(found: dict) -> list[str]:
     if off is not None and poses_are_off(found):
         return [
             f"molecules stand off their poses by {off['turn']:.2f} degrees and {off['shift']:.2f} "
-            "A r.m.s. an axis, by what "
-            "poses or model have wrong; errors allow for it (--refine-poses corrects poses)"
+            "A r.m.s. an axis, by what poses or model have wrong; errors allow for it "
+            "(--refine-poses corrects poses)"
         ]
     return []
 
@@ -159,8 +155,7 @@ def _composition_lines(composition: Mapping | None) -> list[str]:
     selections = {row["segment"]: row["selection"] for row in composition["segments"]}
     lines = [
         f"absent from {row['absent_fraction']:.1%} (+-{row['absent_fraction_error']:.1%}) of the "
-        "particles: "
-        f"{','.join(selections[number] for number in row['segments'])}"
+        f"particles: {','.join(selections[number] for number in row['segments'])}"
         for row in composition["sets"]
     ]
     return lines or ["no part is absent"]

@@ -248,18 +248,15 @@ def _closing_lines(run: "VolumeRun") -> Iterator[str]:
     said = run.summary
     yield (
         f"{said['images']:,} images of {said['particles']:,} particles, box {said['box_size']}, "
-        f"{said['voxel_size']:.4g} A a "
-        f"voxel, to {said['resolution']:.1f} A; {said['epochs']} epochs, "
-        f"{said['cpu_seconds']:,.0f} CPU-seconds"
+        f"{said['voxel_size']:.4g} A a voxel, to {said['resolution']:.1f} A; {said['epochs']} "
+        f"epochs, {said['cpu_seconds']:,.0f} CPU-seconds"
     )
     if said["latent"] == 0:
         yield f"the volume is {run.folder / 'map.mrc'}"
         return
     yield (
         f"squared error below the mean volume's by {said['error_gain']:,.1f} a particle (in units "
-        "of the noise), information "
-        f"in its latent {said['kl']:.1f} nats; latents moved by {100 * said['latent_change']:.1f} "
-        "% of their spread in the "
-        "last epoch"
+        f"of the noise), information in its latent {said['kl']:.1f} nats; latents moved by "
+        f"{100 * said['latent_change']:.1f} % of their spread in the last epoch"
     )
     yield f"volumes: atomdrgn volumes {shell_word(run.folder)} --clusters 5 --out volumes"

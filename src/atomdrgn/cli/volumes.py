@@ -46,8 +46,7 @@ def volumes(
             rich_help_panel=WHERE,
             show_default=False,
             help="Of particles, counted from 0 by their first row: 0:100 (100 is left out), "
-            "3,7,10:20; 0: for all; or a text file "
-            "with one number a line.",
+            "3,7,10:20; 0: for all; or a text file with one number a line.",
         ),
     ] = None,
     clusters: Annotated[

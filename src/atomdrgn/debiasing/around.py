@@ -153,14 +153,13 @@ def parse_places(text: str, n_motions: int) -> np.ndarray:
         places = [[float(word) for word in centre.split(",")] for centre in text.split(";")]
     except ValueError:
         raise InputError(
-            f"places {text!r}: expected numbers such as -5,0;5,0 (A along each motion; a "
-            "semicolon between places)"
+            f"places {text!r}: expected numbers such as -5,0;5,0 (A along each motion; a semicolon "
+            "between places)"
         ) from None
     wrong = [place for place in places if len(place) != n_motions]
     if wrong:
         raise InputError(
             f"places {text!r}: {len(wrong[0])} numbers for a place and the run has {n_motions} "
-            "motions; give one "
-            "for each"
+            "motions; give one for each"
         )
     return np.array(places)

@@ -396,9 +396,8 @@ def debias(  # noqa: PLR0913 - a keyword a setting of the command
         )
     if particles.n_particles != run.n_particles:
         raise InputError(
-            f"{particles.source} has {particles.n_particles} particles and {run.folder} was "
-            "fitted to "
-            f"{run.n_particles}: give the particles of the fit"
+            f"{particles.source} has {particles.n_particles} particles and {run.folder} was fitted "
+            f"to {run.n_particles}: give the particles of the fit"
         )
     require_both_halves(particles, torch.ones(len(particles)))
     beads, images = run.bead_model, FourierImages(particles, particles.grid.nyquist)
@@ -571,8 +570,7 @@ def _motion_verdict(material: Material, gains: Sequence[Gain], resolution: float
     if not has_halves(material.run):
         yield (
             "half-sets were not fitted apart in this run, so half-maps cannot judge its motions: "
-            "what was fitted to noise "
-            "would look like a gain"
+            "what was fitted to noise would look like a gain"
         )
         return
     if not gains:
@@ -581,8 +579,7 @@ def _motion_verdict(material: Material, gains: Sequence[Gain], resolution: float
     if not math.isfinite(whole.gain):
         yield (
             f"the fit used frequencies to {resolution:g} A, the finest there are: none is left to "
-            "judge its motions by; fit "
-            "again with a coarser --resolution"
+            "judge its motions by; fit again with a coarser --resolution"
         )
         return
     said = f"half-map FSC beyond {resolution:g} A {whole.gain:+.4f} +- {whole.error:.4f}"
@@ -593,8 +590,7 @@ def _motion_verdict(material: Material, gains: Sequence[Gain], resolution: float
     else:
         yield (
             f"following the motion gains nothing beyond the frequencies of the fit: {said}; the "
-            "motions are not supported by "
-            "what the fit did not see"
+            "motions are not supported by what the fit did not see"
         )
 
 

@@ -64,8 +64,7 @@ def particles_of_run(run: Run, particle_file: Path | str | None = None) -> Parti
     if hash_of_file(path) != said["particles_sha256"]:
         raise InputError(
             f"{path} is not the file that {run.folder} was fitted to: its content differs; name "
-            "that file with "
-            "--particles-file, or fit again"
+            "that file with --particles-file, or fit again"
         )
     reading = {
         name: value
@@ -82,16 +81,14 @@ def particles_of_run(run: Run, particle_file: Path | str | None = None) -> Parti
         if fitted is not None and (file is None or hash_of_file(file) != fitted):
             raise InputError(
                 f"{file or 'no file'} is what run.json names as {name}, and {run.folder} was "
-                "fitted with a file of "
-                "another content; put that one back, or fit again"
+                "fitted with a file of another content; put that one back, or fit again"
             )
     found = read_particles(path, **reading)
     # runs of earlier versions do not say
     if said.get("images_sha256") not in (None, fingerprint(found)):
         raise InputError(
             f"{path}: the images that it names are not those that {run.folder} was fitted to "
-            "(their stacks have "
-            "other sizes or other pixels); put those back, or fit again"
+            "(their stacks have other sizes or other pixels); put those back, or fit again"
         )
     return found
 
@@ -127,8 +124,7 @@ def half_latents(run: Run, stack: ParticleStack) -> Tensor:
     if not has_halves(run):
         raise MissingFileError(
             f"{run.folder}: holds no fits of half-sets ({' and '.join(HALVES)}); the closed form "
-            "leaves them: "
-            "fit again without --inference vae"
+            "leaves them: fit again without --inference vae"
         )
     half, free = half_of_particle(stack), len(run.model["free"])
     latent = torch.zeros(len(half), TWIST * free)
@@ -138,8 +134,7 @@ def half_latents(run: Run, stack: ParticleStack) -> Tensor:
         if len(found) != int(mine.sum()):
             raise InputError(
                 f"{run.folder / name} holds {len(found)} particles and half-set {number} of the "
-                "particle file has "
-                f"{int(mine.sum())}: the half-sets have changed since; fit again"
+                f"particle file has {int(mine.sum())}: the half-sets have changed since; fit again"
             )
         # with --composition an occupancy stands behind the twist of each segment
         latent[mine] = found.unflatten(1, (free, -1))[..., :TWIST].flatten(1)

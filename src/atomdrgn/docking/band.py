@@ -127,9 +127,8 @@ def band_of_map(density_map: DensityMap, resolution: float) -> Band:
     if not 2 * voxel_size * (1 - 1e-6) <= resolution <= extent.min() / 2:
         raise InputError(
             f"{density_map.name}: a resolution of {resolution:.4g} A in a map of {voxel_size:.4g} "
-            "A voxels whose "
-            f"shortest edge is {extent.min():.4g} A: choose from {2 * voxel_size:.4g} to "
-            f"{extent.min() / 2:.4g} A"
+            f"A voxels whose shortest edge is {extent.min():.4g} A: choose from "
+            f"{2 * voxel_size:.4g} to {extent.min() / 2:.4g} A"
         )
     density = density_map.density.numpy()
     transform = scipy.fft.rfftn((density - density.mean()).astype(np.float32))

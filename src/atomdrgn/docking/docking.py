@@ -314,8 +314,8 @@ def density_points(structure: Structure) -> tuple[Points, np.ndarray]:
     if len(np.unique(position, axis=0)) < 2:
         raise InputError(
             f"{structure.name}: {dense.sum()} of {len(structure)} atoms give density (waters, "
-            "unknown elements and "
-            "occupancies of 0 give none); a model to dock needs more than one place"
+            "unknown elements and occupancies of 0 give none); a model to dock needs more than one "
+            "place"
         )
     amplitude = amplitude[dense]
     centroid = (amplitude[:, None] * position).sum(0) / amplitude.sum()
@@ -357,10 +357,8 @@ def _require_room(points: Points, structure: Structure, density_map: DensityMap)
         sizes = [" x ".join(f"{edge:.0f}" for edge in size) for size in (model, box)]
         raise InputError(
             f"{structure.name} measures {sizes[0]} A and {density_map.name} {sizes[1]} A: the map "
-            "is smaller than "
-            f"the model; check the voxel size ({density_map.voxel_size:.4g} A; --voxel-size), or "
-            "dock a part of the "
-            "model"
+            f"is smaller than the model; check the voxel size ({density_map.voxel_size:.4g} A; "
+            "--voxel-size), or dock a part of the model"
         )
 
 
@@ -449,8 +447,7 @@ def _warn(docking: Docking) -> None:
     if docking.outside > MOST_OUTSIDE:
         raise InputError(
             f"{names}: the best placement has {outside} outside of the map, so it is none; check "
-            "that the map shows "
-            "this molecule and that its voxel size is right (--voxel-size)"
+            "that the map shows this molecule and that its voxel size is right (--voxel-size)"
         )
     if docking.outside > SOME_OUTSIDE:
         warnings.warn(
@@ -461,17 +458,15 @@ def _warn(docking: Docking) -> None:
         warnings.warn(
             f"{names}: the mirror image of the map fits better (mean shell correlation "
             f"{docking.mirror.placement.score:.3f} against {docking.placement.score:.3f}), so the "
-            "map has the wrong "
-            "hand, and so have its poses; invert the hand of the reconstruction, refine the poses "
-            "against it, and "
-            "dock again",
+            "map has the wrong hand, and so have its poses; invert the hand of the reconstruction, "
+            "refine the poses against it, and dock again",
             stacklevel=3,
         )
     elif second is not None and not second.clearly_worse:
         warnings.warn(
             f"{names}: another placement fits as well within the error (behind by "
-            f"{second.behind:.3f} +- "
-            f"{second.error:.3f}): look at both, or give a map of finer resolution",
+            f"{second.behind:.3f} +- {second.error:.3f}): look at both, or give a map of finer "
+            "resolution",
             stacklevel=3,
         )
 
@@ -481,9 +476,7 @@ def _warn_of_cut(density_map: DensityMap) -> None:
     if len({x, y, z}) > 1:
         warnings.warn(
             f"{density_map.name}: {x} x {y} x {z} voxels are no cube, so that it was cut from a "
-            "larger box, about "
-            "whose centre poses turn; its own centre is taken here: for atomdrgn fit, dock into "
-            "the map as it was "
-            "reconstructed",
+            "larger box, about whose centre poses turn; its own centre is taken here: for atomdrgn "
+            "fit, dock into the map as it was reconstructed",
             stacklevel=3,
         )

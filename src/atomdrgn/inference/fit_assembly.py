@@ -100,8 +100,7 @@ def _require_extent(beads: BeadModel, name: str) -> None:
     if len(beads) > 1 and extent < SMALLEST_EXTENT:
         raise InputError(
             f"{name}: its {len(beads)} residues lie within {extent:.2g} A r.m.s. of their middle: "
-            "are its "
-            "coordinates in A?"
+            "are its coordinates in A?"
         )
 
 
@@ -115,8 +114,7 @@ def segments_that_fit(beads: BeadModel, asked: int, *, named: int) -> int:
     if most < asked <= residues:
         logger.info(
             "%d segments of %d residues would be shorter than %d residues each, of which their "
-            "soft borders take 4: the "
-            "molecule is cut into %d",
+            "soft borders take 4: the molecule is cut into %d",
             asked,
             residues,
             SHORTEST,

@@ -54,9 +54,8 @@ def unpack_text(path: Path) -> bytes:
     count = sum(map(len, _pieces(path, most + 1)))
     if count > most:
         raise FileFormatError(
-            f"{path}: compressed by gzip, and unpacks to more than {most:,} bytes, "
-            f"{MOST_UNPACKED} times its "
-            "size and more: no structure does; gunzip it and look what it holds"
+            f"{path}: compressed by gzip, and unpacks to more than {most:,} bytes, {MOST_UNPACKED} "
+            "times its size and more: no structure does; gunzip it and look what it holds"
         )
     return unpack_start(path, count)
 

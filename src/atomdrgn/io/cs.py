@@ -126,22 +126,19 @@ def read_cs_rows(path: str | PathLike[str]) -> np.ndarray:
             if kind.names is None or len(shape) != 1:
                 raise FileFormatError(
                     f"{path}: not a .cs file of cryoSPARC: an array of {kind} {shape}; expected "
-                    "one row a "
-                    "particle with named fields"
+                    "one row a particle with named fields"
                 )
             if kind.hasobject:
                 objects = [name for name in kind.names if kind[name].hasobject]
                 raise FileFormatError(
-                    f"{path}: {', '.join(objects[:3])} hold Python objects, which can run "
-                    "programs when they "
-                    "are read, so they are not; have cryoSPARC write the file again, with plain "
-                    "values"
+                    f"{path}: {', '.join(objects[:3])} hold Python objects, which can run programs "
+                    "when they are read, so they are not; have cryoSPARC write the file again, "
+                    "with plain values"
                 )
             if not 0 <= kind.itemsize * shape[0] <= held or kind.itemsize == 0:
                 raise FileFormatError(
                     f"{path}: cut short: its header promises {shape[0]:,} rows of "
-                    f"{kind.itemsize:,} bytes, and "
-                    f"{held:,} bytes follow; copy or export it again"
+                    f"{kind.itemsize:,} bytes, and {held:,} bytes follow; copy or export it again"
                 )
             return np.fromfile(file, kind, shape[0])
     except FileNotFoundError:
@@ -213,15 +210,13 @@ def rows_of_uid(
     missing = np.flatnonzero(first == after)
     if len(missing):
         raise InputError(
-            f"{path}: {len(missing):,} of the {len(uid):,} particles of {joined_to} are not in "
-            "it (uid "
-            f"{uid[missing[0]]}): it is not their passthrough file"
+            f"{path}: {len(missing):,} of the {len(uid):,} particles of {joined_to} are not in it "
+            f"(uid {uid[missing[0]]}): it is not their passthrough file"
         )
     if (after - first > 1).any():
         raise FileFormatError(
             f"{path}: uid {uid[after - first > 1][0]} stands in several rows, so that the fields "
-            "of that "
-            "particle cannot be told"
+            "of that particle cannot be told"
         )
     return order[first]
 
@@ -233,8 +228,7 @@ def _header(file: io.BufferedReader, path: Path) -> tuple[np.dtype, tuple[int, .
     if not start.startswith(npy.MAGIC_PREFIX):
         raise FileFormatError(
             f"{path}: not a .cs file of cryoSPARC: {describe_beginning(start)}; expected a NumPy "
-            "array with "
-            "named fields; copy or export it again"
+            "array with named fields; copy or export it again"
         )
     try:
         version = npy.read_magic(file)
@@ -256,8 +250,7 @@ def _header(file: io.BufferedReader, path: Path) -> tuple[np.dtype, tuple[int, .
         # whatever NumPy says here would advise to trust the file
         raise FileFormatError(
             f"{path}: not a .cs file of cryoSPARC: its header is damaged, or longer than "
-            f"{HEADER_LIMIT:,} "
-            "bytes; copy or export it again"
+            f"{HEADER_LIMIT:,} bytes; copy or export it again"
         ) from None
 
 

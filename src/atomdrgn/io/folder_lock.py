@@ -215,8 +215,7 @@ def _held(path: Path, left: dict[str, Any] | None, *, free: bool | None) -> str 
         return None
     return (
         f"another command is writing there, or was killed there{who}, which cannot be seen from "
-        "this machine; if it has "
-        f"ended, remove {path} and start again"
+        f"this machine; if it has ended, remove {path} and start again"
     )
 
 

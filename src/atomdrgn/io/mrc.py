@@ -121,8 +121,7 @@ def read_header(path: str | PathLike[str]) -> MrcHeader:
     if len(raw) < HEADER_BYTES:
         raise FileFormatError(
             f"{path}: {len(raw)} bytes, where an MRC header alone has {HEADER_BYTES}; the file is "
-            "cut short or "
-            f"no MRC: {describe_beginning(raw.tobytes())}"
+            f"cut short or no MRC: {describe_beginning(raw.tobytes())}"
         )
     return _header(path, raw, size)
 
@@ -190,8 +189,7 @@ def require_plain(header: MrcHeader) -> None:
     if header.compressed:
         raise FileFormatError(
             f"{header.path}: a stack that is compressed by gzip: gunzip it first, for images are "
-            "read one by "
-            "one"
+            "read one by one"
         )
 
 
@@ -291,8 +289,7 @@ def _unpacked_sections(header: MrcHeader) -> np.ndarray:
     if promised > most:
         raise FileFormatError(
             f"{header.path}: the header promises {promised:,} bytes, and a compressed map of this "
-            "size holds "
-            f"at most {most:,}; gunzip it if it is sound"
+            f"size holds at most {most:,}; gunzip it if it is sound"
         )
     raw = unpack_start(header.path, promised + 1)
     if len(raw) != promised:
@@ -314,8 +311,7 @@ def _header(path: Path, raw: np.ndarray, size: int | None) -> MrcHeader:
     if min(columns, rows, sections) < 1 or int(record["mode"]) not in MODES:
         raise FileFormatError(
             f"{path}: {columns} x {rows} x {sections} values of mode {int(record['mode'])}; "
-            "expected an MRC "
-            f"file with positive sizes and one of the modes {MODES}"
+            f"expected an MRC file with positive sizes and one of the modes {MODES}"
         )
     if faults:
         warnings.warn(
@@ -367,6 +363,5 @@ def _byte_order(path: Path, raw: np.ndarray) -> tuple[Literal["<", ">"], list[st
             return order, faults
     raise FileFormatError(
         f"{path}: neither a machine stamp nor sizes and a mode that make sense in either byte "
-        "order; no MRC "
-        "file"
+        "order; no MRC file"
     )

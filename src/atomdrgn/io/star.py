@@ -236,8 +236,8 @@ def find_table(tables: Iterable[StarTable], block: str) -> StarTable | None:
     if len(lines) > 1:
         raise FileFormatError(
             f"{found[0].path}: data_{block} stands {len(lines)} times (lines "
-            f"{' and '.join(map(str, lines))}), "
-            "so that which is meant cannot be told; leave one of them, or join their rows"
+            f"{' and '.join(map(str, lines))}), so that which is meant cannot be told; leave one "
+            "of them, or join their rows"
         )
     return found[0] if found else None
 
@@ -316,8 +316,7 @@ class _Reader:
             more = f" (and so are {len(self.hashes) - 1} more)" if len(self.hashes) > 1 else ""
             warnings.warn(
                 f"{self.path}: line {self.hashes[0]} begins with # and has as many values as a "
-                "row, so it is read as "
-                f"one{more}; if it is a comment, put a blank behind its #",
+                f"row, so it is read as one{more}; if it is a comment, put a blank behind its #",
                 stacklevel=3,
             )
         return self.found
@@ -353,8 +352,7 @@ class _Reader:
         if self.rows and not self.lines[self.number].strip(BLANK):
             self._refuse(
                 f"{tokens[0]} may begin a block, or be a value of the only column; put an empty "
-                "line before a block, or "
-                "quotes round a value"
+                "line before a block, or quotes round a value"
             )
         return True
 
@@ -403,8 +401,7 @@ class _Reader:
         if len(tokens) == 2 and not (self.after_blank and self.rows):
             self._refuse(
                 f"{' '.join(tokens)} may be a row of the loop, or a name and its value; put an "
-                "empty line before a "
-                "name, or quotes round a value"
+                "empty line before a name, or quotes round a value"
             )
         return len(tokens) > 2 or (len(tokens) == 1 and bool(self.rows))
 
@@ -433,8 +430,7 @@ class _Reader:
         if len(tokens) != len(self.names):
             self._refuse(
                 f"{len(tokens)} values, but the loop in data_{self.block} has {len(self.names)} "
-                "columns; every row has "
-                "to be whole and on one line"
+                "columns; every row has to be whole and on one line"
             )
         self.rows.append(tokens)
 
@@ -460,8 +456,8 @@ class _Reader:
         end = next((line for line in self.lines[self.number :] if line.startswith(";")), None)
         if end is not None and end.strip(BLANK) == ";":
             self._refuse(
-                "a text of several lines (;) is not read; write it on one line in quotes, or "
-                "leave it out"
+                "a text of several lines (;) is not read; write it on one line in quotes, or leave "
+                "it out"
             )
 
     def _refuse(self, fault: str) -> NoReturn:

@@ -207,8 +207,7 @@ def read_trajectory(path: str | PathLike[str]) -> np.ndarray:
     if missing:
         warnings.warn(
             f"{path}: {missing}: it was cut short, or the program that wrote it was stopped; only "
-            "whole frames "
-            "are read",
+            "whole frames are read",
             stacklevel=2,
         )
     return frames

@@ -369,8 +369,8 @@ def require_replaceable(folder: Path, files: Container[str], *, what: str, overw
     foreign = [name for name in there if name not in files]
     if foreign:
         raise OutputExistsError(
-            f"{folder} holds {foreign[0]}, which is no part of {what}: choose another folder "
-            "with --out"
+            f"{folder} holds {foreign[0]}, which is no part of {what}: choose another folder with "
+            "--out"
         )
     if there and not overwrite:
         raise OutputExistsError(

@@ -85,10 +85,9 @@ def read_places(
     particles = particle_table(tables)
     if not are_tilt_stacks(particles):
         raise InputError(
-            f"{particles.path}: its rows are images, which do not say where a particle stands in "
-            "a tomogram; "
-            "that is known of the 2D stacks of WarpTools and RELION 4 and 5 (rlnTomoName and "
-            "coordinates)"
+            f"{particles.path}: its rows are images, which do not say where a particle stands in a "
+            "tomogram; that is known of the 2D stacks of WarpTools and RELION 4 and 5 (rlnTomoName "
+            "and coordinates)"
         )
     names = particles.texts("rlnTomoName")
     name = _one_of(names, tomogram, particles.path)

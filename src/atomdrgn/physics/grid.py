@@ -38,8 +38,8 @@ class ImageGrid:
     def __post_init__(self) -> None:
         if self.box_size < 2 or self.pixel_size <= 0:
             raise InputError(
-                f"an image of {self.box_size} pixels of {self.pixel_size} A: "
-                "the box has to be at least 2 and the pixel positive"
+                f"an image of {self.box_size} pixels of {self.pixel_size} A: the box has to be at "
+                "least 2 and the pixel positive"
             )
 
     @property

@@ -230,8 +230,7 @@ class Run:
         if not self.has_draws:
             raise FileFormatError(
                 f"{self.folder}: this run holds no draws from its particles' posteriors; the "
-                "closed form makes "
-                "them: fit again without --inference vae"
+                "closed form makes them: fit again without --inference vae"
             )
         return self._latents["draws"]
 
@@ -240,8 +239,7 @@ class Run:
         if "surface_scale" not in self.model:
             raise FileFormatError(
                 f"{self.folder}: this run holds its particles' conformations and none between "
-                "them; the closed "
-                "form makes them: fit again without --inference vae"
+                "them; the closed form makes them: fit again without --inference vae"
             )
         at = torch.as_tensor(place).float()
         return self._flexed(self.deformation.motion(self.surface(at)), at)
@@ -377,8 +375,7 @@ def open_run(folder: Path | str) -> Run:
     if settings.get("fit", {}).get("inference") == VOLUME:
         raise FileFormatError(
             f"{folder}: a run of `atomdrgn volume`, which has volumes and no structures (see "
-            "`atomdrgn "
-            "volumes`); a run of `atomdrgn fit` is needed here"
+            "`atomdrgn volumes`); a run of `atomdrgn fit` is needed here"
         )
     return Run(folder, settings, read_summary(folder))
 
@@ -405,9 +402,8 @@ def require_segments(run: Run, wanted: str) -> None:
             f"{wanted} needs segments that move as rigid bodies"
         )
     raise InputError(
-        f"{run.folder}: every bead moves by itself in this run (--deformation beads), and "
-        f"{wanted} needs "
-        "segments that move as rigid bodies: fit again without --deformation beads"
+        f"{run.folder}: every bead moves by itself in this run (--deformation beads), and {wanted} "
+        "needs segments that move as rigid bodies: fit again without --deformation beads"
     )
 
 
@@ -416,8 +412,8 @@ def read_summary(folder: Path) -> dict:
     if not (folder / SUMMARY).exists():
         _refuse_while_written(folder, SUMMARY)
         raise MissingFileError(
-            f"{folder}: the fit did not end (there is no {SUMMARY}); "
-            "go on with it: the same command with --resume"
+            f"{folder}: the fit did not end (there is no {SUMMARY}); go on with it: the same "
+            "command with --resume"
         )
     return _read_json(folder / SUMMARY, contents.SUMMARY)
 
@@ -429,8 +425,7 @@ def read_settings(folder: Path) -> dict:
         if (folder / LOCK).exists() and _holds_nothing(folder):
             raise MissingFileError(
                 f"{folder}: what should have become a run was stopped before its first file was "
-                "written; give "
-                "the command that makes it again"
+                "written; give the command that makes it again"
             )
         raise MissingFileError(
             f"{folder}: there is no {SETTINGS}, so it is no run; name the folder that `atomdrgn "
@@ -439,8 +434,8 @@ def read_settings(folder: Path) -> dict:
     settings = _read_json(folder / SETTINGS, {})
     if settings.get("format") != FORMAT:
         raise FileFormatError(
-            f"{folder / SETTINGS}: format {settings.get('format')!r} is not {FORMAT}: "
-            f"it was written by atomdrgn {settings.get('version')!r}; use that version or fit again"
+            f"{folder / SETTINGS}: format {settings.get('format')!r} is not {FORMAT}: it was "
+            f"written by atomdrgn {settings.get('version')!r}; use that version or fit again"
         )
     with _said_of(folder / SETTINGS):
         contents.check_said(settings, contents.SETTINGS)
@@ -493,8 +488,8 @@ def require_free(folder: Path, *, overwrite: bool) -> None:
             )
         if not overwrite:
             raise OutputExistsError(
-                f"{folder} holds a run: --resume goes on with it, --overwrite replaces it, "
-                "--out puts this one elsewhere"
+                f"{folder} holds a run: --resume goes on with it, --overwrite replaces it, --out "
+                "puts this one elsewhere"
             )
 
 
@@ -572,8 +567,8 @@ def _difference(structure: Structure, back: Structure) -> str | None:
         if other != atom:
             one, another = _residue_label(structure, other), _residue_label(structure, atom)
             return (
-                f"residue {one} (atom {other + 1}) and residue {another} "
-                f"(atom {atom + 1}) cannot be told apart"
+                f"residue {one} (atom {other + 1}) and residue {another} (atom {atom + 1}) cannot "
+                "be told apart"
             )
     if len(structure) != len(back):
         return f"its {len(structure)} atoms are {len(back)} once written as mmCIF and read again"
@@ -610,8 +605,7 @@ def write_json(path: Path, content: dict) -> None:
     except ValueError as error:
         raise InputError(
             f"{path}: {_not_finite(content)} is no finite number, so that nothing is written: "
-            "images or settings "
-            "led the fit astray; see what `atomdrgn inspect` says of the images"
+            "images or settings led the fit astray; see what `atomdrgn inspect` says of the images"
         ) from error
     with whole_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -719,9 +713,8 @@ def column_of_numbers(
             numbers[row] = empty if not cell and empty is not None else float(cell)
         except ValueError:
             raise FileFormatError(
-                f"{path}: damaged (row {row + 1} has {cell[:40]!r} as {name}, which is no "
-                "number); fit again "
-                "with --overwrite"
+                f"{path}: damaged (row {row + 1} has {cell[:40]!r} as {name}, which is no number); "
+                "fit again with --overwrite"
             ) from None
     return numbers
 

@@ -163,9 +163,8 @@ def require_same_settings(before: dict, now: dict, folder: Path) -> None:
     ]
     if different:
         raise InputError(
-            f"{folder} was begun with other settings or files: {'; '.join(different)}; resume "
-            "with the same command "
-            "and files, or start again with --overwrite"
+            f"{folder} was begun with other settings or files: {'; '.join(different)}; resume with "
+            "the same command and files, or start again with --overwrite"
         )
 
 

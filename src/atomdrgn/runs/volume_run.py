@@ -122,15 +122,14 @@ def open_volume_run(folder: Path | str) -> VolumeRun:
     folder = Path(folder)
     if not folder.is_dir():
         raise MissingFileError(
-            f"{folder}: there is no such folder; a volume run is the folder that `atomdrgn "
-            "volume` wrote"
+            f"{folder}: there is no such folder; a volume run is the folder that `atomdrgn volume` "
+            "wrote"
         )
     settings = read_settings(folder)
     if settings.get("fit", {}).get("inference") != VOLUME:
         raise FileFormatError(
             f"{folder}: a run of `atomdrgn fit`, which has structures and no volumes (see "
-            "`atomdrgn export`); "
-            "a run of `atomdrgn volume` is needed here"
+            "`atomdrgn export`); a run of `atomdrgn volume` is needed here"
         )
     return VolumeRun(folder, settings, read_summary(folder))
 

@@ -104,8 +104,7 @@ def read_molecule(paths: Sequence[str | PathLike[str]], *, superposed: bool = Fa
     if trajectories and len(structures) != 1:
         raise InputError(
             f"{trajectories[0]}: a trajectory needs one structure that names its atoms, and "
-            f"{len(structures)} are "
-            "given"
+            f"{len(structures)} are given"
         )
     models = [model for path in structures for model in _models(path)]
     first = models[0]
@@ -203,8 +202,7 @@ def choose(
     if len(share) != conformations or not (share >= 0).all() or not 0 < share.sum() < float("inf"):
         raise InputError(
             f"populations {', '.join(f'{value:g}' for value in populations)} for {conformations} "
-            "conformations: "
-            "expected one for each, not negative"
+            "conformations: expected one for each, not negative"
         )
     return torch.multinomial(share, particles, replacement=True, generator=generator)
 
@@ -231,17 +229,15 @@ def _models(path: Path) -> list[Structure]:
 def _frames(path: Path, structure: Structure) -> Float[Tensor, "frame atom 3"]:
     if not is_in_file_order(structure.source):
         raise InputError(
-            f"{structure.name}: the atoms of a residue stand apart in it and were put together, "
-            "so that they are "
-            f"not in the order of the frames of {path}: write both with the atoms of each residue "
-            "side by side"
+            f"{structure.name}: the atoms of a residue stand apart in it and were put together, so "
+            f"that they are not in the order of the frames of {path}: write both with the atoms of "
+            "each residue side by side"
         )
     frames = read_trajectory(path)
     if frames.shape[1] != len(structure):
         raise InputError(
             f"{path}: frames of {frames.shape[1]:,} atoms, but {structure.name} has "
-            f"{len(structure):,}: give the "
-            "structure that the trajectory was made with"
+            f"{len(structure):,}: give the structure that the trajectory was made with"
         )
     return torch.from_numpy(frames)
 
@@ -259,9 +255,8 @@ def _same_atoms(structure: Structure, other: Structure) -> np.ndarray:
         chain, residue, icode, atom, _ = missing[0] if missing else there[0]
         raise InputError(
             f"{structure.name} and {other.name} do not hold the same atoms ({atom} of "
-            f"{chain}:{residue}{icode}, and "
-            f"{max(0, len(missing) - 1)} more): conformations are of one molecule; cut both to "
-            "what they share"
+            f"{chain}:{residue}{icode}, and {max(0, len(missing) - 1)} more): conformations are of "
+            "one molecule; cut both to what they share"
         )
     return np.array([number[name] for name in wanted])
 

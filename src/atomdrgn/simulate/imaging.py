@@ -63,8 +63,8 @@ class Microscope:
         low, high = self.defocus
         if not 0 < low <= high:
             raise InputError(
-                f"a defocus from {low:g} to {high:g} A: expected two positive numbers, the "
-                "smaller one first"
+                f"a defocus from {low:g} to {high:g} A: expected two positive numbers, the smaller "
+                "one first"
             )
         if not (
             self.voltage_kv > 0
@@ -73,9 +73,8 @@ class Microscope:
         ):
             raise InputError(
                 f"{self.voltage_kv:g} kV, a spherical aberration of "
-                f"{self.spherical_aberration_mm:g} mm and an "
-                f"amplitude contrast of {self.amplitude_contrast:g}: expected a positive voltage "
-                "and a part of 1"
+                f"{self.spherical_aberration_mm:g} mm and an amplitude contrast of "
+                f"{self.amplitude_contrast:g}: expected a positive voltage and a part of 1"
             )
 
 
@@ -261,8 +260,7 @@ def image_tilts(
     if tilts < 2 or not 0 < reach < 90 or dose < 0:
         raise InputError(
             f"{tilts} tilts to {reach:g} degrees with {dose:g} e/A^2: expected at least 2, less "
-            "than 90, and no "
-            "negative dose"
+            "than 90, and no negative dose"
         )
     one = image_once(count, grid, generator, microscope=microscope)
     step = torch.arange(tilts)

@@ -66,8 +66,7 @@ class Errors:
         if min(self.contrast, self.rotation, self.shift) < 0:
             raise InputError(
                 f"errors of {self.contrast:g}, {self.rotation:g} degrees and {self.shift:g} A: "
-                "expected no negative "
-                "ones"
+                "expected no negative ones"
             )
 
 
@@ -234,8 +233,7 @@ def _refuse(out: Path, names: Iterable[str], *, overwrite: bool) -> None:
     if there and not overwrite:
         raise OutputExistsError(
             f"{out} holds {there}: choose another folder, or --overwrite (overwrite=True) to "
-            "replace what "
-            "is there"
+            "replace what is there"
         )
 
 

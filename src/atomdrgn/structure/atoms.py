@@ -123,8 +123,7 @@ def read_structure(path: str | PathLike[str]) -> Structure:
         copies = (
             (
                 "; the next is the same molecule in another place, as in a biological assembly; "
-                "where the images show both, "
-                "write them as one model, with a chain name each"
+                "where the images show both, write them as one model, with a chain name each"
             )
             if _is_moved(source[0], source[1])
             else ""

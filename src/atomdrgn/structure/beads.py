@@ -217,8 +217,8 @@ def coarse_grain(
     kind = residue_kinds(structure)
     if not np.isin(kind, POLYMER_KINDS).any():
         raise InputError(
-            f"{structure.name}: no amino acid or nucleotide among {len(kind)} residues; "
-            "the base model has to hold a protein, RNA or DNA"
+            f"{structure.name}: no amino acid or nucleotide among {len(kind)} residues; the base "
+            "model has to hold a protein, RNA or DNA"
         )
     site = _sites(structure)
     likeliest, occupancy = _conformers(structure, site)
@@ -286,15 +286,14 @@ def unmodelled(structure: Structure) -> list[str]:
     said = left_out(structure.source)
     if count:
         said.append(
-            f"{count} waters ({atoms} atoms): they have no beads; in written files they follow "
-            "the nearest bead"
+            f"{count} waters ({atoms} atoms): they have no beads; in written files they follow the "
+            "nearest bead"
         )
     others = ~_conformers(structure, _sites(structure))[0]
     if others.any():
         said.append(
             f"{others.sum()} atoms in alternative locations other than the one with the highest "
-            "occupancy: "
-            "they follow their residue's bead"
+            "occupancy: they follow their residue's bead"
         )
     unknown = structure.element == 0
     if unknown.any():
@@ -421,8 +420,7 @@ def _with_whole_residues(
     if len(sparse):
         warnings.warn(
             f"{structure.name}: {len(sparse)} residues have their trace atom only; the electrons "
-            "and the spread "
-            "of whole residues are put there",
+            "and the spread of whole residues are put there",
             UnmodelledWarning,
             stacklevel=3,
         )

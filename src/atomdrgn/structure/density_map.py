@@ -130,8 +130,7 @@ def read_density_map(path: str | PathLike[str], *, voxel_size: float | None = No
     if min(edges) > 0 and max(edges) / min(edges) > 1 + ISOTROPIC:
         raise FileFormatError(
             f"{path}: voxels of {edges[0]:.5g} x {edges[1]:.5g} x {edges[2]:.5g} A; expected "
-            "cubes: resample "
-            "the map, or mend the header if it is wrong"
+            "cubes: resample the map, or mend the header if it is wrong"
         )
     centre = tuple(centre_of_map(header).tolist())
     density = torch.from_numpy(values)
@@ -149,9 +148,9 @@ def read_density_map(path: str | PathLike[str], *, voxel_size: float | None = No
     ):
         at, middle = (", ".join(f"{x:.1f}" for x in place) for place in (result.origin, centre))
         warnings.warn(
-            f"{path}: the header puts the first voxel at ({at}) A and the box centre at "
-            f"({middle}) A: models that fit "
-            "this map stand in that frame, whereas poses turn about the box centre",
+            f"{path}: the header puts the first voxel at ({at}) A and the box centre at ({middle}) "
+            "A: models that fit this map stand in that frame, whereas poses turn about the box "
+            "centre",
             stacklevel=2,
         )
     return result
@@ -217,6 +216,5 @@ def require_same_voxels(first: DensityMap, second: DensityMap) -> None:
         centres = [", ".join(f"{x:.1f}" for x in m.centre) for m in (first, second)]
         raise InputError(
             f"{first.name} has its box centre at ({centres[0]}) A and {second.name} at "
-            f"({centres[1]}) A: they show "
-            "different places"
+            f"({centres[1]}) A: they show different places"
         )

@@ -86,9 +86,8 @@ def grid_of_map(header: MrcHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     _refuse_senseless_place(header)
     if min(header.voxel_size) <= 0:
         raise InputError(
-            f"{header.path}: the header gives no voxel size, so that lengths are unknown; write "
-            "it into the "
-            "header, or give the box centre in the model's frame with --origin"
+            f"{header.path}: the header gives no voxel size, so that lengths are unknown; write it "
+            "into the header, or give the box centre in the model's frame with --origin"
         )
     # shape and nstart follow the file: columns, rows, sections; voxel size and origin follow x, y,
     # z
@@ -113,16 +112,15 @@ def _refuse_senseless_place(header: MrcHeader) -> None:
         if not all(least <= value <= most for value in values):
             raise FileFormatError(
                 f"{header.path}: the header's {name} is "
-                f"{', '.join(f'{value:g}' for value in values)}; "
-                f"expected {least:g} to {most:g} {unit}: mend the header, or give the box centre "
-                "in the "
-                "model's frame with --origin"
+                f"{', '.join(f'{value:g}' for value in values)}; expected {least:g} to {most:g} "
+                f"{unit}: mend the header, or give the box centre in the model's frame with "
+                "--origin"
             )
     if any(angle != 0 and abs(angle - 90) > 0.01 for angle in header.angles):
         raise FileFormatError(
             f"{header.path}: the header's cell has angles of "
-            f"{', '.join(f'{x:g}' for x in header.angles)} "
-            "degrees; expected 90 each: resample the map on right-angled axes"
+            f"{', '.join(f'{x:g}' for x in header.angles)} degrees; expected 90 each: resample the "
+            "map on right-angled axes"
         )
 
 
@@ -236,8 +234,7 @@ def require_inside(beads: BeadModel, grid: ImageGrid) -> None:
     )
     advice = (
         "models usually stand in the frame of the consensus map, with its corner at 0: give that "
-        "map with --map, or the "
-        "coordinates of its centre with --origin"
+        "map with --map, or the coordinates of its centre with --origin"
     )
     if share > 0.5:
         raise InputError(f"{share:.0%} of the model lies outside the images: {where}; {advice}")

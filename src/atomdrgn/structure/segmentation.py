@@ -263,16 +263,15 @@ def _labels_of_selections(beads: BeadModel, parts: Sequence[str], fixed: str | N
         members = select(beads, selection) & beads.trace
         if not members.any():
             raise InputError(
-                f"selection {selection!r} holds no residue of a polymer; ligands and sugars "
-                "follow the residue "
-                "that they stand at and cannot be a segment of their own"
+                f"selection {selection!r} holds no residue of a polymer; ligands and sugars follow "
+                "the residue that they stand at and cannot be a segment of their own"
             )
         double = np.flatnonzero(members & (label >= 0))
         if len(double):
             raise InputError(
                 f"{len(double)} residues (the first is {beads.label(double[0])}) stand in "
-                f"{selection!r} and in "
-                f"{selections[label[double[0]]]!r}: a residue belongs to one part only"
+                f"{selection!r} and in {selections[label[double[0]]]!r}: a residue belongs to one "
+                "part only"
             )
         label[members] = number
     return label
@@ -289,8 +288,8 @@ def _require_segments_fit(beads: BeadModel, free: np.ndarray, *, count: int, nam
             else ""
         )
         raise InputError(
-            f"{count} segments were asked for; {named} selections are given{left}: "
-            f"name all residues in {count} selections, or ask for more than {named} segments"
+            f"{count} segments were asked for; {named} selections are given{left}: name all "
+            f"residues in {count} selections, or ask for more than {named} segments"
         )
     if remaining > len(free):
         besides = f" besides the {named} selections" if named else ""

@@ -230,6 +230,5 @@ def _require_signal(transfer: Tensor, stack: ParticleStack) -> None:
     if len(silent) == len(stack):
         raise InputError(
             f"{stack.source}: no image has a frequency left that its dose or its CTF has not "
-            "taken; use a coarser "
-            "--box, or --no-dose-mask"
+            "taken; use a coarser --box, or --no-dose-mask"
         )

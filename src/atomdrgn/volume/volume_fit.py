@@ -284,8 +284,8 @@ def conditioned_volumes(  # noqa: PLR0913 - a keyword a setting of the command
     own, asked = (torch.as_tensor(np.asarray(value), dtype=torch.float32) for value in (latent, at))
     if len(own) != len(number):
         raise InputError(
-            f"{len(own)} latents for {len(number)} particles: give one for each, in the order "
-            "of the file"
+            f"{len(own)} latents for {len(number)} particles: give one for each, in the order of "
+            "the file"
         )
     if asked.ndim != 2 or asked.shape[1] != own.shape[1]:
         raise InputError(
@@ -470,8 +470,7 @@ def _require_sound(
     if shape.latent < 0 or shape.width < 1 or shape.depth < 0:
         raise InputError(
             f"{shape.latent} numbers of a latent, {shape.depth} layers of {shape.width}: expected "
-            "none or more, "
-            "none or more, and at least one"
+            "none or more, none or more, and at least one"
         )
     if shape.encoding not in ENCODINGS:
         raise InputError(f"an encoding {shape.encoding!r}: choose {' or '.join(ENCODINGS)}")
@@ -484,16 +483,14 @@ def _require_sound(
         and minutes < 0
     ):
         raise InputError(
-            f"{schedule.epochs} epochs of batches of {schedule.batch} at a rate of "
-            f"{schedule.rate} for {minutes} "
-            "minutes: at least one epoch and one particle, a positive rate and no negative time "
-            "are needed"
+            f"{schedule.epochs} epochs of batches of {schedule.batch} at a rate of {schedule.rate} "
+            f"for {minutes} minutes: at least one epoch and one particle, a positive rate and no "
+            "negative time are needed"
         )
     if schedule.coefficients < 0 or schedule.tilts < 1 or schedule.beta < 0:
         raise InputError(
             f"{schedule.coefficients} coefficients of {schedule.tilts} images and a beta of "
-            f"{schedule.beta}: no "
-            "negative numbers, and at least one image"
+            f"{schedule.beta}: no negative numbers, and at least one image"
         )
     if resolution is not None and resolution < particles.grid.nyquist:
         raise InputError(

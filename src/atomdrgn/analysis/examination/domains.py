@@ -131,8 +131,7 @@ def parse_measure(run: Run, kind: str, text: str) -> Measure:
         if kind == "angle" and len(selections) == 2 and chosen.sum() < FEWEST_BEADS:
             raise InputError(
                 f"--angle {text!r}: {selection!r} holds fewer than {FEWEST_BEADS} residues, which "
-                "have no "
-                "orientation"
+                "have no orientation"
             )
     return Measure(kind, text, Parts(run, torch.from_numpy(np.stack(members))))
 

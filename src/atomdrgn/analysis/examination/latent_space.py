@@ -237,8 +237,7 @@ def _shortest_way(
     else:
         raise InputError(
             f"no way leads from particle {start} to particle {end}: they stand in groups that are "
-            "too far apart; "
-            f"join more than {most_neighbours} neighbours, or go by a straight line"
+            f"too far apart; join more than {most_neighbours} neighbours, or go by a straight line"
         )
     steps = []
     while end != start:

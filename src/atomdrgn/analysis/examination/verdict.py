@@ -45,39 +45,37 @@ def cautions(found: Examination, *, angstrom: str = "A") -> list[str]:
     if correction["supported"]:
         said.append(
             "Within its segments the base model is off in all particles alike, by "
-            f"{correction['rms']:.2f} {angstrom} "
-            f"r.m.s. a residue and at most {correction['largest']:.1f} {angstrom}: structures are "
-            "those of a corrected "
-            "one (base_correction in residues.csv of the run)."
+            f"{correction['rms']:.2f} {angstrom} r.m.s. a residue and at most "
+            f"{correction['largest']:.1f} {angstrom}: structures are those of a corrected one "
+            "(base_correction in residues.csv of the run)."
         )
     if poses_are_off(summary):
         off = summary["pose_errors"]
         said.append(
             f"Molecules stand off their poses by {off['turn']:.1f} degrees and {off['shift']:.1f} "
-            f"{angstrom} r.m.s. an "
-            "axis, by what poses or model have wrong: errors of single structures allow for it."
+            f"{angstrom} r.m.s. an axis, by what poses or model have wrong: errors of single "
+            "structures allow for it."
         )
     if summary.get("motions_supported") is None:
         said.append("Whether the motions are real was not tested with half-sets.")
     if not found.decoder.fitted:
         said.append(
             "This run has no decoder of its own (an amortised fit, or an earlier version): "
-            "structures between particles "
-            "lie on a surface that was laid through the particles' structures."
+            "structures between particles lie on a surface that was laid through the particles' "
+            "structures."
         )
     for motion in summary["motions"]:
         said += _doubts(motion, angstrom)
     if summary["particles"] < FEW_PARTICLES:
         said.append(
-            f"{summary['particles']:,} particles are few: rare states and small motions cannot "
-            "be seen."
+            f"{summary['particles']:,} particles are few: rare states and small motions cannot be "
+            "seen."
         )
     odd = float((found.run.table["outlier_score"] > ODD).mean())
     if odd > MUCH_JUNK:
         said.append(
             f"{odd:.0%} of the particles are unlike their structures (outlier score above "
-            f"{ODD:g}): look at them, and "
-            "leave out what is junk."
+            f"{ODD:g}): look at them, and leave out what is junk."
         )
     return said
 
@@ -96,15 +94,13 @@ def _doubts(motion: Mapping, angstrom: str) -> Iterator[str]:
     if motion.get("half_set_agreement", 1.0) < AGREES:
         yield (
             f"The half-sets agree on motion {number} to {motion['half_set_agreement']:.2f} only: "
-            "its size may be real, its "
-            "details are not certain."
+            "its size may be real, its details are not certain."
         )
     if motion["median_sd"] > spread:
         yield (
             f"Along motion {number} a particle's place is known to {motion['median_sd']:.1f} "
-            f"{angstrom}, less well than the "
-            f"particles are spread ({spread:.1f} {angstrom}): trust the population, not single "
-            "structures."
+            f"{angstrom}, less well than the particles are spread ({spread:.1f} {angstrom}): trust "
+            "the population, not single structures."
         )
 
 
@@ -113,8 +109,7 @@ def _support(found: Examination) -> str:
     if number == 0:
         return (
             "Nothing moves: no motion makes images likelier that had no part in finding it. All "
-            f"{n:,} particles are given "
-            "one structure."
+            f"{n:,} particles are given one structure."
         )
     if number is None:
         count = len(found.run.summary["motions"])
@@ -132,8 +127,7 @@ def _turns(found: Examination, angstrom: str) -> Iterator[str]:
         turn = told[0]
         yield (
             f"Residues {_short(turn.moving)} turn by {turn.width:.0f} degrees against the "
-            f"rest{_near(turn)} (90 % of the "
-            f"particles; s.d. {turn.sd:.1f} degrees)."
+            f"rest{_near(turn)} (90 % of the particles; s.d. {turn.sd:.1f} degrees)."
         )
     elif told:
         each = [
@@ -196,8 +190,7 @@ def _sure(found: Examination, angstrom: str) -> str:
         first = summary["motions"][0]
         said.append(
             f"the place of a particle along motion 1 is known to {first['median_sd']:.2f} "
-            f"{angstrom}, where particles "
-            f"are spread by {first['variance'] ** 0.5:.2f} {angstrom}"
+            f"{angstrom}, where particles are spread by {first['variance'] ** 0.5:.2f} {angstrom}"
         )
     text = _listed(said)
     return f"{text[0].upper()}{text[1:]}." if text else ""

@@ -52,8 +52,7 @@ def motion_of_part(
     if len(beads) != len(run.model["bead"]):
         raise FileFormatError(
             f"{run.folder}: {len(beads)} beads by base.cif and {len(run.model['bead'])} in "
-            "model.npz: the run "
-            "is of another version, or damaged; fit again"
+            "model.npz: the run is of another version, or damaged; fit again"
         )
     selected = select(beads, selection)
     on_trace = selected & beads.trace

@@ -200,8 +200,7 @@ def _numbers(
     if not chosen.any():
         raise InputError(
             f"none of the particles that were named is in tomogram {places.tomogram}, which has "
-            f"{len(number):,} "
-            f"(the first is {number[0]})"
+            f"{len(number):,} (the first is {number[0]})"
         )
     return number[chosen], at[chosen]
 
@@ -216,8 +215,7 @@ def _shift_to_map(path: Path | str, places: Places) -> np.ndarray:
         )
         warnings.warn(
             f"{path} is {of_map} A and tomogram {places.tomogram} {of_tomogram} A: particles may "
-            "stand beside their "
-            "density",
+            "stand beside their density",
             stacklevel=3,
         )
     # turning over takes the first section to the last, which is a voxel short of the edge

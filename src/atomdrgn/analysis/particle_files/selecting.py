@@ -146,14 +146,12 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
     if not any((where, particles is not None, class_column, half_sets, follow)):
         raise InputError(
             "nothing to do: say which particles with a condition (--where) or a list "
-            "(--particles), or what to "
-            "write (--class-column, --half-sets, --follow)"
+            "(--particles), or what to write (--class-column, --half-sets, --follow)"
         )
     if follow is not None and isinstance(run, VolumeRun):
         raise InputError(
             f"--follow {follow}: {run.folder} is a run of volumes, in which no part moves; a run "
-            "of `atomdrgn fit` "
-            "has parts"
+            "of `atomdrgn fit` has parts"
         )
     columns: dict[str, np.ndarray] = {}
     listed: ParticleFile
@@ -235,9 +233,8 @@ def particles_where(
     if not np.array_equal(first_row, _first_row(run)):
         raise InputError(
             f"{particles.source}: {len(first_row):,} particles, and {run.folder} has "
-            f"{len(_first_row(run)):,} that "
-            "do not begin in the same rows: read the file as it was read for the run "
-            "(--tilt-series, --tomograms)"
+            f"{len(_first_row(run)):,} that do not begin in the same rows: read the file as it was "
+            "read for the run (--tilt-series, --tomograms)"
         )
     return _chosen(condition, listed, _columns(run, tables), len(first_row))
 
@@ -262,8 +259,7 @@ def _refuse_without_run(options: Mapping[str, object]) -> None:
     if given:
         raise InputError(
             f"{' and '.join(given)} need{'s' if len(given) == 1 else ''} a run: name the folder "
-            "that `atomdrgn fit` "
-            "or `atomdrgn volume` wrote in place of the particle file"
+            "that `atomdrgn fit` or `atomdrgn volume` wrote in place of the particle file"
         )
 
 
@@ -315,8 +311,8 @@ def particle_file_of_run(
     if listed.n_particles != len(run.table["particle"]):
         raise InputError(
             f"{listed.path}: {listed.n_particles:,} particles, but the run has "
-            f"{len(run.table['particle']):,}: it "
-            "is not the file that was fitted; name that file with --particles-file"
+            f"{len(run.table['particle']):,}: it is not the file that was fitted; name that file "
+            "with --particles-file"
         )
     return listed
 
@@ -325,16 +321,15 @@ def _require_fitted_file(run: Run | VolumeRun, path: Path, *, say: str) -> None:
     if run.settings.get("input", {}).get("particles_sha256") not in (None, hash_of_file(path)):
         raise InputError(
             f"{path}: is not the file that was fitted (its content is another, and particles are "
-            "known by "
-            f"their rows); name that file {say}"
+            f"known by their rows); name that file {say}"
         )
 
 
 def _first_row(run: Run | VolumeRun) -> np.ndarray:
     if "first_row" not in run.table:
         raise FileFormatError(
-            f"{run.folder}: particles.csv has no column first_row: it is of another version; "
-            "fit again"
+            f"{run.folder}: particles.csv has no column first_row: it is of another version; fit "
+            "again"
         )
     return run.table["first_row"].astype(np.int64)
 
@@ -392,8 +387,7 @@ def _read_table(path: Path) -> dict[str, np.ndarray]:
         if len(row) != len(header):
             raise FileFormatError(
                 f"{path}: row {number} has {len(row)} cells, but there are {len(header)} columns; "
-                "a number "
-                "with a decimal comma is two cells: write a point"
+                "a number with a decimal comma is two cells: write a point"
             )
     values = {name: [row[i].strip() for row in rows] for i, name in enumerate(header)}
     for number, cell in enumerate(values["particle"], 1):
@@ -423,8 +417,7 @@ def _checked_out(
     if out.suffix != ending:
         raise InputError(
             f"{out}: particles of {listed.path} are written to a {ending} file, with every column "
-            "as it is there; "
-            f"give a name that ends in {ending}"
+            f"as it is there; give a name that ends in {ending}"
         )
     for path in (out, *listed.files_beside(out)):
         if path.exists() and any(

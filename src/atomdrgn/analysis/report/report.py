@@ -362,8 +362,7 @@ def _residues(found: Examination, also: Sequence[Path]) -> dict:
     if not set(group) <= set(range(max(1, len(run.summary.get("groups", []))))):
         raise FileFormatError(
             f"{run.folder / RESIDUES}: damaged (it names a group that summary.json has not); fit "
-            "again with "
-            "--overwrite"
+            "again with --overwrite"
         )
     return {
         "chain": beads.chain[trace].tolist(),

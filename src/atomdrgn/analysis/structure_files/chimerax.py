@@ -111,8 +111,8 @@ def write_placed_script(
         "grey: no motion is supported"
         if ends is None
         else (
-            f"colours: motion 1, dark blue at {ends[0]:.3g} or below, yellow at {ends[1]:.3g} "
-            "or above"
+            f"colours: motion 1, dark blue at {ends[0]:.3g} or below, yellow at {ends[1]:.3g} or "
+            "above"
         )
     )
     lines = [

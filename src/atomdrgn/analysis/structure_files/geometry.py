@@ -213,25 +213,23 @@ def geometry_lines(report: GeometryReport) -> list[str]:
         f"geometry of {len(report.rows):,} structures (median, and the worst of them) beside the "
         "base model's:",
         f"  bonds off by {report.median('bond_rms'):.3f} A r.m.s., none by more than "
-        f"{largest('bond_max'):.2f} A; "
-        f"angles by {report.median('angle_rms_deg'):.1f} degrees r.m.s., none by more than "
-        f"{largest('angle_max_deg'):.0f}",
+        f"{largest('bond_max'):.2f} A; angles by {report.median('angle_rms_deg'):.1f} degrees "
+        f"r.m.s., none by more than {largest('angle_max_deg'):.0f}",
         f"  gaps in chains: {compared('gaps', 0)}, new ones at most {largest('new_gaps'):.0f}",
         f"  clashes: {compared('clashes', 0)}, new ones at most {largest('new_clashes'):.0f}",
         f"  peptides off their plane, degrees r.m.s.: {compared('omega_rms_deg', 1)}",
         f"  peptides flipped: at most {largest('omega_flipped'):.0f}; centres inverted: at most "
         f"{largest('inverted'):.0f}",
         f"  phi and psi shifted by {report.median('phi_psi_rms_deg'):.1f} degrees r.m.s., by more "
-        "than 30 degrees in "
-        f"{report.median('phi_psi_shifted'):.0f} residues, at most "
+        f"than 30 degrees in {report.median('phi_psi_shifted'):.0f} residues, at most "
         f"{largest('phi_psi_shifted'):.0f}",
     ]
     if largest("open_declared_bonds"):
         left = sum(row["open_declared_bonds"] > 0 for row in report.rows)
         lines.append(
-            f"  bonds that the file declares are open (more than {OPEN} A too long) in {left:,} "
-            "of them: "
-            f"at most {largest('open_declared_bonds'):.0f} (base {base['open_declared_bonds']:.0f})"
+            f"  bonds that the file declares are open (more than {OPEN} A too long) in {left:,} of "
+            f"them: at most {largest('open_declared_bonds'):.0f} (base "
+            f"{base['open_declared_bonds']:.0f})"
         )
     if "moved" in report.rows[0]:
         lines.append(
@@ -242,8 +240,7 @@ def geometry_lines(report: GeometryReport) -> list[str]:
         if left:
             lines.append(
                 f"  {left:,} of them keep a bond that is more than {STRAINED} A off: where parts "
-                "overlap deeply, "
-                "a chain may have gone through a ring"
+                "overlap deeply, a chain may have gone through a ring"
             )
     return lines
 

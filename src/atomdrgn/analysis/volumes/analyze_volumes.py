@@ -111,8 +111,7 @@ def analyze_volumes(  # noqa: PLR0913 - a keyword a setting of the command
     if clusters < 1 or frames < 2 or sketch < 0 or sketch == 1:
         raise InputError(
             f"{clusters} clusters, {frames} volumes along an axis and a sketch of {sketch}: at "
-            "least 1 cluster, 2 "
-            "volumes, and 2 of a sketch, or 0 for none, are needed"
+            "least 1 cluster, 2 volumes, and 2 of a sketch, or 0 for none, are needed"
         )
     if mask is not None:
         require_same_voxels(run.mean, mask)

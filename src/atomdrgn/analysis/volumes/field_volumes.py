@@ -131,8 +131,7 @@ def latents_of(run: VolumeRun) -> Float[ndarray, "particle latent"]:
     if run.latent.shape[1] == 0:
         raise InputError(
             f"{run.folder}: one volume for all particles (--latent 0), which is "
-            f"{run.folder / MAP}; there are no "
-            "latents to choose among"
+            f"{run.folder / MAP}; there are no latents to choose among"
         )
     return run.latent
 

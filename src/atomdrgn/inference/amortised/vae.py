@@ -167,9 +167,8 @@ def _fixed_beads(beads: BeadModel, selection: str | None) -> Bool[Tensor, "bead"
     held = select(beads, selection) & beads.trace
     if not held.any():
         raise InputError(
-            f"selection {selection!r} holds no residue of a polymer; ligands and sugars follow "
-            "the residue "
-            "that they stand at"
+            f"selection {selection!r} holds no residue of a polymer; ligands and sugars follow the "
+            "residue that they stand at"
         )
     if held[beads.anchor].all():
         raise InputError("everything is fixed: leave something free to move")

@@ -181,8 +181,7 @@ def refine(  # noqa: PLR0913 - a keyword a setting of the command
     if len(model) > MOST_BEADS:
         raise InputError(
             f"{structure.name} has {len(model)} beads, and {MOST_BEADS} can be refined together: "
-            "take one bead a "
-            "residue (--beads 1), or a part of the structure"
+            "take one bead a residue (--beads 1), or a part of the structure"
         )
     require_inside(model, particles.grid)
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
@@ -308,8 +307,8 @@ def _halves(particles: ParticleStack) -> tuple[Int[Tensor, "first"], Int[Tensor,
     if not len(first) or not len(second):
         raise InputError(
             f"{particles.source.name}: all images are of one half-set, and the weight of the "
-            "restraints is chosen "
-            "with two; give one with --restraint-weight (1 takes them as they are)"
+            "restraints is chosen with two; give one with --restraint-weight (1 takes them as they "
+            "are)"
         )
     return first, second
 

@@ -77,8 +77,8 @@ def _require_seen(stack: ParticleStack, beads: BeadModel) -> None:
     if (away > stack.grid.extent / 2).all():
         raise InputError(
             f"{stack.source.name}: the shifts put every molecule outside of its image, "
-            f"{away.min():.0f} A or "
-            f"more from its middle (edge {stack.grid.extent:.0f} A): are they in the right unit?"
+            f"{away.min():.0f} A or more from its middle (edge {stack.grid.extent:.0f} A): are "
+            "they in the right unit?"
         )
 
 
@@ -105,8 +105,8 @@ def find_faults(stack: ParticleStack, beads: BeadModel) -> tuple[str, ...]:
     if not found.faults:
         return ()
     said = (
-        f"{stack.source.name}: {'; '.join(found.faults)} (by some of the images; "
-        "`atomdrgn inspect --against` says more)"
+        f"{stack.source.name}: {'; '.join(found.faults)} (by some of the images; `atomdrgn inspect "
+        "--against` says more)"
     )
     if found.contrast < 0:
         raise InputError(said)

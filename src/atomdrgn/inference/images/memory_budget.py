@@ -55,8 +55,8 @@ def share_memory(
     if allowed < fixed + SMALLEST:
         raise InputError(
             f"{allowed / GB:.1f} GB of memory for {particles} particles and {images} images: at "
-            "least "
-            f"{(fixed + SMALLEST) / GB:.1f} GB are needed; raise --memory, or take fewer --segments"
+            f"least {(fixed + SMALLEST) / GB:.1f} GB are needed; raise --memory, or take fewer "
+            "--segments"
         )
     return Memory(
         images=(1 - EQUATIONS_SHARE) * (allowed - fixed),

@@ -27,16 +27,16 @@ def finest_resolution(grid: ImageGrid, resolution: float | None = None) -> float
     """
     if grid.box_size < SMALLEST_BOX:
         raise InputError(
-            f"images of {grid.box_size} pixels: at least {SMALLEST_BOX} are needed to see "
-            "anything in them"
+            f"images of {grid.box_size} pixels: at least {SMALLEST_BOX} are needed to see anything "
+            "in them"
         )
     if resolution is None:
         return max(grid.nyquist, FINEST)
     if not grid.nyquist * 0.999 <= resolution <= grid.extent / 2:
         raise InputError(
             f"a resolution of {resolution} A: images of {grid.box_size} pixels of "
-            f"{grid.pixel_size:.4g} A hold "
-            f"{grid.nyquist:.4g} A (Nyquist) to {grid.extent / 2:.4g} A (half the box)"
+            f"{grid.pixel_size:.4g} A hold {grid.nyquist:.4g} A (Nyquist) to {grid.extent / 2:.4g} "
+            "A (half the box)"
         )
     return resolution
 

@@ -36,8 +36,7 @@ class JsonObject(dict):
     def __missing__(self, name: str) -> NoReturn:
         raise FileFormatError(
             f"{self.path}: there is no {name!r} where one is needed; the file is damaged, or of "
-            "another "
-            "version"
+            "another version"
         )
 
 

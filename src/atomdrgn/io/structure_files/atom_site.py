@@ -240,8 +240,7 @@ def _check(columns: dict[str, list[str]], *, path: str | PathLike[str]) -> list[
         if tag == "occupancy" and len(high):
             said.append(
                 f"{path}: {len(high)} atoms have occupancies above 1 (row {high[0] + 1} of "
-                "_atom_site: "
-                f"{value[high[0]]:g}): they count as 1"
+                f"_atom_site: {value[high[0]]:g}): they count as 1"
             )
     return said
 

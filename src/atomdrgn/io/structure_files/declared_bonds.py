@@ -147,8 +147,7 @@ def _warn(path: str | PathLike[str], records: list[tuple[int, str]], what: str) 
         row, line = records[0]
         warnings.warn(
             f"{Path(path).name}: {len(records)} CONECT records {what}; they are left out, and "
-            "these bonds are found by "
-            f"distance (the first is line {row}: {line!r})",
+            f"these bonds are found by distance (the first is line {row}: {line!r})",
             UserWarning,
             stacklevel=4,
         )

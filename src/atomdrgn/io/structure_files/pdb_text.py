@@ -208,8 +208,7 @@ def _records(
     if behind:
         pdb.said.append(
             f"{path}: {behind} atoms stand behind END (line {end}) and are not read; let one END "
-            "close the file, and "
-            "put models between MODEL and ENDMDL"
+            "close the file, and put models between MODEL and ENDMDL"
         )
 
 
@@ -221,8 +220,7 @@ def _in_columns(line: str, number: int, *, path: str | PathLike[str]) -> str:
     if not all(EXACT.fullmatch(line[start : start + WIDTH]) for _, start in COORDINATES):
         raise FileFormatError(
             f"{path} line {number}: holds tabs, and its coordinates are not in columns 31 to 54: "
-            "write blanks "
-            "in place of tabs"
+            "write blanks in place of tabs"
         )
     return line
 
@@ -237,9 +235,8 @@ def _checked(line: str, number: int, *, path: str | PathLike[str]) -> tuple[str,
         place.append(float(value))
     if min(place) >= UNKNOWN_PLACE:
         raise FileFormatError(
-            f"{path} line {number}: {_atom(line)} is at 9999, 9999, 9999, which stands for an "
-            "atom whose place "
-            "is not known: build the atom, or leave it out"
+            f"{path} line {number}: {_atom(line)} is at 9999, 9999, 9999, which stands for an atom "
+            "whose place is not known: build the atom, or leave it out"
         )
     if max(map(abs, place)) > LARGEST_COORDINATE:
         xyz = ", ".join(f"{x:g}" for x in place)
@@ -276,8 +273,7 @@ def _no_number(
 ) -> FileFormatError:
     return FileFormatError(
         f"{path} line {number}: {what} of {_atom(line)} is {line[start:end]!r}; expected "
-        f"{expected} in "
-        f"columns {start + 1} to {end}"
+        f"{expected} in columns {start + 1} to {end}"
     )
 
 
@@ -335,8 +331,7 @@ def _residue_number(line: str, number: int, *, path: str | PathLike[str]) -> tup
             return int(value, 16), icode
     raise FileFormatError(
         f"{path} line {number}: the number of the residue {line[17:20].strip()} is "
-        f"{line[22:27]!r}; expected a "
-        "whole number in columns 23 to 26"
+        f"{line[22:27]!r}; expected a whole number in columns 23 to 26"
     )
 
 

@@ -194,8 +194,8 @@ def tell_apart(
     if moved:
         said.append(
             f"{path}: the atoms of {len(moved)} residues stand apart in it "
-            f"({names.label(moved[0])}): they are put "
-            "together, so that atoms are not in the order of the file"
+            f"({names.label(moved[0])}): they are put together, so that atoms are not in the order "
+            "of the file"
         )
     said += _say_doubled(path, names, together)
     return ToldApart(chain, segment, order if moved else None, copies, said)
@@ -354,9 +354,8 @@ def _free_names(
                 yield name
     raise InputError(
         f"{path}: more residues share their chain, number and insertion code than there are names "
-        "for chains: "
-        "number the residues anew, or leave out those that the images do not show (water, ions, "
-        "lipids)"
+        "for chains: number the residues anew, or leave out those that the images do not show "
+        "(water, ions, lipids)"
     )
 
 
@@ -424,8 +423,8 @@ def _say_doubled(
     atom = doubled[0]
     return [
         f"{path}: {len(doubled)} residues hold several atoms of one name and no letters of "
-        "alternative locations "
-        f"({names.label(atom)}, {names.atom_name[atom]}): each counts as an atom"
+        f"alternative locations ({names.label(atom)}, {names.atom_name[atom]}): each counts as an "
+        "atom"
     ]
 
 

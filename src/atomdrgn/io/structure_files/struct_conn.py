@@ -83,8 +83,8 @@ def complete_links(
     )
     return [
         f"{path}: {rows - len(kept)} links of _struct_conn name no atom of the file, or several "
-        f"({name}): they are left out; "
-        "give the table of links and that of atoms the same columns auth_asym_id and auth_seq_id"
+        f"({name}): they are left out; give the table of links and that of atoms the same columns "
+        "auth_asym_id and auth_seq_id"
     ]
 
 

@@ -171,8 +171,7 @@ def _why_no_numbers(numbers: list[int]) -> str | None:
         if before - number > LARGEST_FALL:
             return (
                 f"residue {number} follows {before} in the file, and some programs take a fall of "
-                f"more than {LARGEST_FALL} "
-                "in a PDB file for numbers that go on"
+                f"more than {LARGEST_FALL} in a PDB file for numbers that go on"
             )
     return None
 

@@ -113,20 +113,18 @@ FAULTS = {
     ),
     MIRRORED_X: Fault(
         lambda pose, shape: _along_axis(pose, -1, 1, 1),
-        "the hand is mirrored, along x: the model fits a map that was flipped in x after the "
-        "poses were found; refine them "
-        "against the flipped map",
+        "the hand is mirrored, along x: the model fits a map that was flipped in x after the poses "
+        "were found; refine them against the flipped map",
     ),
     LAID_OVER: Fault(
         lambda pose, shape: _seen_in_a_mirror(pose, shape.reflection, shape.centre),
         "the hand is mirrored: the images show the mirror image of the model, about where the "
-        "model stands; flip the map and "
-        "build the model into it again",
+        "model stands; flip the map and build the model into it again",
     ),
     "rotations inverted": Fault(
         lambda pose, shape: replace(pose, rotation=pose.rotation.transpose(-1, -2)),
-        "the rotations are inverted: the file holds those from the camera to the molecule; "
-        "convert it again",
+        "the rotations are inverted: the file holds those from the camera to the molecule; convert "
+        "it again",
     ),
     "shifts with the other sign": Fault(
         lambda pose, shape: replace(pose, shift=-pose.shift),
@@ -307,11 +305,9 @@ class Agreement:
         gap = f"{ahead:.1f} standard errors better, {self.needed:.1f} would tell"
         if not self.explained and self.signal:
             return (
-                "there is signal, but the model explains it no better as in the file than with "
-                "the rotations of other "
-                f"particles ({gap}): is the model in the map's frame (--map), and of this "
-                "molecule, and do its sides differ "
-                f"at {self.resolution:.2g} A?"
+                "there is signal, but the model explains it no better as in the file than with the "
+                f"rotations of other particles ({gap}): is the model in the map's frame (--map), "
+                f"and of this molecule, and do its sides differ at {self.resolution:.2g} A?"
             )
         if not self.explained:
             return (
@@ -325,16 +321,14 @@ class Agreement:
         if tilts is not None and not self.tilts_are_told:
             return (
                 "the model explains the images, but whether the tilts are right cannot be told "
-                f"(with {tilts} "
-                f"the images fit {self._by_how_much(tilts)}); more images may tell "
+                f"(with {tilts} the images fit {self._by_how_much(tilts)}); more images may tell "
                 "(--limit)"
             )
         if self.hand_is_told:
             return "poses, contrast and hand agree with the model"
         return (
             "poses and contrast agree with the model; the hand cannot be told (a mirror image "
-            "explains the images "
-            f"{self._by_how_much(self.closest_mirror)})"
+            f"explains the images {self._by_how_much(self.closest_mirror)})"
         )
 
     @property
@@ -373,9 +367,8 @@ class Agreement:
                     f" and {len(wrong) - MISFITS_NAMED} more" if len(wrong) > MISFITS_NAMED else ""
                 )
                 return [
-                    "the images of some tilts do not fit the model, though larger and later "
-                    "tilts do: "
-                    f"{', '.join(wrong[:MISFITS_NAMED])}{more}; are they aligned and in their "
+                    "the images of some tilts do not fit the model, though larger and later tilts "
+                    f"do: {', '.join(wrong[:MISFITS_NAMED])}{more}; are they aligned and in their "
                     "place? Exclude them if not"
                 ]
         return []

@@ -105,8 +105,7 @@ class Trajectories:
         if len(blocks) != self.n_rows:
             raise InputError(
                 f"{source}: {len(blocks):,} blocks without the names of particles, but there are "
-                f"{self.n_rows:,} "
-                "particles: it cannot be told whose they are"
+                f"{self.n_rows:,} particles: it cannot be told whose they are"
             )
         return [
             replace(blocks[row], block=str(number)) for number, row in enumerate(self.row.tolist())
@@ -129,7 +128,7 @@ class Trajectories:
         if len(names) > len(wanted):
             twice = next(name for name in names if names.count(name) > 1)
             raise InputError(
-                f"{source}: {twice} has {names.count(twice)} blocks, so that its motion cannot "
-                "be told"
+                f"{source}: {twice} has {names.count(twice)} blocks, so that its motion cannot be "
+                "told"
             )
         return kept

@@ -147,8 +147,7 @@ def find_file(name: str, *, beside: Path, data_folder: str | Path | None = None)
     tried = ", ".join(dict.fromkeys(readable(str(place)) for place in places))
     raise MissingFileError(
         f"{beside} names {readable(str(name))}, which is not there (tried {tried}); say where the "
-        "images lie "
-        "with --data-folder"
+        "images lie with --data-folder"
     )
 
 
@@ -231,8 +230,7 @@ def check_sections(
     )
     raise FileFormatError(
         f"{beside.name}: {mine.sum()} rows but {header.path.name} holds {header.available} "
-        f"images{promised} "
-        f"({list_rows(row[absent & mine])})"
+        f"images{promised} ({list_rows(row[absent & mine])})"
     )
 
 

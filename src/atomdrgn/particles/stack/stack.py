@@ -166,8 +166,7 @@ class ParticleStack(Record):
             more = f"; {len(bad) - 1} more images of this batch are as bad" if len(bad) > 1 else ""
             raise FileFormatError(
                 f"{self.source.name} row {int(row[bad[0]]) + 1}: {part.describe(bad[0])} "
-                f"{fault}{more}; "
-                "extract it again or leave the row out"
+                f"{fault}{more}; extract it again or leave the row out"
             )
 
     def _mapped(self, function: Callable[[Tensor], Tensor]) -> "ParticleStack":
@@ -189,7 +188,6 @@ def _fault(low: float, high: float) -> str:
     if low == high:
         return "is constant, so it is empty"
     return (
-        f"holds values from {low:.4g} to {high:.4g}: expected less than {LARGEST:g}, and that "
-        "they differ by more than "
-        f"{SMALLEST:g}"
+        f"holds values from {low:.4g} to {high:.4g}: expected less than {LARGEST:g}, and that they "
+        f"differ by more than {SMALLEST:g}"
     )

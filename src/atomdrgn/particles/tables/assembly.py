@@ -314,8 +314,8 @@ def _parted_copies(rows: ImageRows, particle: np.ndarray) -> tuple[Warning, ...]
     return (
         UserWarning(
             f"{rows.source}: {parted} images have copies (rows with the same image name) in both "
-            "half-sets: the "
-            "halves are not independent, and what is measured by them looks better than it is"
+            "half-sets: the halves are not independent, and what is measured by them looks better "
+            "than it is"
         ),
     )
 
@@ -353,9 +353,8 @@ def _refuse_far_shifts(rows: ImageRows, extent: np.ndarray) -> None:
     if len(far):
         raise FileFormatError(
             f"{rows.source}: {rows.origin_columns} of {list_rows(np.unique(rows.row[far]))} moves "
-            "the molecule "
-            f"by {np.abs(rows.shift[far[0]]).max():.5g} A, and its image has an edge of "
-            f"{extent[far[0]]:.5g} A; look whether it is in angstrom or pixels, or leave these "
+            f"the molecule by {np.abs(rows.shift[far[0]]).max():.5g} A, and its image has an edge "
+            f"of {extent[far[0]]:.5g} A; look whether it is in angstrom or pixels, or leave these "
             "rows out"
         )
 
@@ -365,17 +364,17 @@ def _shift_warning(rows: ImageRows, extent: np.ndarray) -> Iterator[Warning]:
     if outside:
         yield UserWarning(
             f"{rows.source}: {rows.origin_columns} puts the centre of the molecule outside of its "
-            "image in "
-            f"{outside:,} of {len(extent):,} images; look whether it is in angstrom or pixels"
+            f"image in {outside:,} of {len(extent):,} images; look whether it is in angstrom or "
+            "pixels"
         )
 
 
 def _overfocus_warning(rows: ImageRows) -> Iterator[Warning]:
     if (rows.ctf["defocus_u"] + rows.ctf["defocus_v"] < 0).all():
         yield UserWarning(
-            f"{rows.source}: the defocus of all images is negative, which is overfocus; "
-            "underfocus is positive "
-            "here, as in RELION and cryoSPARC: turn the sign where that is what was meant"
+            f"{rows.source}: the defocus of all images is negative, which is overfocus; underfocus "
+            "is positive here, as in RELION and cryoSPARC: turn the sign where that is what was "
+            "meant"
         )
 
 
@@ -387,8 +386,7 @@ def _half_set_warning(rows: ImageRows) -> Iterator[Warning]:
     ):
         yield UserWarning(
             f"{rows.source}: {rows.half_column} has one value for all particles, which parts "
-            "nothing: half-sets "
-            "are taken by turns"
+            "nothing: half-sets are taken by turns"
         )
 
 
@@ -413,8 +411,7 @@ def _halves(rows: ImageRows, particle: np.ndarray) -> np.ndarray:
         row = rows.row[half != stated][0]
         raise FileFormatError(
             f"{rows.source}: row {row + 1} is of another half-set than the first image of its "
-            "particle; the "
-            "halves would not be independent"
+            "particle; the halves would not be independent"
         )
     return half
 
@@ -425,8 +422,8 @@ def _grid(rows: ImageRows, number: np.integer) -> ImageGrid:
     if len(shapes) > 1 or len(set(next(iter(shapes)))) > 1:
         raise FileFormatError(
             f"{rows.source}: the stacks of optics group {group.name} hold images of "
-            f"{' and '.join(f'{x} x {y}' for y, x in sorted(shapes))} pixels; expected one "
-            "square size"
+            f"{' and '.join(f'{x} x {y}' for y, x in sorted(shapes))} pixels; expected one square "
+            "size"
         )
     box = shapes.pop()[0]
     if group.box_size not in (None, box):
@@ -447,9 +444,8 @@ def _pixel_size_warnings(rows: ImageRows) -> Iterator[Warning]:
         stated, believed = header.voxel_size[0], rows.groups[number].pixel_size
         if stated not in (0.0, 1.0) and abs(stated / believed - 1) > 0.01:
             yield UserWarning(
-                f"{rows.source}: pixels of {believed:.4g} A, but the header of "
-                f"{header.path.name} says "
-                f"{stated:.4g} A; the particle file is followed"
+                f"{rows.source}: pixels of {believed:.4g} A, but the header of {header.path.name} "
+                f"says {stated:.4g} A; the particle file is followed"
             )
 
 
@@ -458,8 +454,7 @@ def _odd_box_warning(rows: ImageRows, grids: Sequence[ImageGrid]) -> Iterator[Wa
     if odd:
         yield UserWarning(
             f"{rows.source}: images of {' and '.join(map(str, odd))} pixels: programs differ by a "
-            "pixel in where "
-            "the centre of an odd box is; pixel box // 2, counted from 0, is taken"
+            "pixel in where the centre of an odd box is; pixel box // 2, counted from 0, is taken"
         )
 
 
@@ -475,15 +470,14 @@ def _tilt_warnings(rows: ImageRows) -> Iterator[Warning]:
     elif not rows.ctf["dose"].any():
         yield UserWarning(
             f"{rows.source}: no tilt has a dose, so that all are weighted as undamaged; the dose "
-            "before each tilt "
-            "is rlnMicrographPreExposure, or -rlnCtfBfactor / 4 with one row an image"
+            "before each tilt is rlnMicrographPreExposure, or -rlnCtfBfactor / 4 with one row an "
+            "image"
         )
     elif n_same := _count_with_one_dose(rows):
         yield UserWarning(
             f"{rows.source}: in {n_same} of {len(np.unique(rows.particle))} particles all tilts "
-            "have one dose, so "
-            "that they are weighted alike, whichever came first; the dose before each tilt is "
-            "rlnMicrographPreExposure, or -rlnCtfBfactor / 4 with one row an image"
+            "have one dose, so that they are weighted alike, whichever came first; the dose before "
+            "each tilt is rlnMicrographPreExposure, or -rlnCtfBfactor / 4 with one row an image"
         )
 
 

@@ -72,9 +72,8 @@ def particle_position(
         position, warnings = corner * pixel_size[:, None] - size / 2, (*warnings, *unit)
     else:
         raise InputError(
-            f"{particles.path}: no rlnCenteredCoordinateXAngst and no rlnCoordinateX: the depth "
-            "of a particle in "
-            "its tomogram changes its defocus, so coordinates are needed"
+            f"{particles.path}: no rlnCenteredCoordinateXAngst and no rlnCoordinateX: the depth of "
+            "a particle in its tomogram changes its defocus, so coordinates are needed"
         )
     outside = _outside(position, size)
     if not outside.any():
@@ -83,9 +82,8 @@ def particle_position(
         *warnings,
         UserWarning(
             f"{particles.path}: {np.count_nonzero(outside)} of {len(outside)} particles stand "
-            "outside "
-            "their tomogram; the unit of the coordinates may not be what the format says, and "
-            "with it the defocus is off"
+            "outside their tomogram; the unit of the coordinates may not be what the format says, "
+            "and with it the defocus is off"
         ),
     )
 
@@ -118,9 +116,8 @@ def finite_numbers(particles: StarTable, name: str) -> np.ndarray:
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         raise FileFormatError(
-            f"{particles.path}: {name} of {list_rows(wrong)} is not finite "
-            f"({values[wrong[0]]:g}); leave these "
-            "rows out"
+            f"{particles.path}: {name} of {list_rows(wrong)} is not finite ({values[wrong[0]]:g}); "
+            "leave these rows out"
         )
     return values
 
@@ -175,10 +172,8 @@ def _unit_warning(
     row = int(np.flatnonzero(chosen)[0])
     return UserWarning(
         f"{particles.path}: rlnCoordinateX, Y and Z are taken as pixels of {taken[row]:.4g} A and "
-        "not of "
-        f"{other[row]:.4g} A (tomogram {particles.texts('rlnTomoName')[row]}), for {why}; with "
-        "the wrong one "
-        "depth and defocus are off"
+        f"not of {other[row]:.4g} A (tomogram {particles.texts('rlnTomoName')[row]}), for {why}; "
+        "with the wrong one depth and defocus are off"
     )
 
 
@@ -200,16 +195,13 @@ def _pixel_sizes_that_differ(
         row = int(off.argmax())
         found = (
             f"{particles.path}: tomogram {names[row]} has {TILT_SERIES_PIXEL} {whole[row]:.5g} A "
-            "in tomograms.star, but "
-            f"an rlnImagePixelSize of {optics.pixel_size[row]:.5g} A and {BINNING} "
-            f"{binning[row]:.5g} make it "
-            f"{fits[row]:.5g} A"
+            f"in tomograms.star, but an rlnImagePixelSize of {optics.pixel_size[row]:.5g} A and "
+            f"{BINNING} {binning[row]:.5g} make it {fits[row]:.5g} A"
         )
         if off[row] > ROUGHLY_SAME and "rlnCenteredCoordinateXAngst" not in particles:
             raise InputError(
                 f"{found}: where particles stand cannot be told, nor their defocus; correct the "
-                "wrong one of the "
-                "three (the tilt series' is that before binning)"
+                "wrong one of the three (the tilt series' is that before binning)"
             )
         if off[row] > SAME:
             return (UserWarning(f"{found}; the size of the tomogram may be wrong"),)
@@ -219,10 +211,9 @@ def _pixel_sizes_that_differ(
         if not abs(stated[row] / whole[row] - 1) <= SAME:
             return (
                 UserWarning(
-                    f"{particles.path}: {TILT_SERIES_PIXEL} is {stated[row]:.5g} A in "
-                    "data_optics and "
-                    f"{whole[row]:.5g} A in tomograms.star (tomogram {names[row]}); the second is "
-                    "followed"
+                    f"{particles.path}: {TILT_SERIES_PIXEL} is {stated[row]:.5g} A in data_optics "
+                    f"and {whole[row]:.5g} A in tomograms.star (tomogram {names[row]}); the second "
+                    "is followed"
                 ),
             )
     return ()

@@ -242,8 +242,7 @@ def read_ctf(table: dict[str, np.ndarray], *, path: Path) -> dict[str, np.ndarra
     if len(zero):
         raise InputError(
             f"{path}: the defocus of {list_rows(zero)} is 0: the CTF was not estimated; estimate "
-            "it, or leave these "
-            "rows out"
+            "it, or leave these rows out"
         )
     refuse_micrometres(ctf["defocus_u"], ctf["defocus_v"], "ctf/df1_A and ctf/df2_A", path=path)
     _refuse_other_kinds(
@@ -264,8 +263,8 @@ def _require(table: dict[str, np.ndarray], names: Sequence[str], *, path: Path, 
     if missing:
         raise InputError(
             f"{path}: no {', '.join(missing)}, without which there is no way to {what}: cryoSPARC "
-            "keeps fields that "
-            f"a job did not change in a passthrough file; {_where_passthrough(path)}"
+            "keeps fields that a job did not change in a passthrough file; "
+            f"{_where_passthrough(path)}"
         )
     _refuse_other_kinds(table, names, path=path)
 
@@ -278,8 +277,7 @@ def _refuse_other_kinds(table: dict[str, np.ndarray], names: Sequence[str], *, p
         if column.shape[1:] != expected or column.dtype.kind not in kinds:
             raise FileFormatError(
                 f"{path}: {name} holds {column.dtype} of shape {column.shape[1:]} in each row, "
-                "expected "
-                f"{'text' if kinds == 'US' else 'numbers'} of shape {expected}"
+                f"expected {'text' if kinds == 'US' else 'numbers'} of shape {expected}"
             )
 
 
@@ -326,8 +324,7 @@ def _of_best_class(table: dict[str, np.ndarray], name: str, *, path: Path) -> np
     if not prefixes:
         raise InputError(
             f"{path}: no alignments3D/pose: the particles have no 3D orientation and have to be "
-            "refined, or it "
-            f"stands in the passthrough file; {_where_passthrough(path)}"
+            f"refined, or it stands in the passthrough file; {_where_passthrough(path)}"
         )
     _require(
         table, [f"{prefix}/{name}" for prefix in prefixes], path=path, what="place the molecules"
@@ -381,8 +378,8 @@ def _contrast(
     wanted = -1.0 if invert_contrast else 1.0
     warning = UserWarning(
         f"{path}: blob/sign says that the images are "
-        f"{'dark on light' if wanted > 0 else 'protein white'}, and "
-        "the setting of the contrast says otherwise; the setting is followed"
+        f"{'dark on light' if wanted > 0 else 'protein white'}, and the setting of the contrast "
+        "says otherwise; the setting is followed"
     )
     return np.full(len(sign), wanted), (warning,) if "blob/sign" in table and (
         sign != wanted
@@ -444,7 +441,6 @@ def _unmodelled(table: dict[str, np.ndarray], *, path: Path) -> tuple[Warning, .
     return (
         UnmodelledWarning(
             f"{path}: aberrations that are not modelled and were left out: {', '.join(present)}; "
-            "resolution "
-            "finer than a few angstrom suffers"
+            "resolution finer than a few angstrom suffers"
         ),
     )

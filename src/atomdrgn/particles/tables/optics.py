@@ -21,13 +21,10 @@ DETECTOR = ("rlnDetectorPixelSize", "rlnMagnification")
 ABERRATIONS = ("rlnBeamTiltX", "rlnBeamTiltY", "rlnOddZernike", "rlnEvenZernike")
 THESE_ARE_VOLUMES = (
     "these are subtomogram volumes, and 2D images are needed; extract the particles again as 2D "
-    "stacks of tilts: in RELION 5 "
-    "(which opens projects of RELION 4, which makes no 2D stacks) with `relion_tomo_subtomo --i "
-    "optimisation_set.star --b BOX "
-    "--bin BINNING --stack2d --o FOLDER/`, in WarpTools with `WarpTools ts_export_particles "
-    "--settings SETTINGS "
-    "--input_star STAR --coords_angpix A --output_star STAR --output_angpix A --box BOX "
-    "--diameter A --2d`"
+    "stacks of tilts: in RELION 5 (which opens projects of RELION 4, which makes no 2D stacks) "
+    "with `relion_tomo_subtomo --i optimisation_set.star --b BOX --bin BINNING --stack2d --o "
+    "FOLDER/`, in WarpTools with `WarpTools ts_export_particles --settings SETTINGS --input_star "
+    "STAR --coords_angpix A --output_star STAR --output_angpix A --box BOX --diameter A --2d`"
 )
 MAGNIFICATION = {"rlnMagMat00": 1.0, "rlnMagMat01": 0.0, "rlnMagMat10": 0.0, "rlnMagMat11": 1.0}
 
@@ -164,8 +161,7 @@ def unmodelled_aberrations(*tables: StarTable | None) -> tuple[Warning, ...]:
     return (
         UnmodelledWarning(
             f"{there[0].path}: aberrations that are not modelled and were left out: "
-            f"{', '.join(present)}; "
-            "resolution finer than a few angstrom suffers"
+            f"{', '.join(present)}; resolution finer than a few angstrom suffers"
         ),
     )
 
@@ -198,8 +194,8 @@ def pixel_sizes_that_differ(particles: StarTable, optics: StarTable | None) -> t
     return (
         UserWarning(
             f"{table.path}: row {row + 1} of data_{table.block} has pixels of {taken[row]:.5g} A "
-            f"by {stated} and of "
-            f"{computed[row]:.5g} A by {' over '.join(DETECTOR)}; the first is followed"
+            f"by {stated} and of {computed[row]:.5g} A by {' over '.join(DETECTOR)}; the first is "
+            "followed"
         ),
     )
 
@@ -227,8 +223,7 @@ def _refuse_different_pixels(pixel_size: np.ndarray, group: np.ndarray, *, path:
         row = order[change[0] + 1]
         raise FileFormatError(
             f"{path}: row {row + 1} has pixels of {pixel_size[row]:g} A, and other rows of its "
-            "optics group of "
-            f"{pixel_size[order[change[0]]]:g} A; part the group"
+            f"optics group of {pixel_size[order[change[0]]]:g} A; part the group"
         )
 
 
@@ -243,8 +238,8 @@ def _refuse_listed_twice(optics: StarTable, listed: np.ndarray) -> None:
         if rows[first.setdefault(number, row)] != rows[row]:
             raise FileFormatError(
                 f"{optics.path}: rows {first[number] + 1} and {row + 1} of data_optics are both "
-                "optics group "
-                f"{number:g} and differ; number the groups apart, here and in the particles"
+                f"optics group {number:g} and differ; number the groups apart, here and in the "
+                "particles"
             )
 
 
@@ -257,9 +252,8 @@ def _group_of_rows(particles: StarTable, optics: StarTable) -> np.ndarray:
     unknown = np.flatnonzero(~np.isin(wanted, listed))
     if len(unknown):
         raise FileFormatError(
-            f"{particles.path}: row {unknown[0] + 1} is of optics group "
-            f"{wanted[unknown[0]]:g}, but "
-            f"data_optics lists {', '.join(f'{g:g}' for g in listed)}"
+            f"{particles.path}: row {unknown[0] + 1} is of optics group {wanted[unknown[0]]:g}, "
+            f"but data_optics lists {', '.join(f'{g:g}' for g in listed)}"
         )
     order = np.argsort(listed)
     return order[np.searchsorted(listed[order], wanted)]
@@ -270,8 +264,7 @@ def _needed_pixel_size(table: StarTable) -> np.ndarray:
     if size is None:
         raise InputError(
             f"{table.path}: no pixel size: expected rlnImagePixelSize in an optics table, "
-            "rlnPixelSize, or "
-            "rlnDetectorPixelSize with rlnMagnification; add one of them"
+            "rlnPixelSize, or rlnDetectorPixelSize with rlnMagnification; add one of them"
         )
     return size
 
@@ -306,9 +299,8 @@ def _refuse_unusable(table: StarTable) -> None:
         and (table.numbers("rlnCtfDataArePhaseFlipped") != 0).any()
     ):
         raise InputError(
-            f"{table.path}: the images are phase-flipped (rlnCtfDataArePhaseFlipped), which is "
-            "not supported; "
-            "extract them again without flipping"
+            f"{table.path}: the images are phase-flipped (rlnCtfDataArePhaseFlipped), which is not "
+            "supported; extract them again without flipping"
         )
 
 

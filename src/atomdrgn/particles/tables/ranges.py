@@ -247,8 +247,7 @@ def require_in_range(
         f"{path}: row {(at[0] if row is None else row[at[0]]) + 1} of "
         f"{name}{f' in {block}' if block else ''} is "
         f"{shown(at[0]) if shown else f'{value:g}'}{more}, expected {limits.least:.6g} to "
-        f"{limits.most:.6g} {limits.unit}"
-        f"{limits.meant(value)}; mend the file"
+        f"{limits.most:.6g} {limits.unit}{limits.meant(value)}; mend the file"
     )
 
 

@@ -116,17 +116,15 @@ def particle_table(tables: list[StarTable]) -> StarTable:
         advice = ": these are columns of cisTEM; export them to RELION there" if cistem else ""
         raise FileFormatError(
             f"{tables[0].path if tables else 'the file'}: no table with rlnImageName, so it is no "
-            "particle "
-            f"file (found {found}){advice}"
+            f"particle file (found {found}){advice}"
         )
     if len(listing) > 1:
         found = " and ".join(
             f"data_{table.block} with {len(table):,} rows (line {table.line})" for table in listing
         )
         raise FileFormatError(
-            f"{listing[0].path}: {len(listing)} tables list images: {found}; which is meant "
-            "cannot be told: "
-            "leave one of them, or join their rows"
+            f"{listing[0].path}: {len(listing)} tables list images: {found}; which is meant cannot "
+            "be told: leave one of them, or join their rows"
         )
     if len(listing[0]) == 0:
         raise InputError(
@@ -173,15 +171,13 @@ def image_names(particles: StarTable) -> tuple[list[str], np.ndarray]:
     ):
         raise FileFormatError(
             f"{particles.path}: row {wrong[0] + 1} of rlnImageName is {names[wrong[0]][:80]!r}, "
-            "expected "
-            "NUMBER@STACK"
+            "expected NUMBER@STACK"
         )
     zero = next((row for row, (number, _) in enumerate(places) if number == 0), None)
     if zero is not None:
         raise FileFormatError(
             f"{particles.path}: row {zero + 1} names image 0 (rlnImageName is {names[zero]!r}); "
-            "images count "
-            "from 1: add 1 to the number of every image"
+            "images count from 1: add 1 to the number of every image"
         )
     return [stack for _, stack in places], np.array(
         [0 if number is None else number - 1 for number, _ in places], dtype=np.int64
@@ -233,8 +229,7 @@ def read_rotation(particles: StarTable) -> np.ndarray:
     if missing:
         raise InputError(
             f"{particles.path}: no {' and no '.join(missing)}: the particles have no 3D "
-            "orientation; refine them "
-            "first (all poses have to be known)"
+            "orientation; refine them first (all poses have to be known)"
         )
     return euler_matrices(particles, ANGLES)
 
@@ -271,8 +266,8 @@ def _radians_warning(particles: StarTable) -> Iterator[Warning]:
     if len(angles) >= FEW and np.abs(angles).max() <= 2 * np.pi and angles.std(0).max() > 0.5:
         yield UserWarning(
             f"{particles.path}: {', '.join(ANGLES)} are between {angles.min():.3g} and "
-            f"{angles.max():.3g} in all "
-            "rows: they are taken as degrees; multiply them by 57.29578 if they are in radians"
+            f"{angles.max():.3g} in all rows: they are taken as degrees; multiply them by 57.29578 "
+            "if they are in radians"
         )
 
 
@@ -287,8 +282,7 @@ def _phase_in_radians_warning(particles: StarTable) -> Iterator[Warning]:
     if size.max() <= np.pi and np.median(size) > 0.2:
         yield UserWarning(
             f"{particles.path}: rlnPhaseShift is between {size.min():.3g} and {size.max():.3g} in "
-            "all rows: it is "
-            "taken as degrees; multiply it by 57.29578 if it is in radians"
+            "all rows: it is taken as degrees; multiply it by 57.29578 if it is in radians"
         )
 
 
@@ -426,8 +420,7 @@ def microscope_fields(optics: Optics, *, path: Path) -> dict[str, np.ndarray]:
     if missing:
         raise InputError(
             f"{path}: no {' and no '.join(missing)}: the CTF needs it; add the column with the "
-            "value that the CTF "
-            "was estimated with"
+            "value that the CTF was estimated with"
         )
     for name, table in optics.tables.items():
         numbers_in_range(table, name)
@@ -457,8 +450,7 @@ def refuse_zero_defocus(defocus_u: np.ndarray, defocus_v: np.ndarray, *, path: P
     if zero.any():
         raise InputError(
             f"{path}: the defocus of {list_rows(np.flatnonzero(zero))} is 0 or no number: the CTF "
-            "was not "
-            "estimated; estimate it, or leave these rows out"
+            "was not estimated; estimate it, or leave these rows out"
         )
 
 
@@ -524,7 +516,6 @@ def read_half(particles: StarTable) -> np.ndarray | None:
     if len(wrong):
         raise FileFormatError(
             f"{particles.path}: row {wrong[0] + 1} of {HALF_SET} is "
-            f"{particles.texts(HALF_SET)[wrong[0]]}, "
-            "expected 1 or 2"
+            f"{particles.texts(HALF_SET)[wrong[0]]}, expected 1 or 2"
         )
     return half.astype(np.int64)

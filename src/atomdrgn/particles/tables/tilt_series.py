@@ -119,8 +119,7 @@ def read_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> TiltRo
     if missing:
         raise InputError(
             f"{particles.path}: no {' and no '.join(missing)}, which tilt series with one row an "
-            "image need "
-            "(particle, cosine of the tilt, and -4 times the dose)"
+            "image need (particle, cosine of the tilt, and -4 times the dose)"
         )
     scale, dose = _scale_and_dose(particles)
     _refuse_wrong_numbers(particles, scale, dose, tilt_series=tilt_series)
@@ -135,10 +134,8 @@ def read_tilt_rows(particles: StarTable, *, tilt_series: bool = False) -> TiltRo
         warnings = (
             UserWarning(
                 f"{particles.path}: groups such as {name} (rlnGroupName) hold rows of several "
-                f"{parted_by}, as in "
-                "joined files whose groups are numbered alike; they were parted by these: "
-                f"{particle.max() + 1} "
-                f"particles in place of {group.max() + 1}"
+                f"{parted_by}, as in joined files whose groups are numbered alike; they were "
+                f"parted by these: {particle.max() + 1} particles in place of {group.max() + 1}"
             ),
         )
     return TiltRows(particle, dose, warnings)
@@ -222,8 +219,7 @@ def without_excluded(rows: ImageRows) -> ImageRows:
         return rows
     warning = UserWarning(
         f"{rows.source}: {np.count_nonzero(~kept)} of {len(kept)} tilt images have "
-        "rlnCtfScalefactor 0: they "
-        "are marked as excluded and were left out"
+        "rlnCtfScalefactor 0: they are marked as excluded and were left out"
     )
     names = ("file", "section", "row", "particle", "rotation", "shift", "optics_group", "sign")
     return replace(
@@ -247,10 +243,9 @@ def _lack_of_dose(particles: StarTable) -> str | None:
         return None
     return (
         f"{particles.path}: groups repeat (rlnGroupName) and rlnCtfScalefactor looks like the "
-        "cosine of a tilt, but there is "
-        "no rlnCtfBfactor (-4 times the dose); if rows of a group are tilts of one particle, add "
-        "it (0 for an unknown dose) "
-        "and pass tilt_series (--tilt-series)"
+        "cosine of a tilt, but there is no rlnCtfBfactor (-4 times the dose); if rows of a group "
+        "are tilts of one particle, add it (0 for an unknown dose) and pass tilt_series "
+        "(--tilt-series)"
     )
 
 
@@ -272,9 +267,8 @@ def _lack_of_groups(particles: StarTable) -> str | None:
         return None
     return (
         f"{particles.path}: rlnCtfScalefactor and rlnCtfBfactor look like those of tilts, but no "
-        "two rows share an "
-        "rlnGroupName; if they are tilts, give those of one particle one group, or they may be in "
-        "both half-sets"
+        "two rows share an rlnGroupName; if they are tilts, give those of one particle one group, "
+        "or they may be in both half-sets"
     )
 
 
@@ -298,10 +292,9 @@ def _lack_of_scale(particles: StarTable) -> str | None:
     state = "one for all" if COLUMNS[1] in particles else "not there"
     return (
         f"{particles.path}: rows of one rlnGroupName differ in rlnCtfBfactor as tilts do by their "
-        "dose, but "
-        f"rlnCtfScalefactor is {state}; if they are tilts of one particle, write the cosine of "
-        "each tilt there (1 if not "
-        "known) and pass tilt_series (--tilt-series), or they may be in both half-sets"
+        f"dose, but rlnCtfScalefactor is {state}; if they are tilts of one particle, write the "
+        "cosine of each tilt there (1 if not known) and pass tilt_series (--tilt-series), or they "
+        "may be in both half-sets"
     )
 
 
@@ -421,17 +414,15 @@ def _refuse_wrong_numbers(
         otherwise = "do not pass tilt_series for single particles" if tilt_series else SINGLE
         raise InputError(
             f"{particles.path}: row {wrong[0] + 1} has a positive rlnCtfBfactor "
-            f"({-4 * dose[wrong[0]]:g}), but tilt "
-            f"series have -4 times the dose there, which is never positive; {otherwise}"
+            f"({-4 * dose[wrong[0]]:g}), but tilt series have -4 times the dose there, which is "
+            f"never positive; {otherwise}"
         )
     wrong = np.flatnonzero(~((scale >= 0) & (scale <= 1 + 1e-3)))
     if len(wrong) and not tilt_series:
         raise InputError(
             f"{particles.path}: row {wrong[0] + 1} has an rlnCtfScalefactor of "
-            f"{scale[wrong[0]]:g}, but the others "
-            "look like cosines of tilts, from 0 to 1; if rows of a group are tilts of one "
-            "particle, pass "
-            f"tilt_series (--tilt-series); {SINGLE}"
+            f"{scale[wrong[0]]:g}, but the others look like cosines of tilts, from 0 to 1; if rows "
+            f"of a group are tilts of one particle, pass tilt_series (--tilt-series); {SINGLE}"
         )
 
 
@@ -445,12 +436,9 @@ def _refuse_doubled_rows(particles: StarTable, particle: np.ndarray) -> None:
         rows = np.flatnonzero(place == place[row])
         raise InputError(
             f"{particles.path}: {list_rows(rows)} name one image ({names[row]}) and are of one "
-            "group "
-            f"({particles.texts(COLUMNS[0])[row]}, rlnGroupName), but a particle has each "
-            "tilt once "
-            f"({(count > 1).sum()} images stand more than once): take the doubled rows out, or "
-            "give copies groups "
-            "of their own"
+            f"group ({particles.texts(COLUMNS[0])[row]}, rlnGroupName), but a particle has each "
+            f"tilt once ({(count > 1).sum()} images stand more than once): take the doubled rows "
+            "out, or give copies groups of their own"
         )
 
 
@@ -483,11 +471,9 @@ def _refuse_equal_doses(
     if len(rows):
         raise InputError(
             f"{particles.path}: {list_rows(rows)} are of one group ({names[rows[0]]}, "
-            "rlnGroupName) and have one "
-            f"dose ({abs(dose[rows[0]]):g} e/A^2): the group holds more than one particle, or "
-            "doses are wrong; give "
-            "each particle a group of its own, or each tilt the dose before it (-4 times that as "
-            "rlnCtfBfactor)"
+            f"rlnGroupName) and have one dose ({abs(dose[rows[0]]):g} e/A^2): the group holds more "
+            "than one particle, or doses are wrong; give each particle a group of its own, or each "
+            "tilt the dose before it (-4 times that as rlnCtfBfactor)"
         )
     constant = kept & _dose_is_constant(particle, dose, kept)[particle]
     if not constant.any():
@@ -496,19 +482,17 @@ def _refuse_equal_doses(
     if not tilt_series:
         raise InputError(
             f"{particles.path}: groups repeat (rlnGroupName) and rlnCtfScalefactor looks like the "
-            "cosine of a tilt, "
-            f"but all rows of group {names[row]} have one dose ({abs(dose[row]):g} e/A^2 by "
-            "rlnCtfBfactor); if rows "
-            f"of a group are tilts of one particle, pass tilt_series (--tilt-series); {SINGLE}"
+            f"cosine of a tilt, but all rows of group {names[row]} have one dose "
+            f"({abs(dose[row]):g} e/A^2 by rlnCtfBfactor); if rows of a group are tilts of one "
+            f"particle, pass tilt_series (--tilt-series); {SINGLE}"
         )
     several = _more_than_both_sides(particle, scale, constant)
     if len(several):
         raise InputError(
             f"{particles.path}: {list_rows(several)} are of one group ({names[several[0]]}, "
-            "rlnGroupName) and have "
-            f"one rlnCtfScalefactor ({scale[several[0]]:g}), but a particle has a tilt and its "
-            "opposite at the "
-            "most: the group holds more than one particle; give each a group of its own"
+            f"rlnGroupName) and have one rlnCtfScalefactor ({scale[several[0]]:g}), but a particle "
+            "has a tilt and its opposite at the most: the group holds more than one particle; give "
+            "each a group of its own"
         )
 
 

@@ -224,8 +224,8 @@ def visible_images(
         if images not in (len(shown), count):
             raise FileFormatError(
                 f"{particles.path}: the stack of row {number + 1} holds {images} images, but its "
-                "tomogram has "
-                f"{len(shown)} tilts, of which {count} are visible; expected one of the two"
+                f"tomogram has {len(shown)} tilts, of which {count} are visible; expected one of "
+                "the two"
             )
         section.append(np.flatnonzero(shown) if images == len(shown) else np.arange(count))
     return VisibleImages(row, tilt, np.concatenate(section))
@@ -352,8 +352,8 @@ def _stretch_warning(path: str | Path, by_name: dict[str, Tomogram]) -> tuple[Wa
     return (
         UserWarning(
             f"{path}: the projection matrices stretch or shorten by up to "
-            f"{100 * by_name[name].stretch:.1f} % "
-            f"(tomogram {name}), which is not modelled: their rotations are used"
+            f"{100 * by_name[name].stretch:.1f} % (tomogram {name}), which is not modelled: their "
+            "rotations are used"
         ),
     )
 
@@ -369,9 +369,8 @@ def _small_tilts_warning(path: str | Path, by_name: dict[str, Tomogram]) -> tupl
             return (
                 UserWarning(
                     f"{path}: no two tilts of tomogram {name} are more than {largest:.2g} degrees "
-                    "apart, as where "
-                    "angles are in radians in place of degrees, or missing: its images are taken "
-                    "as untilted"
+                    "apart, as where angles are in radians in place of degrees, or missing: its "
+                    "images are taken as untilted"
                 ),
             )
     return ()
@@ -424,9 +423,8 @@ def _with_warning_of_lost(count: int, rows: ImageRows) -> ImageRows:
             *rows.warnings,
             UserWarning(
                 f"{rows.source}: {lost} of {count} particles have no tilt that may be used: all "
-                "are hidden (rlnTomoVisibleFrames) or "
-                "excluded (rlnCtfScalefactor 0); they are left out, and the others are numbered "
-                "without them"
+                "are hidden (rlnTomoVisibleFrames) or excluded (rlnCtfScalefactor 0); they are "
+                "left out, and the others are numbered without them"
             ),
         ),
     )
@@ -440,8 +438,7 @@ def _visible(particles: StarTable, n_tilts: Sequence[int] | np.ndarray) -> list[
         if len(shown) != count:
             raise FileFormatError(
                 f"{particles.path}: row {row + 1} of rlnTomoVisibleFrames has {len(shown)} "
-                "entries, but its "
-                f"tomogram has {count} tilts"
+                f"entries, but its tomogram has {count} tilts"
             )
     return visible
 

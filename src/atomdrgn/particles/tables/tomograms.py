@@ -120,8 +120,7 @@ def _refuse_listed_twice(path: Path, names: Sequence[str], listed: list[str], wh
         if listed.count(name) > 1:
             raise FileFormatError(
                 f"{path}: tomogram {name} has {listed.count(name)} {what}, and these may differ; "
-                "leave one, or "
-                "give the tomograms names of their own, here and in the particle file"
+                "leave one, or give the tomograms names of their own, here and in the particle file"
             )
 
 
@@ -148,8 +147,7 @@ def _tilts(tables: list[StarTable], entry: StarTable, data_folder: str | Path | 
     if tilts is None:
         raise FileFormatError(
             f"{entry.path}: neither a block data_{name} nor rlnTomoTiltSeriesStarFile, so the "
-            "tilts are "
-            "nowhere"
+            "tilts are nowhere"
         )
     return tilts
 
@@ -288,14 +286,11 @@ def _rotations_of_matrices(tilts: StarTable, used: np.ndarray) -> np.ndarray:
         # other (see .tilt_stacks).
         raise InputError(
             f"{_of(tilts)}: the projection matrices ({', '.join(PROJECTION)}) of {mirrors.sum()} "
-            f"of {used.sum()} "
-            "tilts mirror (determinant -1), as `relion_tomo_import_tomograms` writes with "
-            "--flipYZ and without "
-            "--flipZ. The map of such particles is the mirror image of the one that they would "
-            "give otherwise, and "
-            "no file says which of the two the model stands in: import the tomograms again with "
-            "both --flipYZ and "
-            "--flipZ, then extract and refine again"
+            f"of {used.sum()} tilts mirror (determinant -1), as `relion_tomo_import_tomograms` "
+            "writes with --flipYZ and without --flipZ. The map of such particles is the mirror "
+            "image of the one that they would give otherwise, and no file says which of the two "
+            "the model stands in: import the tomograms again with both --flipYZ and --flipZ, then "
+            "extract and refine again"
         )
     return rotation
 
@@ -376,8 +371,8 @@ def _tilt_ctf(tilts: StarTable) -> dict[str, np.ndarray]:
     _refuse_tilts(
         tilts,
         wrong,
-        f"rlnMicrographPreExposure {listed}: no dose before a tilt is negative; write "
-        "the dose that the specimen had before it, e/A^2",
+        f"rlnMicrographPreExposure {listed}: no dose before a tilt is negative; write the dose "
+        "that the specimen had before it, e/A^2",
     )
     wrong = used & ~((ctf["defocus_u"] != 0) | (ctf["defocus_v"] != 0))
     _refuse_tilts(
@@ -438,8 +433,8 @@ def _require(table: StarTable, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in table]
     if missing:
         raise InputError(
-            f"{table.path}: no {' and no '.join(missing)} in data_{table.block}, which tilt "
-            "series need"
+            f"{table.path}: no {' and no '.join(missing)} in data_{table.block}, which tilt series "
+            "need"
         )
 
 

@@ -109,8 +109,7 @@ def correlate_half_maps(
     if not first.shape == second.shape == mask.shape:
         raise InputError(
             f"half-maps of {tuple(first.shape)} and {tuple(second.shape)} voxels and a mask of "
-            f"{tuple(mask.shape)}: "
-            "all three have to have one shape"
+            f"{tuple(mask.shape)}: all three have to have one shape"
         )
     if not mask.any():
         raise InputError("the mask is empty: nothing is left to compare")

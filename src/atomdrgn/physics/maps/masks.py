@@ -83,8 +83,8 @@ def density_mask(
     dense = (density > level).cpu().numpy()
     if not dense.any():
         raise InputError(
-            f"no voxel is above {level:.4g} (the highest has {float(density.max()):.4g}): choose "
-            "a lower level"
+            f"no voxel is above {level:.4g} (the highest has {float(density.max()):.4g}): choose a "
+            "lower level"
         )
     distance = torch.from_numpy(
         distance_transform_edt(~dense, sampling=voxel_size).astype(np.float32)

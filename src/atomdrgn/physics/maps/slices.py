@@ -114,8 +114,8 @@ class SliceSource:
 def _check(volume: Float[Tensor, "z y x"], grid: ImageGrid, padding: int) -> None:
     if set(volume.shape) != {grid.box_size}:
         raise InputError(
-            f"the map has {tuple(volume.shape)} voxels and the grid a box of {grid.box_size}: "
-            "a cube of the same box size is needed"
+            f"the map has {tuple(volume.shape)} voxels and the grid a box of {grid.box_size}: a "
+            "cube of the same box size is needed"
         )
     if padding < 2:
         raise InputError(

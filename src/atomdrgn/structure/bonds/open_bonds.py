@@ -131,9 +131,8 @@ def believed(structure: Structure, pairs: np.ndarray, *, bonds: np.ndarray) -> n
             taken[row] = True
     if refused:
         warnings.warn(
-            f"{structure.name}: of the bonds that the file declares {len(refused)} cannot be "
-            f"bonds ({refused[0]}) "
-            "and are left out; look at these atoms in the base model",
+            f"{structure.name}: of the bonds that the file declares {len(refused)} cannot be bonds "
+            f"({refused[0]}) and are left out; look at these atoms in the base model",
             UserWarning,
             stacklevel=3,
         )
@@ -202,8 +201,7 @@ def rest_lengths(
     if said:
         warnings.warn(
             f"{structure.name}: of the bonds that the file declares {len(said)} are open in the "
-            f"base model ({said[0]}"
-            "); relaxation closes them",
+            f"base model ({said[0]}); relaxation closes them",
             UserWarning,
             stacklevel=3,
         )
@@ -270,8 +268,8 @@ def label(structure: Structure, pair: Iterable[int | np.integer]) -> str:
     'A:ALA 1 N - A:ALA 1 CA'
     """
     return " - ".join(
-        f"{structure.chain[atom]}:{structure.residue_name[atom]} {structure.residue[atom]}"
-        f"{structure.insertion_code[atom]} {structure.atom_name[atom]}"
+        f"{structure.chain[atom]}:{structure.residue_name[atom]} "
+        f"{structure.residue[atom]}{structure.insertion_code[atom]} {structure.atom_name[atom]}"
         for atom in pair
     )
 

@@ -156,9 +156,8 @@ class Relaxation:
                 found = self._minimised(context)
         except self._openmm.OpenMMException as error:
             raise InputError(
-                f"{self._name}: a conformation cannot be relaxed "
-                f"({str(error).partition('.')[0]}); look for atoms "
-                "that lie on each other in the base model, or leave relaxation out"
+                f"{self._name}: a conformation cannot be relaxed ({str(error).partition('.')[0]}); "
+                "look for atoms that lie on each other in the base model, or leave relaxation out"
             ) from error
         self._waiting.append((context, present))
         return torch.from_numpy(found).to(position.dtype)
@@ -209,8 +208,8 @@ def _import_openmm() -> Any:
         import openmm
     except ImportError as error:
         raise MissingPackageError(
-            "structures are relaxed with OpenMM, which is not installed; "
-            "install it with: pip install 'atomdrgn[relax]'"
+            "structures are relaxed with OpenMM, which is not installed; install it with: pip "
+            "install 'atomdrgn[relax]'"
         ) from error
     return openmm
 
