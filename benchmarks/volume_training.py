@@ -79,7 +79,8 @@ def main():
             training.history.append(run_epoch(training, data, schedule))
             used += time.process_time() - start
             print(
-                f"{training.epoch:>5}{used:>10.1f}{missed(training.model, data_of_held, signal):>10.4f}",
+                f"{training.epoch:>5}{used:>10.1f}"
+                f"{missed(training.model, data_of_held, signal):>10.4f}",
                 flush=True,
             )
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")

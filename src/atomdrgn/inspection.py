@@ -312,7 +312,7 @@ def _agreement_lines(model: str | None, agreement: Agreement) -> list[str]:
 def _tilt_lines(tilts: TiltAgreement) -> list[str]:
     """How much of the signal that the poses predict each group of tilts shows.
 
-    Beside the group that tells most.
+    It is told beside the group that tells most.
     """
     rows = [("tilt", "images", "dose", "signal", "")]
     rows += [

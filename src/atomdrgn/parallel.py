@@ -27,9 +27,9 @@ from .errors import ProcessLostError
 T = TypeVar("T")
 R = TypeVar("R")
 _workers: ContextVar[int | None] = ContextVar("workers", default=None)
-# Portions of a piece of work: many processes share so many evenly. Half of a portion, a half-set's,
-# fills a batch of the population fit: with portions of 128 a fit of 800 images took a tenth more
-# processor time.
+# Portions of a piece of work: many processes share so many evenly. Half of a portion, a
+# half-set's, fills a batch of the population fit: with portions of 128 a fit of 800 images took a
+# tenth more processor time.
 PORTIONS, LEAST_PORTION = 24, 512
 MOST_TOGETHER = 2**23  # numbers that cross between processes at once
 

@@ -224,7 +224,7 @@ def _write_structures(
 def motion_along(found: Examination, way: Traversal) -> RigidMotion:
     """Motions of segments along a traversal.
 
-    Particles' own where it goes from particle to particle.
+    They are particles' own where it goes from particle to particle.
     """
     if way.particle is not None:
         return found.run.segment_motion[torch.from_numpy(way.particle)]

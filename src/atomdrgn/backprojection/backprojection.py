@@ -1,6 +1,6 @@
 """A map from particle images with known poses.
 
-Backprojection weighted by CTF^2 over noise, half-maps, filters.
+It holds backprojection weighted by CTF^2 over noise, half-maps and filters.
 """
 
 from collections.abc import Sequence
@@ -224,7 +224,7 @@ def finish(
 def resolutions(found: HalfMapCorrelation) -> dict:
     """Resolutions of half-maps for a summary, A.
 
-    None where even the coarsest shell does not correlate.
+    One is None where even the coarsest shell does not correlate.
     """
     return {
         "resolution": finite(found.resolution(0.143)),

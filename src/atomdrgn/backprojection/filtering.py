@@ -28,7 +28,7 @@ def automatic_mask(
 ) -> Float[Tensor, "box box box"]:
     """What is dense in both half-maps at 15 A, with a margin and a soft edge.
 
-    The whole sphere of the box where nothing is.
+    It is the whole sphere of the box where nothing is dense.
     """
     resolution = max(MASK_RESOLUTION, 3 * grid.pixel_size)
     coarse = low_pass(0.5 * (first + second), voxel_size=grid.pixel_size, resolution=resolution)
@@ -49,7 +49,7 @@ def regularisation(
 ) -> Float[Tensor, "shell"]:
     """Noise over signal of a map of all images, from the correlation of its halves.
 
-    In units of their weight.
+    It is in units of their weight.
 
     A coefficient of the map has the signal-to-noise ratio 2 FSC / (1 - FSC) where its shell's mean
     weight stands on it.
@@ -80,7 +80,7 @@ def guinier_b_factor(
 ) -> float | None:
     """Decay of the map's amplitudes beyond 10 A as exp(-B k^2 / 4), A^2.
 
-    None where its resolution leaves no line to fit.
+    It is None where the map's resolution leaves no line to fit.
 
     Amplitudes are weighted by :func:`fsc_weight`, so that noise is not taken for signal.
     """
@@ -105,7 +105,7 @@ def sharpened(
 ) -> Float[Tensor, "box box box"]:
     """The map of all images, unregularised.
 
-    Weighted by :func:`fsc_weight` and sharpened by ``exp(b_factor k^2 / 4)``.
+    It is weighted by :func:`fsc_weight` and sharpened by ``exp(b_factor k^2 / 4)``.
     """
     k = map_frequencies(density.shape, voxel_size)
     place = k * density.shape[-1] * voxel_size

@@ -1,6 +1,6 @@
 """Noise spectra of images without a model.
 
-What is left of their power when the signal that half-sets share is taken away.
+They are what is left of the images' power without the signal that half-sets share.
 """
 
 import torch

@@ -65,7 +65,7 @@ class SliceSum:
         )
 
     def plus(self, other: "SliceSum") -> "SliceSum":
-        """Of the images of both."""
+        """The sum of the images of both."""
         return SliceSum(self.grid, self.sums + other.sums)
 
     def shell_weight(self) -> Float[Tensor, "shell"]:
@@ -131,7 +131,7 @@ class SliceSum:
     def _shell(self, rounded: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Radius of each voxel, and which voxels the images can reach.
 
-        In units of one over the extent.
+        The radius is in units of one over the extent.
         """
         n = self.sums.shape[0]
         along = (np.arange(n, dtype=np.float32) - n // 2) / PADDING
@@ -154,7 +154,7 @@ def padded_grid(grid: ImageGrid) -> ImageGrid:
 def box_sphere(grid: ImageGrid) -> Float[Tensor, "box box box"]:
     """The part of a map that images hold at every orientation.
 
-    The sphere in the box, with a soft edge inside of it.
+    It is the sphere in the box, with a soft edge inside of it.
     """
     edge = EDGE * grid.extent
     return spherical_mask(

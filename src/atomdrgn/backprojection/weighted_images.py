@@ -1,6 +1,6 @@
 """Images as backprojection takes them.
 
-Coefficients times the CTF over the noise, and CTF^2 over the noise.
+They are coefficients times the CTF over the noise, and CTF^2 over the noise.
 """
 
 from collections.abc import Iterable, Iterator

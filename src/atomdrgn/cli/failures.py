@@ -1,6 +1,6 @@
 """How a command ends badly.
 
-One line on standard error and an exit code, a traceback only with --debug.
+It prints one line on standard error and ends with an exit code; a traceback needs --debug.
 """
 
 import logging
@@ -99,10 +99,7 @@ def _one_line(error: BaseException | str) -> str:
 
 @contextmanager
 def _stopped_as_by_hand() -> Iterator[None]:
-    """Whoever ends the process politely stops it as Ctrl-C does.
-
-    Such as a queue whose time is over.
-    """
+    """Whoever ends the process politely, such as a queue, stops it as Ctrl-C does."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
@@ -121,7 +118,7 @@ def _stopped_as_by_hand() -> Iterator[None]:
 def _warnings_in_one_line(*, everything: bool) -> Iterator[None]:
     """Warnings meant for users, which are UserWarnings, as lines.
 
-    Those meant for developers too where `everything` is wanted.
+    Those meant for developers are shown too where `everything` is wanted.
     """
 
     def show(

@@ -23,7 +23,7 @@ QUIET_SECONDS = 60  # between the lines of a long task, where there is no termin
 def progress(*, quiet: bool = False, compiles: bool = False) -> Iterator[Reporter]:
     """The reporter that suits standard error.
 
-    A bar on a terminal, plain lines elsewhere, nothing where `quiet`.
+    It is a bar on a terminal, plain lines elsewhere, and nothing where `quiet`.
 
     With `compiles` it also says so when loops are compiled, which holds up the first run without a
     sign.
@@ -43,7 +43,7 @@ def progress(*, quiet: bool = False, compiles: bool = False) -> Iterator[Reporte
 def _told_of_compiling(reporter: Reporter) -> Iterator[None]:
     """Say one line when the first loop is compiled.
 
-    Nothing where all of them are found as an earlier run has left them.
+    It says nothing where an earlier run has left all of them compiled.
     """
     from numba.core.event import Listener, install_listener
 

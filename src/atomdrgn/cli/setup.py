@@ -28,7 +28,7 @@ def read_model(
 ) -> tuple["Structure", list[float] | None]:
     """The structure in the frame of the poses, and where that frame's origin was (xyz, A).
 
-    None where it was left in place.
+    The origin is None where the structure was left in place.
     """
     from ..structure.atoms import read_structure
     from ..structure.placement import place
@@ -41,7 +41,7 @@ def read_model(
 def box_centre(*, map_file: Path | None = None, origin: str | None = None) -> list[float] | None:
     """Where the box centre is in the frame of a model (xyz, A), by a map or by three numbers.
 
-    None where neither is given.
+    It is None where neither is given.
     """
     from ..io.mrc import read_header
     from ..structure.placement import centre_of_map
@@ -56,7 +56,7 @@ def box_centre(*, map_file: Path | None = None, origin: str | None = None) -> li
 def settings_of(**reading: object) -> dict:
     """What a result says of the command that made it.
 
-    The folder it was given in, and the files that it read and how.
+    That is the folder it was given in, and the files that it read and how.
     """
     return {
         "command": command_line(),

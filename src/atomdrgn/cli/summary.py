@@ -15,7 +15,7 @@ SMALLEST_SHARE, MOST_MOTIONS = 0.01, 6
 def summary_lines(run: "Run") -> list[str]:
     """A few lines on an :class:`atomdrgn.Run`.
 
-    What was fitted, which motions are supported, and what to do next.
+    They say what was fitted, which motions are supported, and what to do next.
     """
     found = run.summary
     lines = [

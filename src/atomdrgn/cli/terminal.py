@@ -1,6 +1,6 @@
 """What is printed is text to a terminal and to a shell.
 
-Whatever stands in a file or a name.
+It is so whatever stands in a file or a name.
 """
 
 import io
@@ -12,7 +12,7 @@ from typing import TextIO
 def printable(text: str, *, keep: str = "") -> str:
     """A text in which what would steer a terminal is spelled out.
 
-    Such as the escape that begins its commands.
+    The escape that begins a terminal's commands is such.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Maps around chosen latents.
 
-Backprojection in which each particle counts as far as its latent is near.
+They are backprojections in which each particle counts as far as its latent is near.
 """
 
 import numpy as np
@@ -75,7 +75,7 @@ def choose_centres(
 def _spread(place: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Particles far from each other.
 
-    Each drawn by its squared distance to those before (k-means++).
+    Each is drawn by its squared distance to those before (k-means++).
     """
     chosen = [int(torch.randint(len(place), (1,), generator=generator))]
     for _ in range(count - 1):
@@ -92,7 +92,7 @@ def kernel_width(
 ) -> Float[Tensor, "centre"]:
     """Standard deviation of each centre's kernel.
 
-    Half of its distance to the nearest other, or half of the latents' spread.
+    It is half of its distance to the nearest other, or half of the latents' spread.
     """
     spread = (
         OF_SPREAD * place.std(0).square().sum().sqrt() if place.shape[1] else place.new_tensor(1.0)
@@ -112,7 +112,7 @@ def kernel_weights(
 ) -> Float[Tensor, "particle"]:
     """How much each particle counts at a centre.
 
-    A Gaussian kernel, averaged over what the particle's place could be.
+    The weight is a Gaussian kernel, averaged over what the particle's place could be.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def effective_number(weight: Float[Tensor, "particle"]) -> float:
 def parse_places(text: str, n_motions: int) -> np.ndarray:
     """Places from text such as ``-5,0;0,0;5,0``.
 
-    Centres by semicolons, places along the motions by commas.
+    Centres are parted by semicolons, places along the motions by commas.
 
     Raises
     ------

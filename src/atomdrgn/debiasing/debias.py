@@ -1,6 +1,6 @@
 """What the images say without the base model.
 
-Maps on the latents of a fit, the support of each residue, a verdict.
+It gives maps on the latents of a fit, the support of each residue, and a verdict.
 
 A fit sees the images through its base model, and finds what that model can do. Maps have no such
 prior. Three kinds are made of the same particles, the fit's latents kept fixed: as if nothing
@@ -109,9 +109,9 @@ class Material:
 
     @cached_property
     def own_motion(self) -> RigidMotion:
-        """Of each particle, as its own half-set's fit found it.
+        """Motion of each particle, as its own half-set's fit found it.
 
-        Of all together where half-sets were not fitted apart.
+        It is that of all together where half-sets were not fitted apart.
         """
         return (
             motion_of(self.run, self.own_latent)
@@ -138,7 +138,7 @@ class Material:
         )
 
     def density(self, position: Float[Tensor, "bead 3"]) -> Float[Tensor, "box box box"]:
-        """Of the base model's beads, wherever they are."""
+        """Density of the base model's beads, wherever they are."""
         grid = self.stack.grid
         return density_of_atoms(
             position,
@@ -149,7 +149,7 @@ class Material:
         )
 
     def mean_density(self, weight: Float[Tensor, "particle"]) -> Float[Tensor, "box box box"]:
-        """Of the base model over MEAN of the particles, each in its conformation.
+        """Density of the base model over MEAN of the particles, each in its conformation.
 
         Particles count with some weights.
         """
@@ -472,7 +472,7 @@ def _mask(material: Material, position: Float[Tensor, "point 3"]) -> Float[Tenso
 
 
 def _gains(material: Material, static: HalfMaps, following: HalfMaps) -> list[Gain]:
-    """Of the whole, of each part that moves as one, and of each segment."""
+    """Gains of the whole, of each part that moves as one, and of each segment."""
     bead = material.bead
     resolution = material.run.summary["resolution"]
     return [
@@ -619,9 +619,9 @@ def _write(
 def _write_correlations(
     path: Path, material: Material, every: Iterable[Shown], gains: Iterable[Gain]
 ) -> None:
-    """Of each map around the whole conformation that it shows, then of each part.
+    """Write correlations of half-maps, of parts and around whole conformations.
 
-    Of parts both, static and following.
+    Parts have two, static and following.
     """
     rows: dict[str, list[str]] = {
         "part": [],

@@ -106,7 +106,7 @@ def pose_of_segment(
 ) -> Pose:
     """Poses that show a segment where the base model has it.
 
-    The particle's pose after the segment's motion.
+    It is the particle's pose after the segment's motion.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def follow_motion(
 ) -> HalfMaps:
     """Maps in which each segment stands still, blended where segments meet.
 
-    Static far from all of them.
+    They are static far from all of them.
 
     Parameters
     ----------

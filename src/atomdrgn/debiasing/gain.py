@@ -1,6 +1,6 @@
 """Whether one way to reconstruct finds more than another.
 
-Half-map correlations compared, with their standard error.
+Half-map correlations are compared, with their standard error.
 """
 
 import math

@@ -110,7 +110,7 @@ def residue_support(
 def _local_correlation(mean: Tensor, model: Tensor, at: Tensor, voxel: float) -> Tensor:
     """Correlation of map and model.
 
-    Each without its surroundings' mean, in a Gaussian neighbourhood of each place.
+    Each is taken without its surroundings' mean, in a Gaussian neighbourhood of each place.
     """
     shape = (mean.shape[0],) * 3
     near = torch.exp(-2 * math.pi**2 * LOCAL**2 * map_frequencies(shape, voxel) ** 2)
@@ -127,7 +127,7 @@ def _local_correlation(mean: Tensor, model: Tensor, at: Tensor, voxel: float) ->
 
 
 def _values_at(density: Tensor, position: Tensor, voxel: float) -> Tensor:
-    """Of a map between its voxels."""
+    """Values of a map between its voxels."""
     box = density.shape[0]
     place = 2 * (position.float() / voxel + box // 2) / (box - 1) - 1
     return grid_sample(density[None, None], place[None, :, None, None], align_corners=True)[

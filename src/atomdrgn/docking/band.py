@@ -1,6 +1,6 @@
 """The Fourier coefficients of a map, or of a model, up to a resolution.
 
-What two densities are compared by.
+Two densities are compared by them.
 """
 
 import math
@@ -23,7 +23,7 @@ REACH = 5.0  # standard deviations to which they are drawn
 class Band:
     """Coefficients of one density, zero frequency left out.
 
-    Phases about the origin of the poses' frame.
+    Phases are about the origin of the poses' frame.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Band:
     def multiplicity(self) -> np.ndarray:
         """How often each frequency counts in a sum over all, (frequency,).
 
-        Twice; once where both of a pair are held.
+        It does so twice, or once where both of a pair are held.
         """
         return np.where(self.cycles[:, 0] == 0, 1.0, 2.0)
 
@@ -84,7 +84,7 @@ class Band:
         return Band(self.coefficient[kept], self.cycles[kept], self.extent, resolution)
 
     def other_hand(self) -> "Band":
-        """Of the density inverted through the origin: a mirror image, turned."""
+        """Coefficients of the density inverted through the origin: a mirror image, turned."""
         return self.with_coefficient(self.coefficient.conj())
 
     def shell_means(self, value: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ class Band:
     def on_grid(self, out: np.ndarray | None = None) -> np.ndarray:
         """The sum over the whole space of coefficient times wave, (z, y, x) float32.
 
-        At points whose first is the origin.
+        It is taken at points whose first is the origin.
 
         `out`, the half-space's array of zeros and of earlier coefficients at the same frequencies,
         may be given to be used again.
@@ -197,7 +197,7 @@ def shell_correlation(first: Band, second: Band) -> np.ndarray:
 def correlation(first: Band, second: Band) -> float:
     """Pearson's correlation of the two densities over the box.
 
-    Both without what is finer than the band.
+    Both are taken without what is finer than the band.
     """
     weight = first.multiplicity
     product = (weight * (first.coefficient * second.coefficient.conj()).real).sum()

@@ -86,7 +86,7 @@ class Docking:
     def symmetric(self) -> int:
         """How many placements, this one among them, are the same because the model is symmetric.
 
-        1 where it is not.
+        It is 1 where the model is not.
         """
         return 1 + sum(other.alike for other in self.alternatives)
 
@@ -199,7 +199,7 @@ def dock(
 ) -> Docking:
     """Place a model in a map as a rigid body.
 
-    All rotations and translations, or from where it stands.
+    All rotations and translations are tried, or it goes on from where the model stands.
 
     The search compares model and map at half of the model's radius of gyration, by Fourier
     transforms; what it finds is refined by gradients at resolutions that rise until model and map
@@ -298,7 +298,7 @@ def dock(
 def density_points(structure: Structure) -> tuple[Points, np.ndarray]:
     """The atoms that give density, about their centroid.
 
-    Weighted by electrons and occupancy; and that centroid (3,), A.
+    They are weighted by electrons and occupancy; that centroid (3,), A, comes with them.
 
     Raises
     ------
@@ -365,7 +365,7 @@ def _require_room(points: Points, structure: Structure, density_map: DensityMap)
 def _resolutions(
     points: Points, density_map: DensityMap, resolution: float | None
 ) -> tuple[float, float]:
-    """At which the search is made, and the finest that is looked at, A."""
+    """Resolutions at which the search is made, and the finest that is looked at, A."""
     box = np.array(density_map.density.shape[::-1]) * density_map.voxel_size
     held = NYQUIST_MARGIN * density_map.voxel_size
     fine = max(held, FINEST) if resolution is None else resolution

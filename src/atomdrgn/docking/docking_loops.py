@@ -1,6 +1,6 @@
 """Loops of docking.
 
-A model's transform at turned frequencies, and a smooth map with its slope at points.
+They give a model's transform at turned frequencies, and a smooth map with its slope at points.
 """
 
 import math

@@ -54,7 +54,7 @@ def compared(
 ) -> tuple[Placement, float, float, dict[bool, list[Alternative]]]:
     """The best placement and every other one against it.
 
-    With the correlation of densities there, and the standard error of its score.
+    Each comes with the correlation of densities there, and the standard error of its score.
 
     Parameters
     ----------
@@ -119,5 +119,5 @@ def _scores(map_white: np.ndarray, model: Band, blocks: np.ndarray) -> tuple[flo
 
 
 def _standard_error(left_out: np.ndarray) -> float:
-    """Of a statistic, from its values without one block each: the jackknife's."""
+    """Standard error of a statistic, from its values without one block each: the jackknife's."""
     return float(math.sqrt((len(left_out) - 1) * left_out.var()))

@@ -1,6 +1,6 @@
 """Where a rigid model fits a map best.
 
-All rotations and translations by Fourier transforms, then gradients.
+Fourier transforms try all rotations and translations, gradients do the rest.
 
 Two densities are compared by their mean shell correlation: the correlation of the whitened
 densities, in which every coefficient up to the resolution counts alike. The plain correlation is
@@ -103,7 +103,7 @@ def _angle(rotation: np.ndarray) -> float:
 def mean_shell_correlation(map_band: Band, model_band: Band) -> float:
     """Correlation of the whitened densities.
 
-    The mean of the shell correlations, each shell counted by its coefficients.
+    It is the mean of the shell correlations, each shell counted by its coefficients.
     """
     first, second, weight = map_band.whitened(), model_band.whitened(), map_band.multiplicity
     return float(
@@ -124,7 +124,7 @@ def search(
 ) -> dict[bool, list[Placement]]:
     """The best placements in a map and in its mirror image, among all rotations and translations.
 
-    Best first.
+    The best comes first.
 
     Parameters
     ----------
@@ -260,7 +260,7 @@ class Landscape:
     ) -> tuple[float, np.ndarray, np.ndarray]:
         """The score, and its derivatives by small turns and by the shift.
 
-        By turns about x, y, z (1/rad) and by the shift (1/A).
+        Derivatives are by turns about x, y, z (1/rad) and by the shift (1/A).
         """
         turned = self.points.position @ rotation.T
         slope = np.empty_like(turned)
@@ -308,7 +308,7 @@ def refined(
 ) -> list[Placement]:
     """Placements at the tops of their hills at the band's resolution, each once.
 
-    Best first, at most `keep`.
+    The best comes first, and there are at most `keep`.
     """
     ground = landscape(points, band)
     return merged(

@@ -82,8 +82,8 @@ class FitOptions:
     def learns_borders(self) -> bool:
         """Whether images may move the borders between segments.
 
-        Not where selections name segments; where a part is absent, its motion says nothing of
-        borders.
+        They may not where selections name segments; where a part is absent, its motion says nothing
+        of borders.
         """
         return not self.parts and self.fixed is None and not self.composition
 

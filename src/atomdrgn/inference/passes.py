@@ -24,8 +24,8 @@ from .problem.significance import MotionSupport, is_clear
 
 logger = logging.getLogger(__name__)
 NEAR = 1 / 3  # of the coarsest resolution: as far as a step of the linearised fit reaches
-# Starts are compared by so many particles and at the last resolution of their passes that is not
-# finer, A.
+# Starts are compared by so many particles and at the last resolution of their
+# passes that is not finer, A.
 TRIED, TRIAL = 500, 10.0
 AFTER_CUT = 4  # passes that half-sets make with learned borders between segments
 # passes over all particles, after both half-sets have gone through all of them apart

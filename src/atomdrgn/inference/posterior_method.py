@@ -86,8 +86,9 @@ class PosteriorMethod(ABC):
     def steps(self, model: FitModel, *, apart: bool) -> Sequence[Step]:
         """All steps, of a half-set `apart` or of all particles.
 
-        A step's line of the history is :func:`.history_row` with ``moved_by_search``, the number of
-        particles that a wide look has moved.
+        A step's line of the history is
+        :func:`atomdrgn.inference.posterior.gauss_newton_pass.history_row` with
+        ``moved_by_search``, the number of particles that a wide look has moved.
         """
 
     @abstractmethod

@@ -1,6 +1,6 @@
-"""One surface of conformations is fitted.
+"""One surface of conformations is fitted, round by round.
 
-Round by round: where single particles tell next to nothing.
+This is for particles that tell next to nothing one by one.
 """
 
 from collections.abc import Sequence
@@ -95,9 +95,9 @@ class Rounds(PosteriorMethod):
         states: Sequence[FitState],
         supports: Sequence[MotionSupport],
     ) -> FitState:
-        """From where the first half-set has ended, with the motions that count.
+        """Where the fit of all particles begins: where the first half-set has ended.
 
-        There is nothing to fit without one.
+        It has the motions that count; there is nothing to fit without one.
         """
         rounds, supported = len(resolutions_of_rounds(self.finest)), count_supported(supports)
         state = join(model, halves, states, step=rounds - TOGETHER if supported else rounds)

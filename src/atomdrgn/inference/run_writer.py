@@ -165,7 +165,7 @@ def _pose_summary(poses: PoseCorrections) -> dict[str, float]:
 def _pose_errors(play: Play) -> dict[str, float]:
     """What summary.json says of errors that are left in the poses.
 
-    Standard deviations for an axis, A and degrees.
+    They are standard deviations for an axis, in A and degrees.
     """
     return {"shift": round(play.shift, 3), "turn": round(math.degrees(play.turn), 3)}
 
@@ -185,9 +185,9 @@ def _flexing(flexing: FoundFlexing | None) -> dict[str, np.ndarray]:
 
 
 def _flexing_summary(flexing: FoundFlexing) -> dict[str, Any]:
-    """What summary.json says of them.
+    """What summary.json says of what beads do within their segments.
 
-    The length in A, the gain in units of a log likelihood an image.
+    The length is in A, the gain in units of a log likelihood an image.
     """
     return {
         "supported": bool(flexing.orders),
@@ -199,9 +199,9 @@ def _flexing_summary(flexing: FoundFlexing) -> dict[str, Any]:
 
 
 def _correction_summary(model: FitModel, correction: BaseCorrection) -> dict[str, Any]:
-    """What summary.json says of it.
+    """What summary.json says of the correction of the base model.
 
-    Lengths in A, the gain in units of a log likelihood an image.
+    Lengths are in A, the gain is in units of a log likelihood an image.
     """
     length = correction.length[model.beads.trace_index]
     return {
@@ -250,7 +250,7 @@ def _write_residues(
 def residue_names(beads: BeadModel) -> dict[str, list]:
     """The first columns of residues.csv.
 
-    Chain, number and insertion code of each residue of a polymer.
+    They are chain, number and insertion code of each residue of a polymer.
     """
     number = beads.trace_index.numpy()
     return {name: getattr(beads, name)[number].tolist() for name in ("chain", "residue", "icode")}
@@ -319,7 +319,7 @@ def outlier_scores(
 ) -> Float[Tensor, "particle"]:
     """How odd what is left of each particle is.
 
-    Its distance from the median in robust standard deviations.
+    It is its distance from the median in robust standard deviations.
 
     Parameters
     ----------
@@ -336,7 +336,7 @@ def _judge(
 ) -> tuple[Float[Tensor, "particle"], Float[Tensor, "particle"]]:
     """How much each image gains at its particle's conformation, and how odd the rest is.
 
-    Against the base model; odd is what is left of the image.
+    The gain is over the base model; what is odd is what is left of the image.
     """
     model.reporter.start("judging", len(model.my_images))
     (fitted, base), count = misfits(
@@ -361,7 +361,7 @@ def _scores_of_left_out(
 ) -> Float[Tensor, "left_out"]:
     """How odd the particles are of which no image counts, by these images.
 
-    Among the others with their misfits and counts.
+    They are judged among the others, whose misfits and counts are given.
     """
     out = part_of(model, torch.nonzero(~model.seen)[:, 0])
     out.model.images.left_out[:] = False
@@ -425,9 +425,9 @@ def _summary(
 
 
 def _known_error(ensemble: Ensemble) -> float | None:
-    """What summary.json says of the half-sets' difference, A: of the residues of which it is known.
+    """What summary.json says of the half-sets' difference, A.
 
-    If there are any.
+    It is that of the residues of which it is known, if there are any.
     """
     square = ensemble.half_error[ensemble.half_error.isfinite()].square()
     return round(float(square.mean().sqrt()), 3) if len(square) else None
@@ -438,7 +438,7 @@ def motion_rows(
 ) -> list[dict]:
     """What summary.json says of each motion.
 
-    Variance (A^2), share of all variance, median error (A).
+    It is variance (A^2), share of all variance, and median error (A).
     """
     columns = zip(
         variance.tolist(), share.tolist(), latent_sd.median(0).values.tolist(), strict=True

@@ -1,4 +1,4 @@
 """Bytes on disk to plain tables and arrays, and back: STAR, .cs, MRC, structures, trajectories.
 
-Knows no cryo-EM convention.
+Nothing here knows a convention of cryo-EM.
 """

@@ -232,8 +232,8 @@ def _header(file: io.BufferedReader, path: Path) -> tuple[np.dtype, tuple[int, .
         )
     try:
         version = npy.read_magic(file)
-        # versions 2 and 3 differ in the encoding of names beyond ASCII, which cryoSPARC's fields
-        # have not
+        # versions 2 and 3 differ in the encoding of names beyond ASCII, which
+        # cryoSPARC's fields have not
         read = npy.read_array_header_1_0 if version[0] == 1 else npy.read_array_header_2_0
         shape, _, kind = read(file, max_header_size=HEADER_LIMIT)
         return kind, shape

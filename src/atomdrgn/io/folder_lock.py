@@ -107,7 +107,7 @@ def locked_folder(folder: Path, reporter: Reporter | None = None) -> Iterator[Un
 def writing_in(folder: Path) -> str | None:
     """That another command is writing to a folder at this moment, or may be.
 
-    What to do, in words; None where none is.
+    It is told with what to do, in words, and is None where none is.
     """
     try:
         file = os.open(folder / LOCK, os.O_RDONLY)
@@ -179,7 +179,7 @@ def _write(file: int, *, ended: bool) -> None:
 def _who(text: bytes) -> dict[str, Any] | None:
     """Who has written a lock file.
 
-    None where it is new, and an unknown one where it cannot be read.
+    It is None where it is new, and an unknown one where it cannot be read.
     """
     if not text.strip():
         return None
@@ -197,7 +197,7 @@ def _who(text: bytes) -> dict[str, Any] | None:
 def _held(path: Path, left: dict[str, Any] | None, *, free: bool | None) -> str | None:
     """That a lock file is another command's and what to do, in words.
 
-    None where nobody has it, as far as can be known.
+    It is None where nobody has it, as far as can be known.
 
     `free` says whether the system's lock was; None where there is none.
     """

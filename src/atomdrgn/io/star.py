@@ -17,11 +17,11 @@ from ..errors import FileFormatError, InputError
 from .text import read_text
 from .whole_file import whole_file
 
-# what parts tokens, beside the ends of lines: a non-breaking space, or any other, may stand in a
-# name
+# what parts tokens, beside the ends of lines: a non-breaking space, or any
+# other, may stand in a name
 BLANK = " \t"
-# A quote opens only at the start of a token and closes only before a blank: 5'-end is a plain
-# token.
+# A quote opens only at the start of a token and closes only before a
+# blank: 5'-end is a plain token.
 TOKEN = re.compile(
     r"""[ \t]*("(?:[^"]|"(?=[^ \t]))*"(?=[ \t]|$)|'(?:[^']|'(?=[^ \t]))*'(?=[ \t]|$)|[^ \t]+)"""
 )
@@ -343,8 +343,8 @@ class _Reader:
             return False
         if len(self.names) != 1 or not self.loop or (self.after_blank and self.rows):
             return True
-        # RELION reads rows until an empty line: here such a word is a value, unless what it would
-        # begin follows
+        # RELION reads rows until an empty line: here such a word is a value, unless
+        # what it would begin follows
         following = (line.strip(BLANK) for line in self.lines[self.number :])
         content = next((line for line in following if line and not line.startswith("#")), "")
         if not (content.startswith("_") or content.lower() == LOOP):

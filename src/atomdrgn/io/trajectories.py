@@ -27,8 +27,6 @@ def write_trajectory(path: str | PathLike[str], frames: Iterable[np.ndarray]) ->
 
     Only one frame is in memory, and the file appears when the last one is written.
 
-    Only one frame is in memory, and the file appears when the last one is written.
-
     Parameters
     ----------
     path : path

@@ -1,4 +1,4 @@
 """What the images say: noise, image likelihoods, restraints.
 
-Unreduced, one value an image or a particle.
+Values are unreduced, one an image or a particle.
 """

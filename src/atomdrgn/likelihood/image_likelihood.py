@@ -1,6 +1,6 @@
-"""How well images that are differentiable in their beads agree with the data: for fits by gradient.
+"""How well images that are differentiable in their beads agree with the data.
 
-One value an image.
+It is for fits by gradient, with one value an image.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from ..physics.record import Record
 class Comparison(Record):
     """Inner products of an image's prediction and its data, whitened.
 
-    All that any likelihood of the image is made of.
+    Any likelihood of the image is made of these alone.
 
     Parameters
     ----------
@@ -33,10 +33,10 @@ class Comparison(Record):
     data2: Float[Tensor, "*batch"]
 
     def log_likelihood(self, contrast_sd: float) -> Float[Tensor, "*batch"]:
-        """Of Gaussian noise.
+        """Log-likelihood of Gaussian noise.
 
-        At each image's likeliest contrast under the prior N(1, contrast_sd^2), up to the noise's
-        constant.
+        It is at each image's likeliest contrast under the prior N(1, contrast_sd^2), up to the
+        noise's constant.
 
         With a standard deviation of 0 every contrast is 1.
 
@@ -57,7 +57,7 @@ class Comparison(Record):
         return -0.5 * (left - gain)
 
     def correlation(self) -> Float[Tensor, "*batch"]:
-        """Of prediction and data, whatever the scale of either.
+        """Correlation of prediction and data, whatever the scale of either.
 
         Minus it is a loss for images of unknown preprocessing.
 
@@ -98,7 +98,7 @@ def compare(
 class _Products(torch.autograd.Function):
     """Inner products of the filtered prediction with itself and with the data.
 
-    Gradient to the image.
+    Their gradient leads to the image.
     """
 
     @staticmethod
@@ -132,7 +132,7 @@ class _Products(torch.autograd.Function):
 
 
 def _places(disc: FourierDisc, device: torch.device) -> Int[Tensor, "frequency"]:
-    """Of the disc's coefficients in a flattened half-plane."""
+    """Places of the disc's coefficients in a flattened half-plane."""
     box_size = disc.grid.box_size
     return (disc.y_index % box_size * (box_size // 2 + 1) + disc.x_index).to(device)
 

@@ -43,9 +43,7 @@ class Noise:
         *,
         disc: FourierDisc,
     ) -> tuple[Float[Tensor, "batch frequency"], Float[Tensor, "batch 2 frequency"]]:
-        """What to multiply a prediction by.
-
-        The image, so that their difference is white with unit variance.
+        """Factor for a prediction, and the image, so that they differ by white noise of variance 1.
 
         Sums over the disc then stand for sums over the whole Fourier plane: each term holds the
         root of its multiplicity. An image that was premultiplied is divided by its CTF first, which
@@ -86,6 +84,6 @@ def noise_groups(
 ) -> Int[Tensor, "image"]:
     """Number of the noise spectrum that each image has.
 
-    One for each optics group and tilt that occurs.
+    There is one for each optics group and tilt that occurs.
     """
     return torch.unique(torch.stack([optics_group, tilt], 1), dim=0, return_inverse=True)[1]

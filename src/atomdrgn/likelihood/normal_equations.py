@@ -1,6 +1,6 @@
 """What the images say about motions near a conformation.
 
-Gauss-Newton's normal equations, one set an image.
+They are Gauss-Newton's normal equations, one set an image.
 """
 
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ POSE_NUMBERS = 5  # of an image's pose: shift along x and y, turns about x, y an
 
 @dataclass(frozen=True)
 class NormalEquations(Record):
-    """Of a weighted least-squares fit, at a latent and linearised there.
+    """Equations of a weighted least-squares fit, at a latent and linearised there.
 
-    In the latent's coordinates.
+    They are in the latent's coordinates.
 
     Near the latent q0, minus twice the log-likelihood is ``(q - q0) matrix (q - q0) - 2 gradient (q
     - q0) + chi2``.
@@ -50,7 +50,7 @@ class NormalEquations(Record):
 class ImageProducts(Record):
     """All inner products among an image's derivative images, its prediction and its data.
 
-    Weighted by the noise.
+    They are weighted by the noise.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class ImageProducts(Record):
     ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
         """Strength of the signal in each image and its standard deviation.
 
-        With prior N(1, prior_sd^2).
+        The prior is N(1, prior_sd^2).
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class ImageProducts(Record):
     def normal_equations(
         self, contrast_sd: float, hidden: Float[Tensor, "*batch"]
     ) -> NormalEquations:
-        """For the motion alone.
+        """Normal equations of the motion alone.
 
         Each image's contrast is fitted, its uncertainty taken out of the matrix (Schur complement).
         """
@@ -101,8 +101,8 @@ class ImageProducts(Record):
         chi2 = misfit + ((contrast - 1) / contrast_sd) ** 2
         c = contrast[..., None]
         gradient = c * (self.with_data - c * self.with_prediction)
-        # the mixed second derivative with contrast, at the fitted contrast, in Gauss-Newton's
-        # approximation
+        # the mixed second derivative with contrast, at the fitted
+        # contrast, in Gauss-Newton's approximation
         mixed = (c * sd[..., None]) * self.with_prediction
         return NormalEquations(
             (c * c)[..., None] * self.matrix - mixed[..., :, None] * mixed[..., None, :],
@@ -121,7 +121,7 @@ def predict(
 ) -> Float[Tensor, "batch 2 frequency"]:
     """Fourier coefficients of the noise-free image before the CTF.
 
-    At the conformation that a latent decodes to.
+    They are at the conformation that a latent decodes to.
     """
     if not isinstance(deformation, SegmentDeformation):
         conformation = deformation.conformation(latent)
@@ -146,7 +146,7 @@ def latent_images(
 ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch latent 2 frequency"]]:
     """The prediction of :func:`predict` times a transfer function.
 
-    How each number of the latent changes it, for whatever moves the beads.
+    It comes with how each number of the latent changes it, for whatever moves the beads.
 
     A bead at p contributes ``a exp(-2 pi i k.p)``: two fields of each number, the amplitude times
     the bead's speed along the camera's x and y. Segments need fewer (:func:`derivative_images`).
@@ -176,7 +176,7 @@ def derivative_images(
 ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch free change 2 frequency"]]:
     """The prediction of :func:`predict` times a transfer function.
 
-    How each free segment's motion changes it.
+    It comes with how each free segment's motion changes it.
 
     The five motions are shifts along the camera's x and y (per A) and turns about its x, y and z
     (per rad) about the segment's centroid as it stands; a shift along z changes nothing.
@@ -256,7 +256,7 @@ def pose_images(
 ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch 5 2 frequency"]]:
     """The prediction of :func:`predict` times a transfer function.
 
-    How the image's pose changes it.
+    It comes with how the image's pose changes it.
 
     The five changes are shifts along the camera's x and y (per A) and turns about its x, y and z
     (per rad) about the molecule's origin: those of :func:`derivative_images` for a molecule that is
@@ -298,7 +298,7 @@ def _by_rigid_motion(
 ) -> Float[Tensor, "batch part 5 2 frequency"]:
     """How shifts and turns of each part change the image.
 
-    From the transforms of its amplitude and its arms.
+    It is found from the transforms of its amplitude and its arms.
     """
     mass, arm_x, arm_y, arm_z = _shifted(transform).unbind(2)[:4]
     along_x, along_y = (2 * torch.pi * (k * transfer)[:, None, None] for k in (disc.kx, disc.ky))
@@ -337,7 +337,7 @@ def power_along(
 ) -> Float[Tensor, "batch frequency"]:
     """Power of the changes that steps along some directions of the latent make in each coefficient.
 
-    Summed over the directions.
+    It is summed over the directions.
 
     Parameters
     ----------
@@ -493,10 +493,7 @@ def _to_latent(
 def camera_motion(
     deformation: SegmentDeformation, latent: Float[Tensor, "batch latent"], pose: Pose
 ) -> Float[Tensor, "batch free change number"]:
-    """How the latent moves each free segment in the camera's frame.
-
-    And its occupancy where that is free.
-    """
+    """How the latent moves each free segment before the camera, and its occupancy if free."""
     turn = pose.rotation[:, None]
     jacobian = deformation.jacobian(latent)
     rows = [turn[..., :2, :] @ jacobian[..., :3, :], turn @ jacobian[..., 3:, :]]

@@ -1,7 +1,4 @@
-"""The pose of an image as five more unknowns of its normal equations.
-
-These equations without them.
-"""
+"""The pose of an image as five more unknowns of its normal equations, and these without them."""
 
 from dataclasses import dataclass
 
@@ -17,7 +14,7 @@ from .normal_equations import POSE_NUMBERS, NormalEquations
 class PoseGiven(Record):
     """The pose of each image as its particle's latent decides it.
 
-    About where the equations were linearised.
+    It is about where the equations were linearised.
 
     Parameters
     ----------
@@ -42,9 +39,9 @@ class PoseGiven(Record):
         seen: Float[Tensor, "latent direction"],
         unseen: Float[Tensor, "latent other"],
     ) -> tuple[Float[Tensor, "image 5"], Float[Tensor, "image 5"]]:
-        """Step of the pose and its standard deviation when the latent.
+        """Step of the pose and its standard deviation, when the latent has gone by a step.
 
-        Which is not known exactly either, has gone by a step.
+        The latent is not known exactly either.
 
         Parameters
         ----------
@@ -69,7 +66,7 @@ def eliminate_pose(
 ) -> tuple[NormalEquations, PoseGiven]:
     """Equations of the latent alone.
 
-    Every image's pose at its likeliest value, its uncertainty taken out (Schur complement).
+    Every image's pose is at its likeliest value, its uncertainty taken out (Schur complement).
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The loop behind the normal equations.
 
-Products of derivative images, from the camera's motions to the latent's numbers.
+It makes products of derivative images, from the camera's motions to the latent's numbers.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ def _loops(changes, numbers):
     def to_latent(among, seen, change, matrix, right):
         """``change.T @ among @ change`` and ``change.T @ seen``.
 
-        Where `change` is one small block for each segment.
+        `change` is one small block for each segment.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
 """What is learned by gradient, nn.Modules.
 
-Encoders, decoders, the posterior of a segmentation, the volume field.
+They are encoders, decoders, the posterior of a segmentation, and the volume field.
 """

@@ -1,6 +1,6 @@
 """From images to conformations and back to images: encoder and decoder together.
 
-Also, what all images share.
+What all images share is here as well.
 """
 
 from abc import ABC, abstractmethod

@@ -1,6 +1,6 @@
 """A segmentation that is learned.
 
-What is believed of the mixture's parameters, and the memberships that follow.
+It is what is believed of the mixture's parameters, and the memberships that follow.
 """
 
 from dataclasses import replace
@@ -96,7 +96,7 @@ class SegmentPosterior(nn.Module):
     def segmentation(self) -> Segmentation:
         """The segmentation at the posterior's mean.
 
-        :class:`~atomdrgn.structure.motion.deformation.SegmentDeformation` takes it.
+        :class:`~atomdrgn.structure.motion.segment_deformation.SegmentDeformation` takes it.
         """
         mixture = self._mixture(self.place)
         return replace(

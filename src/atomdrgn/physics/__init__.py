@@ -1,4 +1,4 @@
 """Image formation: pure functions and frozen records.
 
-Angstrom and radians, axes xyz, images [..., y, x].
+Units are angstrom and radians, axes are xyz, images are [..., y, x].
 """

@@ -77,7 +77,7 @@ class FourierDisc:
     def multiplicity(self) -> Float[Tensor, "frequency"]:
         """How many coefficients of the whole plane each stands for.
 
-        2, or 1 where x_index is 0 (both signs of y are held).
+        It is 2, or 1 where x_index is 0 (both signs of y are held).
         """
         return torch.where(self.x_index == 0, 1.0, 2.0)
 

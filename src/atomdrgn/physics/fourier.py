@@ -132,7 +132,7 @@ def half_plane_weight(
 ) -> Float[Tensor, "box half"]:
     """How often each coefficient of the half-plane counts in a sum over the plane.
 
-    2, or 1 in columns that are their own mirror.
+    It is 2, or 1 in columns that are their own mirror.
 
     ``(weight * abs(transform(image))**2).sum() / box**2`` is the image's sum of squares (Parseval).
 

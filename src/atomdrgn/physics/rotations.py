@@ -358,8 +358,8 @@ def left_jacobian(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 
     small = angle2 < 1e-6
     safe = torch.where(small, torch.ones_like(angle2), angle2)
     angle = safe.sqrt()
-    # 1 - cos(angle) by the half angle: the difference itself has lost its digits in single
-    # precision
+    # 1 - cos(angle) by the half angle: the difference itself has lost its
+    # digits in single precision
     first = torch.where(small, 0.5 - angle2 / 24, 2 * (0.5 * angle).sin() ** 2 / safe)
     second = torch.where(small, 1 / 6 - angle2 / 120, (angle - angle.sin()) / (safe * angle))
     cross = cross_matrix(vector)

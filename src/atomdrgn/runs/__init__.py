@@ -1,4 +1,4 @@
 """The folders that `fit` and `volume` leave.
 
-Begun, written, opened, and what they were fitted to.
+It says how they are begun, written and opened, and what they were fitted to.
 """

@@ -144,10 +144,10 @@ class Run:
         `bead` (bead, 3) A, `sigma` (bead,) A and `amplitude` (bead,) as fitted to the images,
         `base_shift` (bead, 3) A where they are moved from those of the base structure, `flexing`
         (feature, bead, 3) A where they move within their segments (see
-        :class:`~.structure.flexing.Flexing`), `bead_of_atom` (atom,), `trace` (bead,); `centroid`
-        (segment, 3) A, `weight` (bead, segment), or, where beads move one by one, `mode` (latent,
-        bead, 3) and `shift` (bead, 3) A. What another kind of deformation holds is its own, and
-        `kind` names it.
+        :class:`~atomdrgn.structure.motion.flexing.Flexing`), `bead_of_atom` (atom,), `trace`
+        (bead,); `centroid` (segment, 3) A, `weight` (bead, segment), or, where beads move one by
+        one, `mode` (latent, bead, 3) and `shift` (bead, 3) A. What another kind of deformation
+        holds is its own, and `kind` names it.
         """
         model = self._read(MODEL, contents.MODEL)
         with _said_of(self.folder / MODEL):
@@ -315,7 +315,7 @@ class Run:
     def b_factors(self, particles: Sequence[int]) -> Float[Tensor, "particle atom"]:
         """8 pi^2/3 times the squared error of each atom, A^2.
 
-        The particle's own along the motions, and the half-sets'.
+        The error is the particle's own along the motions, and the half-sets'.
 
         The half-sets' is half their difference: of the mean, of each motion's size and of the base
         model's correction. What both have wrong alike is not in it, nor what they differ by in how
@@ -338,7 +338,7 @@ class Run:
     def occupancy(self, particles: Sequence[int]) -> Float[Tensor, "particle atom"] | None:
         """1 for the atoms that are present in some particles and 0 for those that are absent.
 
-        None where none may be.
+        It is None where no atom may be absent.
         """
         present = self._motions.get("present")
         if present is None:
@@ -559,7 +559,7 @@ def require_base_survives(structure: Structure) -> None:
 def _difference(structure: Structure, back: Structure) -> str | None:
     """What tells two structures apart that are meant to be one, in words.
 
-    None where nothing does.
+    It is None where nothing does.
     """
     named: dict[str, int] = {}
     for atom in np.unique(structure.residue_index, return_index=True)[1].tolist():
@@ -638,7 +638,8 @@ def write_arrays(path: Path, **arrays: np.ndarray) -> None:
 def write_table(path: Path, columns: Mapping[str, Iterable]) -> None:
     """Columns as CSV, whole or not at all.
 
-    Texts that look like formulas as :func:`~.io.run_formats.table_cells.as_cell` writes them.
+    Texts that look like formulas are as
+    :func:`~atomdrgn.io.run_formats.table_cells.as_cell` writes them.
     """
     with whole_file(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -687,7 +688,7 @@ def read_text_table(path: Path, *, rows: int | None = None) -> dict[str, list[st
 def read_numbers_table(path: Path, *, rows: int | None = None) -> dict[str, np.ndarray]:
     """Columns of a CSV file of a run, all of them numbers.
 
-    Errors as of :func:`read_text_table`, and for what is no number.
+    It raises the errors of :func:`read_text_table`, and one for what is no number.
     """
     return {
         name: column_of_numbers(path, name, column)

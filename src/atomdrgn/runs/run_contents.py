@@ -1,6 +1,6 @@
 """What the files of a run have to hold.
 
-Shapes and ranges of arrays, kinds of what the JSON files say.
+It is shapes and ranges of arrays, and kinds of what the JSON files say.
 """
 
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
 """Where the files are now that a run was fitted to.
 
-As the run names them, wherever it is opened from and whatever has moved.
+They are found as the run names them, wherever it is opened from and whatever has moved.
 """
 
 import warnings
@@ -54,7 +54,7 @@ def find_file_of_run(
 def data_folder_of_run(run: Run | VolumeRun) -> Path | None:
     """The folder that the run was told images lie in, where it is now.
 
-    None where it was not told one.
+    It is None where it was not told one.
     """
     name = _reading(run).get("data_folder")
     if name is None:
@@ -87,7 +87,7 @@ def passthrough_of_run(run: Run | VolumeRun, particle_file: Path | None = None) 
 def optimisation_set_of_run(run: Run | VolumeRun) -> tuple[StarTable, ...]:
     """The tables of the optimisation set that a run's particles were named by.
 
-    None where there was no set.
+    It is None where there was no set.
 
     Where there was one and it is not there any more, or is no set now, a warning says so.
     """
@@ -113,7 +113,7 @@ def optimisation_set_of_run(run: Run | VolumeRun) -> tuple[StarTable, ...]:
 def tomograms_of_run(run: Run | VolumeRun, *, data_folder: Path | str | None = None) -> Path | None:
     """The tomograms.star that a run was fitted with, by its own name or by an optimisation set's.
 
-    None where there was none.
+    It is None where there was none.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def tomograms_of_run(run: Run | VolumeRun, *, data_folder: Path | str | None = N
 def set_named_in(settings: dict) -> str | None:
     """The optimisation set that particles were named by, as run.json has it.
 
-    None where the file that lists them was named.
+    It is None where the file that lists them was named.
     """
     named, listed = (
         settings.get("reading", {}).get("particles"),
@@ -167,7 +167,7 @@ def _reading(run: Run | VolumeRun) -> dict:
 def _places(run: Run | VolumeRun, name: str) -> list[Path]:
     """Where a file may be that a run names.
 
-    From the folder of the command, from here, and beside the run.
+    It is looked for from the folder of the command, from here, and beside the run.
     """
     beside = run.folder.absolute().parent
     began = [Path(run.settings["folder"]) / name] if "folder" in run.settings else []

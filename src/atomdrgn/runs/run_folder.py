@@ -1,6 +1,6 @@
 """What run.json says of a fit, and the folder that it begins in or goes on in.
 
-Whether a run that was stopped can be gone on with.
+It says whether a run that was stopped can be gone on with.
 """
 
 import hashlib
@@ -103,7 +103,7 @@ def hash_of_file(path: str | Path) -> str:
 def _of_further_files(reading: dict, listed: str | Path) -> dict[str, str | None]:
     """Hashes of the files that particles are read from beside the one that lists them.
 
-    None where there is none.
+    They are None where there is none.
     """
     of_set = set_named_in({"reading": reading, "input": {"particles": listed}})
     tomograms = reading.get("tomograms")

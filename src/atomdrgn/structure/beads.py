@@ -25,8 +25,8 @@ from .residue_kinds import POLYMER_KINDS, residue_kinds
 # confidence in the next.
 ATOMIC_BLUR = math.sqrt((50 + 17) / (8 * math.pi**2))
 
-# Where a residue has its trace atom only: electrons (hydrogens too) and spread of what stands
-# around it.
+# Where a residue has its trace atom only: electrons (hydrogens too) and spread
+# of what stands around it.
 MEAN_AMINO_ACID_ELECTRONS, MEAN_NUCLEOTIDE_ELECTRONS = 59.0, 165.0
 # A on each axis, medians over the residues of 1AON and of a 50S subunit
 AMINO_ACID_SPREAD, NUCLEOTIDE_SPREAD = 1.2, 2.0
@@ -134,7 +134,7 @@ class BeadModel(Record):
     def order(self) -> np.ndarray:
         """(bead,) int: place of the bead's anchor along its chain.
 
-        0, 1, ... in file order, whatever the numbering.
+        Places are 0, 1, ... in file order, whatever the numbering.
         """
         trace = np.flatnonzero(self.trace)
         place = np.zeros(len(self), dtype=np.int64)
@@ -322,8 +322,7 @@ def _sites(structure: Structure) -> np.ndarray:
 def _conformers(structure: Structure, site: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which atoms are of the likeliest conformer, and the occupancy of all conformers together.
 
-    (atom,) bool and (atom,). Conformers bear different letters; atoms of one name and one letter,
-    or none, are so many atoms.
+    They are (atom,) bool and (atom,).
 
     Conformers bear different letters; atoms of one name and one letter, or none, are so many atoms.
     """
@@ -459,8 +458,8 @@ def _residue_electrons(name: str, amino_acid: bool) -> float | int:
     info = gemmi.find_tabulated_residue(name)
     if not (info.is_amino_acid() if amino_acid else info.is_nucleic_acid()):
         return MEAN_AMINO_ACID_ELECTRONS if amino_acid else MEAN_NUCLEOTIDE_ELECTRONS
-    # C, N, O and S weigh two daltons an electron, P nearly; in a chain a water of 10 electrons has
-    # left
+    # C, N, O and S weigh two daltons an electron, P nearly; in a chain a
+    # water of 10 electrons has left
     return round((info.weight - 1.008 * info.hydrogen_count) / 2.002) + info.hydrogen_count - 10
 
 
@@ -479,8 +478,8 @@ def _anchors(
     if polymer.all():
         return anchor
     foreign = np.flatnonzero(~polymer)
-    # glycans are trees: sugars that are bonded to each other follow what the first of them is
-    # bonded to
+    # glycans are trees: sugars that are bonded to each other follow what the
+    # first of them is bonded to
     group, bonded = _bonded_groups(structure, polymer, bead_of_atom)
     nearest = np.flatnonzero(polymer)
     tree = cKDTree(position[nearest])

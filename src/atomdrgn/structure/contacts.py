@@ -11,9 +11,9 @@ from torch import Tensor
 
 from .beads import BeadModel
 
-# Centroids of amino acids in one chain stand up to 8 A apart (1AON, 1IGY), those of 99 in 100
-# nucleotides 10.7 A (50S). What is further apart is a gap in the model, and its length says
-# nothing.
+# Centroids of amino acids in one chain stand up to 8 A apart (1AON, 1IGY), those of
+# 99 in 100 nucleotides 10.7 A (50S). What is further apart is a gap in the model,
+# and its length says nothing.
 LONGEST_BOND = 10.0  # A
 ELASTIC_CUTOFF = 10.0  # A
 

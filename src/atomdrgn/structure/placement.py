@@ -89,8 +89,8 @@ def grid_of_map(header: MrcHeader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             f"{header.path}: the header gives no voxel size, so that lengths are unknown; write it "
             "into the header, or give the box centre in the model's frame with --origin"
         )
-    # shape and nstart follow the file: columns, rows, sections; voxel size and origin follow x, y,
-    # z
+    # shape and nstart follow the file: columns, rows, sections; voxel size
+    # and origin follow x, y, z
     along = [header.axis_order.index(axis) for axis in (1, 2, 3)]
     size = np.array(header.shape[::-1])[along]
     voxel = np.array(header.voxel_size, dtype=float)

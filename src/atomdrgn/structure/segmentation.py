@@ -113,8 +113,7 @@ def membership(  # noqa: PLR0913 - the symbols of the equation
 ) -> Float[Tensor, "bead segment"]:
     """How much each bead belongs to each segment.
 
-    It is the responsibilities of the segment's components, raised to the temperature. Rows sum to 1
-    and have one or two entries that are not 0.
+    It is the responsibilities of the segment's components, raised to the temperature.
 
     Rows sum to 1 and have one or two entries that are not 0. Differentiable in the first three and
     the temperature.

@@ -1,6 +1,6 @@
 """What a volume field is trained on.
 
-What the mean volume leaves of each image, whitened and centred.
+It is what the mean volume leaves of each image, whitened and centred.
 """
 
 from dataclasses import dataclass
@@ -153,7 +153,7 @@ def read_field_data(
 def images_of_particles(stack: ParticleStack) -> Int[Tensor, "particle tilt"]:
     """Images of each particle by dose, -1 where it has fewer than others.
 
-    Particles in the order of their numbers.
+    Particles are in the order of their numbers.
     """
     number = torch.unique(stack.particle, return_inverse=True)[1]
     order = torch.argsort(stack.tilt, stable=True)

@@ -1,6 +1,6 @@
 """Training a volume field.
 
-Latents from an encoder or given, sampled coefficients, the loss of a batch, an epoch.
+It has latents from an encoder or given, sampled coefficients, the loss of a batch, and an epoch.
 """
 
 import math
@@ -128,7 +128,8 @@ def particle_losses(
 ) -> tuple[Float[Tensor, "batch"], ...]:
     """Squared error, gain and divergence of each particle.
 
-    The error of its images, by how much it is below the mean volume's, and that of the latent.
+    They are the error of its images, how much that is below the mean volume's, and the latent's
+    divergence.
 
     Errors are in units of the noise's variance, summed over images and all their coefficients, as
     the sampled ones tell.
@@ -164,7 +165,7 @@ def sampled_coefficients(
 ) -> tuple[Int[Tensor, "image chosen"], Float[Tensor, "image chosen"]]:
     """Coefficients of each image, drawn in proportion to their transfer.
 
-    With weights that make sums over them fair.
+    They come with weights that make sums over them fair.
 
     A coefficient's slope in the loss is its transfer times an error of the order of one: this is
     the draw of least variance. Draws are systematic: one in each of `count` equal parts of the

@@ -1,6 +1,6 @@
 """A volume for every particle from its images alone.
 
-Mean volume, training, latents, from files to a run.
+It goes by mean volume, training and latents, from files to a run.
 """
 
 import time
@@ -111,7 +111,7 @@ def fit_volume(  # noqa: PLR0913 - a keyword a setting of the command
 ) -> VolumeRun:
     """Train a field of volumes, and an encoder that tells each particle's place in it.
 
-    Leave a run in a folder.
+    It leaves a run in a folder.
 
     The same seed gives the same result on the same machine, whatever the number of threads.
 
@@ -249,7 +249,7 @@ def conditioned_volumes(  # noqa: PLR0913 - a keyword a setting of the command
 ) -> Float[Tensor, "2 point box box box"]:
     """Volumes at chosen latents of fields that were trained on given latents.
 
-    One for each half-set, which share nothing.
+    There is one for each half-set, and they share nothing.
 
     Latents may have any scale: for the network they are brought to a mean of 0 and a variance of 1.
 
@@ -366,7 +366,7 @@ def field_data(
 ) -> FieldData:
     """What a field is trained on.
 
-    The mean volume, and what it leaves of images that have been screened.
+    It is the mean volume, and what it leaves of images that have been screened.
     """
     mean, spectrum = mean_volume(
         images.stack, seed=seed, counts=~images.left_out, reporter=reporter
@@ -410,7 +410,7 @@ def new_model(
 def amplitudes(mean: Float[Tensor, "box box box"], grid: ImageGrid) -> Float[Tensor, "shell"]:
     """Size of the mean volume's coefficients in each shell, as images show them.
 
-    What the field counts in.
+    The field counts in these.
     """
     coefficient = torch.fft.rfftn(mean) * (grid.pixel_size / grid.box_size)
     shell = shell_index(grid.box_size, 3).flatten()
@@ -540,7 +540,7 @@ def relative_change(
 ) -> float:
     """How far latents moved, over their distance from their mean (r.m.s.).
 
-    0 where there are none.
+    It is 0 where there are none.
     """
     spread = (now - now.mean(0)).square().mean()
     if now.numel() == 0 or spread == 0:

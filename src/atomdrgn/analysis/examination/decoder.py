@@ -71,7 +71,7 @@ def decoder_of(run: Run) -> Decoder:
 def draws_of(run: Run, *, seed: int = 0) -> np.ndarray:
     """Places from each particle's posterior, (particle, draw, k).
 
-    Where a run holds none, from the Gaussian of its errors.
+    Where a run holds none, they are drawn from the Gaussian of its errors.
     """
     if run.has_draws:
         return run.draws

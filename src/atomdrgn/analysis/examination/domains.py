@@ -1,6 +1,6 @@
 """How parts of the molecule move against each other.
 
-Distances, angles, axes, fluctuations, correlations.
+It is told by distances, angles, axes, fluctuations and correlations.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Ways through the places of a run.
 
-Along each motion, and from cluster to cluster where particles are.
+They go along each motion, and from cluster to cluster where particles are.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Traversal:
 def along_motion(place: Float[np.ndarray, "particle k"], number: int, frames: int) -> Traversal:
     """From one end of the particles to the other along one motion (from 0).
 
-    The others at their mean over the particles nearby.
+    The other motions are at their mean over the particles nearby.
 
     At the mean of all particles, a straight line would leave particles that are spread over a bent
     band.

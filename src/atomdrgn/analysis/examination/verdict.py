@@ -20,7 +20,7 @@ MUCH_JUNK, ODD = 0.05, 5.0  # share of particles whose outlier score is above th
 def verdict(found: Examination, *, angstrom: str = "A", plus_minus: str = "+-") -> str:
     """How many motions are supported, what they do, how sure that is.
 
-    One paragraph, with the signs that a page has.
+    It is one paragraph, with the signs that a page has.
     """
     sentences = [
         _support(found),
@@ -35,7 +35,7 @@ def verdict(found: Examination, *, angstrom: str = "A", plus_minus: str = "+-") 
 def cautions(found: Examination, *, angstrom: str = "A") -> list[str]:
     """What a reader has to bear in mind.
 
-    Warnings of the fit, and what its numbers say against it.
+    That is warnings of the fit, and what its numbers say against it.
     """
     summary = found.run.summary
     said = [f"The fit warned: {text}." for text in summary["warnings"]]

@@ -1,6 +1,6 @@
 """Conditions on the columns of a table, such as "motion1 > 10 and sd1 < 4".
 
-Read as an expression, never executed.
+They are read as an expression and never executed.
 """
 
 import ast

@@ -1,6 +1,6 @@
 """How a part of the molecule has moved in each particle, as one rigid body.
 
-That is the frame that follows it.
+This gives the frame that follows it.
 """
 
 import re

@@ -100,7 +100,7 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
         particles with ``_motion`` where the set names a file of it.
     where : str, optional
         A condition on the columns of the run's particles.csv and of `tables` (see
-        :func:`.where.where`).
+        :func:`.conditions.where`).
     particles : iterable of int, optional
         Numbers of particles, from 0 by their first row. With `where`, those that are in both are
         taken.
@@ -114,8 +114,9 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
         Write the half-sets (rlnRandomSubset) where the particle file has none: copies of an image
         are in one.
     follow : str, optional
-        Write poses that follow this part of each particle (see :func:`.follow.motion_of_part`), for
-        refinement of that part; not of a run of volumes, which has no parts.
+        Write poses that follow this part of each particle (see
+        :func:`.following_frame.motion_of_part`), for refinement of that part; not of a run of
+        volumes, which has no parts.
     particle_file : path, optional
         Where the particle file of the run is, if it is not found.
     passthrough : path, optional
@@ -212,7 +213,7 @@ def particles_where(
     run : Run or VolumeRun
         Fitted to the very file that the stack was read from.
     condition : str
-        On the columns of the run's particles.csv and of `tables` (see :func:`.where.where`).
+        On the columns of the run's particles.csv and of `tables` (see :func:`.conditions.where`).
     particles : ParticleStack
     listed : (listed,) int, optional
         Only these are chosen from.
@@ -337,7 +338,7 @@ def _first_row(run: Run | VolumeRun) -> np.ndarray:
 def _columns(run: Run | VolumeRun, tables: Iterable[Path | str]) -> dict[str, np.ndarray]:
     """Columns of particles.csv and of further tables, in the order of the particles.
 
-    No number where a table lacks a particle.
+    They hold no number where a table lacks a particle.
     """
     columns = dict(run.table)
     for path in tables:

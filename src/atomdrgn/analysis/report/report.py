@@ -174,7 +174,7 @@ def _rounded(values: np.ndarray, digits: int = 3) -> list[float | None]:
 def _molecule(run: Run) -> tuple[dict[str, Any], np.ndarray]:
     """Atoms to be drawn, the bead that each follows, and what moves the beads.
 
-    With the segments that move them, and the numbers of these beads.
+    The last are the segments that move them, and the numbers of these beads.
     """
     structure, beads, model = run.structure, run.bead_model, run.model
     trace = np.flatnonzero(beads.trace)
@@ -207,7 +207,7 @@ def _drawn_atoms(
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """The atoms that ribbons, or a trace, are drawn through.
 
-    Their numbers, the residue of each, and whether they are ribbons.
+    They are given as numbers, with the residue of each, and whether they are ribbons.
     """
     residue_of_bead = np.full(len(beads), -1)
     residue_of_bead[trace] = np.arange(len(trace))
@@ -506,7 +506,7 @@ def _numbers(
 ) -> dict[str, list[float | None]]:
     """The `wanted` columns of a CSV file of a run.
 
-    Numbers, None where a cell is empty; no columns where there is no file.
+    A number is None where a cell is empty; there are no columns where there is no file.
     """
     table = read_text_table(path, rows=rows) if path.exists() else {}
     columns = {

@@ -144,9 +144,9 @@ def write_placed_script(
 
 
 def chimerax_selection(selection: str, chains: Iterable[str] | None = None) -> str | None:
-    """A selection of ours.
+    """A selection of ours as ChimeraX writes it.
 
-    "A:1-226,B:5" or ":1-20" where the chain has no name, as ChimeraX writes it.
+    It is "A:1-226,B:5", or ":1-20" where the chain has no name.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def chimerax_selection(selection: str, chains: Iterable[str] | None = None) -> s
 def _spans(selection: str, chains: set[str]) -> dict[str, list[str]] | None:
     """Ranges of residues by chain, "" for all of it.
 
-    None where the selection is not made of these chains.
+    It is None where the selection is not made of these chains.
     """
     spans: dict[str, list[str]] = {}
     at = 0

@@ -1,8 +1,8 @@
 """Colours that people with any kind of colour vision tell apart."""
 
-# Okabe & Ito, Color Universal Design (2008), without black and without the yellow that does not
-# show on white; what moves as one has one of them each. Their order puts the strongest contrasts
-# first.
+# Okabe & Ito, Color Universal Design (2008), without black and without the yellow
+# that does not show on white; what moves as one has one of them each. Their order
+# puts the strongest contrasts first.
 GROUP_COLOURS = (
     "#0072B2",
     "#E69F00",

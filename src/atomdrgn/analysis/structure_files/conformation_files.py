@@ -1,6 +1,6 @@
 """Several conformations of one molecule in one file.
 
-Models of a PDB, mmCIF or BinaryCIF file, or frames of a trajectory.
+They are models of a PDB, mmCIF or BinaryCIF file, or frames of a trajectory.
 """
 
 from pathlib import Path

@@ -171,7 +171,7 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
 class _Settled:
     """Conformations as they are written.
 
-    Relaxed where that is wanted, with what was measured of each in `rows`.
+    They are relaxed where that is wanted; `rows` has what was measured of each.
     """
 
     def __init__(self, run: Run, *, relax: bool) -> None:

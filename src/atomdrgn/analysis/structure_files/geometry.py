@@ -133,7 +133,7 @@ class Geometry:
             np.abs(turn(torsion(position, rows), before))[there(rows)]
             for rows, before in ((bonding.phi, self._phi), (bonding.psi, self._psi))
         ]
-        # its CA
+        # columns 2 and 1: the CA of the residue that phi and psi belong to
         residue = [
             rows[there(rows), column] for rows, column in ((bonding.phi, 2), (bonding.psi, 1))
         ]
@@ -173,7 +173,7 @@ class Geometry:
 def write_geometry(report: GeometryReport, folder: Path) -> tuple[Path, Path]:
     """Write geometry.csv, a row for the base model and one for each structure, and geometry.json.
 
-    Their medians and extremes.
+    The latter holds their medians and extremes.
     """
     table, words = (folder / name for name in FILES)
     columns = [*COLUMNS, *(["moved"] if "moved" in report.rows[0] else [])]

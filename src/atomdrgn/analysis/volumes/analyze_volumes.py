@@ -1,6 +1,6 @@
 """Tables and volumes from a run of volumes.
 
-``atomdrgn analyze`` of what ``atomdrgn volume`` wrote.
+This is ``atomdrgn analyze`` of what ``atomdrgn volume`` wrote.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Volumes compared, and whether training has settled.
 
-Map to map, and all of them by their principal components.
+Maps are compared one to one, and all of them by their principal components.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def map_correlation(
 ) -> Float[Tensor, "*batch"]:
     """Pearson correlation of the voxels of each map with another.
 
-    Inside a mask if one is given; 0 where one is constant.
+    It is taken inside a mask if one is given, and is 0 where one map is constant.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class Sketch:
     def change(self, most: int) -> list[Float[Tensor, "z y x"]]:
         """How much density differs at one standard deviation along each axis, A^-3.
 
-        Of at most so many axes.
+        There are at most so many axes.
         """
         return [
             self._map(axis * np.sqrt(variance))

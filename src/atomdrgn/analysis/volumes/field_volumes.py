@@ -1,6 +1,6 @@
 """Volumes of a run of `atomdrgn volume` as files.
 
-At latents, of particles, clusters, along axes and paths.
+They are at latents: of particles, of clusters, along axes and paths.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ def write_volumes(
 ) -> Path:
     """A map at each point, and a table that says where they are.
 
-    0000.mrc and so on and volumes.csv, in a folder that appears whole.
+    They are 0000.mrc and so on and volumes.csv, in a folder that appears whole.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def points_of_clusters(run: VolumeRun, clusters: int, *, seed: int = 0) -> Point
 def points_along_axis(run: VolumeRun, axis: int, count: int) -> Points:
     """Points along a principal axis, from the 5th to the 95th percentile of the particles.
 
-    Elsewhere as the mean particle.
+    Along the other axes they are where the mean particle is.
 
     Parameters
     ----------

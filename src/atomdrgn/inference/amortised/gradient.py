@@ -1,6 +1,6 @@
 """One step of a fit by gradient.
 
-Minus the log posterior of particles, differentiable in their latents and in the beads.
+It is minus the log posterior of particles, differentiable in their latents and in the beads.
 """
 
 from collections.abc import Callable, Iterable
@@ -95,7 +95,7 @@ def minus_log_posterior(  # noqa: PLR0913 - the symbols of the equation
 ) -> Float[Tensor, "particle"]:
     """Minus the log posterior of each particle's latent, up to a constant.
 
-    From the latent to bent beads, their images, CTF, and the measured images.
+    It goes from the latent to bent beads, their images, the CTF, and the measured images.
 
     ``minus_log_posterior(...).sum().backward(); optimizer.step()`` is a step of a fit; on a
     processor :func:`add_gradients` keeps its threads from waiting for each other. Differentiable in

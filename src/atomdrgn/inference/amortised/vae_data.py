@@ -1,6 +1,6 @@
 """What an amortised fit is trained on.
 
-Pixels for the encoder, coefficients to compare predictions with.
+The encoder sees pixels; predictions are compared with coefficients.
 """
 
 from dataclasses import dataclass, replace
@@ -78,14 +78,14 @@ class VaeData:
     def log_likelihood(
         self, index: Int[Tensor, "batch"], position: Float[Tensor, "batch bead 3"]
     ) -> Float[Tensor, "batch"]:
-        """Of images if their beads stand at these positions (A), each at its likeliest contrast."""
+        """Log-likelihood of images with beads at these positions (A), at likeliest contrasts."""
         images, noise = self.images[index], self.noise
         root = noise.spectrum[noise.group[index]][:, self.disc.shell].rsqrt()
         whitened = replace(images, transfer=images.transfer * root, data=images.data * root)
         return self._compare(whitened, position).log_likelihood(CONTRAST_SD)
 
     def strain_of(self, position: Float[Tensor, "batch bead 3"]) -> Float[Tensor, "batch"]:
-        """Of each conformation, nats."""
+        """Strain of each conformation, nats."""
         return (
             position.new_zeros(len(position))
             if self.restraints is None
@@ -119,7 +119,7 @@ def read_data(
 ) -> VaeData:
     """Images, which have been screened, for the encoder and for the loss.
 
-    The scales that they share with the base model.
+    They come with the scales that they share with the base model.
     """
     # an image is a particle here, and particles are in order
     order = torch.argsort(images.stack.particle)

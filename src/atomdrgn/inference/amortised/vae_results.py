@@ -133,7 +133,7 @@ def _write_residues(
 ) -> None:
     """Write residues.csv: how far each residue moves about its mean.
 
-    And how far it moves with its particle's latent as drawn.
+    It also says how far it moves with its particle's latent as drawn.
     """
     trace, shared = beads.trace_index, model.mean()
 
@@ -195,7 +195,7 @@ class _Axes:
 class _Motions:
     """Conformations of segments as points whose distances are those of their traces.
 
-    In A r.m.s.; and what a run holds of them.
+    Distances are in A r.m.s.; it also has what a run holds of them.
 
     The points have few numbers, because motions have few.
     """
@@ -287,7 +287,7 @@ def _root(metric: Float[Tensor, "p p"]) -> Float[Tensor, "p p"]:
 
 
 def _centroids(model: MotionAutoencoder, segmentation: Segmentation) -> Float[Tensor, "segment 3"]:
-    """Of the learned segments, A; of the ones that one started from where nothing is left."""
+    """Centroids of learned segments, A; where nothing is left, of those that one started from."""
     now, start = (
         weight.T @ model.position / weight.sum(0)[:, None]
         for weight in (segmentation.weight, model.segments.start.weight)
@@ -306,7 +306,7 @@ def _judge(
 ) -> tuple[Float[Tensor, "image"], Float[Tensor, "image"]]:
     """How much each image gains at its particle's conformation, and how odd the rest is.
 
-    Against the base model; odd is what is left of the image.
+    The gain is over the base model; what is odd is what is left of the image.
 
     Images that have no weight are as odd as can be.
     """

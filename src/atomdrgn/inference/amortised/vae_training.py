@@ -10,8 +10,8 @@ from .gradient import add_gradients
 from .training import Training
 from .vae_data import VaeData
 
-# images of a step that go forward and back on one thread; this decides the last bits, not the
-# threads
+# images of a step that go forward and back on one thread; this decides the
+# last bits, not the threads
 AT_ONCE = 64
 
 
@@ -54,8 +54,8 @@ def run_epoch(
                 training.model, data, step[rows], noise[rows], shared
             )
             found[:, step[rows]] = torch.stack([of_images, divergence, strain]).detach()
-            # of the whole set's evidence an image bears its own part of the divergence of what all
-            # images share
+            # of the whole set's evidence an image bears its own part of the
+            # divergence of what all images share
             divergence = divergence + training.model.kl() / len(counted)
             return (of_images + data.nat * (beta * divergence + strain)) / len(step)
 
@@ -80,7 +80,7 @@ def image_losses(
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"], Float[Tensor, "batch"]]:
     """What each image's prediction at a draw of its latent leaves.
 
-    With the divergence of its latent's posterior, and its strain (nats).
+    The divergence of its latent's posterior and its strain (nats) come with it.
 
     References
     ----------

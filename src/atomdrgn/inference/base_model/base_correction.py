@@ -1,6 +1,6 @@
 """Where the base model is wrong in all particles alike.
 
-Its beads moved as half-sets of images agree, motions known.
+Its beads are moved as half-sets of images agree, with the motions known.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ from ..problem.half_sets import HalfSet
 from ..problem.significance import is_clear
 from .shared_offsets import Part, find_offsets
 
-# A: how far neighbours in a base model are off each other, r.m.s.; docs/accuracy.md has what others
-# do
+# A: how far neighbours in a base model are off each other, r.m.s.;
+# docs/accuracy.md has what others do
 SPRING = 0.5
 BOND = 0.1
 STEPS = 6
@@ -53,7 +53,7 @@ class BaseCorrection:
 
     @property
     def shift(self) -> Float[Tensor, "bead 3"]:
-        """Of each bead, A: what both have found, or nothing where images do not support it."""
+        """Shift of each bead, A: what both have found, or none where images do not support it."""
         return self.shifts.mean(0) if self.supported else torch.zeros_like(self.shifts[0])
 
     @property

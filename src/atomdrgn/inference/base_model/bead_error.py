@@ -1,6 +1,6 @@
 """What beads cannot show.
 
-How far their images are from those of the atoms, and what that leaves of many images' evidence.
+It is how far their images are from the atoms', and what that leaves of many images' evidence.
 """
 
 import math
@@ -26,7 +26,7 @@ def bead_error(
 ) -> Float[Tensor, "shell"]:
     """Mean squared difference of the atoms' image and the beads', in each ring.
 
-    Of a coefficient, neither blurred more.
+    It is that of a coefficient, with neither blurred more.
 
     A property of the representation, measured on the base model without any image: it hardly
     depends on where residues stand.

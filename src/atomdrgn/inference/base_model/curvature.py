@@ -1,6 +1,6 @@
 """How firmly images hold the positions of beads that all particles share.
 
-The information of directions all around.
+It is the information of directions all around.
 """
 
 import math
@@ -25,7 +25,7 @@ def image_curvature(
 ) -> Float[Tensor, "coordinate coordinate"]:
     """Expected second derivative of minus the log likelihood, 1/A^2.
 
-    In x, y, z of all beads, in double precision.
+    It is by x, y, z of all beads, in double precision.
 
     A coefficient at k holds of each bead its amplitude, damped by its width, times exp(-2 pi i
     k.x). The information on two beads is the sum of (2 pi)^2 k k^T cos(2 pi k.(x_i - x_j)), and for
@@ -67,7 +67,7 @@ def _kernels(
 ) -> tuple[Float[np.ndarray, "pair"], Float[np.ndarray, "pair"]]:
     """What two beads of one electron share across and along their arm, from a table.
 
-    At some distances (A).
+    The table is of some distances (A).
     """
     r = np.arange(0, distance.max() + 2 * TABLE_STEP, TABLE_STEP)
     k = (np.arange(len(weight)) + 1)[:, None] / grid.extent

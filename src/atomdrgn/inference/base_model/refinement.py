@@ -259,7 +259,7 @@ def cross_validate(
 ) -> list[Trial]:
     """How likely the second images are with structures refined on the first.
 
-    For each weight of the restraints.
+    It is told for each weight of the restraints.
 
     Parameters
     ----------
@@ -367,7 +367,7 @@ def _summary(
 def _trial_rows(trials: Sequence[Trial]) -> list[dict[str, float]]:
     """What each trial of a weight of the restraints has come to.
 
-    The other half-set's log likelihood, how far that is behind the best, and the error of that.
+    Rows have the other half-set's log likelihood, how far it is behind the best, and that error.
     """
     if not trials:
         return []

@@ -1,6 +1,6 @@
 """What beads do within their segments as these move, in all particles alike.
 
-Found by half-sets of images, positions known.
+Half-sets of images find it, with positions known.
 """
 
 from dataclasses import dataclass
@@ -27,8 +27,8 @@ from .shared_offsets import Part, find_offsets
 SPRING = 0.35
 BOND = 0.1
 STEPS = 3  # the base model has been corrected before
-# offsets that are the same everywhere, those that grow with the places, and those with their
-# squares
+# offsets that are the same everywhere, those that grow with the places,
+# and those with their squares
 ORDERS = 3
 
 
@@ -125,9 +125,9 @@ def _springs(beads: BeadModel) -> StraightSprings:
 def _fields(
     surface: Surface, place: Float[Tensor, "particle k"]
 ) -> tuple[Float[Tensor, "feature field"], Int[Tensor, "field"]]:
-    """Combinations of the surface's features, uncorrelated and of mean square 1.
+    """Uncorrelated combinations of the surface's features, and the order of each.
 
-    Over particles; and the order of each.
+    Their mean square over particles is 1.
 
     They are of the first motions alone, and none of them is constant: that is the base model.
     """

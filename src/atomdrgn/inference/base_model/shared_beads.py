@@ -1,6 +1,6 @@
 """Positions of beads that all particles share, fitted to images.
 
-Gauss-Newton steps on the likelihood, coarse to fine.
+Gauss-Newton steps go up the likelihood, from coarse to fine.
 """
 
 import math
@@ -171,7 +171,7 @@ class SharedBeads:
     def log_likelihood(
         self, position: Float[Tensor, "*field bead 3"], look: Look, disc: FourierDisc
     ) -> Float[Tensor, "image"]:
-        """Of each image that counts, over that of no molecule at all."""
+        """Log-likelihood of each image that counts, over that of no molecule at all."""
 
         def of_batch(index: Int[Tensor, "image"]) -> Float[Tensor, "image"]:
             with torch.no_grad():
@@ -194,7 +194,7 @@ def calibrate(
 ) -> Look:
     """Amplitude, bead width and noise spectrum that fit the images best at these positions.
 
-    In closed form.
+    They are found in closed form.
 
     The warm-up of width and amplitude alone, which Zhong et al. do by an epoch of gradient descent,
     and repeated whenever the resolution is raised: as long as positions are wrong, the beads are
@@ -342,7 +342,7 @@ def descend(
 ) -> Iterator[Step]:
     """Gauss-Newton steps at one resolution, damped as far as they have to be (Levenberg-Marquardt).
 
-    None of them uphill.
+    None of them goes uphill.
 
     Parameters
     ----------
@@ -391,7 +391,7 @@ def descend(
 def transfer_power(problem: SharedBeads, look: Look, disc: FourierDisc) -> Float[Tensor, "shell"]:
     """Squared transfer function over the noise in each ring, summed over all images that count.
 
-    What they can tell there.
+    It is what they can tell there.
     """
     noise = Noise(
         look.noise_power,

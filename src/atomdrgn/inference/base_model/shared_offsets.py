@@ -27,8 +27,8 @@ MOST_IMAGES = 5000  # of a half-set: what beads cannot show is then more than wh
 # of a half-set, to tell whether what the other one has found is more than chance
 MOST_JUDGED = 1000
 ENOUGH = 0.1  # A r.m.s.: half-sets differ by as much, and a shorter step is the last
-# beads of a residue that images are compared with: what one cannot show is as much as what is
-# looked for
+# beads of a residue that images are compared with: what one cannot show is as
+# much as what is looked for
 FINE = 2
 
 
@@ -223,7 +223,7 @@ def _problem(part: Part, fine: FineBeads) -> SharedBeads:
 def _placing(part: Part, fine: FineBeads) -> Callable[[Tensor, Tensor], Tensor]:
     """Where fine beads are before the camera.
 
-    Offset within their segments, then moved with these.
+    They are offset within their segments, then moved with these.
     """
     model, deformation, base, turns = (
         part.model,
@@ -237,7 +237,7 @@ def _placing(part: Part, fine: FineBeads) -> Callable[[Tensor, Tensor], Tensor]:
     ) -> Float[Tensor, "image fine 3"]:
         """Fine beads about those that they follow, in the base model's frame.
 
-        Offset with them and turned, A.
+        They are offset with them and turned, in A.
 
         Turns are small and taken to first order, so that all of it is linear in the positions.
         """

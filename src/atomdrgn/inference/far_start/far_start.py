@@ -84,7 +84,7 @@ class _Turns:
     def middle(self) -> Float[Tensor, "3 3"]:
         """The rotation least far from where the particles are.
 
-        A median, which a few that only look alike do not pull.
+        It is a median, which a few that only look alike do not pull.
         """
         cosine = 0.5 * (torch.einsum("gij,hij->gh", self.rotation, self.rotation) - 1)
         return self.rotation[(cosine.clamp(-1, 1).acos() @ self.share).argmin()]
@@ -97,7 +97,7 @@ class _Turns:
 def find_far_start(model: FitModel, state: FitState, *, near: float) -> FarStart | None:
     """The turn of a part by more than `near` in the particles' middle.
 
-    None where there is none such.
+    It is None where there is none such.
 
     Every part is turned about its junctions by rotations all over, the same for all particles, and
     EM finds the share of the particles at each. The part that makes images likeliest counts. What
@@ -149,7 +149,7 @@ def _likeliest_part(
     near: float,
     generator: torch.Generator,
 ) -> RigidPart | None:
-    """With its pivot; None where the likeliest parts do not seem to be far."""
+    """The likeliest part with its pivot; None where the likeliest do not seem to be far."""
     count = min(FEW, max(FEWEST, IMAGES * model.n_particles // len(model.images)))
     few = _Some.evenly(model, state, count).calibrated(disc, generator)
     looks = [
@@ -194,14 +194,14 @@ class _Some:
         return cls(part.model, part.state(state))
 
     def calibrated(self, disc: FourierDisc, generator: torch.Generator) -> "_Some":
-        """With scales and noise measured where the particles are."""
+        """The same with scales and noise measured where the particles are."""
         state = self.state
         for _ in range(2):  # the first gain is measured with a wrong noise spectrum
             state = calibrate(self.model, state, disc, generator)
         return _Some(self.model, state)
 
     def at(self, found: _Turns) -> "_Some":
-        """With every particle at its likeliest rotation."""
+        """The state with every particle at its likeliest rotation."""
         latent = _latent_of(self.model, self.state.latent, found.part, found.likeliest())
         return _Some(self.model, replace(self.state, latent=latent))
 
@@ -216,7 +216,7 @@ class _Some:
     def with_better_pivot(
         self, disc: FourierDisc, part: RigidPart, rotation: Float[Tensor, "rotation 3 3"]
     ) -> _Turns:
-        """With the pivot where turns about it make the images likeliest.
+        """The turns about the pivot that makes the images likeliest.
 
         Junctions of segments are not where molecules bend.
         """

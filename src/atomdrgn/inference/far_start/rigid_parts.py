@@ -1,6 +1,6 @@
 """Parts of a molecule that may have turned as one.
 
-Runs of segments along a chain, and segments that hold together.
+They are runs of segments along a chain, and segments that hold together.
 """
 
 from dataclasses import dataclass

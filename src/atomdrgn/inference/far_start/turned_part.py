@@ -1,6 +1,6 @@
 """How likely each particle's images are when a part of the molecule is turned.
 
-By any of many rotations.
+The part is turned by any of many rotations.
 """
 
 import math
@@ -36,7 +36,7 @@ def likelihood_of_turns(
 ) -> Float[Tensor, "rotation particle"]:
     """Logarithm of each particle's likelihood with the part turned about its pivot.
 
-    Up to a constant for each particle.
+    It is known up to a constant for each particle.
 
     The part is turned from where it stands in the base model, the rest of the molecule is where the
     particle's latent has it.
@@ -88,7 +88,7 @@ def _transform(
 ) -> tuple[Complex[np.ndarray, "z y x"], float]:
     """The part's transform about its pivot on a grid of frequencies (z, y, x).
 
-    The grid's step, 1/A.
+    The grid's step (1/A) comes with it.
     """
     arm, amplitude = (
         (beads.position[part.bead] - part.pivot).double(),
@@ -98,8 +98,8 @@ def _transform(
     step = 1 / (PADDING * float(arm.norm(dim=1).max() + 1))
     reach = math.ceil(math.hypot(float(disc.kx.max()), float(disc.ky.abs().max())) / step) + 1
     k = torch.arange(-reach, reach + 1, dtype=torch.float64) * step
-    # the triangle that interpolates between frequencies dims the box as sinc^2 along each axis:
-    # undone beforehand
+    # the triangle that interpolates between frequencies dims the box as sinc^2 along
+    # each axis: undone beforehand
     amplitude = amplitude / (
         torch.sinc(arm * step).square().prod(1) * disc.grid.pixel_size**2 * disc.grid.box_size
     )

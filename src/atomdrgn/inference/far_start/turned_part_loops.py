@@ -8,7 +8,7 @@ from numba import njit
 def agreements(transform, frequency, rotation, target, weight, out):
     """Log-likelihood that each rotation of a part adds to one image's.
 
-    By trilinear interpolation of its transform.
+    It is found by trilinear interpolation of the part's transform.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
 """What a fit says in the end.
 
-Supported motions, ensemble, groups, states, composition, and its files.
+Supported motions, the ensemble, groups, states and the composition are told, and written to files.
 """

@@ -115,7 +115,7 @@ def find_composition(model: FitModel, state: FitState) -> tuple[FitState, Compos
 def _occupancies(
     model: FitModel, state: FitState, disc: FourierDisc
 ) -> tuple[Float[Tensor, "particle segment"], Float[Tensor, "particle segment"]]:
-    """Of all particles under the population, with their standard errors."""
+    """Occupancies of all particles under the population, with their standard errors."""
     population = state.population
     precision = torch.linalg.inv(population.covariance.double())
     right = precision @ population.mean.double()
@@ -149,7 +149,7 @@ def _occupancies(
 def covarying_sets(model: FitModel, population: Population) -> Bool[Tensor, "set segment"]:
     """The segments whose occupancies vary, those that vary together in one set.
 
-    The largest set first.
+    The largest set comes first.
     """
     deformation = model.deformation
     place = occupancy_numbers(deformation)
@@ -182,10 +182,7 @@ def _compare(
     segments: Bool[Tensor, "segment"],
     others: Float[Tensor, "particle segment"],
 ) -> tuple[Float[Tensor, "particle"], list[Float[Tensor, "particle latent"]]]:
-    """Log-likelihood of each particle with a set absent over that with it present.
-
-    And its motions in both cases.
-    """
+    """Log-likelihood of each particle with a set absent over that with it; its motions in both."""
     disc, evidence, latents = disc.coarser(max(FINEST_DECIDED, disc.resolution)), [], []
     for occupancy in (1.0, 0.0):
         latent = model.deformation.with_occupancy(
@@ -202,10 +199,7 @@ def _compare(
 def _integrated(
     model: FitModel, state: FitState, disc: FourierDisc
 ) -> tuple[Float[Tensor, "particle"], Float[Tensor, "particle latent"]]:
-    """The log-likelihood over each particle's motions, its occupancies as they are.
-
-    And the likeliest motions.
-    """
+    """Log-likelihood over each particle's motions, occupancies as they are, and likeliest ones."""
     population, deformation = state.population, model.deformation
     number = deformation.motion_numbers
     mean = population.mean[number].double()
@@ -263,7 +257,7 @@ def _looked_up(model: FitModel, state: FitState) -> Float[Tensor, "particle late
 def _candidates_at(
     candidates: Sequence, which: Int[Tensor, "particle"]
 ) -> Float[Tensor, "particle latent"]:
-    """Of each particle one of some candidates."""
+    """One of some candidates for each particle."""
     latent = candidates[0].clone()
     for number in which.unique().tolist():
         particle = torch.nonzero(which == number)[:, 0]
@@ -295,7 +289,7 @@ def mixture(gain: Float[Tensor, "particle"]) -> tuple[Float[Tensor, "particle"],
 def composition_columns(found: Composition) -> dict[str, list]:
     """Columns of particles.csv.
 
-    Occupancy of each segment with its standard error, probability that each set is absent.
+    They are the occupancy of each segment with its error, and how likely each set is absent.
     """
     columns: dict[str, list] = {}
     for name, values in (
@@ -363,7 +357,7 @@ def _below_half(
 ) -> tuple[float, float]:
     """Mean probability of an occupancy below 1/2, and its standard error.
 
-    Never less than one particle tells.
+    The error is never less than if one particle told.
     """
     probability = torch.special.ndtr((0.5 - occupancy.double()) / sd.double().clamp_min(1e-6))
     fraction = float(probability.mean())

@@ -1,6 +1,6 @@
-"""States: separate peaks of the density of particles over latent coordinates.
+"""States: separate peaks of the density of particles, and which particle is in which.
 
-And which particle is in which.
+The density is one over latent coordinates.
 """
 
 from dataclasses import dataclass

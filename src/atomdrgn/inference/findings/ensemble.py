@@ -1,6 +1,6 @@
 """What a fit says in the end.
 
-How many motions are supported, where each particle is along them, and how sure that is.
+It says how many motions are supported, where each particle is along them, and how sure that is.
 """
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ class Ensemble:
     def with_base_error(self, error: Float[Tensor, "trace"]) -> "Ensemble":
         """Arrays with what half-sets differ by where they correct the base model.
 
-        In A, and in what they differ by.
+        They are given in A, and in what they differ by.
         """
         return replace(self, half_error=torch.hypot(self.half_error, error))
 

@@ -170,7 +170,7 @@ def _neighbours(
 ) -> set[int]:
     """The groups on both sides of a segment along its chain.
 
-    One where the same is on both, or the chain ends.
+    It is one where the same is on both, or where the chain ends.
     """
     places = torch.nonzero(owner == segment)[:, 0].tolist()
     beside = [(places[0], places[0] - 1), (places[-1], places[-1] + 1)]
@@ -190,7 +190,7 @@ def _with_learned_borders(
 ) -> Int[Tensor, "trace"]:
     """Each border along a chain moved to where images clearly are likeliest.
 
-    In ever smaller steps.
+    They move in ever smaller steps.
 
     Before that, a group that is one stretch between two others is parted between these where images
     are likelier without it: segments that lie across the border of two groups move like neither of
@@ -248,7 +248,7 @@ def _settled(
 ) -> tuple[Int[Tensor, "trace"], Float64[Tensor, "particle"]]:
     """The groups with one border where images are likeliest, and how likely they are.
 
-    As far as ever smaller steps find it.
+    It goes as far as ever smaller steps find it.
     """
     for step in STEPS:
         improved = True
@@ -270,7 +270,7 @@ def _moved(
 ) -> Int[Tensor, "trace"] | None:
     """The groups with one border moved.
 
-    None where it would leave its chain or pass another border.
+    It is None where the border would leave its chain or pass another border.
     """
     new = old + shift
     low, high = min(old, new), max(old, new)
@@ -305,8 +305,8 @@ class _BorderJudge:
             model.deformation.conformation(latent).position[:, trace],
             self.middle.position[trace],
         )
-        # the rigid motion of each group is that of what is surely its own: not of the segments at a
-        # border
+        # the rigid motion of each group is that of what is surely its own: not
+        # of the segments at a border
         self.turn, self.shift = zip(
             *(superpose(middle[own], position[:, own]) for own in _cores(model, of_trace)),
             strict=True,
@@ -338,7 +338,7 @@ class _BorderJudge:
 def _cores(model: FitModel, of_trace: Int[Tensor, "trace"]) -> list[Bool[Tensor, "trace"]]:
     """Of each group, the trace beads of segments that are wholly its own.
 
-    All of its beads where there are none.
+    They are all of its beads where there are none.
     """
     segment = model.segment_of_trace
     chain = model.beads.chain[model.beads.trace_index.numpy()]

@@ -112,7 +112,7 @@ def mean_is_supported(halves: Sequence[HalfSet], states: Sequence[FitState]) -> 
 def how_alike(model: FitModel, motions: Motions, others: Motions) -> Float[Tensor, "k"]:
     """Cosine between each motion and what as many others and one more span.
 
-    In the metric of the superposed trace.
+    It is taken in the metric of the superposed trace.
     """
     metric = model.deformation.shape_metric(model.beads.trace_index, motions.mean).double()
     value, vector = torch.linalg.eigh(metric)
@@ -127,10 +127,10 @@ def _log_evidence(
 ) -> Float[Tensor, "particle"]:
     """Log evidence of particles with these normal equations in whitened coordinates.
 
-    Over that at the population's mean.
+    It is relative to that at the population's mean.
     """
-    # by eigenvalues: where there is hardly any noise, single precision leaves the matrix no
-    # definite sign
+    # by eigenvalues: where there is hardly any noise, single precision leaves
+    # the matrix no definite sign
     value, vector = torch.linalg.eigh(matrix.double())
     value, along = value.clamp_min(0), (right.double()[..., None, :] @ vector)[..., 0, :]
     return (0.5 * (along.square() / (1 + value) - torch.log1p(value)).sum(-1)).float()
@@ -157,7 +157,7 @@ def _without_whole(
 def count_supported(supports: Sequence[MotionSupport]) -> int:
     """How many motions, from the first, make both half-sets' images likelier.
 
-    Together by far more than by chance; further ones than the first only if both half-sets have
+    Together they do so by far more than by chance; further ones count only if both halves have
     found them.
     """
     both = min(len(support.gain) for support in supports)

@@ -1,4 +1,4 @@
 """What a fit reads of its images.
 
-Coefficients by resolution, what stands out, what stands against a fit.
+It has coefficients by resolution, what stands out, and what stands against a fit.
 """

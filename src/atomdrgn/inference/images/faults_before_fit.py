@@ -1,6 +1,6 @@
 """What stands against a fit before it begins.
 
-Spoilt images, inverted contrast, poses of another hand or convention.
+Spoilt images, inverted contrast, and poses of another hand or convention are found.
 """
 
 import warnings
@@ -85,7 +85,7 @@ def _require_seen(stack: ParticleStack, beads: BeadModel) -> None:
 def find_faults(stack: ParticleStack, beads: BeadModel) -> tuple[str, ...]:
     """Which of the usual faults a look at some of the images shows clearly.
 
-    In the words of `inspect`.
+    They are told in the words of `inspect`.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """The images of a fit.
 
-Fourier coefficients up to the resolution in use, kept in memory or read again each time.
+They are Fourier coefficients up to the resolution in use, kept in memory or read each time.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """Which images stand out from their set.
 
-Spoilt ones, which no sum over images may see, and what images can be freed of.
+Spoilt ones, which no sum over images may see, are found, and what images can be freed of.
 
 A single image with a hot pixel can outweigh all others in the noise and brightness that they share.
 Images are compared with those of their own noise group, because groups, tilts and doses differ in
@@ -27,11 +27,11 @@ LEAST_SPREAD = 0.02  # of a logarithm: images that are all alike differ by round
 # images of a group; smaller ones are compared with all of their tilt, or of the set
 FEWEST_COMPARED = 20
 FEWEST = 8  # images of a set: fewer have no usual power
-# A ramp is taken out of an image where its r.m.s. is this much of the image's: low frequencies of
-# real images look like ramps of up to 0.21. Out of all images of a group it is taken where what is
-# common to them is this much and so many standard errors: real sets have ramps of 0.003 and curves
-# of up to 0.03. Ramps of 0.06 that all images share cost 3 % of what they tell, ramps of 0.17 cost
-# 18 %.
+# A ramp is taken out of an image where its r.m.s. is this much of the image's: low frequencies
+# of real images look like ramps of up to 0.21. Out of all images of a group it is taken where
+# what is common to them is this much and so many standard errors: real sets have ramps of
+# 0.003 and curves of up to 0.03. Ramps of 0.06 that all images share cost 3 % of what they
+# tell, ramps of 0.17 cost 18 %.
 STEEP, STEEP_ERRORS = 0.3, 5.0
 RAMP, CURVED = slice(0, 2), slice(2, TERMS)  # terms of a background
 COMMON, COMMON_ERRORS = ((RAMP, 0.015), (CURVED, 0.08)), 8.0
@@ -118,7 +118,7 @@ def _figures(images: Float[Tensor, "image box box"]) -> Figures:
 def _background_weights(box: int) -> Float[Tensor, "pixel term"]:
     """What pixels are weighted by to give the terms of a background.
 
-    Outside the circle, where no particle is.
+    They are 0 inside the circle where the particle is.
     """
     outside = _outside(box)
     level = torch.cat([torch.ones(1, box * box), background_terms(box)])[:, outside].double()
@@ -138,7 +138,7 @@ def find_backgrounds(
 ) -> Float[Tensor, "image term"]:
     """Backgrounds that stand out, zero in all other images.
 
-    One that a group shares, and the ramp that an image has beside it.
+    Each is one that a group shares, and the ramp that an image has beside it.
     """
     shared = torch.zeros_like(figures.background)
     for number in group.unique():
@@ -155,7 +155,7 @@ def find_backgrounds(
 def _shared_background(figures: Figures) -> Float[Tensor, "term"]:
     """What images of a group have in common.
 
-    Ramp or curve, or none of it where it does not stand out.
+    It is a ramp or curve, or none of it where it does not stand out.
     """
     value, rms = figures.background.median(0).values, figures.rms.median()
     # standard error of a median
@@ -184,7 +184,7 @@ def find_scales(
 ) -> Float[Tensor, "image"]:
     """What brings images to the r.m.s. of the others that differ from them in nothing else.
 
-    1 for all that do not stand out.
+    It is 1 for all that do not stand out.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ def _deviation(
 ) -> Float[Tensor, "image"]:
     """Distance of logarithms from the median of those that each is compared with.
 
-    In units of what stands out.
+    It is in units of what stands out.
     """
     value = _logarithm(value)
     away = value - _usual(value, compared)
@@ -285,9 +285,9 @@ def _deviation(
 def share_of_mean(
     images: Float[Tensor, "image box box"], rms: Float[Tensor, "image"]
 ) -> Float[Tensor, "box box"]:
-    """What images add to the sum of all: in units of their r.m.s..
+    """What images add to the sum of all, in units of their r.m.s.
 
-    No pixel more than so many of these.
+    No pixel adds more than so many of these.
     """
     level = images - images.mean((1, 2), keepdim=True)
     return (
@@ -324,7 +324,7 @@ def _unlike_their_ring(
 ) -> Bool[Tensor, "box box"]:
     """Pixels that differ from others at their distance from the middle.
 
-    Without the background that the sound ones show.
+    They are compared without the background that the sound ones show.
     """
     box, value = len(mean), mean.flatten()
     terms = torch.cat([torch.ones(1, box * box), background_terms(box)]).T.double()

@@ -17,7 +17,7 @@ SEARCHES = (0.4, 0.6, 0.8)
 def finest_resolution(grid: ImageGrid, resolution: float | None = None) -> float:
     """The resolution a fit ends at, A.
 
-    The one asked for, else Nyquist's or 5 A, whichever is coarser.
+    It is the one asked for, else Nyquist's or 5 A, whichever is coarser.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def coarsest_resolution(grid: ImageGrid, finest: float) -> float:
 def resolutions(coarsest: float, finest: float) -> list[float]:
     """Resolution of each pass, A.
 
-    The coarsest repeated, then finer by steps, the finest repeated.
+    The coarsest is repeated, then it gets finer by steps, and the finest is repeated.
     """
     return [coarsest] * (COARSE_PASSES - 1) + finer_steps(coarsest, finest) + [finest] * FINE_PASSES
 
@@ -57,7 +57,7 @@ def resolutions(coarsest: float, finest: float) -> list[float]:
 def finer_steps(coarsest: float, finest: float) -> list[float]:
     """Resolutions from the coarsest on by equal factors, A.
 
-    As far as they are clearly coarser than the finest.
+    They go on as far as they are clearly coarser than the finest.
     """
     steps = [coarsest]
     while steps[-1] / STEP > finest * STEP**0.5:
@@ -68,6 +68,6 @@ def finer_steps(coarsest: float, finest: float) -> list[float]:
 def search_after(passes: Sequence[float]) -> list[int]:
     """Numbers of the passes after which particles are searched for that went astray.
 
-    From 1, in order.
+    They count from 1, in order.
     """
     return [round(part * len(passes)) for part in SEARCHES]

@@ -143,7 +143,7 @@ def _with_occupancies(
 def _contact_precision(
     deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "latent"]
 ) -> Float[Tensor, "latent latent"]:
-    """Of motions of segments that touch against each other."""
+    """Precision of motions of segments that touch, against each other."""
     touching = elastic_pairs(replace(beads, position=deformation.conformation(latent).position))
     rows = _strained(deformation, touching, latent)
     return (
@@ -155,7 +155,7 @@ def _contact_precision(
 def _bond_precision(
     deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "latent"]
 ) -> Float[Tensor, "latent latent"]:
-    """Of motions that tear chains, and of the molecule as a whole."""
+    """Precision of motions that tear chains, and of the molecule as a whole."""
     rows, whole = (
         _strained(deformation, bond_pairs(beads), latent),
         _whole_motion(deformation, beads, latent),

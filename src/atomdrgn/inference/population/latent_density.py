@@ -1,6 +1,6 @@
 """How many particles stand where along the motions.
 
-A mixture of Gaussians, the particles' own errors taken out.
+It is a mixture of Gaussians, with the particles' own errors taken out.
 """
 
 import math
@@ -14,8 +14,8 @@ from ...physics.record import Record
 
 COMPONENTS = 6
 ROUNDS = 40
-# of the spread of all particles; and a density shows nothing that is narrower than a particle's own
-# error
+# of the spread of all particles; and a density shows nothing that is narrower
+# than a particle's own error
 NARROWEST = 0.1
 MOST_FITTED = 2500  # particles
 
@@ -104,7 +104,7 @@ def fit_density(
 ) -> Density:
     """The mixture that makes the particles' images likeliest, by EM.
 
-    Over what each particle could be.
+    It is found over what each particle could be.
 
     Parameters
     ----------

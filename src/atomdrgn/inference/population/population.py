@@ -1,6 +1,6 @@
 """The population of motions.
 
-One Gaussian over all particles, and each particle's place in it, in closed form.
+It is one Gaussian over all particles, and each particle's place in it, in closed form.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -97,7 +97,7 @@ def informative_directions(
 ) -> Directions:
     """The directions that images tell of: with information of at least `least`.
 
-    Mean over particles, with a population's variance as the unit.
+    It is the mean over particles, with a population's variance as the unit.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ class Posterior(Record):
 class _Estimate:
     """What a round of the fit finds at a covariance.
 
-    The likeliest mean, and how likely the two make the images.
+    It holds the likeliest mean, and how likely mean and covariance make the images.
     """
 
     mean: Tensor  # (latent,)
@@ -275,7 +275,7 @@ class _Problem:
         self.prior, self.weight = self.in_directions(prior.covariance)[seen, seen], prior.particles
 
     def _sum(self, terms: Iterable[Sequence[Tensor]], like: Sequence[Tensor]) -> list[Tensor]:
-        """Of terms of the chunks, over all processes."""
+        """Sums of terms of the chunks, over all processes."""
         return self.portions.sum(zip(self.of, terms, strict=True), like)
 
     def in_directions(
@@ -359,7 +359,7 @@ def _seen_through(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """What a chunk of particles gives to the mean and the covariance.
 
-    Posterior covariances, what they take from the information on the mean, and their log volumes.
+    It is posterior covariances, what they take from the information on the mean, and log volumes.
     """
     covariance, log_volume = _posterior_covariance(information, precision)
     flat = (covariance @ cross).flatten(0, 1)
@@ -407,7 +407,7 @@ def precision_along(
 ) -> Float[Tensor, "direction direction"]:
     """Inverse of a population's covariance along the directions of its fit.
 
-    In their coordinates.
+    It is in the coordinates of these directions.
     """
     back = torch.linalg.pinv(directions.seen.double())
     root = back @ population.root[:, : directions.seen.shape[1]].double()

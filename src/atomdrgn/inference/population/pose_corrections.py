@@ -1,6 +1,6 @@
 """Small corrections of the images' poses.
 
-What is known of them, and how far they are believed to go.
+What is known of them, and how far they are believed to go, is here.
 """
 
 import math
@@ -55,12 +55,12 @@ class PoseCorrections(Record):
 def prior_sd() -> Float[Tensor, "5"]:
     """Standard deviations of the errors of poses.
 
-    Of the shift (A) and of the rotation vector (rad).
+    They are of the shift (A) and of the rotation vector (rad).
     """
     return torch.tensor([SHIFT_SD] * 2 + [TURN_SD] * 3)
 
 
 def no_corrections(n_images: int) -> PoseCorrections:
-    """Of images whose poses nothing more is known of than in the file."""
+    """Corrections of images whose poses nothing more is known of than in the file."""
     sd = prior_sd().expand(n_images, -1).clone()
     return PoseCorrections(torch.zeros_like(sd), sd)

@@ -1,4 +1,4 @@
 """Where each particle is along the motions: by linear steps.
 
-Wide looks, or all images together where they are weak.
+Methods take wide looks, or all images together where single ones are weak.
 """

@@ -1,6 +1,6 @@
 """One pass of a fit over its images.
 
-Every particle linearised, the population fitted, every particle moved.
+Every particle is linearised, the population is fitted, and every particle is moved.
 """
 
 import logging
@@ -81,9 +81,10 @@ class PassResult:
 
     @classmethod
     def empty(cls, model: FitModel, *, posed: int) -> "PassResult":
-        """Of a fit's particles and images, and so many images whose poses are found.
+        """A pass with nothing filled in yet.
 
-        There are no motions before the population is known.
+        It is of a fit's particles and images, and of so many images whose poses are found; there
+        are no motions before the population is known.
         """
         n, images = model.n_particles, len(model.images)
         return cls(
@@ -297,7 +298,7 @@ def history_row(
 ) -> dict:
     """The line of history.csv that the pass after a state leaves.
 
-    Of the variances the first three, 0 where there are fewer.
+    It has the first three of the variances, 0 where there are fewer.
     """
     widest = [*variance[:3].tolist(), 0.0, 0.0, 0.0][:3]
     return {
@@ -314,7 +315,7 @@ def history_row(
 def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> Directions:
     """The directions that images at this resolution tell of.
 
-    By the mean information of some particles.
+    They are found by the mean information of some particles.
     """
     mean = mean_information(model, state, disc)
     wide = state.population.covariance + WIDER * model.start.covariance
@@ -325,12 +326,10 @@ def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> D
 def _divide(
     model: FitModel, directions: Directions
 ) -> tuple[Int[Tensor, "kept"], Int[Tensor, "other"]]:
-    """Particles of this process.
+    """Particles of this process: those the population is fitted to, and the others.
 
-    Those that the population is fitted to, evenly spread, and the others; none of which no image
-    counts.
-
-    As many as a round's work and the memory for their equations allow.
+    The first are evenly spread, as many as a round's work and the memory for their equations allow;
+    particles of which no image counts are in neither.
     """
     n_latent, n_seen = directions.seen.shape
     # with what a round makes of them
@@ -478,7 +477,7 @@ class _GivenPopulation:
     def posteriors(
         self, cross: Tensor, target: Tensor, posed: _Posed | None = None
     ) -> _SomePosteriors:
-        """Of some particles, by rows of their matrices and the right sides."""
+        """Posteriors of some particles, by rows of their matrices and the right sides."""
         directions = self.directions
         each = posterior(cross, target, self.population.mean, self.precision, seen=directions.seen)
         freedom = (

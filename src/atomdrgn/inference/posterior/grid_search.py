@@ -38,9 +38,7 @@ def look_widely(
     *,
     together: bool = False,
 ) -> tuple[FitState, int]:
-    """The state with particles moved to clearly better places along the leading motions.
-
-    Their number.
+    """The state with particles moved to clearly better places along motions, and their number.
 
     Places are compared on the surface that the particles form along the leading motions, not with
     what else a particle has adapted to where it stands. The surface is bent: the far end of a hinge

@@ -1,6 +1,6 @@
 """The last word on the leading motions.
 
-Each particle's likelihood looked at widely, on a surface that is fitted with it.
+Each particle's likelihood is looked at widely, on a surface that is fitted with it.
 """
 
 import math
@@ -385,9 +385,9 @@ def _even_normals(count: int, k: int, generator: torch.Generator) -> Float[Tenso
 def believe(
     place: Float[Tensor, "draw particle k"], weight: Float[Tensor, "draw particle"], before: Belief
 ) -> Belief:
-    """Mean and spread of the places; where few of them carry the weight.
+    """Mean and spread of the places.
 
-    Partly the spread believed before.
+    Where few carry the weight, the spread is partly that believed before.
     """
     mean = torch.einsum("dp,dpk->pk", weight, place)
     offset = place - mean
@@ -406,7 +406,7 @@ def draw(
 ) -> Float[Tensor, "particle kept k"]:
     """Places from each particle's posterior.
 
-    Spread evenly over it along each motion and correlated as it is.
+    They are spread evenly over it along each motion and correlated as it is.
 
     Evenly, so that quantiles of a few draws are those of the posterior: the 5 % and 95 % quantiles
     of twenty draws at random enclose only 81 % of it, of these 88 %; their standard deviation is 5
@@ -440,9 +440,9 @@ def _quantiles(
     weight: Float[Tensor, "particle draw"],
     level: Float[Tensor, "kept"],
 ) -> Float[Tensor, "particle kept"]:
-    """Of weighted values, the weight of each spread evenly about it.
+    """Quantiles of weighted values.
 
-    Half-way to the nearest other at most.
+    The weight of each is spread evenly about it, half-way to the nearest other at most.
 
     What lies between two values stays empty where it is wide: shared out over all of it, the last
     weight of a tail reached to wherever a place without any was.

@@ -1,6 +1,6 @@
 """Where one particle tells next to nothing of the motion.
 
-One surface of conformations for all, every particle spread over it.
+It is one surface of conformations for all, with every particle spread over it.
 
 Normal equations of single particles lead nowhere at such noise: what each is believed to be stays
 near the mean, and restraints, the same for every particle, weigh more than its images. All images
@@ -63,7 +63,7 @@ def surfaces_are_for(model: FitModel) -> bool:
 def finest_if_weak(model: FitModel, state: FitState) -> float | None:
     """The resolution (A) that holds nearly all that the images tell of likely motions.
 
-    Where a particle tells little of them.
+    There is one where a particle tells little of them.
 
     None where single particles tell enough.
 
@@ -81,9 +81,9 @@ def finest_if_weak(model: FitModel, state: FitState) -> float | None:
 
 
 def information_of_a_particle(model: FitModel, state: FitState, disc: FourierDisc) -> float:
-    """Of its images on the widest motion that is likely, with that motion's variance as the unit.
+    """Information of a particle's images on the widest likely motion, in units of its variance.
 
-    Mean over some particles.
+    It is the mean over some particles.
     """
     root = model.start.root
     return float(
@@ -102,7 +102,7 @@ def resolutions_of_rounds(finest: float) -> list[float]:
 def first_mapping(model: FitModel, state: FitState, resolution: float) -> FitState:
     """The state with the mean and the motion that the scores of all images show.
 
-    At a coarse resolution (A).
+    They show it at a coarse resolution (A).
     """
     generator = torch.Generator().manual_seed(model.seed)
     disc = model.images.disc.coarser(resolution)
@@ -163,9 +163,7 @@ def map_round(
     *,
     last: bool,
 ) -> tuple[FitState, dict]:
-    """The state after one round of expectation and maximisation at one resolution.
-
-    And its line of the history.
+    """The state after a round of expectation and maximisation, and its line of the history.
 
     Scales and noise are measured with each particle at a place drawn from its posterior, after the
     `last` round up to the images' own resolution; then particles are left where they are on
@@ -207,7 +205,7 @@ def likelihood_at_nodes(
 ) -> Float[Tensor, "node particle"]:
     """Logarithm of the likelihood of each particle's images at each node.
 
-    Over that in the middle of the grid.
+    It is relative to that in the middle of the grid.
     """
     model.reporter.start(f"every node, {disc.resolution:.0f} A", len(model.my_images))
     conformations = [
@@ -304,7 +302,7 @@ def _motions(
 def _standardised(model: FitModel, mapping: Mapping) -> Mapping:
     """The same conformations and particles over places that are 0 on average.
 
-    Along principal axes, in A r.m.s. of the trace.
+    They are along principal axes, in A r.m.s. of the trace.
 
     An axis along which there is next to no motion is left out, but for the last: a mapping that has
     died out stays as it is.

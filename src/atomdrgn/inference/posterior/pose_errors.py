@@ -62,9 +62,9 @@ class Play(Record):
         return Displaced(conformations, self.offset)
 
     def widened(self, root: Float[Tensor, "particle k k"]) -> Float[Tensor, "particle k k"]:
-        """Lower triangular root of the covariance of places when the steps are not known.
+        """Root (lower triangular) of the places' covariance when steps are not known.
 
-        From that when they are.
+        It is found from that when they are.
         """
         value, vector = torch.linalg.eigh(root.mT @ self.loss @ root)
         wide = root @ vector / (1 - value.clamp(0, MOST_LOST))[:, None].sqrt()
@@ -160,7 +160,7 @@ def play_of_poses(
 
 
 def no_play(place: Float[Tensor, "particle k"], offset: Float[Tensor, "particle latent"]) -> Play:
-    """Of particles that are where their poses put them."""
+    """The play of particles that are where their poses put them."""
     return Play(0.0, 0.0, torch.zeros_like(offset), place.new_zeros(*place.shape, place.shape[1]))
 
 

@@ -1,6 +1,6 @@
-"""Scores: the slopes of the images' likelihoods.
+"""Scores: slopes of the likelihoods.
 
-Whose covariance shows motions that no single particle tells of.
+Their covariance shows motions that no single particle tells of.
 """
 
 import math
@@ -24,7 +24,7 @@ LEAST_SEEN = 1e-4
 class Scores:
     """Sums over all particles of what their images say of motions.
 
-    At the conformations where they are.
+    They are taken at the conformations where the particles are.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def motion_of_scores(
 ) -> ScoreMotion:
     """The largest motion that the covariance of scores shows beyond noise.
 
-    Beyond motions that are known.
+    Motions that are known are left out.
 
     Scores of images in which nothing moves have their own information as covariance. In units of it
     a motion is what rises above the eigenvalues of noise; its length is what rises above their
@@ -128,9 +128,9 @@ def motion_of_scores(
 
 
 def largest_of_noise(numbers: int, count: int) -> float:
-    """What the largest eigenvalue of the covariance of so many white `numbers`, seen `count` times.
+    """Largest eigenvalue that white noise exceeds once in a thousand.
 
-    Exceeds once in a thousand.
+    It is that of the covariance of so many `numbers`, seen `count` times.
 
     References
     ----------

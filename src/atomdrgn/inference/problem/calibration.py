@@ -70,7 +70,7 @@ class ShellSums(Record):
     def noise(self, gain: Float[Tensor, "shell"]) -> Float[Tensor, "group shell"]:
         """Noise power a coefficient when the prediction is multiplied by `gain`.
 
-        The residual's, and what uncertainty hides.
+        It is the residual's, and what uncertainty hides.
 
         A group of which no image was measured gets the mean of the others. Rings that a filter has
         emptied say nothing.
@@ -199,7 +199,7 @@ def fit_scales(
 ) -> tuple[float, float, Float[Tensor, "group shell"]]:
     """Amplitude, squared width and noise where these fit the data best.
 
-    The factor of the amplitude, and what is added to the squared width (A^2).
+    Returned are the factor of the amplitude, and what is added to the squared width (A^2).
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def calibrate(
 ) -> FitState:
     """The state with brightness, bead width and noise spectrum measured.
 
-    Up to the resolution of `disc`.
+    They are measured up to the resolution of `disc`.
     """
     sums = measure(model, state, disc, generator)
     amplitude, width2, spectrum = fit_scales(sums, disc, beads=model.beads, width2=state.width2)
@@ -242,7 +242,7 @@ def measure(
 ) -> ShellSums:
     """Shell sums over a sample of the images at the conformations of `state`.
 
-    The same share of each noise group.
+    The same share of each noise group is taken.
     """
     sample = sample_of_groups(model.images.group, IMAGES_MEASURED, generator)
     for_spread = torch.zeros(len(model.images), dtype=torch.bool)

@@ -29,7 +29,7 @@ MOST_AT_ONCE = 64  # images of a batch
 def evenly_spread(size: int, count: int) -> Int[Tensor, "some"]:
     """Numbers of so many of `size` things in their order, or of all where there are fewer.
 
-    Evenly spread.
+    They are evenly spread.
     """
     return torch.linspace(0, size - 1, min(count, size)).long().unique()
 
@@ -132,14 +132,14 @@ class FitModel:
     def by_images(self) -> "FitModel":
         """The fit without restraints on each particle.
 
-        So that equations are those of images alone.
+        Its equations are those of images alone.
         """
         return replace(self, restraints=None)
 
     def evenly_spread(self, count: int) -> Int[Tensor, "some"]:
         """Numbers of so many particles, or of all where there are fewer.
 
-        Evenly spread over the set.
+        They are evenly spread over the set.
         """
         return evenly_spread(self.n_particles, count)
 
@@ -194,7 +194,7 @@ class FitModel:
     def pose(self, state: FitState, index: Int[Tensor, "batch"]) -> Pose:
         """Where the molecule stands in some images.
 
-        As their file says, with the corrections found so far.
+        It is as their file says, with the corrections found so far.
         """
         pose = self.images.stack.pose[index]
         return pose if state.poses is None else state.poses.correct(pose, index)

@@ -85,7 +85,7 @@ def join(
 ) -> FitState:
     """Where the fit of all particles begins.
 
-    Each where its half-set's fit has left it, populations and scales averaged.
+    Each begins where its half-set's fit has left it, populations and scales averaged.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _poses_of_all(
 def _root_of_mean(
     roots: Sequence[Float[Tensor, "latent latent"]],
 ) -> Float[Tensor, "latent latent"]:
-    """Of covariances given by their roots."""
+    """Root of the mean of covariances that are given by their roots."""
     total = torch.zeros(roots[0].shape, dtype=torch.float64)
     for root in roots:
         total = total + root.double() @ root.double().T

@@ -1,6 +1,6 @@
 """One pass over the images.
 
-The normal equations of every particle at the conformation found so far.
+It gives the normal equations of every particle at the conformation found so far.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -89,7 +89,7 @@ def linearise(
 ) -> Iterator[Any]:
     """Normal equations of some particles.
 
-    Block by block, from all their images up to the resolution of `disc`.
+    They come block by block, from all their images up to the resolution of `disc`.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def sum_linearised(
 ) -> list[Tensor]:
     """Sums over the particles of all processes of what `term` makes of their equations.
 
-    See :meth:`Portions.sum`.
+    See :meth:`atomdrgn.parallel.Portions.sum`.
     """
     portions = model.particle_portions
     terms = linearise(

@@ -25,7 +25,7 @@ def misfits(
 ) -> tuple[Float[Tensor, "candidate particle"], Float[Tensor, "particle"]]:
     """Weighted squares of what each candidate leaves of each particle's images.
 
-    Every image at its likeliest contrast.
+    Every image has its likeliest contrast.
 
     Where poses are refined, every image has its likeliest pose for each candidate too, a step of
     Newton's from where it stands: at the pose that was found with another conformation, no

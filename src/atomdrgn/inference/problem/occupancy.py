@@ -1,6 +1,6 @@
 """Occupancies of segments during a fit.
 
-What of them is believed, and what they leave of the brightness.
+It is told what of them is believed, and what they leave of the brightness.
 """
 
 from dataclasses import dataclass, replace
@@ -102,7 +102,7 @@ class _Composed:
 def keep_occupancy(model: FitModel, state: FitState, conformations: Any) -> Any:
     """Conformations that are looked up by particle.
 
-    Each with the occupancies that its particle has now.
+    Each has the occupancies that its particle has now.
 
     Where a motion is looked at widely, what is absent from a particle stays absent.
     """

@@ -17,7 +17,7 @@ SMALLEST_SHARE = 0.01  # of the largest motion's variance: what is smaller is no
 class Motions:
     """Principal motions, largest first.
 
-    Measured by how far they move the trace after superposition.
+    They are measured by how far they move the trace after superposition.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class Motions:
     def place(self, latent: Float[Tensor, "particle latent"]) -> Float[Tensor, "particle k"]:
         """Each particle's coordinate along each motion, from the population's mean.
 
-        In A r.m.s. of the trace.
+        It is in A r.m.s. of the trace.
         """
         return (latent - self.mean) @ self.read
 
@@ -91,7 +91,7 @@ def leading_axes(
 ) -> tuple[Float[Tensor, "k"], Float[Tensor, "k"], Float[Tensor, "p k"]]:
     """Variance along each principal axis, its share of all variance, and the axes.
 
-    The largest first.
+    The largest comes first.
     """
     value, vector = torch.linalg.eigh(covariance)
     value, vector = value.flip(0).clamp_min(1e-12), vector.flip(1)

@@ -1,6 +1,6 @@
 """What of a fit depends on how the molecule is cut into segments.
 
-And how a fit goes on with other borders or another base.
+It also says how a fit goes on with other borders or another base.
 """
 
 from dataclasses import replace

@@ -16,7 +16,8 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)", re.
 def as_cell(value: Any) -> Any:
     """What is written for a value.
 
-    Itself, but for a text that begins like a formula, or with an apostrophe, and is no number.
+    It is the value itself, but for a text that begins like a formula, or with an apostrophe, and is
+    no number.
 
     Names of chains, selections and titles come from files that anybody may have made: opened in a
     spreadsheet, a chain that is called ``=HYPERLINK(...)`` would act.

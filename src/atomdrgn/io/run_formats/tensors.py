@@ -92,7 +92,7 @@ def read_tensors(path: str | PathLike[str]) -> dict[str, Tensor]:
 
 
 def _check_sum(tensors: dict[str, Tensor]) -> str:
-    """Of names, kinds, shapes and values, whatever the order."""
+    """Check sum of names, kinds, shapes and values, whatever the order."""
     found = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()

@@ -15,8 +15,8 @@ from .residue_names import describe_pseudo_atoms, is_pseudo_atom
 from .struct_conn import NULL, complete_links, plain_value
 
 CATEGORY = "_atom_site."
-# What one column says is what another says too, where the one is missing; the author's names are
-# meant.
+# What one column says is what another says too, where the one is missing; the
+# author's names are meant.
 COUNTERPARTS = {
     "auth_atom_id": "label_atom_id",
     "label_atom_id": "auth_atom_id",

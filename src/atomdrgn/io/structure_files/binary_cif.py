@@ -1,6 +1,6 @@
 """BinaryCIF files as CIF tokens.
 
-Decoded so that a hostile file is an error and takes neither memory nor time.
+They are decoded so that a hostile file is an error and takes neither memory nor time.
 
 The encodings are those of Sehnal et al. (2020), BinaryCIF and CIFTools, PLoS Comput. Biol. 16,
 e1008247. Libraries decode a column before they know how long it should be; here the number of rows
@@ -28,7 +28,7 @@ INAPPLICABLE, MISSING = 1, 2  # what a mask says of a row
 def read_binary_cif(content: bytes) -> list[tuple[str, dict[str, dict[str, list[str]]]]]:
     """Name and categories of each data block.
 
-    By category (``_atom_site``) and column the CIF token of each row.
+    Categories hold, by name (``_atom_site``) and column, the CIF token of each row.
 
     Parameters
     ----------

@@ -21,8 +21,8 @@ CONECT_FIELDS = [slice(first, first + 5) for first in range(6, 31, 5)]
 FIRST_HYBRID = 10 * 36**4 - 10**5  # "A0000" in base 36 follows 99999
 MOST_DIGITS = 7
 ORDERS = {"sing": 1, "doub": 2, "trip": 3, "quad": 4}
-# gemmi knows these in small letters and without what follows them ("covale_base", "covale_sugar",
-# ...)
+# gemmi knows these in small letters and without what follows
+# them ("covale_base", "covale_sugar", ...)
 CONNECTION_TYPES = {
     "covale": gemmi.ConnectionType.Covale,
     "disulf": gemmi.ConnectionType.Disulf,
@@ -119,7 +119,7 @@ def _orders_of_conect(
 def _serials(line: str) -> list[int] | None:
     """The serial numbers of a CONECT record, None where it cannot be read.
 
-    What stands behind column 31 are no bonds.
+    What stands behind column 31 is no bond.
     """
     if not line[CONECT_FIELDS[0]].strip():  # partners of nothing
         return None
@@ -199,7 +199,7 @@ def _orders_of_components(
 def _orders_inside(
     residue: gemmi.Residue, listed: list[tuple[str, str, int]], before: int
 ) -> Iterator[tuple[tuple[int, int], int]]:
-    """Of one residue, before which so many atoms stand.
+    """((i, j), order) of one residue, before which so many atoms stand.
 
     Alternative locations are bonded to their own kind.
     """

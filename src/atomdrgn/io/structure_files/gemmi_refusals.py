@@ -1,6 +1,6 @@
 """What gemmi raises for files that it cannot read, as an error of ours.
 
-Round its readers alone, so that bugs stay bugs.
+It is put round its readers alone, so that bugs stay bugs.
 """
 
 from collections.abc import Iterator

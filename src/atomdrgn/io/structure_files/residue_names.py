@@ -1,6 +1,6 @@
 """Residues that are known by their names, or by the names of their atoms.
 
-Water, and what stands in a file and is no molecule.
+They are water, and what stands in a file and is no molecule.
 """
 
 import re
@@ -30,10 +30,10 @@ PSEUDO_ATOMS = {
     "DUM": ".*",
     "PSD": r"PS\d+",  # PyMOL's pseudoatom
     "STP": "APOL|POL",  # the spheres of fpocket
-    "ANI": "OO|X|Y|Z",
-    "AXS": "OO|X|Y|Z",  # axes of tensors: CNS, HADDOCK, CYANA
-    "MEM": "THKN|CNTR|NORM",
-    "VRT": "ORIG|X|Y",  # Rosetta's membrane and its virtual root
+    "ANI": "OO|X|Y|Z",  # axes of tensors: CNS, HADDOCK, CYANA
+    "AXS": "OO|X|Y|Z",  # the same
+    "MEM": "THKN|CNTR|NORM",  # Rosetta's membrane
+    "VRT": "ORIG|X|Y",  # Rosetta's virtual root
     # CYANA's linkers
     "PL": r"Q\d*",
     "LL": r"Q\d*",

@@ -139,8 +139,8 @@ class _Residues:
             residues = self.by_author.get((*end.author, end.residue_name), [])[:1]
         else:
             residues = self.by_label.get((*end.label, end.residue_name), [])
-        # sugars of one tree have no label number, and are counted as the author's are; waters are
-        # not
+        # sugars of one tree have no label number, and are counted as the
+        # author's are; waters are not
         if len(residues) > 1:
             if not authors and end.residue_name in WATER_NAMES:
                 return None

@@ -1,6 +1,6 @@
 """PDB, mmCIF and BinaryCIF files (each also .gz) to one ``gemmi.Structure``.
 
-The way back is :mod:`.structure_writing`.
+The way back is :mod:`atomdrgn.io.structure_writing.structure_writing`.
 """
 
 import codecs
@@ -26,9 +26,9 @@ FORMATS = {".pdb": "pdb", ".ent": "pdb", ".cif": "mmcif", ".mmcif": "mmcif", ".b
 # Ions as CHARMM names them, where residue and atom bear the same name.
 ION_NAMES = {"SOD": "Na", "POT": "K", "CLA": "Cl", "CAL": "Ca", "CES": "Cs", "ZN2": "Zn"}
 
-# Elements of two letters that ligands hold; gemmi's reading of a column-aligned name is believed
-# for these alone, because a name that starts one column early ("HE1", "CD", "HG") reads as helium,
-# cadmium, mercury.
+# Elements of two letters that ligands hold; gemmi's reading of a column-aligned name is
+# believed for these alone, because a name that starts one column early ("HE1", "CD", "HG")
+# reads as helium, cadmium, mercury.
 LIGAND_ELEMENTS = {
     "Cl",
     "Br",
@@ -48,8 +48,8 @@ LIGAND_ELEMENTS = {
     "Mo",
 }
 
-# Of amino acids and nucleotides, with selenium and what is bound to them where a residue keeps its
-# name.
+# Of amino acids and nucleotides, with selenium and what is bound to them where
+# a residue keeps its name.
 STANDARD_ELEMENTS = {"H", "D", "C", "N", "O", "S", "P", "Se", "F", "Cl", "Br", "I", "X"}
 
 ORGANIC_ELEMENTS = tuple("HCNOPSFDBIK")
@@ -208,7 +208,7 @@ def _content(path: Path) -> bytes:
 def _text(content: bytes, path: Path) -> str:
     """Text in UTF-8 or UTF-16, with or without a byte order mark, or else in Latin-1.
 
-    Whatever the locale.
+    The locale does not matter.
     """
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = content.decode("utf-16", "replace")
@@ -230,8 +230,7 @@ def _text_of_bytes(content: bytes) -> str:
 class _Read:
     """What stands in a file, with the names that the structure has.
 
-    `lines` are those of a PDB file, `block` is that of an mmCIF file. `elements` is the column of a
-    PDB file, None for other formats, where gemmi knows what it was told.
+    `lines` are those of a PDB file, `block` is that of an mmCIF file.
 
     `elements` is the column of a PDB file, None for other formats, where gemmi knows what it was
     told.
@@ -269,8 +268,8 @@ def _of_cif(content: bytes, path: Path, *, binary: bool) -> _Read:
         _of_binary(content, path) if binary else _document(_text(content, path), path), path=path
     )
     told, said, dummies = tidy_atom_site(block, path=path)
-    # chains stay in parts as the file has them (polymer, ligands, water), so that the atoms stay in
-    # file order
+    # chains stay in parts as the file has them (polymer, ligands, water), so that
+    # the atoms stay in file order
     with refusing(path, "mmcif"):
         structure = gemmi.make_structure_from_block(block)
     return _Read(structure, told, [*said, *told.said], dummies, block=block)

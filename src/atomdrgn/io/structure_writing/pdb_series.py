@@ -26,8 +26,7 @@ LAST_LEADING = 3
 class PdbSeries:
     """The text of one PDB file, into which other coordinates are put.
 
-    It is some twenty times as quick as writing the file anew. LINK and SSBOND records get the
-    distance by the new coordinates, or none where one end is an image by symmetry.
+    It is some twenty times as quick as writing the file anew.
 
     LINK and SSBOND records get the distance by the new coordinates, or none where one end is an
     image by symmetry.

@@ -1,6 +1,6 @@
 """How well a structure explains images at their poses.
 
-Whether one of the usual faults would explain them better.
+It also finds whether one of the usual faults would explain them better.
 """
 
 import math
@@ -75,7 +75,7 @@ class Shape:
 class Fault:
     """Something that goes wrong between programs.
 
-    How a pose that has it is mended, and what to say.
+    It says how a pose that has it is mended, and what to tell the user.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ class Agreement:
     def difference(self, name: str, other: str) -> tuple[float, float]:
         """Mean over the particles of how much larger the one correlation is.
 
-        Each in its better contrast, and its error.
+        Each is taken in its better contrast; the error of the mean comes with it.
         """
         return _mean_and_error(self._upright(name) - self._upright(other))
 
@@ -250,24 +250,21 @@ class Agreement:
     def contrast(self) -> int:
         """1 where protein is white in the images as they were read, -1 where it is dark.
 
-        The sign of the mean correlation.
+        It is the sign of the mean correlation.
         """
         return -1 if self.mean(self.best)[0] < 0 else 1
 
     @property
     def explained(self) -> bool:
-        """Whether the model explains the images better at their own poses.
+        """Whether images fit better at their own poses than at other particles'.
 
-        Mended where need be, than at other particles'.
+        Poses are mended where need be.
         """
         return self.in_errors(self.best, OTHERS) >= self.needed
 
     @property
     def signal(self) -> bool:
-        """Whether something that resembles the model, or at least a blob of its size.
-
-        Is in the images at all.
-        """
+        """Whether the images hold anything like the model, or at least a blob of its size."""
         return any(abs(self._from_zero(name)) >= self.needed for name in (AS_READ, OTHERS, BLOB))
 
     @property
@@ -284,7 +281,7 @@ class Agreement:
     def closest_tilts(self) -> str | None:
         """Which change of the tilts explains the images best.
 
-        None where there are no tilts that could be wrong.
+        It is None where there are no tilts that could be wrong.
         """
         could_be = [name for name in TILTED if name in self.possible]
         return min(could_be, key=lambda name: self.in_errors(AS_READ, name), default=None)
@@ -342,7 +339,7 @@ class Agreement:
         return faults + self._misfits()
 
     def _advice(self) -> str:
-        """Of the likeliest fault; of tilts, also of those that could as well be it."""
+        """Advice on the likeliest fault; of tilts, also on those that could as well be it."""
         if self.best not in TILT_FAULTS:
             return FAULTS[self.best].advice
         alike = [
@@ -501,7 +498,7 @@ def _sample(stack: ParticleStack, limit: int, generator: torch.Generator) -> Par
 def _batches(particle: Int[Tensor, "image"]) -> list[Int[Tensor, "batch"]]:
     """Indices of the images of whole particles.
 
-    Enough of these for each to find others in its batch.
+    Each has enough of these for every one to find others in its batch.
     """
     n_particles = int(particle[-1]) + 1
     count = max(1, min(n_particles // (PARTNERS + 1), math.ceil(len(particle) / IMAGES_AT_A_TIME)))
@@ -577,7 +574,7 @@ class _Series:
 
 
 def _tilt_series(stack: ParticleStack) -> _Series | None:
-    """Of a sample that is a tilt series; None of single images."""
+    """The tilts of a sample that is a tilt series; None of single images."""
     if len(stack) == int(stack.particle[-1]) + 1:
         return None
     normal = specimen_normal(stack.pose, stack.ctf.scale, stack.particle)
@@ -595,7 +592,7 @@ def _tilt_series(stack: ParticleStack) -> _Series | None:
 class _Compared:
     """A batch of whole particles, compared.
 
-    Correlations by particle, and signal and what is expected of it by image.
+    Correlations are by particle; signal and what is expected of it are by image.
     """
 
     correlation: dict[str, Float[Tensor, "particle"]]
@@ -612,7 +609,7 @@ def _compared(
     whitened: Callable[..., tuple[Tensor, Tensor]],
     series: _Series | None,
 ) -> _Compared:
-    """Of one batch of whole particles."""
+    """The comparison of one batch of whole particles."""
     particle = stack.particle - stack.particle[0]
     transfer, data = whitened()
 
@@ -652,9 +649,9 @@ def _compared(
 
 
 def _shape(beads: BeadModel) -> Shape:
-    """Of the planes across the principal axes.
+    """The plane whose mirror image is nearest to the model.
 
-    That one whose mirror image has its beads nearest to the model's.
+    It is one of those across the principal axes.
     """
     share = beads.amplitude / beads.amplitude.sum()
     centre = share @ beads.position
@@ -707,7 +704,7 @@ def _shifted(
 def _partners(particle: Int[Tensor, "image"]) -> Iterator[Int[Tensor, "image"]]:
     """For each image that of another particle at the same place of its tilt series.
 
-    A few times.
+    There are a few for each.
     """
     count = particle.bincount()
     start = count.cumsum(0) - count

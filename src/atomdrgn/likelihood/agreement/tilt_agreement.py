@@ -20,7 +20,7 @@ ENOUGH = 0.5  # share of the signal of other tilts that a tilt has to have
 def standard_errors(particles: int, *, tests: int = 1) -> float:
     """Standard errors that decide.
 
-    3 for many particles, more for a few, at the same risk (Student) in all tests together.
+    They are 3 for many particles, more for a few, at the same risk (Student) in all tests together.
     """
     return float(-stdtrit(particles - 1, ndtr(-SIGMAS) / tests)) if particles > 1 else math.inf
 
@@ -149,10 +149,7 @@ class TiltAgreement:
 
     @property
     def _surest(self) -> int:
-        """The tilt that tells most, of those of as many particles as any has.
-
-        Or of half as many.
-        """
+        """The tilt that tells most, of those of as many particles as any has, or half as many."""
         value, error = self.gain
         particles = torch.tensor(self._particles)
         return int((value / error).where(2 * particles >= particles.max(), -math.inf).argmax())
@@ -234,7 +231,7 @@ def _ratio(
 ) -> tuple[Float[Tensor, "tilt"], Float[Tensor, "tilt"]]:
     """Sum over particles of the one over the other, and its standard error.
 
-    Infinite of one particle.
+    The error is infinite of one particle.
     """
     n = (expected != 0).sum(0)
     value = signal.sum(0) / expected.sum(0)

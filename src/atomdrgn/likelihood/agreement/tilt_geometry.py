@@ -1,6 +1,6 @@
 """How the images of a tilt series are tilted, by their poses alone.
 
-The poses and orders that a faulty import gives.
+It also makes the poses and orders that a faulty import gives.
 
 The specimen's normal, its z axis, is the same direction in the molecule for all images of a
 particle, and stands at the tilt angle to the beam. Views of a series lie in a plane, across its
@@ -85,7 +85,7 @@ def without_tilt(
 ) -> Float[Tensor, "image 3 3"]:
     """Rotations as if no image were tilted.
 
-    Tilted back once, by a reflection half way between the normal and the beam.
+    They are tilted back once, by a reflection half way between the normal and the beam.
     """
     half_way = torch.nn.functional.normalize(normal + normal.new_tensor([0.0, 0.0, 1.0]), dim=1)
     return _reflected_twice(rotation, half_way)
@@ -94,9 +94,7 @@ def without_tilt(
 def shift_along(
     pose: Pose, rotation: Float[Tensor, "image 3 3"], particle: Int[Tensor, "image"]
 ) -> Float[Tensor, "image 2"]:
-    """Shifts under other rotations where those of a particle come of one displacement in space.
-
-    Which turns with it.
+    """Shifts under other rotations, of one displacement that turns with each particle.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ BOND_LENGTHS = {
     "sugar": (5.0, 6.1, 7.5),
 }
 CHAIN = "spring"  # what springs between residues are called
-# along a chain: what is nearer keeps its shape when a structure changes (see restraints.py)
+# along a chain: what is nearer keeps its shape when a structure changes (see segment_restraints.py)
 LOCAL_PLACES = 8
 CONTACT_SIGMA = 3.0  # A: what is near in space only, as in the population's elastic network
 # times the r.m.s. error of bonds: by how much a bond of scattered residues may be too long
@@ -102,9 +102,9 @@ def make_chain_restraints(
 
 
 def bond_error(beads: BeadModel) -> float:
-    """By how much a model's bonds miss the lengths that chains have, r.m.s., A; 0.
+    """R.m.s. by which a model's bonds miss the lengths of chains, A.
 
-    It looks like a chain.
+    It is 0 where the model looks like a chain.
     """
     return _bond_lengths(beads, bonded_residues(beads))[1]
 
@@ -127,10 +127,7 @@ def bonded_residues(beads: BeadModel) -> Int[Tensor, "pair 2"]:
 def _bond_lengths(
     beads: BeadModel, pairs: Int[Tensor, "pair 2"]
 ) -> tuple[Float[Tensor, "pair"], float]:
-    """Length of each bond without strain.
-
-    The r.m.s. by which the model's bonds are outside of what chains have, A.
-    """
+    """Length of each bond without strain, and by how much the model's miss (r.m.s., A)."""
     nucleotide = torch.from_numpy(_in_nucleic_acids(beads))[pairs[:, 0]]
     two = bool((beads.partner != np.arange(len(beads))).any())
     protein, other = ("backbone", "sugar") if two else ("residue", "nucleotide")
@@ -165,10 +162,7 @@ def _in_nucleic_acids(beads: BeadModel) -> Bool[np.ndarray, "bead"]:
 def _network(
     beads: BeadModel, bonds: Int[Tensor, "bond 2"], *, contacts: bool
 ) -> tuple[Int[Tensor, "spring 2"], Float[Tensor, "spring"]]:
-    """Springs between residues.
-
-    Ligands and the like that are near each other in the model, and their standard deviations.
-    """
+    """Springs between residues, ligands and the like near each other, and standard deviations."""
     body = np.flatnonzero(beads.partner == np.arange(len(beads)))
     place = beads.position.numpy()[body]
     pairs = body[cKDTree(place).query_pairs(ELASTIC_CUTOFF, output_type="ndarray")].reshape(-1, 2)

@@ -160,9 +160,7 @@ class Tethers(Restraint):
 @final
 @dataclass(frozen=True, eq=False)
 class Clashes(Restraint):
-    """Beads that may not come nearer to each other than a distance.
-
-    Unless the base model has them as near.
+    """Beads that may not come nearer than a distance, unless the base model has them as near.
 
     Parameters
     ----------
@@ -218,7 +216,7 @@ class Clashes(Restraint):
         )
 
     def on_surface(self, looser: float) -> None:
-        """Nothing clashes."""
+        """None: clashes are left out on a surface."""
 
     def _nearest(self, pairs: Int[Tensor, "pair 2"]) -> Float[Tensor, "pair"]:
         """How near pairs may be, A: a contact of the base model costs nothing."""

@@ -19,7 +19,7 @@ R = TypeVar("R", bound="Restraint")
 class Residuals:
     """What one conformation misses by, one row for each residual that acts.
 
-    Half the weighted squares are the strain.
+    The strain is half the sum of their weighted squares.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """What the restraints say about motions near a conformation.
 
-Gauss-Newton's normal equations, one set a conformation.
+They are Gauss-Newton's normal equations, one set a conformation.
 """
 
 import numpy as np

@@ -12,7 +12,7 @@ ROUNDING = 1e-4
 def strained_springs(position, bead, length, weight, one_sided):
     """Residuals of distances in each conformation.
 
-    Conformations, beads, residuals, directions, weights.
+    Found are conformations, beads, residuals, directions and weights.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def strained_clashes(position, clash, clash_bead, base, clash_distance, clash_we
 def _apart(position, i, j, direction):
     """Distance of two beads, A.
 
-    Writes its gradients to their positions, (2, 3): unit vectors, zero where both stand in one
+    It writes its gradients to their positions, (2, 3): unit vectors, zero where both stand in one
     place.
     """
     square = 0.0
@@ -100,7 +100,7 @@ def _apart(position, i, j, direction):
 def strain(conformation, bead, residual, direction, weight, energy, gradient):
     """Adds half the weighted squares of residuals to `energy` (batch,).
 
-    Their gradients to `gradient` (batch, bead, 3).
+    It adds their gradients to `gradient` (batch, bead, 3).
     """
     for k in range(len(conformation)):
         b = conformation[k]
@@ -199,7 +199,7 @@ def add_equations(
 def _add_to_row(row, share, direction, bead, centroid, rotation, jacobian):
     """How a segment's six numbers move a bead along a direction.
 
-    Its share, and its moment about the centroid.
+    It adds its share, and its moment about the centroid.
     """
     x, y, z = bead[0] - centroid[0], bead[1] - centroid[1], bead[2] - centroid[2]
     arm_x = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z

@@ -1,6 +1,6 @@
 """What is corrected in images as they are read.
 
-Pixels that are faulty in all, brightness that varies smoothly, the scale.
+It is pixels that are faulty in all, brightness that varies smoothly, and the scale.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ class Corrections(Record):
 def background_terms(box: int) -> Float[Tensor, "term pixel"]:
     """The terms of a background at each pixel.
 
-    X, y, x y, x^2 - 1/3 and y^2 - 1/3, with x and y from -1 at one edge to 1 at the other.
+    They are x, y, x y, x^2 - 1/3 and y^2 - 1/3, with x and y from -1 at one edge to 1 at the other.
     """
     line = torch.linspace(-1, 1, box)
     y, x = (each.flatten() for each in torch.meshgrid(line, line, indexing="ij"))

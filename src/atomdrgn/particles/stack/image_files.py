@@ -131,8 +131,8 @@ def find_file(name: str, *, beside: Path, data_folder: str | Path | None = None)
     MissingFileError
         With all places that were tried.
     """
-    # a name that is no UTF-8 is that of a file of the same bytes, or one that was written anew in
-    # UTF-8
+    # a name that is no UTF-8 is that of a file of the same bytes, or one that
+    # was written anew in UTF-8
     names = dict.fromkeys((file_name(str(name)), file_name(readable(str(name)))))
     places = [place for name in names for place in (Path(name), beside.parent / name)]
     if data_folder is not None:

@@ -284,7 +284,7 @@ def _refuse_other_kinds(table: dict[str, np.ndarray], names: Sequence[str], *, p
 def _where_passthrough(path: Path) -> str:
     """How the fields that a file lacks are found, for a message.
 
-    By the file beside it that looks like its passthrough file.
+    It is told by the file beside it that looks like its passthrough file.
     """
     beside = sorted(other for other in path.parent.glob("*passthrough*.cs") if other != path)
     # of several jobs' files in a folder, that of this job: J24_..., or cryosparc_P12_J24_...
@@ -307,7 +307,7 @@ def _where_passthrough(path: Path) -> str:
 def _prefixes(table: Iterable[str]) -> list[str]:
     """Prefixes of 3D alignments.
 
-    One of a refinement, or one for each class of an ab-initio or heterogeneous job.
+    There is one of a refinement, or one for each class of an ab-initio or heterogeneous job.
     """
     classes = {
         name.split("/")[0] for name in table if re.fullmatch(r"alignments_class_?\d+/pose", name)

@@ -1,6 +1,6 @@
 """Optics of RELION's particle files.
 
-A table of groups (3.1 and later) or columns of the particles (3.0 and before).
+They are a table of groups (3.1 and later) or columns of the particles (3.0 and before).
 """
 
 import re
@@ -275,8 +275,8 @@ def _pixel_size(table: StarTable) -> np.ndarray | None:
         if name in table:
             return numbers_in_range(table, name)
     if "rlnDetectorPixelSize" in table:
-        # micrometres over the magnification; RELION takes 10,000 where that is missing, which makes
-        # it angstrom
+        # micrometres over the magnification; RELION takes 10,000 where that is
+        # missing, which makes it angstrom
         magnification = (
             numbers_in_range(table, "rlnMagnification") if "rlnMagnification" in table else 1e4
         )

@@ -137,7 +137,7 @@ QUANTITIES = {
     "blob/psize_A": PIXEL,
     # rounding goes a little beyond 1
     "class_posterior": Quantity(0.0, 1.01, "(a probability)"),
-    # what an assembled set holds, whatever file it came from
+    # the rest: what an assembled set holds, whatever file it came from
     "voltage_kv": VOLTAGE,
     "spherical_aberration_mm": SPHERICAL_ABERRATION,
     "amplitude_contrast": CONTRAST,

@@ -1,6 +1,6 @@
 """Tilt images with one row an image (Warp and M 1.x).
 
-Which rows are one particle, and what their CTF columns mean.
+It says which rows are one particle, and what their CTF columns mean.
 """
 
 from dataclasses import dataclass, replace
@@ -360,7 +360,7 @@ def _spread(label: np.ndarray, values: np.ndarray) -> np.ndarray:
 def _with_column(particles: StarTable, label: np.ndarray, name: str) -> np.ndarray:
     """Numbers for label and column together, where that leaves several rows to most.
 
-    Else the labels as they are.
+    Elsewhere they are the labels as they are.
     """
     if name not in particles:
         return label

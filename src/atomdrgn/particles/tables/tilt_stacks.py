@@ -468,7 +468,7 @@ def _subtomogram_matrix(particles: StarTable) -> np.ndarray:
 def _microscope(
     optics: Optics, tomograms: list[Tomogram], particles: StarTable
 ) -> dict[str, np.ndarray]:
-    """Of each row: from the particles' optics, and what these lack from the tomograms."""
+    """The microscope of each row: from the particles' optics, and the rest from the tomograms."""
     values = dict(optics.values)
     for name in MICROSCOPE:
         if name not in values and all(name in tomogram.microscope for tomogram in tomograms):
@@ -488,7 +488,7 @@ def _ctf(
 ) -> dict[str, np.ndarray]:
     """CTF of each image; the particle's depth towards the camera's z adds to the defocus.
 
-    By RELION's rlnTomoHand it adds or takes from it.
+    By RELION's rlnTomoHand it adds to it or takes from it.
     """
     return {
         **tilt_ctf,

@@ -12,8 +12,8 @@ from torch import Tensor
 from ...errors import InputError
 from ..correlation import fourier_shell_correlation, resolution_at, shell_frequencies, shell_index
 
-# of the correlation without a mask: phases are random from there on (as RELION's postprocess has
-# it)
+# of the correlation without a mask: phases are random from there on (as
+# RELION's postprocess has it)
 RANDOMISED_BELOW = 0.8
 # shells behind that frequency in which the mask still mixes true phases with random ones
 MARGIN = 2

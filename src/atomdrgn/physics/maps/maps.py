@@ -204,8 +204,7 @@ def resampled(
 ) -> Tensor:
     """A map on a cube of other voxels, values kept.
 
-    Its Fourier transform is evaluated at the new frequencies, exactly. What the map does not hold
-    is zero: frequencies beyond its Nyquist, and places beyond its edge.
+    Its Fourier transform is evaluated at the new frequencies, exactly.
 
     What the map does not hold is zero: frequencies beyond its Nyquist, and places beyond its edge.
 

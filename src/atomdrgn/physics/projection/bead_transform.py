@@ -1,7 +1,6 @@
 """Fourier coefficients of beads on a disc, exactly and without a grid.
 
-They are sums of separable waves as matrix products. The image that these coefficients describe is
-periodic in the box; beads that lie outside it are left out (see `inside`).
+They are sums of separable waves as matrix products.
 
 The image that these coefficients describe is periodic in the box; beads that lie outside it are
 left out (see `inside`).
@@ -217,8 +216,6 @@ def _waves(
     """Waves along x, (batch, 2 index, bead), and along y, (batch, field 2 index, bead).
 
     Those along y are weighted. Cosines come first, then sines.
-
-    Cosines come first, then sines.
     """
     plane, weight, damping = plane[..., some], weight[..., some], damping[..., some]
     weight = weight * inside(plane.transpose(1, 2), grid)[:, None]

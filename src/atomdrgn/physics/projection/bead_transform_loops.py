@@ -151,7 +151,7 @@ def combine(product: np.ndarray, rows: np.ndarray, out: np.ndarray, part: int) -
     product : (batch, field, 2, index, 2, index) float32
         Of the waves along y and x.
     rows : (row, 4) int64
-        See :attr:`FourierDisc.rows`.
+        See :attr:`atomdrgn.physics.disc.FourierDisc.rows`.
     out : (batch, part, field, 2, frequency) float32
         Is filled.
     part : int
@@ -191,7 +191,7 @@ def combine_motions(
         Of the waves of four fields: the amplitude, and the amplitude times each component of the
         arm.
     rows : (row, 4) int64
-        See :attr:`FourierDisc.rows`.
+        See :attr:`atomdrgn.physics.disc.FourierDisc.rows`.
     extent : float
         Of the box, A.
     transfer : (batch, frequency) float32

@@ -27,8 +27,8 @@ from ..grid import ImageGrid
 # exp(-pi^2 s^2 / 2).
 BAND_LIMITED_BELOW = 1.5
 
-# Profile values that a chunk of beads may hold at a time, for each axis (64 MiB in single
-# precision).
+# Profile values that a chunk of beads may hold at a time, for each axis (64
+# MiB in single precision).
 CHUNK_VALUES = 2**24
 
 
@@ -103,8 +103,8 @@ def _profile(
     band_limited = _band_limited_gaussian(center, width.clamp(max=BAND_LIMITED_BELOW), box_size)
     if narrow.all():
         return band_limited
-    # widths are clamped on both sides: a division by zero in the branch not taken would spoil the
-    # gradient
+    # widths are clamped on both sides: a division by zero in the branch not
+    # taken would spoil the gradient
     gaussian = _gaussian(center, width.clamp(min=BAND_LIMITED_BELOW), box_size)
     return torch.where(narrow[..., None], band_limited, gaussian)
 

@@ -64,9 +64,9 @@ class Accuracy:
 # 1e-11, 1e-10 and 1e-9 in double precision.
 ACCURACY = {torch.float32: Accuracy(5.0, 1.15, 0.75), torch.float64: Accuracy(7.0, 1.55, 1.4)}
 
-# Wide beads are drawn on several canvases where they differ in width by more than the square root
-# of two, and as many as these would be drawn in fewer samples: about what blurring another canvas
-# costs.
+# Wide beads are drawn on several canvases where they differ in width by more than the
+# square root of two, and as many as these would be drawn in fewer samples: about what
+# blurring another canvas costs.
 BEADS_WORTH_A_LEVEL = 1000
 
 
@@ -116,8 +116,8 @@ def _level(narrowest: float, box_size: int, dtype: torch.dtype) -> Level:
         # the reach of one vector
         kernel2 = max(accuracy.kernel, min(1.45, narrowest / 2 + math.sqrt(accuracy.overlap))) ** 2
     if narrowest >= BAND_LIMITED_BELOW:
-        # the largest alias lies where the Gaussians t and b meet: 1 / t^2 + 1 / b^2 = 1 / e, in
-        # samples
+        # the largest alias lies where the Gaussians t and b meet: 1 / t^2 + 1
+        # / b^2 = 1 / e, in samples
         blur_by_spacing2 = 1 / (1 / accuracy.overlap - 1 / kernel2)
         spacing = narrowest / math.sqrt(kernel2 + blur_by_spacing2)
         blur = math.sqrt(blur_by_spacing2) * spacing

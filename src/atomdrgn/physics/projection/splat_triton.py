@@ -167,8 +167,7 @@ def _moments(
 class _Beads:
     """The beads of one level, sorted along x image by image.
 
-    Fields are (image, bead), in samples of the canvas. A bead that is not drawn has the width 0 and
-    stands behind all others.
+    Fields are (image, bead), in samples of the canvas.
 
     A bead that is not drawn has the width 0 and stands behind all others.
     """
@@ -352,7 +351,7 @@ def project_beads_triton(
 ) -> Float[Tensor, "*batch box box"]:
     """The same images on a GPU, in single precision.
 
-    The products are torch's: TF32, where it was allowed for them, costs their accuracy.
+    The products are torch's; TF32, where it was allowed for them, costs their accuracy.
 
     Parameters
     ----------

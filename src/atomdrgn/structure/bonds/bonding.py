@@ -76,7 +76,7 @@ class Bonding:
     def near_pairs(self) -> np.ndarray:
         """Atoms at most two bonds apart, which are no contacts.
 
-        (pair, 2) int, the lower number first.
+        They are (pair, 2) int, the lower number first.
         """
         pairs = np.concatenate([self.bonds, self.steps, self.angles[:, ::2]])
         return np.unique(np.sort(pairs, axis=1), axis=0)
@@ -405,7 +405,7 @@ def _steps(structure: Structure, bonds: np.ndarray, *, polymer: np.ndarray) -> n
 
 
 def _neighbours(bonds: np.ndarray, count: int) -> list[list[int]]:
-    """For each atom the sorted list of those bonded to it."""
+    """The sorted list of those bonded to it, for each atom."""
     both = np.concatenate([bonds, bonds[:, ::-1]])
     both = both[np.lexsort(both.T[::-1])]
     ends = np.searchsorted(both[:, 0], np.arange(1, count))

@@ -1,6 +1,6 @@
 """Declared bonds whose atoms are apart in the model.
 
-Which of them are believed, and how long they should be.
+It is told which of them are believed, and how long they should be.
 """
 
 import warnings
@@ -20,8 +20,8 @@ SLACK = 0.3  # A over the sum of covalent radii, or over the usual length of a b
 NONMETALS = [
     gemmi.Element(symbol).atomic_number for symbol in "H B C N O F Si P S Cl Se Br I".split()
 ]
-# How many atoms other than metals an atom is bonded to at most, where a chain or a sugar is joined
-# to it.
+# How many atoms other than metals an atom is bonded to at most, where a chain
+# or a sugar is joined to it.
 MOST_NEIGHBOURS = {
     "H": 1,
     "C": 4,

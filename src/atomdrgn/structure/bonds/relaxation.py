@@ -44,8 +44,8 @@ MOST_STEPS = 500
 # A: a declared bond that is off by more is pulled again, from where it has come to
 OPEN = 0.02
 LESS = 0.8  # of what it was off before: as long as pulling helps so much
-# degrees: where a bond is open in the base model its angles say little; those of any atom are
-# within these
+# degrees: where a bond is open in the base model its angles say little; those of
+# any atom are within these
 SMALLEST_ANGLE, LARGEST_ANGLE = 100.0, 130.0
 TOLERANCE = 10.0  # kJ/mol/nm, r.m.s. force
 KT = 2.494  # kJ/mol

@@ -1,6 +1,6 @@
 """Moved beads as the camera sees them.
 
-Where they are projected to, and what their segments' motions would do there.
+It says where they are projected to, and what their segments' motions would do there.
 """
 
 import torch
@@ -114,5 +114,5 @@ def _full_fields(
 
 
 def _turn(motion: RigidMotion, pose: Pose) -> Float[Tensor, "batch segment 3 3"]:
-    """From the base model's frame to the camera's."""
+    """Rotation from the base model's frame to the camera's."""
     return pose.rotation[:, None] @ matrix_from_quaternion(motion.rotation)

@@ -99,7 +99,7 @@ def lift_residues(
 ) -> Float[Tensor, "*batch atom 3"]:
     """Positions of all atoms where every bead has moved by itself.
 
-    Each goes with its bead, and turns as its part of the chain.
+    Each atom goes with its bead, and turns as its part of the chain.
 
     Parameters
     ----------
@@ -255,9 +255,9 @@ def _residue_of_bead(beads: BeadModel) -> Int[Tensor, "bead"]:
 def _windows(
     beads: BeadModel,
 ) -> tuple[Int[Tensor, "pair"], Int[Tensor, "pair"], Int[Tensor, "trace"]]:
-    """Pairs of a trace bead and a polymer bead at most STRETCH places away, by number.
+    """Pairs of a trace and a polymer bead at most STRETCH apart, and how many each first has.
 
-    And how many each of the first has.
+    Pairs are numbers of either; STRETCH counts places along the chain.
     """
     chain = np.unique(beads.chain, return_inverse=True)[1]
     # so that chains stand apart in one count

@@ -1,6 +1,6 @@
 """Rigid motions of segments, and offsets of beads that move one by one.
 
-What they do to beads and atoms.
+It is told what they do to beads and atoms.
 """
 
 from dataclasses import dataclass
@@ -230,7 +230,8 @@ def weighted_arms(
 ) -> Float[Tensor, "column point"]:
     """What :meth:`RigidMotion.blend` multiplies by rotations and shifts.
 
-    Arms from each centroid and 1, times membership: four rows a segment, ``w (x - c)`` and ``w``.
+    It is arms from each centroid and 1, times membership: four rows a segment, ``w (x - c)`` and
+    ``w``.
 
     Four rows a segment: ``w (x - c)`` and ``w``.
 

@@ -36,7 +36,7 @@ SMALLEST_PRESENCE = 0.01  # what is nearly never there still has a place
 class Members(Record):
     """The beads of each segment, one entry for each bead and segment with a share in each other.
 
-    Sorted by segment.
+    They are sorted by segment.
 
     Parameters
     ----------
@@ -124,10 +124,7 @@ def twist_maps(
     *,
     before: tuple[Tensor, Tensor],
 ) -> Float[Tensor, "segment 6 6"]:
-    """Matrices from numbers of twists about other centroids, with other radii.
-
-    To those of the same motions about these.
-    """
+    """Matrices that take twists about other centroids, with other radii, to those about these."""
     apart, old = centroid - before[0], before[1]
     block = torch.eye(TWIST).repeat(len(centroid), 1, 1)
     block[:, :3, 3:] = -cross_matrix(apart) / old[:, None, None]
@@ -288,7 +285,7 @@ class SegmentDeformation(Deformation):
     ) -> Float[Tensor, "*batch free number"]:
         """The numbers of each free segment: its motion.
 
-        Behind it its occupancy where that is free.
+        Behind it stands its occupancy where that is free.
         """
         return latent.unflatten(-1, (len(self.free), self.numbers))
 
@@ -412,10 +409,7 @@ class SegmentDeformation(Deformation):
         *,
         direction: Float[Tensor, "batch pair 3"],
     ) -> Float[Tensor, "batch pair latent"]:
-        """Gradients of ``direction.
-
-        (x_i - x_j)``: how the latent changes distances of pairs of beads.
-        """
+        """Gradients of ``direction . (x_i - x_j)``: how the latent changes distances of beads."""
         rotation = self.rotation(latent)
 
         def pushed(bead: Int[Tensor, "pair"]) -> Float[Tensor, "batch pair segment 6"]:
@@ -461,7 +455,7 @@ class SegmentDeformation(Deformation):
     def whole_motion(self, latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent whole"]:
         """Steps from a latent that move the molecule as a whole.
 
-        Three shifts (A) and three turns (rad).
+        They are three shifts (A) and three turns (rad).
 
         There are none where a part is fixed.
         """
@@ -500,7 +494,7 @@ class SegmentDeformation(Deformation):
     ]:
         """What takes steps apart into motions of the molecule as a whole and changes of its shape.
 
-        In double precision.
+        It is in double precision.
 
         Returns
         -------
