@@ -131,6 +131,7 @@ def test_files_of_the_wrong_kind(atomdrgn, folder, base, particles, says):
         (["--memory", "nan"], "--memory nan: expected a number"),
         (["--temperature", "1e-300"], "a temperature of 1e-300: expected 1e-06 to"),
         (["--seed", "1" + 30 * "0"], "--seed 10{30}: expected a whole number of at most"),
+        (["--seed", "-1"], "--seed -1: expected 0 or a positive whole number"),
         (["--tomograms", "tomograms.star"], "leave tomograms out|no such file"),
     ],
 )

@@ -67,6 +67,8 @@ def _require_numbers(arguments: Mapping[str, object]) -> None:
             raise InputError(f"{option} {value}: expected a number")
         if isinstance(value, int) and abs(value) > LARGEST:
             raise InputError(f"{option} {value}: expected a whole number of at most {LARGEST:,}")
+        if option == "--seed" and isinstance(value, int) and value < 0:
+            raise InputError(f"{option} {value}: expected 0 or a positive whole number")
 
 
 def explain(error: BaseException) -> tuple[int, str]:

@@ -25,6 +25,26 @@ def test_the_runs_own_decoder_gives_the_particles(which, request):
     np.testing.assert_allclose(found, run.atoms(range(20)).numpy(), atol=1e-3)
 
 
+def test_latents_in_double_precision_are_taken_as_well(tmp_path, hinge_structure):
+    """As amortised fits write them, beside motions in single precision."""
+    run = hinged_run(tmp_path, hinge_structure, np.random.default_rng(0).normal(0, 4, 50))
+    kept = {
+        name: value
+        for name, value in run.model.items()
+        if not name.startswith("surface") and name not in ("free", "radius")
+    }
+    write_arrays(run.folder / "model.npz", **kept)
+    write_arrays(
+        run.folder / "latents.npz",
+        latent=run.latent.astype(np.float64),
+        latent_sd=run.latent_sd.astype(np.float64),
+    )
+    double = open_run(run.folder)
+    assert double.latent.dtype == np.float64
+    found = positions(double, decoder_of(double)(torch.from_numpy(double.latent)))
+    np.testing.assert_allclose(found, double.atoms(range(50)).numpy(), atol=0.1)
+
+
 def test_a_run_without_one_gets_a_surface_through_its_particles(tmp_path, hinge_structure):
     run = hinged_run(tmp_path, hinge_structure, np.random.default_rng(0).normal(0, 4, 200))
     kept = {

@@ -152,3 +152,9 @@ def test_umap_keeps_clusters_apart():
     centre = place.reshape(2, 30, 2).mean(1)
     spread = np.linalg.norm(place.reshape(2, 30, 2) - centre[:, None], axis=-1)
     assert np.linalg.norm(centre[1] - centre[0]) > spread.max()
+
+
+def test_large_seeds_are_seeds_for_clusters(seed=5_000_000_000):
+    latent = np.random.default_rng(0).normal(0, 1, (30, 2))
+    once, again = (k_means_on_data(latent, 3, seed=seed).label for _ in range(2))
+    assert (once == again).all() and len(np.unique(once)) == 3

@@ -44,6 +44,7 @@ class Decoder:
 
     def __call__(self, place: Float[Tensor, "*batch k"]) -> RigidMotion:
         """The motion of each segment at some places."""
+        place = place.to(self.surface.coefficient.dtype)  # amortised fits write double precision
         motion = screw_motion(*twists(self.surface(place), free=self.free, radius=self.radius))
         return with_feature(motion, self.surface.features(place)) if self.flexes else motion
 
@@ -62,8 +63,8 @@ def decoder_of(run: Run) -> Decoder:
     vector = vector_from_quaternion(motion.rotation)
     speed = torch.linalg.solve(left_jacobian(vector), motion.translation)
     n_segments = vector.shape[1]
-    place = torch.from_numpy(run.latent)
     latent = torch.cat([speed, vector], -1).flatten(1)
+    place = torch.from_numpy(run.latent).to(latent.dtype)
     surface = fit_surface(place, latent, place.square().mean(0).sqrt().clamp_min(1e-3))
     return Decoder(surface, torch.arange(n_segments), torch.ones(n_segments), fitted=False)
 

@@ -17,6 +17,8 @@ from scipy.spatial import KDTree
 
 from ...errors import InputError
 
+SEEDS = 2**32  # as many as scikit-learn takes
+
 
 @dataclass(frozen=True)
 class PrincipalAxes:
@@ -128,7 +130,7 @@ def k_means_on_data(
         )
     from sklearn.cluster import KMeans
 
-    found = KMeans(clusters, n_init=10, random_state=seed).fit(latent)
+    found = KMeans(clusters, n_init=10, random_state=seed % SEEDS).fit(latent)
     order = np.argsort(-np.bincount(found.labels_, minlength=clusters), kind="stable")
     centre = found.cluster_centers_[order].astype(latent.dtype)
     return Clusters(np.argsort(order)[found.labels_], centre, nearest_particles(latent, centre))
@@ -220,9 +222,9 @@ def umap_embedding(
     except ImportError as error:
         raise InputError("UMAP needs a further package: pip install 'atomdrgn[umap]'") from error
 
-    return UMAP(n_neighbors=min(15, len(latent) - 1), random_state=seed, n_jobs=1).fit_transform(
-        latent
-    )
+    return UMAP(
+        n_neighbors=min(15, len(latent) - 1), random_state=seed % SEEDS, n_jobs=1
+    ).fit_transform(latent)
 
 
 def _shortest_way(
