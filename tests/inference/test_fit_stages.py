@@ -8,7 +8,14 @@ import pytest
 from atomdrgn.inference import fit as fitting
 from atomdrgn.inference.fit import STAGES, fit
 from atomdrgn.inference.fit_options import FitOptions
-from atomdrgn.inference.fit_stages import ALL, FitProgress, Stage, go_on, go_through, write_history
+from atomdrgn.inference.fit_stages import (
+    ALL_PARTICLES,
+    FitProgress,
+    Stage,
+    go_on,
+    go_through,
+    write_history,
+)
 from atomdrgn.parallel import Processes
 from atomdrgn.runs.run_folder import read_history
 
@@ -102,7 +109,7 @@ def test_steps_that_are_done_again_are_forgotten_in_the_history(begun, tmp_path)
 
 def test_a_state_that_begins_at_the_end_is_kept_too(begun, tmp_path):
     start, state = begun(tmp_path)
-    (only,) = go_on(start, ALL, [counted] * 2, lambda: replace(state, step=2))
+    (only,) = go_on(start, ALL_PARTICLES, [counted] * 2, lambda: replace(state, step=2))
     assert only.state.step == 2 and only.history == ()
 
 
