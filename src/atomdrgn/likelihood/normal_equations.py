@@ -419,14 +419,7 @@ def image_products(
             [torch.cat([matrix, mixed.mT], 2), torch.cat([mixed, turned @ turned.mT], 2)], 1
         )
         right = torch.cat([right, seen @ turned.mT], 2)
-    return ImageProducts(
-        matrix=matrix,
-        with_prediction=right[:, 0],
-        with_data=right[:, 1],
-        prediction2=among[:, 0, 0],
-        prediction_data=among[:, 0, 1],
-        data2=among[:, 1, 1],
-    )
+    return _put_together(matrix, right, among)
 
 
 def pose_products(
@@ -453,8 +446,17 @@ def _products(
 ) -> ImageProducts:
     rows, seen = derivative.flatten(-2), torch.stack([prediction, data], 1).flatten(-2)
     among, right = seen @ seen.mT, seen @ rows.mT
+    return _put_together(rows @ rows.mT, right, among)
+
+
+def _put_together(
+    matrix: Float[Tensor, "batch change change"],
+    right: Float[Tensor, "batch 2 change"],
+    among: Float[Tensor, "batch 2 2"],
+) -> ImageProducts:
+    """Products among derivatives, of prediction and data with these, and of the two."""
     return ImageProducts(
-        matrix=rows @ rows.mT,
+        matrix=matrix,
         with_prediction=right[:, 0],
         with_data=right[:, 1],
         prediction2=among[:, 0, 0],
