@@ -64,11 +64,15 @@ def write_images(folder, tilts):
 
 @pytest.fixture
 def tilted(tmp_path) -> TiltSet:
-    write_images(tmp_path, range(4))
+    return tilt_set(tmp_path)
+
+
+def tilt_set(folder) -> TiltSet:
+    write_images(folder, range(4))
     # about fixed axes
     projection = Rotation.from_euler("yz", [[tilt, 85] for tilt in TILTS], degrees=True).as_matrix()
     return TiltSet(
-        folder=tmp_path,
+        folder=folder,
         particles={
             "rlnTomoName": ["ts.tomostar"] * 3,
             "rlnImageName": [f"p{i}.mrcs" for i in range(3)],

@@ -105,6 +105,13 @@ def analyze(  # noqa: PLR0913 - a keyword a setting of the command
         that names nothing, or settings that make no sense.
     OutputExistsError
         An analysis is there.
+
+    Examples
+    --------
+    >>> from atomdrgn import open_run
+    >>> analysis = analyze(open_run("models/adk"), "analysed", clusters=2, frames=3)
+    >>> analysis.report.name, [step.name for step in analysis.found.traversals]
+    ('report.html', ['motion1', 'centres'])
     """
     out, reporter = run.folder if out is None else Path(out), reporter or Reporter()
     require_segments(run, "analyze")

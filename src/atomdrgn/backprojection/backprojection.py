@@ -111,6 +111,13 @@ def backproject(
     Scheres, J. Struct. Biol. 180 (2012), 519-530: Wiener filter and regularisation. Chen et al.,
     Ultramicroscopy 135 (2013), 24-35: random phases. Rosenthal & Henderson, J. Mol. Biol. 333
     (2003), 721-745: weights by the FSC, sharpening.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_particles
+    >>> made = backproject(read_particles("particles.star"))
+    >>> made.map.density.shape, made.map.voxel_size
+    (torch.Size([24, 24, 24]), 2.0)
     """
     if mask is not None:
         _require_mask(mask)

@@ -383,6 +383,14 @@ def debias(  # noqa: PLR0913 - a keyword a setting of the command
         half-set without particles.
     OutputExistsError
         The folder holds something else.
+
+    Examples
+    --------
+    >>> from atomdrgn import fit, read_particles, read_structure
+    >>> base, particles = read_structure("base.pdb"), read_particles("particles.star")
+    >>> run = fit(base, particles, "particles.fit", segments=2, resolution=10.0)
+    >>> debias(run, particles, "debiased", methods=["following"]).summary["particles"]
+    8
     """
     out, reporter = Path(out), reporter or Reporter()
     require_result_folder(out, overwrite=overwrite)

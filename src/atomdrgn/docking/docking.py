@@ -64,6 +64,13 @@ class Docking:
         Where the box centre lies in the frame of the map, A.
     path, summary_path : Path or None
         What was written.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_density_map, read_structure
+    >>> docking = dock(read_structure("base.pdb"), read_density_map("map.mrc"), local=True)
+    >>> docking.correlation > 0.9, docking.outside < 0.01
+    (True, True)
     """
 
     structure: Structure
@@ -245,6 +252,16 @@ def dock(
     ----------
     Chacon & Wriggers, J. Mol. Biol. 317 (2002), 375-384: docking by filtered correlations and
     Fourier transforms. Alexa (2022): see :func:`atomdrgn.physics.rotations.uniform_rotations`.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_density_map, read_structure
+    >>> model, density_map = read_structure("model.pdb"), read_density_map("map.mrc")
+    >>> docking = dock(model, density_map, "placed.pdb")
+    >>> docking.path.name, docking.summary_path.name
+    ('placed.pdb', 'placed.json')
+    >>> docking.correlation > docking.mirror.correlation
+    True
     """
     if frame not in FRAMES:
         raise InputError(f"frame {frame!r}: choose one of {', '.join(FRAMES)}")

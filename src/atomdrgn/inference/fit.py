@@ -119,6 +119,14 @@ def fit(  # noqa: PLR0913 - a keyword a setting of the command
     References
     ----------
     docs/method.md says where each part comes from.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_particles, read_structure
+    >>> base, particles = read_structure("base.pdb"), read_particles("particles.star")
+    >>> run = fit(base, particles, "particles.fit", segments=2, resolution=10.0)
+    >>> run.n_particles, run.summary["segments"]
+    (8, 2)
     """
     options = replace(options or FitOptions(), **choices)
     folder, processes = Path(out), processes or Processes()

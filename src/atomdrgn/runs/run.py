@@ -108,6 +108,14 @@ class Run:
         How it was made: run.json.
     summary : dict
         What was found: summary.json.
+
+    Examples
+    --------
+    >>> run = open_run("models/adk")
+    >>> run.n_particles, run.summary["motions_supported"], run.latent.shape
+    (1000, 1, (1000, 1))
+    >>> run.atoms([0, 1]).shape  # A, of all atoms of two particles
+    torch.Size([2, 1656, 3])
     """
 
     folder: Path
@@ -365,6 +373,11 @@ def open_run(folder: Path | str) -> Run:
         The folder is none, or its fit did not end.
     FileFormatError
         It was written by a later version, or is damaged.
+
+    Examples
+    --------
+    >>> open_run("models/adk").settings["fit"]["segments"]
+    12
     """
     folder = Path(folder)
     if not folder.is_dir():

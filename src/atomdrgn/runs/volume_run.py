@@ -45,6 +45,12 @@ class VolumeRun:
         How it was made: run.json.
     summary : dict
         What was found: summary.json.
+
+    Examples
+    --------
+    >>> run = open_volume_run("field")
+    >>> run.n_particles, run.latent.shape, run.mean.box_size
+    (8, (8, 2), 12)
     """
 
     folder: Path
@@ -118,6 +124,11 @@ def open_volume_run(folder: Path | str) -> VolumeRun:
         The folder is none, or its training did not end.
     FileFormatError
         It is another kind of run, was written by a later version, or is damaged.
+
+    Examples
+    --------
+    >>> open_volume_run("field").summary["particles"]
+    8
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -172,6 +172,15 @@ def fit_volume(  # noqa: PLR0913 - a keyword a setting of the command
     Zhong et al., CryoDRGN (2021); Powell & Davis, TomoDRGN (2024). Default beta: cryoDRGN's 1 /
     |z|, and tomoDRGN's 1 / (|z| r D^2) with errors as means over the r D^2 pixels of a particle,
     which is the same.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_particles
+    >>> run = fit_volume(
+    ...     read_particles("particles.star"), "volume", latent=2, width=16, depth=1, epochs=1
+    ... )
+    >>> run.latent.shape
+    (8, 2)
     """
     folder, reporter = Path(out), reporter or Reporter()
     shape = FieldShape(latent, encoding, pooling, width, depth)

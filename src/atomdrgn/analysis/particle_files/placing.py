@@ -119,6 +119,13 @@ def place_in_tomogram(  # noqa: PLR0913 - a keyword a setting of the command
         A file is not there, or not what it has to be.
     OutputExistsError
         A file that would be written is there.
+
+    Examples
+    --------
+    >>> from atomdrgn import open_run
+    >>> placed = place_in_tomogram(open_run("tilts/particles.fit"), "placed", separate=True)
+    >>> placed.tomogram, placed.particles
+    ('ts.tomostar', array([0, 1, 2]))
     """
     out, reporter = Path(out), reporter or Reporter()
     listed = particle_file_of_run(run, particle_file)

@@ -142,6 +142,12 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
         A file is not there, or not what it has to be.
     OutputExistsError
         A file that would be written is there.
+
+    Examples
+    --------
+    >>> selected = select_particles("particles.star", "some.star", particles=[0, 1, 5])
+    >>> selected.particles, selected.of
+    (3, 8)
     """
     run = source if isinstance(source, Run | VolumeRun) else None
     if not any((where, particles is not None, class_column, half_sets, follow)):

@@ -114,6 +114,13 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
         A file that would be written is there.
     MissingPackageError
         Structures are to be relaxed, and OpenMM is not installed.
+
+    Examples
+    --------
+    >>> from atomdrgn import open_run
+    >>> exported = export(open_run("models/adk"), "structures", format="pdb", particles=[0, 7])
+    >>> sorted(path.name for path in exported.path.iterdir())
+    ['000000.pdb', '000007.pdb']
     """
     out, reporter = Path(out), reporter or Reporter()
     chosen = _checked(particles, run.n_particles)

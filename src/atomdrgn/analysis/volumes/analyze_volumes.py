@@ -105,6 +105,15 @@ def analyze_volumes(  # noqa: PLR0913 - a keyword a setting of the command
         that is not installed.
     OutputExistsError
         An analysis is there.
+
+    Examples
+    --------
+    >>> from atomdrgn import open_volume_run
+    >>> analysis = analyze_volumes(
+    ...     open_volume_run("field"), "analysed", clusters=2, frames=3, sketch=0
+    ... )
+    >>> analysis.centres.latent.shape, len(analysis.centres.label)
+    ((2, 2), 8)
     """
     out, reporter = run.folder if out is None else Path(out), reporter or Reporter()
     latent = latents_of(run)

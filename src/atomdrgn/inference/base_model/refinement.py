@@ -49,6 +49,16 @@ class Refinement:
         All atoms, in the frame that the base structure came in.
     summary : dict
         What summary.json says.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_particles, read_structure
+    >>> base, particles = read_structure("base.pdb"), read_particles("particles.star")
+    >>> refinement = refine(base, particles, "refined", weight=1.0)
+    >>> refinement.structure.position.shape == base.position.shape
+    True
+    >>> refinement.summary["log_likelihood_after"] > refinement.summary["log_likelihood_before"]
+    True
     """
 
     folder: Path
@@ -169,6 +179,14 @@ def refine(  # noqa: PLR0913 - a keyword a setting of the command
     ----------
     Zhong et al., Exploring generative atomic models in cryo-EM reconstruction (2021), equation 3:
     the likelihood, bonds and one-sided constraints. docs/decisions.md says what is different here.
+
+    Examples
+    --------
+    >>> from atomdrgn import read_particles, read_structure
+    >>> base, particles = read_structure("base.pdb"), read_particles("particles.star")
+    >>> refined = refine(base, particles, "again", beads=1, weight=1.0, resolution=8.0)
+    >>> sorted(path.name for path in refined.folder.iterdir())
+    ['refined.cif', 'refined.pdb', 'residues.csv', 'summary.json']
     """
     folder, reporter = Path(out), reporter or Reporter()
     require_replaceable(folder, FILES, what="a refinement", overwrite=overwrite)
