@@ -164,6 +164,7 @@ def test_every_public_name_exists_and_is_documented():
         if name != "__version__":
             assert getattr(atomdrgn, name).__doc__, name
     assert set(atomdrgn.__all__) <= set(dir(atomdrgn))
+    assert not {"Any", "import_module"} & set(dir(atomdrgn))
 
 
 @pytest.mark.seconds

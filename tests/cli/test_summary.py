@@ -81,3 +81,11 @@ def test_poses_are_off_where_they_are_and_not_corrected():
     assert [line for line in corrected if "poses" in line] == [
         "poses corrected by 1.20 degrees and 0.90 A r.m.s. an axis: poses.csv"
     ]
+
+
+def test_half_sets_that_move_in_opposite_directions_are_warned_of():
+    motions = [MOTION, MOTION | {"number": 2, "half_set_agreement": -0.4}]
+    said = "warning: along motion 2 the half-sets move residues in opposite directions: do not interpret its shape"
+    assert said in lines_of(motions=motions, motions_supported=2)
+    assert not any("opposite" in line for line in lines_of(motions=motions, motions_supported=1))
+    assert not any("opposite" in line for line in lines_of(motions=motions, motions_supported=None))

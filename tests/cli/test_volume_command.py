@@ -110,7 +110,7 @@ def test_bad_settings_are_one_line(volume, folder, options, says):
     "options, says",
     [
         ([], "nothing says which volumes"),
-        (["--clusters", 2, "--axis", 1], "give one of"),
+        (["--clusters", 2, "--axis", 1], "--clusters and --axis say which volumes: give one of"),
         (["--at", "1,2,3"], "has 2 to a"),
         (["--at", "one"], "numbers with commas"),
         (["--at", "1,2;3"], "as many numbers"),

@@ -14,7 +14,6 @@ from atomdrgn.physics.rotations import (
     matrix_from_quaternion,
     matrix_from_vector,
     quaternion_from_vector,
-    quaternion_product,
     uniform_rotations,
     vector_from_matrix,
     vector_from_quaternion,
@@ -115,14 +114,6 @@ def test_ninety_degrees_stay_ninety_degrees_whatever_the_quaternions_length():
     for length in (0.1, 1.0, 7.0):
         turned = matrix_from_quaternion(length * quaternion) @ torch.tensor([1.0, 0, 0])
         assert_close(turned, torch.tensor([0.0, 1, 0]), atol=1e-6, rtol=0)
-
-
-def test_the_product_of_quaternions_is_the_product_of_matrices(vector):
-    first, second = quaternion_from_vector(vector), quaternion_from_vector(vector.flip(0))
-    assert_close(
-        matrix_from_quaternion(quaternion_product(first, second)),
-        matrix_from_quaternion(first) @ matrix_from_quaternion(second),
-    )
 
 
 def test_the_cross_matrix_takes_the_cross_product(vector):

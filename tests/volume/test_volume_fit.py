@@ -19,7 +19,6 @@ from atomdrgn import (
     simulate_particles,
 )
 from atomdrgn.analysis.examination.latent_space import k_means_on_data
-from atomdrgn.analysis.volumes.compare_volumes import map_correlation
 from atomdrgn.errors import FileFormatError, InputError, MissingFileError, OutputExistsError
 from atomdrgn.inference.amortised import training
 from atomdrgn.reporting import Reporter
@@ -47,6 +46,11 @@ LONGER = SETTINGS | {"epochs": 12}
 COUNT, FEW = 400, 40
 TIMES = {"seconds", "cpu_seconds"}
 AWAY = torch.tensor([-24.0, 34.0, 0.0])  # A, where the third helix is in the second state
+
+
+def correlation(one, other):
+    """Of the voxels of two maps."""
+    return float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])
 
 
 def imaged(folder, structure, state, *, snr):
@@ -121,14 +125,14 @@ def test_two_states_are_told_apart_by_their_latents_and_their_volumes(run, state
     truth = torch.stack([mean_of(structure, here, stack.grid) for here in (False, True)])
     for one, found in enumerate(maps):
         own, other = (
-            float(map_correlation(found, truth[one])),
-            float(map_correlation(found, truth[1 - one])),
+            correlation(found, truth[one]),
+            correlation(found, truth[1 - one]),
         )
         assert own > other + 0.03, (own, other)
-    difference = float(map_correlation(maps[1] - maps[0], truth[1] - truth[0]))
+    difference = correlation(maps[1] - maps[0], truth[1] - truth[0])
     assert difference > 0.5  # of maps that have nothing of it 0, with a s.d. of 0.01
-    both = float(map_correlation(run.mean.density, truth.mean(0)))
-    assert both > max(float(map_correlation(run.mean.density, here)) for here in truth)
+    both = correlation(run.mean.density, truth.mean(0))
+    assert both > max(correlation(run.mean.density, here) for here in truth)
 
 
 def test_a_run_is_whole_and_opens_again(run):
@@ -275,8 +279,7 @@ def test_one_volume_for_all_is_the_mean_where_all_are_the_same(structure, tmp_pa
     )
     truth = mean_of(structure, False, stack.grid)
     found, mean = (
-        float(map_correlation(read_density_map(run.folder / name).density, truth))
-        for name in (MAP, MEAN)
+        correlation(read_density_map(run.folder / name).density, truth) for name in (MAP, MEAN)
     )
     assert found > mean - 0.01 and mean > 0.6
 
@@ -335,7 +338,7 @@ def test_a_field_on_given_latents_has_the_volumes_of_both_half_sets(states):
     difference = [half[1] - half[0] for half in halves]
     for one in difference:
         # there are two hundred particles in each half-set
-        assert float(map_correlation(one, truth[1] - truth[0])) > 0.3
+        assert correlation(one, truth[1] - truth[0]) > 0.3
     assert not torch.equal(*difference)
     with pytest.raises(InputError, match="399 latents for 400 particles"):
         conditioned_volumes(stack, latent[:-1], latent[:1])
@@ -418,7 +421,7 @@ def test_a_spoilt_image_does_not_change_what_is_found_in_the_others(short, state
         spoilt = fit_volume(
             with_pixels(stack, tmp_path / "spoilt", spoil)[:FEW], tmp_path / "run", **SETTINGS
         )
-    assert float(map_correlation(spoilt.mean.density, short.mean.density)) > 0.98
+    assert correlation(spoilt.mean.density, short.mean.density) > 0.98
     assert spoilt.summary["error_gain"] == pytest.approx(short.summary["error_gain"], rel=0.2)
     assert np.isfinite(spoilt.latent).all() and np.isfinite(spoilt.latent_sd).all()
     rows = (spoilt.folder / "particles.csv").read_text().splitlines()

@@ -70,8 +70,8 @@ def backproject(
             metavar="CSV",
             rich_help_panel=CHOICE,
             show_default=False,
-            help="More columns for --select: a CSV file with a column particle, such as "
-            "clusters.csv. Repeat it for more.",
+            help="More columns for --select: a CSV file with a column particle, such as the "
+            "table of clusters that analyze writes. Repeat it for more.",
         ),
     ] = None,
     weights: Annotated[

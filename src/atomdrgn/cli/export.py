@@ -71,14 +71,14 @@ def export(
         ),
     ] = Frame.poses,
     samples: Annotated[
-        int,
+        int | None,
         Option(
             metavar="S",
             show_default="the mean conformation",
             help="Write so many draws (at most 20) from each particle's posterior, particle after "
             "particle; all are alike where nothing moves.",
         ),
-    ] = 0,
+    ] = None,
     relax: Annotated[
         bool,
         Option(

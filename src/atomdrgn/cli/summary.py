@@ -28,6 +28,7 @@ def summary_lines(run: "Run") -> list[str]:
         *_support_lines(found),
         *_flexing_lines(found.get("flexing")),
         *_motion_lines(found["motions"]),
+        *_opposed_lines(found),
         *_group_lines(found.get("groups", [])),
         *_state_lines(found.get("states", [])),
         *_composition_lines(found.get("composition")),
@@ -111,6 +112,20 @@ def _motion_lines(motions: Sequence[Mapping]) -> list[str]:
     ]
     left = len(motions) - len(shown)
     return [*lines, f"   and {left} smaller ones"] if left else lines
+
+
+def _opposed_lines(found: Mapping) -> list[str]:
+    """Of supported motions that the half-sets make in opposite directions."""
+    opposed = [
+        str(motion["number"])
+        for motion in found["motions"][: found.get("motions_supported") or 0]
+        if motion.get("half_set_agreement", 1.0) < 0
+    ]
+    return [
+        f"warning: along motion {number} the half-sets move residues in opposite directions: do "
+        "not interpret its shape"
+        for number in opposed
+    ]
 
 
 def _group_lines(groups: Sequence[Mapping]) -> list[str]:

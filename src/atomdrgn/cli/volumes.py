@@ -118,7 +118,8 @@ def volumes(
     given = [name for name, value in asked.items() if value is not None]
     if len(given) != 1:
         raise InputError(
-            f"{' and '.join(given) or 'nothing'} says which volumes: give one of {', '.join(asked)}"
+            f"{' and '.join(given) or 'nothing'} {'say' if len(given) > 1 else 'says'} which "
+            f"volumes: give one of {', '.join(asked)}"
         )
     use_threads(threads)
     opened = open_volume_run(run)

@@ -13,13 +13,20 @@ from ..errors import InputError
 class Pooling(nn.Module):
     """From the embeddings of a particle's images to one embedding; `n_out` is its size.
 
+    Parameters
+    ----------
+    n_embedding, n_tilts, generator
+        As for :func:`make_pooling`.
+
     Attributes
     ----------
     n_out : int
-        Numbers of a particle's embedding.
+        Numbers of a particle's embedding; as many as an image's, unless a pool says otherwise.
     """
 
-    n_out: int
+    def __init__(self, n_embedding: int, n_tilts: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.n_out = n_embedding
 
 
 class MeanPooling(Pooling):
@@ -36,10 +43,6 @@ class MeanPooling(Pooling):
     >>> pooling(torch.tensor([[[1.0, 2.0], [3.0, 4.0]]]), torch.tensor([[True, True]]))
     tensor([[2., 3.]])
     """
-
-    def __init__(self, n_embedding: int, n_tilts: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.n_out = n_embedding
 
     def forward(
         self,
@@ -64,10 +67,6 @@ class MaxPooling(Pooling):
     >>> pooling(torch.tensor([[[1.0, 4.0], [3.0, 2.0]]]), torch.tensor([[True, True]]))
     tensor([[3., 4.]])
     """
-
-    def __init__(self, n_embedding: int, n_tilts: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.n_out = n_embedding
 
     def forward(
         self,
@@ -96,7 +95,7 @@ class Concatenation(Pooling):
     """
 
     def __init__(self, n_embedding: int, n_tilts: int, generator: torch.Generator) -> None:
-        super().__init__()
+        super().__init__(n_embedding, n_tilts, generator)
         self.n_out = n_embedding * n_tilts
 
     def forward(
@@ -130,8 +129,7 @@ class AttentionPooling(Pooling):
     """
 
     def __init__(self, n_embedding: int, n_tilts: int, generator: torch.Generator) -> None:
-        super().__init__()
-        self.n_out = n_embedding
+        super().__init__(n_embedding, n_tilts, generator)
         self.key = nn.Parameter(
             torch.randn(n_embedding, n_embedding, generator=generator) * n_embedding**-0.5
         )

@@ -297,38 +297,6 @@ def uniform_rotations(count: int) -> Float[Tensor, "count 3 3"]:
     )
 
 
-def quaternion_product(
-    a: Float[Tensor, "*batch 4"], b: Float[Tensor, "*batch 4"]
-) -> Float[Tensor, "*batch 4"]:
-    """Quaternion of rotation `b` followed by rotation `a`.
-
-    Parameters
-    ----------
-    a, b : (*batch, 4)
-        Unit quaternions (w, x, y, z).
-
-    Returns
-    -------
-    (*batch, 4)
-
-    Examples
-    --------
-    >>> half_turn = torch.tensor([0.0, 0.0, 0.0, 1.0])
-    >>> quaternion_product(half_turn, half_turn)
-    tensor([-1.,  0.,  0.,  0.])
-    """
-    real = a[..., :1] * b[..., :1] - (a[..., 1:] * b[..., 1:]).sum(-1, keepdim=True)
-    return torch.cat(
-        [
-            real,
-            a[..., :1] * b[..., 1:]
-            + b[..., :1] * a[..., 1:]
-            + torch.linalg.cross(a[..., 1:], b[..., 1:]),
-        ],
-        -1,
-    )
-
-
 def left_jacobian(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """How a change of a rotation vector turns what is rotated.
 

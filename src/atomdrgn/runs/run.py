@@ -97,8 +97,8 @@ VOLUME = "volume"  # what run.json of a volume run says as `inference`
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """A finished fit.
+class AnyRun:
+    """A finished run, of structures or of volumes.
 
     Parameters
     ----------
@@ -108,14 +108,6 @@ class Run:
         How it was made: run.json.
     summary : dict
         What was found: summary.json.
-
-    Examples
-    --------
-    >>> run = open_run("models/adk")
-    >>> run.n_particles, run.summary["motions_supported"], run.latent.shape
-    (1000, 1, (1000, 1))
-    >>> run.atoms([0, 1]).shape  # A, of all atoms of two particles
-    torch.Size([2, 1656, 3])
     """
 
     folder: Path
@@ -137,6 +129,56 @@ class Run:
 
     def _read(self, name: str, contents: dict) -> dict[str, np.ndarray]:
         return read_arrays(self.folder / name, contents, sizes=self._sizes)
+
+    @cached_property
+    def _latents(self) -> dict[str, np.ndarray]:
+        return self._read(LATENTS, contents.LATENTS)
+
+    @property
+    def latent(self) -> np.ndarray:
+        """Latent coordinates of each particle, (particle, k).
+
+        Along the k motions of a fit, where one unit moves the superposed trace by 1 A r.m.s.; of
+        volumes, the posterior mean. Of no numbers where nothing moves or one volume is all.
+        """
+        return self._latents["latent"]
+
+    @property
+    def latent_sd(self) -> np.ndarray:
+        """(particle, k): standard deviation of `latent`."""
+        return self._latents["latent_sd"]
+
+    @cached_property
+    def table(self) -> dict[str, np.ndarray]:
+        """Columns of particles.csv."""
+        return read_numbers_table(self.folder / PARTICLES, rows=self.n_particles)
+
+    @property
+    def n_particles(self) -> int:
+        """How many particles there are."""
+        return len(self.latent)
+
+
+class Run(AnyRun):
+    """A finished fit.
+
+    Parameters
+    ----------
+    folder : Path
+        Where it lies.
+    settings : dict
+        How it was made: run.json.
+    summary : dict
+        What was found: summary.json.
+
+    Examples
+    --------
+    >>> run = open_run("models/adk")
+    >>> run.n_particles, run.summary["motions_supported"], run.latent.shape
+    (1000, 1, (1000, 1))
+    >>> run.atoms([0, 1]).shape  # A, of all atoms of two particles
+    torch.Size([2, 1656, 3])
+    """
 
     @cached_property
     def structure(self) -> Structure:
@@ -206,23 +248,6 @@ class Run:
             return atom
         shift = torch.from_numpy(self.model["base_shift"])
         return lift_residues(atom, self.bead_model, self.bead_model.position + shift)
-
-    @cached_property
-    def _latents(self) -> dict[str, np.ndarray]:
-        return self._read(LATENTS, contents.LATENTS)
-
-    @property
-    def latent(self) -> np.ndarray:
-        """Place of each particle along the k motions, (particle, k).
-
-        One unit moves the superposed trace by 1 A r.m.s.
-        """
-        return self._latents["latent"]
-
-    @property
-    def latent_sd(self) -> np.ndarray:
-        """(particle, k): standard deviation of `latent`."""
-        return self._latents["latent_sd"]
 
     @property
     def has_draws(self) -> bool:
@@ -301,16 +326,6 @@ class Run:
         }
         place = torch.from_numpy(self.latent)[particles]
         return self._flexed(self.deformation.motion_of(held), place)
-
-    @cached_property
-    def table(self) -> dict[str, np.ndarray]:
-        """Columns of particles.csv."""
-        return read_numbers_table(self.folder / PARTICLES, rows=self.n_particles)
-
-    @property
-    def n_particles(self) -> int:
-        """How many particles there are."""
-        return len(self.latent)
 
     def atoms(self, particles: Sequence[int]) -> Float[Tensor, "particle atom 3"]:
         """Positions of all atoms of some particles, A."""

@@ -9,18 +9,17 @@ from pathlib import Path
 from ..errors import FileFormatError, MissingFileError
 from ..io.star import StarTable, read_star
 from ..particles.tables.optimisation_set import optimisation_entry, tomograms_of_set
-from .run import Run
-from .volume_run import VolumeRun
+from .run import AnyRun
 
 
 def find_file_of_run(
-    run: Run | VolumeRun, name: str | None, *, what: str, option: str, with_file: Path | None = None
+    run: AnyRun, name: str | None, *, what: str, option: str, with_file: Path | None = None
 ) -> Path:
     """A file that a run was fitted with: where it was, or beside the run.
 
     Parameters
     ----------
-    run : Run or VolumeRun
+    run : AnyRun
     name : str or None
         As the run has it.
     what, option : str
@@ -51,7 +50,7 @@ def find_file_of_run(
     )
 
 
-def data_folder_of_run(run: Run | VolumeRun) -> Path | None:
+def data_folder_of_run(run: AnyRun) -> Path | None:
     """The folder that the run was told images lie in, where it is now.
 
     It is None where it was not told one.
@@ -62,12 +61,12 @@ def data_folder_of_run(run: Run | VolumeRun) -> Path | None:
     return next((place for place in _places(run, name) if place.is_dir()), Path(name))
 
 
-def passthrough_of_run(run: Run | VolumeRun, particle_file: Path | None = None) -> Path | None:
+def passthrough_of_run(run: AnyRun, particle_file: Path | None = None) -> Path | None:
     """The passthrough file that a run was fitted with; None where there was none.
 
     Parameters
     ----------
-    run : Run or VolumeRun
+    run : AnyRun
     particle_file : Path, optional
         Where the particle file is, with which it may have moved.
 
@@ -84,7 +83,7 @@ def passthrough_of_run(run: Run | VolumeRun, particle_file: Path | None = None) 
     )
 
 
-def optimisation_set_of_run(run: Run | VolumeRun) -> tuple[StarTable, ...]:
+def optimisation_set_of_run(run: AnyRun) -> tuple[StarTable, ...]:
     """The tables of the optimisation set that a run's particles were named by.
 
     It is None where there was no set.
@@ -110,14 +109,14 @@ def optimisation_set_of_run(run: Run | VolumeRun) -> tuple[StarTable, ...]:
     return tuple(tables)
 
 
-def tomograms_of_run(run: Run | VolumeRun, *, data_folder: Path | str | None = None) -> Path | None:
+def tomograms_of_run(run: AnyRun, *, data_folder: Path | str | None = None) -> Path | None:
     """The tomograms.star that a run was fitted with, by its own name or by an optimisation set's.
 
     It is None where there was none.
 
     Parameters
     ----------
-    run : Run or VolumeRun
+    run : AnyRun
     data_folder : path, optional
         Where files lie that the set names; by default where the run was told.
 
@@ -160,11 +159,11 @@ def set_named_in(settings: dict) -> str | None:
     return named
 
 
-def _reading(run: Run | VolumeRun) -> dict:
+def _reading(run: AnyRun) -> dict:
     return run.settings.get("reading", {})
 
 
-def _places(run: Run | VolumeRun, name: str) -> list[Path]:
+def _places(run: AnyRun, name: str) -> list[Path]:
     """Where a file may be that a run names.
 
     It is looked for from the folder of the command, from here, and beside the run.

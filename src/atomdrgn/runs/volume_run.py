@@ -6,7 +6,6 @@ map.mrc (where there is one volume for all), latents.npz, particles.csv, history
 (what was found), checkpoint.safetensors. Nothing in it is executed when it is opened.
 """
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,25 +15,21 @@ from ..errors import FileFormatError, MissingFileError
 from ..io.run_formats.tensors import read_tensors
 from ..networks.volume_field import VolumeField, field_from_tensors
 from ..structure.density_map import DensityMap, read_density_map
-from . import run_contents as contents
 from .run import (
     FIELD,
     HISTORY,
-    LATENTS,
     MEAN,
-    PARTICLES,
     VOLUME,
+    AnyRun,
     Run,
     open_run,
-    read_arrays,
     read_numbers_table,
     read_settings,
     read_summary,
 )
 
 
-@dataclass(frozen=True, eq=False)
-class VolumeRun:
+class VolumeRun(AnyRun):
     """A volume for every particle.
 
     Parameters
@@ -52,10 +47,6 @@ class VolumeRun:
     >>> run.n_particles, run.latent.shape, run.mean.box_size
     (8, (8, 2), 12)
     """
-
-    folder: Path
-    settings: dict
-    summary: dict
 
     @cached_property
     def mean(self) -> DensityMap:
@@ -82,32 +73,6 @@ class VolumeRun:
             raise FileFormatError(
                 f"{path}: damaged ({error}); train again with --overwrite"
             ) from error
-
-    @cached_property
-    def _latents(self) -> dict[str, np.ndarray]:
-        return read_arrays(
-            self.folder / LATENTS, contents.LATENTS, sizes={"particle": self.summary["particles"]}
-        )
-
-    @property
-    def latent(self) -> np.ndarray:
-        """(particle, latent): posterior mean of each; of no numbers where there is one volume."""
-        return self._latents["latent"]
-
-    @property
-    def latent_sd(self) -> np.ndarray:
-        """(particle, latent): standard deviation of `latent`."""
-        return self._latents["latent_sd"]
-
-    @property
-    def n_particles(self) -> int:
-        """How many particles there are."""
-        return len(self.latent)
-
-    @cached_property
-    def table(self) -> dict[str, np.ndarray]:
-        """Columns of particles.csv."""
-        return read_numbers_table(self.folder / PARTICLES, rows=self.n_particles)
 
     @cached_property
     def history(self) -> dict[str, np.ndarray]:

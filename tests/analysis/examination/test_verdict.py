@@ -68,6 +68,22 @@ def changed(folder, structure, *, particles=1200, **summary):
         ),
         (
             {
+                "motions": [
+                    {
+                        "number": 1,
+                        "variance": 0.25,
+                        "share": 1.0,
+                        "median_sd": 2.0,
+                        "half_set_agreement": -0.5,
+                        "held_out_gain": [1, 1],
+                        "held_out_gain_error": [0.1, 0.1],
+                    }
+                ]
+            },
+            "the half-sets move residues in opposite directions (they agree to -0.50)",
+        ),
+        (
+            {
                 "base_correction": {
                     "supported": True,
                     "rms": 0.5,

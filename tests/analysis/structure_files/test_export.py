@@ -301,7 +301,7 @@ def test_a_file_a_sample_is_named_by_particle_and_sample(sampled, tmp_path, form
         np.testing.assert_allclose(read_structure(written.path / name).position, frame, atol=2e-3)
 
 
-@pytest.mark.parametrize("samples", [6, 1000, -1])
+@pytest.mark.parametrize("samples", [6, 1000, 0, -1])
 def test_more_samples_than_the_run_holds_are_refused(sampled, tmp_path, samples):
     with pytest.raises(InputError, match=f"{samples} samples: the run holds 5 draws"):
         export(sampled, tmp_path / "out", samples=samples)
@@ -342,8 +342,9 @@ def test_where_nothing_moves_every_draw_is_the_one_structure(
         "000003_00.pdb",
         "000003_01.pdb",
     ]
-    with pytest.raises(InputError, match="-1 samples: ask for 1 or more"):
-        export(still, tmp_path / "none", samples=-1)
+    for none in (0, -1):
+        with pytest.raises(InputError, match=f"{none} samples: ask for 1 or more"):
+            export(still, tmp_path / "none", samples=none)
 
 
 def test_draws_of_a_run_that_moves_are_not_said_to_be_alike(hinge_run, tmp_path):

@@ -1,4 +1,4 @@
-"""Maps compared: correlation, principal components, and what a history says of convergence."""
+"""Maps compared: principal components, and what a history says of convergence."""
 
 from pathlib import Path
 
@@ -6,32 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from atomdrgn.analysis.volumes.compare_volumes import convergence, map_correlation, volume_axes
+from atomdrgn.analysis.volumes.compare_volumes import convergence, volume_axes
 from atomdrgn.errors import InputError
 from atomdrgn.runs.volume_run import VolumeRun
 
 
 def drawn(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def test_a_map_correlates_with_itself_whatever_its_scale_and_not_with_another():
-    one, other = drawn(8, 8, 8), drawn(8, 8, 8, seed=1)
-    assert map_correlation(3 * one + 2, one).item() == pytest.approx(1)
-    assert map_correlation(-one, one).item() == pytest.approx(-1)
-    expected = np.corrcoef(one.flatten(), other.flatten())[0, 1]
-    assert map_correlation(one, other).item() == pytest.approx(expected, abs=1e-5)
-    assert map_correlation(torch.ones(2, 8, 8, 8), one).tolist() == [0, 0]
-
-
-def test_only_what_is_in_the_mask_counts():
-    one, mask = drawn(8, 8, 8), torch.zeros(8, 8, 8)
-    mask[2:5] = 1
-    other = torch.where(mask > 0, one, drawn(8, 8, 8, seed=1))
-    assert (
-        map_correlation(other, one, mask).item() == pytest.approx(1, abs=1e-5)
-        and map_correlation(other, one) < 0.9
-    )
 
 
 def test_volumes_that_differ_in_one_way_have_one_component():

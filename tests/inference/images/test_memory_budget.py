@@ -20,3 +20,14 @@ def test_half_of_the_machine_is_shared_by_its_processes():
 def test_too_little_is_refused_with_what_is_needed():
     with pytest.raises(InputError, match=r"at least 1\.\d GB are needed; raise --memory"):
         share_memory(0.5, particles=100_000, images=100_000, n_latent=72)
+
+
+def test_one_structure_for_all_has_no_segments_to_take_fewer_of():
+    with pytest.raises(InputError, match="--memory$"):
+        share_memory(0.5, particles=100, images=100, n_latent=0)
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, float("nan")])
+def test_memory_is_a_positive_number(limit):
+    with pytest.raises(InputError, match=f"{limit:g} GB of memory: expected a positive number"):
+        share_memory(limit, particles=10, images=10, n_latent=12)

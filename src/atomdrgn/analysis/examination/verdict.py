@@ -91,7 +91,12 @@ def poses_are_off(summary: dict) -> bool:
 
 def _doubts(motion: Mapping, angstrom: str) -> Iterator[str]:
     number, spread = motion["number"], motion["variance"] ** 0.5
-    if motion.get("half_set_agreement", 1.0) < AGREES:
+    if motion.get("half_set_agreement", 1.0) < 0:
+        yield (
+            f"Along motion {number} the half-sets move residues in opposite directions (they agree "
+            f"to {motion['half_set_agreement']:.2f}): do not interpret its shape."
+        )
+    elif motion.get("half_set_agreement", 1.0) < AGREES:
         yield (
             f"The half-sets agree on motion {number} to {motion['half_set_agreement']:.2f} only: "
             "its size may be real, its details are not certain."

@@ -17,7 +17,7 @@ from ...particles.formats.particle_format import ParticleFile
 from ...particles.formats.star_file import StarFile
 from ...particles.stack.stack import ParticleStack
 from ...particles.subsets import open_particle_file
-from ...runs.run import Run
+from ...runs.run import AnyRun, Run
 from ...runs.run_files import (
     data_folder_of_run,
     find_file_of_run,
@@ -68,7 +68,7 @@ class Selected:
 
 
 def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
-    source: Run | VolumeRun | str | Path,
+    source: AnyRun | str | Path,
     out: Path | str,
     *,
     where: str | None = None,
@@ -149,7 +149,7 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
     >>> selected.particles, selected.of
     (3, 8)
     """
-    run = source if isinstance(source, Run | VolumeRun) else None
+    run = source if isinstance(source, AnyRun) else None
     if not any((where, particles is not None, class_column, half_sets, follow)):
         raise InputError(
             "nothing to do: say which particles with a condition (--where) or a list "
@@ -163,7 +163,7 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
     columns: dict[str, np.ndarray] = {}
     listed: ParticleFile
     if run is None:
-        assert not isinstance(source, Run | VolumeRun)
+        assert not isinstance(source, AnyRun)
         _refuse_without_run(
             {
                 "--where": where,
@@ -203,7 +203,7 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
 
 
 def particles_where(
-    run: Run | VolumeRun,
+    run: AnyRun,
     condition: str,
     particles: ParticleStack,
     *,
@@ -216,7 +216,7 @@ def particles_where(
 
     Parameters
     ----------
-    run : Run or VolumeRun
+    run : AnyRun
         Fitted to the very file that the stack was read from.
     condition : str
         On the columns of the run's particles.csv and of `tables` (see :func:`.conditions.where`).
@@ -271,7 +271,7 @@ def _refuse_without_run(options: Mapping[str, object]) -> None:
 
 
 def particle_file_of_run(
-    run: Run | VolumeRun,
+    run: AnyRun,
     particle_file: Path | str | None = None,
     *,
     passthrough: Path | str | None = None,
@@ -281,7 +281,7 @@ def particle_file_of_run(
 
     Parameters
     ----------
-    run : Run or VolumeRun
+    run : AnyRun
     particle_file : path, optional
         Where it is, if it is not found.
     passthrough : path, optional
@@ -324,7 +324,7 @@ def particle_file_of_run(
     return listed
 
 
-def _require_fitted_file(run: Run | VolumeRun, path: Path, *, say: str) -> None:
+def _require_fitted_file(run: AnyRun, path: Path, *, say: str) -> None:
     if run.settings.get("input", {}).get("particles_sha256") not in (None, hash_of_file(path)):
         raise InputError(
             f"{path}: is not the file that was fitted (its content is another, and particles are "
@@ -332,7 +332,7 @@ def _require_fitted_file(run: Run | VolumeRun, path: Path, *, say: str) -> None:
         )
 
 
-def _first_row(run: Run | VolumeRun) -> np.ndarray:
+def _first_row(run: AnyRun) -> np.ndarray:
     if "first_row" not in run.table:
         raise FileFormatError(
             f"{run.folder}: particles.csv has no column first_row: it is of another version; fit "
@@ -341,7 +341,7 @@ def _first_row(run: Run | VolumeRun) -> np.ndarray:
     return run.table["first_row"].astype(np.int64)
 
 
-def _columns(run: Run | VolumeRun, tables: Iterable[Path | str]) -> dict[str, np.ndarray]:
+def _columns(run: AnyRun, tables: Iterable[Path | str]) -> dict[str, np.ndarray]:
     """Columns of particles.csv and of further tables, in the order of the particles.
 
     They hold no number where a table lacks a particle.

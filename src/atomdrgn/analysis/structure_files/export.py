@@ -60,7 +60,7 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
     format: str = "dcd",
     particles: Iterable[int] | np.ndarray | None = None,
     origin: Sequence[float | int] | np.ndarray | None = None,
-    samples: int = 0,
+    samples: int | None = None,
     relax: bool = False,
     geometry: bool = False,
     overwrite: bool = False,
@@ -89,10 +89,10 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
     origin : (3,), optional
         Where the origin of the poses stands in the frame that is wanted, A, such as the centre of
         the consensus map's box; by default the frame is that of the poses.
-    samples : int
-        Write so many draws from each particle's posterior, particle after particle, in place of its
-        mean conformation; single files are then named ``out/000000_00.pdb``. Where no motion is
-        supported all are the same structure, as many as wanted.
+    samples : int, optional
+        Write so many draws from each particle's posterior, particle after particle; single files
+        are then named ``out/000000_00.pdb``. Where no motion is supported all are the same
+        structure, as many as wanted. By default its mean conformation is written.
     relax : bool
         Put bonds, angles and contacts right that motions have strained
         (:class:`~atomdrgn.structure.bonds.relaxation.Relaxation`), on as many threads as torch has,
@@ -128,7 +128,7 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
         raise InputError(f"format {format!r}: choose one of {', '.join([*ENDINGS, *TRAJECTORIES])}")
     at = np.zeros(3, dtype=np.float32) if origin is None else np.asarray(origin, dtype=np.float32)
     require_held(place(run.structure, -at), [format])
-    if samples:
+    if samples is not None:
         _require_draws(run, samples)
     numbers, names = _structures(chosen, samples)
     trajectory = out / f"ensemble.{format}" if format in TRAJECTORIES else None
@@ -143,7 +143,7 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
             out, [*files, *(GEOMETRY_FILES if measured else ())], overwrite=overwrite
         )
         settled = _Settled(run, relax=relax) if measured else None
-        if samples and not _moves(run):
+        if samples is not None and not _moves(run):
             reporter.say(
                 "no motion is supported: all draws of all particles are the same structure"
             )
@@ -164,7 +164,11 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
             reference = write_reference(place(run.structure, -at), out, reporter=reporter)
             count = write_trajectory(trajectory, frames)
         else:
-            errors = None if samples or "half_error" not in run.model else _b_factors(run, chosen)
+            errors = (
+                None
+                if samples is not None or "half_error" not in run.model
+                else _b_factors(run, chosen)
+            )
             _write_files(
                 run, numbers, [out / name for name in files], frames, errors, format=format
             )
@@ -259,22 +263,22 @@ def _checked(particles: Iterable[int] | np.ndarray | None, n_particles: int) -> 
     return chosen
 
 
-def _structures(particles: list[int], samples: int) -> tuple[list[int], list[str]]:
+def _structures(particles: list[int], samples: int | None) -> tuple[list[int], list[str]]:
     """The particle and the name of each structure: of each particle one, or so many draws."""
-    numbers = [number for number in particles for _ in range(max(1, samples))]
+    numbers = [number for number in particles for _ in range(samples or 1)]
     names = (
         [f"{number:06d}_{draw:02d}" for number in particles for draw in range(samples)]
-        if samples
+        if samples is not None
         else [f"{number:06d}" for number in particles]
     )
     return numbers, names
 
 
-def _conformations(run: Run, particles: list[int], samples: int) -> Iterator[Tensor]:
-    batch = max(1, COORDINATES_AT_A_TIME // (3 * len(run.structure) * max(1, samples)))
+def _conformations(run: Run, particles: list[int], samples: int | None) -> Iterator[Tensor]:
+    batch = max(1, COORDINATES_AT_A_TIME // (3 * len(run.structure) * (samples or 1)))
     for first in range(0, len(particles), batch):
         some = particles[first : first + batch]
-        if samples:
+        if samples is not None:
             draws = run.draws[some]
             # evenly spread draws: some of them, evenly
             number = np.linspace(0, draws.shape[1] - 1, samples).round().astype(int)

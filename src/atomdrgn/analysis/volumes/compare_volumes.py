@@ -24,36 +24,6 @@ FEWEST_EPOCHS = 5  # that say something of convergence
 GAINING = 0.02
 
 
-def map_correlation(
-    first: Float[Tensor, "*batch z y x"],
-    second: Float[Tensor, "z y x"],
-    mask: Float[Tensor, "z y x"] | None = None,
-) -> Float[Tensor, "*batch"]:
-    """Pearson correlation of the voxels of each map with another.
-
-    It is taken inside a mask if one is given, and is 0 where one map is constant.
-
-    Parameters
-    ----------
-    first : (*batch, z, y, x)
-    second : (z, y, x)
-    mask : (z, y, x), optional
-        Weight of each voxel.
-    """
-    weight = (torch.ones_like(second) if mask is None else mask) / (
-        second.numel() if mask is None else mask.sum()
-    )
-    deviation = [
-        density - (weight * density).sum((-3, -2, -1), keepdim=True) for density in (first, second)
-    ]
-    product, one, other = (
-        (weight * a * b).sum((-3, -2, -1))
-        for a, b in (deviation, (deviation[0],) * 2, (deviation[1],) * 2)
-    )
-    power = (one * other).sqrt()
-    return torch.where(power > 0, product / torch.where(power > 0, power, 1), 0)
-
-
 def volume_axes(
     volume: Float[Tensor, "volume z y x"], mask: Float[Tensor, "z y x"] | None = None
 ) -> PrincipalAxes:

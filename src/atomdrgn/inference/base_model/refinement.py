@@ -203,7 +203,9 @@ def refine(  # noqa: PLR0913 - a keyword a setting of the command
         )
     require_inside(model, particles.grid)
     images = FourierImages(particles, finest_resolution(particles.grid, resolution))
-    allowed = share_memory(memory, particles=0, images=len(particles), n_latent=0).images
+    allowed = share_memory(
+        memory, particles=particles.n_particles, images=len(particles), n_latent=0
+    ).images
     with whole_batches_on_threads():
         restraints = make_chain_restraints(model, bonds=bonds)
         error = bead_error(structure, model, images.disc, torch.Generator().manual_seed(seed))

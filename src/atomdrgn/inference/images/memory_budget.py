@@ -41,22 +41,25 @@ def share_memory(
     limit : float, optional
         Of one process, GB (10^9 bytes); by default an equal share of half the machine's memory.
     particles, images, n_latent
-        Size of the fit: poses and latents of all particles are in memory all the time.
+        Size of the fit: poses and latents of all particles are in memory all the time. No latents:
+        one structure is fitted to all.
     processes : int
         That run on this machine.
 
     Raises
     ------
     InputError
-        The limit leaves no room to work in.
+        The limit is no positive number, or leaves no room to work in.
     """
+    if limit is not None and not limit > 0:
+        raise InputError(f"{limit:g} GB of memory: expected a positive number, such as 4")
     allowed = limit * GB if limit is not None else 0.5 * machine_memory() / processes
     fixed = BASE + 400 * images + 4 * 4 * n_latent * particles
     if allowed < fixed + SMALLEST:
         raise InputError(
             f"{allowed / GB:.1f} GB of memory for {particles} particles and {images} images: at "
-            f"least {(fixed + SMALLEST) / GB:.1f} GB are needed; raise --memory, or take fewer "
-            "--segments"
+            f"least {(fixed + SMALLEST) / GB:.1f} GB are needed; raise --memory"
+            + (", or take fewer --segments" if n_latent else "")
         )
     return Memory(
         images=(1 - EQUATIONS_SHARE) * (allowed - fixed),

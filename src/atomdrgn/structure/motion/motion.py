@@ -14,7 +14,6 @@ from ...physics.rotations import (
     left_jacobian,
     matrix_from_quaternion,
     quaternion_from_vector,
-    quaternion_product,
     vector_from_matrix,
 )
 
@@ -68,23 +67,6 @@ class RigidMotion(Record):
         matrix = torch.cat([matrix_from_quaternion(self.rotation), moved[..., None]], -1)
         rows = matrix.transpose(-3, -2).reshape(-1, arms.shape[0])
         return (rows @ arms).view(*moved.shape[:-2], 3, arms.shape[1]).transpose(-1, -2)
-
-    def compose(self, first: "RigidMotion") -> "RigidMotion":
-        """The motion that does `first` and then this one, both about the same centroids."""
-        matrix = matrix_from_quaternion(self.rotation)
-        turned = (matrix @ first.translation[..., None])[..., 0]
-        return RigidMotion(
-            quaternion_product(self.rotation, first.rotation), turned + self.translation
-        )
-
-    def inverse(self) -> "RigidMotion":
-        """The motion that undoes this one."""
-        back = self.rotation * torch.tensor(
-            [1.0, -1.0, -1.0, -1.0], dtype=self.rotation.dtype, device=self.rotation.device
-        )
-        return RigidMotion(
-            back, -(matrix_from_quaternion(back) @ self.translation[..., None])[..., 0]
-        )
 
 
 @dataclass(frozen=True)
