@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from .failures import command, command_line
-from .options import Debug, Quiet, Threads
+from .options import Debug, FitRun, Quiet, Threads
 from .progress import progress
 
 MAPS, RESULT = "Maps", "The result"
@@ -14,10 +14,7 @@ MAPS, RESULT = "Maps", "The result"
 
 @command
 def debias(
-    run: Annotated[
-        Path,
-        Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written."),
-    ],
+    run: FitRun,
     out: Annotated[
         Path,
         Option(

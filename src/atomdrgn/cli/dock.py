@@ -9,7 +9,7 @@ from typer import Argument, Option
 from ..errors import InputError
 from ..reporting import Reporter
 from .failures import command
-from .options import Debug, Quiet, Threads
+from .options import Base, Debug, Quiet, Threads
 from .progress import progress
 from .terminal import shell_word
 
@@ -29,14 +29,7 @@ class DockingFrame(StrEnum):
 
 @command
 def dock(
-    base: Annotated[
-        Path,
-        Argument(
-            metavar="BASE",
-            show_default=False,
-            help="Base structure: PDB, mmCIF or BinaryCIF (also .gz).",
-        ),
-    ],
+    base: Base,
     map_file: Annotated[
         Path, Argument(metavar="MAP", show_default=False, help="Consensus map: an MRC file.")
     ],

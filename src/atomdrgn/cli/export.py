@@ -5,11 +5,11 @@ from os.path import isfile
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from ..errors import InputError
 from .failures import command
-from .options import Debug, Quiet, Threads
+from .options import Debug, FitRun, Quiet, Threads
 from .progress import progress
 from .setup import use_threads
 
@@ -35,10 +35,7 @@ class Frame(StrEnum):
 
 @command
 def export(
-    run: Annotated[
-        Path,
-        Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written."),
-    ],
+    run: FitRun,
     out: Annotated[
         Path,
         Option("--out", "-o", metavar="DIR", show_default=False, help="Folder for the structures."),

@@ -5,11 +5,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Option
+from typer import Option
 
 from ..errors import InputError
 from .failures import command, command_line
-from .options import MODEL, General, MapFile, Origin, Particles, Reading
+from .options import MODEL, Base, General, MapFile, Origin, Particles, Reading
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -216,14 +216,7 @@ class Training:
 
 @command
 def fit(
-    base: Annotated[
-        Path,
-        Argument(
-            metavar="BASE",
-            show_default=False,
-            help="Base structure: PDB, mmCIF or BinaryCIF (also .gz).",
-        ),
-    ],
+    base: Base,
     particles: Particles,
     out: Annotated[
         Path | None,

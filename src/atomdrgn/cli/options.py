@@ -14,6 +14,18 @@ from typer import Argument, Option
 
 MODEL, READING, GENERAL = "Model", "Reading the particles", "General"
 
+Base = Annotated[
+    Path,
+    Argument(
+        metavar="BASE",
+        show_default=False,
+        help="Base structure: PDB, mmCIF or BinaryCIF (also .gz).",
+    ),
+]
+FitRun = Annotated[
+    Path,
+    Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written."),
+]
 Particles = Annotated[
     Path,
     Argument(

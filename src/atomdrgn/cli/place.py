@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from .failures import command
-from .options import Debug, NamedFolder, Quiet
+from .options import Debug, FitRun, NamedFolder, Quiet
 from .progress import progress
 from .terminal import shell_word
 
@@ -15,10 +15,7 @@ FILES = "Files"
 
 @command
 def place(
-    run: Annotated[
-        Path,
-        Argument(metavar="RUN", show_default=False, help="Folder that atomdrgn fit has written."),
-    ],
+    run: FitRun,
     out: Annotated[
         Path,
         Option(

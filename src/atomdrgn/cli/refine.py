@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from .failures import command
-from .options import MODEL, General, MapFile, Origin, Particles, Reading
+from .options import MODEL, Base, General, MapFile, Origin, Particles, Reading
 from .progress import progress
 
 if TYPE_CHECKING:
@@ -17,14 +17,7 @@ RESULT = "The result"
 
 @command
 def refine(
-    base: Annotated[
-        Path,
-        Argument(
-            metavar="BASE",
-            show_default=False,
-            help="Base structure: PDB, mmCIF or BinaryCIF (also .gz).",
-        ),
-    ],
+    base: Base,
     particles: Particles,
     out: Annotated[
         Path | None,
