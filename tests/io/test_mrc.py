@@ -60,6 +60,18 @@ def test_a_header_without_magic_and_stamp_is_read_with_a_warning(tmp_path, order
     assert (read_sections(read, range(5)) == values(np.float32)).all()
 
 
+@pytest.mark.parametrize("order, stamp", [("<", [0x11, 0x11]), (">", [0x44, 0x44])])
+def test_a_stamp_of_the_other_byte_order_is_not_believed(tmp_path, order, stamp):
+    path = write(tmp_path / "x.mrc", values(np.float32))
+    header = np.frombuffer(path.read_bytes()[:1024], mrcfile.dtypes.HEADER_DTYPE)
+    header = header.astype(mrcfile.dtypes.HEADER_DTYPE.newbyteorder(order))
+    header["machst"] = [*stamp, 0, 0]
+    path.write_bytes(header.tobytes() + values(order + "f4").tobytes())
+    with pytest.warns(UserWarning, match="no machine stamp of its byte order"):
+        read = read_header(path)
+    assert (read_sections(read, range(5)) == values(np.float32)).all()
+
+
 def test_a_stack_that_was_cut_short_gives_what_it_holds(tmp_path):
     path = write(tmp_path / "x.mrcs", values(np.float32))
     path.write_bytes(path.read_bytes()[:-100])  # one image of 96 bytes and a bit

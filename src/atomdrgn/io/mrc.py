@@ -1,4 +1,8 @@
-"""MRC stacks and maps: headers, chosen sections of a stack, whole maps read and written."""
+"""MRC stacks and maps: headers, chosen sections of a stack, whole maps read and written.
+
+Files are written by mrcfile. Headers are read here, because its permissive mode gives no data of
+files that are cut short (docs/decisions.md).
+"""
 
 import math
 import warnings
@@ -81,7 +85,7 @@ def read_header(path: str | PathLike[str]) -> MrcHeader:
     It is of mode 0, 1, 2, 6 or 12 in either byte order.
 
     A missing MAP magic or machine stamp is a warning: several programs leave them out, and the
-    values are still plain.
+    values are still plain. So is a stamp of the other byte order.
 
     Parameters
     ----------
@@ -347,21 +351,28 @@ def _three(values: Iterable[Number]) -> tuple[Number, Number, Number]:
 def _byte_order(path: Path, raw: np.ndarray) -> tuple[Literal["<", ">"], list[str]]:
     """Byte order, and what is missing from the header.
 
-    Without a stamp the order is the one in which the mode is a mode.
+    It is the stamp's; without one, or where only the other order makes sense, that which does.
     """
     little = raw.view(HEADER_DTYPE.newbyteorder("<"))[0]
     faults = [] if bytes(little["map"]).startswith(b"MAP") else ["MAP magic"]
+    likely = [order for order in ORDERS if _makes_sense(raw, order)]
     try:
-        return byte_order_from_machine_stamp(little["machst"]), faults
+        stamped = byte_order_from_machine_stamp(little["machst"])
     except ValueError:
-        faults.append("machine stamp")
-    for order in ORDERS:
-        record = raw.view(HEADER_DTYPE.newbyteorder(order))[0]
-        if record["mode"] in MODES and all(
-            0 < record[name] < 1 << 24 for name in ("nx", "ny", "nz")
-        ):
-            return order, faults
+        if likely:
+            return likely[0], [*faults, "machine stamp"]
+    else:
+        if stamped in likely or not likely:
+            return stamped, faults
+        return likely[0], [*faults, "machine stamp of its byte order"]
     raise FileFormatError(
         f"{path}: neither a machine stamp nor sizes and a mode that make sense in either byte "
         "order; no MRC file"
     )
+
+
+def _makes_sense(raw: np.ndarray, order: Literal["<", ">"]) -> bool:
+    """Whether mode and sizes of a header may be those of an MRC file, in a byte order."""
+    record = raw.view(HEADER_DTYPE.newbyteorder(order))[0]
+    sizes = (int(record[name]) for name in ("nx", "ny", "nz"))
+    return int(record["mode"]) in MODES and all(0 < size < 1 << 24 for size in sizes)

@@ -1,7 +1,8 @@
 """Rotations: Euler angles, rotation vectors, unit quaternions, matrices.
 
 Euler angles are as RELION writes them, quaternions are (w, x, y, z), matrices act on column
-vectors.
+vectors. They are kept by hand: roma is neither quicker nor more exact, and has neither RELION's
+angles nor the Jacobians (docs/decisions.md).
 """
 
 import math

@@ -1,4 +1,7 @@
-"""The rotation nearest to a matrix, and the rigid motion that brings points onto points best."""
+"""The rotation nearest to a matrix, and the rigid motion that brings points onto points best.
+
+It is kept by hand: roma takes more than twice as long for the same motions (docs/decisions.md).
+"""
 
 import torch
 from jaxtyping import Float
