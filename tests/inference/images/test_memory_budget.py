@@ -22,6 +22,12 @@ def test_too_little_is_refused_with_what_is_needed():
         share_memory(0.5, particles=100_000, images=100_000, n_latent=72)
 
 
+def test_what_is_said_to_be_needed_is_enough():
+    with pytest.raises(InputError, match=r"1\.2 GB of memory .* at least 1\.3 GB are needed"):
+        share_memory(1.2, particles=300, images=300, n_latent=48)
+    assert share_memory(1.3, particles=300, images=300, n_latent=48).images > 0
+
+
 def test_one_structure_for_all_has_no_segments_to_take_fewer_of():
     with pytest.raises(InputError, match="--memory$"):
         share_memory(0.5, particles=100, images=100, n_latent=0)

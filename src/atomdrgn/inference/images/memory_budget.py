@@ -1,5 +1,6 @@
 """How much memory a fit may take, and what for."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,10 +56,11 @@ def share_memory(
         raise InputError(f"{limit:g} GB of memory: expected a positive number, such as 4")
     allowed = limit * GB if limit is not None else 0.5 * machine_memory() / processes
     fixed = BASE + 400 * images + 4 * 4 * n_latent * particles
-    if allowed < fixed + SMALLEST:
+    needed = fixed + SMALLEST
+    if allowed < needed:
         raise InputError(
-            f"{allowed / GB:.1f} GB of memory for {particles} particles and {images} images: at "
-            f"least {(fixed + SMALLEST) / GB:.1f} GB are needed; raise --memory"
+            f"{allowed / GB:.3g} GB of memory for {particles} particles and {images} images: at "
+            f"least {math.ceil(10 * needed / GB) / 10:.1f} GB are needed; raise --memory"
             + (", or take fewer --segments" if n_latent else "")
         )
     return Memory(
