@@ -6,16 +6,28 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from atomdrgn import open_run
+from atomdrgn import open_run, parallel
 from hinge import make_hinged
 
 pytestmark = pytest.mark.seconds
 
 FIT = ["-m", "atomdrgn", "fit", "base.pdb", "particles.star", "--segments", "2"]
+
+# the command, with portions of the work that are smaller than they are otherwise
+SMALL_PORTIONS = """
+import sys
+
+from atomdrgn import parallel
+from atomdrgn.cli import main
+
+parallel.LEAST_PORTION = 32
+main(sys.argv[1:])
+"""
 
 
 def free_port():
@@ -24,7 +36,8 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def start(*arguments, processes=1):
+def start(*arguments, processes=1, words=FIT):
+    """The fit, or other words for Python, by so many processes."""
     launcher = [
         "-m",
         "torch.distributed.run",
@@ -33,7 +46,7 @@ def start(*arguments, processes=1):
         "--nproc-per-node",
         str(processes),
     ]
-    command = [sys.executable, *(launcher if processes > 1 else []), *FIT, *arguments]
+    command = [sys.executable, *(launcher if processes > 1 else []), *words, *arguments]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -59,9 +72,10 @@ def same(one, other):
 
 
 @pytest.fixture
-def alone(folder):
-    ended = start("--out", "alone")
-    assert ended.wait(300) == 0, ended.stderr.read()
+def alone(folder, atomdrgn):
+    """What one process finds; this one, which has imported all."""
+    ended = atomdrgn(*FIT[2:], "--out", "alone")
+    assert ended.code == 0, ended.err
     return folder / "alone"
 
 
@@ -93,15 +107,20 @@ def test_a_killed_worker_ends_the_run_and_resume_goes_on(alone, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [(), ("--refine-poses", "--keep-base"), ("--composition",)])
-def test_three_processes_and_one_are_the_same_to_the_last_bit(tmp_path, monkeypatch, options):
-    """Of more images than one portion of the work has, so that each process sums some."""
-    make_hinged(tmp_path, count=300)
+def test_three_processes_and_one_are_the_same_to_the_last_bit(
+    tmp_path, monkeypatch, atomdrgn, options
+):
+    """Of more images than three portions of the work have, so that each process sums some."""
+    make_hinged(tmp_path, count=150)
     monkeypatch.chdir(tmp_path)
-    choices = ("--resolution", "14", *options)
-    for processes in (1, 3):
-        ended = start(*choices, "--out", f"of_{processes}", processes=processes)
-        _, err = ended.communicate(timeout=600)
-        assert ended.returncode == 0, err
+    monkeypatch.setattr(parallel, "LEAST_PORTION", 32)
+    Path("small_portions.py").write_text(SMALL_PORTIONS)
+    choices = (*FIT[2:], "--resolution", "20", *options)
+    one = atomdrgn(*choices, "--out", "of_1")
+    assert one.code == 0, one.err
+    three = start(*choices, "--out", "of_3", processes=3, words=["small_portions.py"])
+    _, err = three.communicate(timeout=600)
+    assert three.returncode == 0, err
     same(tmp_path / "of_1", tmp_path / "of_3")
 
 
