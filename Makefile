@@ -4,22 +4,26 @@
 # All set up everything they need in .venv, once; PYTHON=... chooses the interpreter.
 
 VENV := .venv
+# a test file stays on one core as long as the other has work of its own: what a file shares is made once
+TESTS := $(VENV)/bin/python -m pytest -n auto --dist worksteal
 PYTHON ?= python3 python3.13 python3.12 python3.11 python
 
-.PHONY: demo check test clean
+.PHONY: demo check test lint clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python examples/demo.py demo
 
-check: $(VENV)/installed
+check: lint
+	$(TESTS) -m "not seconds and not slow and not long"
+
+test: lint
+	$(TESTS) -m "not slow and not long"
+	$(TESTS) -m slow
+
+lint: $(VENV)/installed
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not seconds and not slow and not long"
-
-test: check
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "seconds and not slow and not long"
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m slow
 
 # anew only where the dependencies have changed: the package itself is installed in place
 $(VENV)/installed: pyproject.toml constraints.txt

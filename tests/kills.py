@@ -1,5 +1,5 @@
 """Commands are killed, then gone on with or started over as they say: ``python tests/kills.py
-fit``.
+fit,export``.
 
 Each command runs in a child of this process, which ends without a word before its N-th file
 operation. What it leaves has to be, in the end, what the command leaves undisturbed, and what is
@@ -96,8 +96,10 @@ COMMANDS = {
 PROCESSES = {"fit-pair": 2}
 
 
-def main(command: str, moments: int | None = None, *, timed: bool = False) -> dict:
-    """Number of operations and of kills, what is wrong then (nothing, if all is well); all files."""
+def main(commands: list[str], moments: int | None = None, *, timed: bool = False) -> dict:
+    """Of each command the number of operations and of kills, what is wrong then (nothing, if all is
+    well), and all files. Particles, and a run for those that want one, are made once.
+    """
     for module in (
         "analysis.analyze",
         "analysis.structure_files.export",
@@ -109,31 +111,35 @@ def main(command: str, moments: int | None = None, *, timed: bool = False) -> di
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         _in_child(_make_particles)
-        words, processes = COMMANDS[command][0], PROCESSES.get(command, 1)
-        if "run" in words:
+        if any("run" in COMMANDS[command][0] for command in commands):
             _in_child(lambda: _call(["fit", *PARTICLES, "--segments", "2", "--out", "run"]))
-        # of one process, also where it is compared with two
-        count = _in_child(lambda: _call(words), at=None)
-        expected = _left()
+        return {command: _killed(command, moments, timed=timed) for command in commands}
+
+
+def _killed(command, moments, *, timed):
+    words, processes = COMMANDS[command][0], PROCESSES.get(command, 1)
+    # of one process, also where it is compared with two
+    count = _in_child(lambda: _call(words), at=None)
+    expected = _left()
+    _clear()
+    kills = (
+        _at_times(words, processes, moments)
+        if timed
+        else _at_operations(words, processes, moments or count, count)
+    )
+    killed, wrong = 0, {}
+    for moment, fault in kills:
+        fault = fault or _fault(command, killed, expected)
+        if fault:
+            wrong[moment] = fault
+        killed += 1
         _clear()
-        kills = (
-            _at_times(words, processes, moments)
-            if timed
-            else _at_operations(words, processes, moments or count, count)
-        )
-        killed, wrong = 0, {}
-        for moment, fault in kills:
-            fault = fault or _fault(command, killed, expected)
-            if fault:
-                wrong[moment] = fault
-            killed += 1
-            _clear()
-        return {
-            "operations": count,
-            "killed": killed,
-            "wrong": wrong,
-            "files": [Path(name).name for name in expected],
-        }
+    return {
+        "operations": count,
+        "killed": killed,
+        "wrong": wrong,
+        "files": [Path(name).name for name in expected],
+    }
 
 
 def _at_operations(words, processes, moments, count):
@@ -405,4 +411,5 @@ def _clear():
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
     given = [word for word in sys.argv[1:] if word != "--moments"]
-    print(json.dumps(main(given[0], *map(int, given[1:]), timed="--moments" in sys.argv), indent=2))
+    found = main(given[0].split(","), *map(int, given[1:]), timed="--moments" in sys.argv)
+    print(json.dumps(found, indent=2))
