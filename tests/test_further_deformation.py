@@ -1,5 +1,5 @@
-"""A deformation that is defined here alone, with one more line in the table: fitted by its normal
-equations and by gradient, and a run of it is written, opened, exported and analysed.
+"""A deformation that is defined here alone, with one more line in the table: a whole fit is of it,
+its equations and gradient are right, and a run of it is written, opened, exported and analysed.
 """
 
 import math
@@ -17,6 +17,7 @@ from atomdrgn import (
     analyze,
     coarse_grain,
     export,
+    fit,
     open_run,
     read_particles,
     read_structure,
@@ -24,6 +25,7 @@ from atomdrgn import (
 )
 from atomdrgn.errors import FileFormatError, InputError
 from atomdrgn.inference.amortised.gradient import minus_log_posterior, whitened_images
+from atomdrgn.inference.population.elastic_prior import start_and_prior
 from atomdrgn.io.run_formats.arrays import FINITE, SIZE
 from atomdrgn.likelihood.noise import Noise, noise_groups
 from atomdrgn.likelihood.normal_equations import image_products, power_along, predict
@@ -41,7 +43,7 @@ from atomdrgn.structure.motion.deformation import Deformation, Held
 from atomdrgn.structure.motion.kinds import KINDS, to_arrays
 from atomdrgn.structure.motion.lifting import lift
 from atomdrgn.structure.motion.motion import RigidMotion
-from atomdrgn.structure.motion.segment_deformation import SegmentDeformation
+from atomdrgn.structure.motion.segment_deformation import SegmentDeformation, centres
 from atomdrgn.structure.segmentation import make_segments
 from hinged import AXIS, DEGREES_PER_UNIT, hinge_of, hinged_run, two_helices
 
@@ -95,6 +97,18 @@ class Hinge(Deformation):
     def arrays(self):
         return {name: getattr(self, name).numpy() for name in self.ARRAYS}
 
+    @property
+    def membership(self):
+        return self.weight
+
+    @classmethod
+    def of_beads(cls, beads, segmentation):
+        point = beads.position[int((beads.residue == 21).argmax())]
+        centroid, _ = centres(beads.position, segmentation.weight)
+        axis = torch.from_numpy(AXIS).float()
+        atoms = torch.from_numpy(beads.bead_of_atom)
+        return cls(beads.position, atoms, centroid, segmentation.weight, axis, point)
+
     @classmethod
     def from_arrays(cls, arrays, beads):
         held = (arrays[name] for name in cls.ARRAYS)
@@ -131,9 +145,9 @@ def hinge(structure, centroid, weight):
 class Images:
     """Of the hinge at angles that are known, as a fit sees them."""
 
-    def __init__(self, structure, folder, *, count=16):
+    def __init__(self, structure, folder, *, count=16, widest=3.0):
         generator = torch.Generator().manual_seed(0)
-        self.place = 3 * (2 * torch.rand(count, generator=generator) - 1)
+        self.place = widest * (2 * torch.rand(count, generator=generator) - 1)
         turn = matrix_from_vector(
             math.radians(DEGREES_PER_UNIT) * self.place[:, None] * torch.from_numpy(AXIS).float()
         )
@@ -203,6 +217,13 @@ def test_its_equations_are_those_of_segments_that_can_do_no_more(structure, imag
         ):
             found = getattr(one, name)
             assert (found - expected).abs().max() < 2e-3 * expected.abs().max(), name
+    i, j = torch.tensor([[3, 8, 30], [25, 35, 33]])
+    direction = torch.nn.functional.normalize(torch.ones(len(latent), 3, 3), dim=-1)
+    one, other = (
+        each.pair_rows(z, i, j, direction=direction)
+        for each, z in ((moving, latent), (segments, twists))
+    )
+    assert (one - other @ line).abs().max() < 1e-3 * one.abs().max()
     one, other = (
         restraint_equations(restraints, each, z)
         for each, z in ((moving, latent), (segments, twists))
@@ -269,6 +290,86 @@ def test_its_gradient_is_that_of_the_normal_equations(structure, images):
     held = restraint_equations(restraints, moving, latent)
     assert held.gradient.norm() > 0.01 * seen.gradient.norm()
     assert (slope + seen.gradient + held.gradient).norm() < 5e-3 * seen.gradient.norm()
+
+
+CHOICES = {
+    "deformation": "hinge",
+    "segments": 2,
+    "parts": ["A:1-20", "A:21-40"],
+    "temperature": 1e4,  # a sharp border, as that of the truth
+    "resolution": 9.0,
+}
+
+
+@pytest.fixture(scope="module")
+def bent(structure, tmp_path_factory):
+    """Images of the hinge at 80 angles, and a whole fit of them that was asked for it by name."""
+    folder = tmp_path_factory.mktemp("bent")
+    images = Images(structure, folder, count=80, widest=6.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(KINDS, Hinge.kind, Hinge)
+        return images, fit(structure, images.stack, folder / "run", **CHOICES)
+
+
+@pytest.mark.seconds
+def test_a_whole_fit_finds_the_angles(bent):
+    """The one supported motion is the angle, and conformations are nearer to the truth by far."""
+    images, run = bent
+    assert (run.kind, run.settings["fit"]["deformation"]) == ("hinge", "hinge")
+    assert run.summary["motions_supported"] == run.latent.shape[1] == 1
+    assert abs(np.corrcoef(run.latent[:, 0], images.place)[0, 1]) > 0.97
+    angle = read_arrays(run.folder / MOTIONS)["feature"][:, 0]
+    assert np.corrcoef(angle, images.place)[0, 1] > 0.97
+    assert np.abs(angle - images.place.numpy()).mean() < 0.5
+    truth = images.conformation
+    off, still = (
+        (position - truth).square().sum(-1).mean().sqrt()
+        for position in (run.atoms(range(80)), run.base_atoms)
+    )
+    assert off < 0.25 * still
+    assert [row["selection"] for row in run.summary["groups"]] == ["A:1-20", "A:21-40"]
+
+
+@pytest.mark.seconds
+def test_its_fit_is_opened_exported_and_analysed(bent, structure, tmp_path):
+    images, run = bent
+    again = open_run(run.folder)
+    assert isinstance(again.deformation, Hinge) and again.deformation.n_latent == 1
+    export(again, tmp_path / "out", particles=[0, 79], format="pdb")
+    for particle in (0, 79):
+        written = read_structure(tmp_path / "out" / f"{particle:06d}.pdb").position
+        off, still = (
+            (each - images.conformation[particle]).square().sum(-1).mean().sqrt()
+            for each in (written, structure.position)
+        )
+        assert off < max(1.0, 0.3 * still)
+    found = analyze(again, tmp_path / "analysis", clusters=3, frames=5, seed=0).found
+    (turn,) = found.turns
+    np.testing.assert_allclose(np.abs(turn.axis), np.abs(AXIS), atol=0.02)
+
+
+@pytest.mark.seconds
+def test_its_fit_goes_on_as_it_began(bent, structure):
+    """What it is of is a setting that a run keeps; a run of segments is none of a hinge."""
+    images, run = bent
+    (run.folder / "summary.json").unlink()
+    other = {name: CHOICES[name] for name in CHOICES if name != "deformation"}
+    with pytest.raises(InputError, match="deformation was 'hinge' and is 'segments'"):
+        fit(structure, images.stack, run.folder, resume=True, **other)
+    again = fit(structure, images.stack, run.folder, resume=True, **CHOICES)
+    np.testing.assert_array_equal(again.latent, run.latent)
+    np.testing.assert_array_equal(again.draws, run.draws)
+
+
+def test_a_fit_of_what_is_not_known_or_not_made_is_refused(structure, images, tmp_path):
+    for choices, says in (
+        ({"deformation": "hinges"}, "a deformation of 'hinges': choose segments or beads or hinge"),
+        ({"deformation": "beads"}, "no fit is of the kind 'beads'"),
+        ({"deformation": "hinge", "composition": True}, "no part may be absent in fits of .*hinge"),
+    ):
+        with pytest.raises(InputError, match=says):
+            fit(structure, images.stack, tmp_path / "run", segments=2, resolution=9.0, **choices)
+        assert not (tmp_path / "run").exists()
 
 
 PLACE = np.linspace(-6, 6, 24)
@@ -357,6 +458,7 @@ class Breathing(Deformation):
     """Everything goes away from the middle; there are no segments."""
 
     kind: ClassVar[str] = "breathing"
+    percent: ClassVar[float] = 1.0  # of a unit
 
     position: Float[Tensor, "bead 3"]
 
@@ -365,7 +467,7 @@ class Breathing(Deformation):
         return 1
 
     def motion(self, latent):
-        return Grown(1 + 0.01 * latent)
+        return Grown(1 + 0.01 * self.percent * latent)
 
     def beads(self, motion):
         return motion.size[..., None] * self.position
@@ -375,6 +477,10 @@ class Breathing(Deformation):
 
     def arrays(self):
         return {}
+
+    @classmethod
+    def of_beads(cls, beads, segmentation):
+        return cls(beads.position)
 
     @classmethod
     def from_arrays(cls, arrays, beads):
@@ -399,3 +505,38 @@ def test_what_needs_segments_says_so_of_another_kind(runs, structure, tmp_path, 
     export(run, tmp_path / "out", particles=[0], format="pdb")
     with pytest.raises(InputError, match="of the kind 'breathing', and analyze needs segments"):
         analyze(run, tmp_path / "analysis")
+
+
+@pytest.mark.seconds
+def test_a_fit_needs_no_segments(structure, tmp_path, monkeypatch):
+    """All of the molecule is one group, which no pose error is looked for in."""
+    monkeypatch.setitem(KINDS, Breathing.kind, Breathing)
+    monkeypatch.setattr(Breathing, "percent", 5.0)
+    grown = torch.linspace(0.8, 1.2, 40)
+    stack = read_particles(
+        simulate_particles(
+            structure,
+            grown[:, None, None] * structure.position,
+            tmp_path,
+            grid=ImageGrid(32, 3.0),
+            snr=1.0,
+            generator=torch.Generator().manual_seed(0),
+        )
+    )
+    run = fit(structure, stack, tmp_path / "run", deformation="breathing", resolution=9.0)
+    assert run.summary["motions_supported"] == 1 and run.summary["segments"] == 1
+    assert [row["selection"] for row in run.summary["groups"]] == ["A:1-40"]
+    size = read_arrays(run.folder / MOTIONS)["feature"][:, 0]
+    assert np.corrcoef(size, grown)[0, 1] > 0.97
+    export(run, tmp_path / "out", particles=[0, 39], format="pdb")
+
+
+def test_what_is_likely_before_any_image_does_not_depend_on_units(structure, monkeypatch):
+    beads = coarse_grain(structure)
+    moving, sd = Breathing(beads.position), []
+    for percent in (1.0, 0.1):
+        monkeypatch.setattr(Breathing, "percent", percent)
+        population, prior = start_and_prior(moving, beads)
+        sd.append(percent * torch.stack([population.root, prior.covariance.sqrt()]))
+    torch.testing.assert_close(sd[0], sd[1], rtol=1e-3, atol=0)
+    assert (sd[0] > 0).all()

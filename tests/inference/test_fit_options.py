@@ -42,6 +42,13 @@ def test_switches_that_are_off_are_said_as_runs_of_earlier_versions_say_them():
     assert FitOptions.from_settings({"fit": earlier}) == FitOptions(segments=4, resolution=9.0)
 
 
+def test_what_moves_is_said_where_it_is_not_segments():
+    assert "deformation" not in FitOptions().as_settings(5.0)
+    hinge = FitOptions(deformation="hinge", resolution=5.0)
+    said = hinge.as_settings(5.0)
+    assert said["deformation"] == "hinge" and FitOptions.from_settings({"fit": said}) == hinge
+
+
 def test_other_runs_have_no_such_options():
     with pytest.raises(InputError, match="of the inference 'vae'"):
         FitOptions.from_settings({"fit": {"inference": "vae", "segments": 3}})
@@ -56,6 +63,7 @@ def test_other_runs_have_no_such_options():
         ({"fixed": "A"}, False, False),
         ({"composition": True}, False, False),
         ({"keep_base": True}, True, False),
+        ({"deformation": "hinge"}, False, False),
     ],
 )
 def test_what_images_may_change_follows_from_the_options(options, borders, base):

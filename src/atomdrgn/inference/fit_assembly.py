@@ -10,7 +10,8 @@ from ..particles.stack.stack import ParticleStack
 from ..reporting import Reporter
 from ..structure.atoms import Structure
 from ..structure.beads import BeadModel, coarse_grain
-from ..structure.motion.segment_deformation import SegmentDeformation
+from ..structure.motion.deformation import Deformation
+from ..structure.motion.kinds import KINDS
 from ..structure.placement import require_inside
 from ..structure.segmentation import TEMPERATURE, make_segments
 from .fit_options import FitOptions
@@ -64,7 +65,9 @@ def assemble(
         fixed=options.fixed,
         temperature=TEMPERATURE if options.temperature is None else options.temperature,
     )
-    deformation = SegmentDeformation(beads, segmentation, composition=options.composition)
+    deformation = _kind(options.deformation).of_beads(beads, segmentation)
+    if options.composition:
+        deformation = deformation.with_composition()
     if not deformation.n_latent:
         raise InputError("every segment is fixed: leave something free to move")
     number = torch.unique(particles.particle, return_inverse=True)[1]
@@ -92,6 +95,13 @@ def assemble(
         processes=processes,
         **cut(beads, segmentation, deformation),
     )
+
+
+def _kind(name: str) -> type[Deformation]:
+    """The kind of deformation of that name."""
+    if name not in KINDS:
+        raise InputError(f"a deformation of {name!r}: choose {' or '.join(KINDS)}")
+    return KINDS[name]
 
 
 def _require_extent(beads: BeadModel, name: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ..errors import InputError
-from ..runs.run_folder import CLOSED_FORM
+from ..runs.run_folder import CLOSED_FORM, SEGMENTS
 
 # temperatures: beyond them borders are everywhere or of no width, to single precision
 SOFTEST, SHARPEST = 1e-6, 1e6
@@ -43,6 +43,10 @@ class FitOptions:
         For the images of which noise and brightness are measured, and for draws.
     resolution : float, optional
         Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
+    deformation : str
+        What moves: a name of :data:`~atomdrgn.structure.motion.kinds.KINDS`. What is not the
+        segments themselves is made of the base model and how that is cut into segments; borders
+        are not learned then, and the base model is not corrected.
 
     Raises
     ------
@@ -66,6 +70,7 @@ class FitOptions:
     keep_base: bool = False
     seed: int = 0
     resolution: float | None = None
+    deformation: str = SEGMENTS
 
     def __post_init__(self) -> None:
         if isinstance(self.parts, str):
@@ -82,15 +87,17 @@ class FitOptions:
     def learns_borders(self) -> bool:
         """Whether images may move the borders between segments.
 
-        They may not where selections name segments; where a part is absent, its motion says nothing
-        of borders.
+        They may not where selections name segments, or something else moves; where a part is
+        absent, its motion says nothing of borders.
         """
-        return not self.parts and self.fixed is None and not self.composition
+        own = self.deformation == SEGMENTS and not self.parts
+        return own and self.fixed is None and not self.composition
 
     @property
     def corrects_base(self) -> bool:
         """Whether the base model is corrected where images show that it is wrong."""
-        return not self.keep_base and self.fixed is None and not self.composition
+        moved = self.deformation == SEGMENTS and not self.keep_base
+        return moved and self.fixed is None and not self.composition
 
     def as_settings(self, resolution: float) -> dict[str, Any]:
         """What run.json says of them as `fit`.
@@ -101,6 +108,8 @@ class FitOptions:
             The finest that the fit uses, A.
         """
         said = asdict(self) | {"parts": list(self.parts) if self.parts else None}
+        if self.deformation == SEGMENTS:  # as runs say that are older than the choice
+            del said["deformation"]
         return {
             "inference": CLOSED_FORM,
             **said,

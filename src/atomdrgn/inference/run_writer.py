@@ -52,7 +52,6 @@ def write_results(progress: FitProgress) -> None:
     groups = find_groups(model, state, ensemble)
     if not model.processes.first:
         return
-    motion = model.deformation.motion(latent)
     beads, surface = model.bright_beads(state), ensemble.surface
     write_arrays(
         folder / MODEL,
@@ -77,8 +76,7 @@ def write_results(progress: FitProgress) -> None:
     present = {} if composition is None else {"present": composition.present.numpy()}
     write_arrays(
         folder / MOTIONS,
-        rotation=motion.rotation.numpy(),
-        translation=motion.translation.numpy(),
+        **model.deformation.motion_arrays(latent),
         **present,
     )
     states = find_states(ensemble.density, ensemble.draws)
@@ -404,7 +402,7 @@ def _summary(
     return {
         "particles": model.n_particles,
         "images": len(model.images),
-        "segments": model.deformation.n_segments,
+        "segments": model.n_segments,
         "residues": int(model.beads.trace.sum()),
         "chains": len(set(model.beads.chain.tolist())),
         "beads": len(model.beads),

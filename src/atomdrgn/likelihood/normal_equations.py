@@ -155,7 +155,7 @@ def latent_images(
     plane = pose.apply(conformation.position)[..., :2]
     weight = (beads.amplitude * conformation.occupancy)[..., None]
     every = torch.arange(plane.shape[1])
-    speed = torch.stack([deformation.bead_jacobian(each, every) for each in latent])
+    speed = deformation.bead_jacobians(latent, every)
     # (batch, bead, 2, latent)
     speed = pose.rotation[:, None, :2] @ speed
     field = torch.cat([weight, weight * speed[:, :, 0], weight * speed[:, :, 1]], 2)

@@ -35,7 +35,7 @@ from .run import (
 from .run_files import set_named_in
 
 CLOSED_FORM, VAE = "closed-form", "vae"
-SEGMENTS, BEADS = "segments", "beads"  # what an amortised fit moves
+SEGMENTS, BEADS = "segments", "beads"  # what a fit moves
 # What a command says of how it read its files: these lie elsewhere now, or are in the hashes and
 # sizes that are compared anyway.
 COMPARED_OTHERWISE = {
@@ -139,13 +139,11 @@ def require_same_settings(before: dict, now: dict, folder: Path) -> None:
     InputError
         What differs.
     """
-    was, earlier = (
-        {"inference": CLOSED_FORM, "deformation": SEGMENTS} | before.get("fit", {}),
-        before.get("input", {}),
-    )
+    default = {"inference": CLOSED_FORM, "deformation": SEGMENTS}
+    was, earlier = default | before.get("fit", {}), before.get("input", {})
     different = [
         f"{name} was {was.get(name)!r} and is {value!r}"
-        for name, value in now["fit"].items()
+        for name, value in (default | now["fit"]).items()
         if was.get(name) != value
     ]
     was, reading = before.get("reading", {}), now.get("reading", {})

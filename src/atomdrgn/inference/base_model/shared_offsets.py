@@ -227,7 +227,7 @@ def _placing(part: Part, fine: FineBeads) -> Callable[[Tensor, Tensor], Tensor]:
     """
     model, deformation, base, turns = (
         part.model,
-        part.model.deformation,
+        part.model.segments,
         part.model.beads.position,
         small_turns(part.model.beads),
     )

@@ -97,7 +97,7 @@ class _Turns:
 def find_far_start(model: FitModel, state: FitState, *, near: float) -> FarStart | None:
     """The turn of a part by more than `near` in the particles' middle.
 
-    It is None where there is none such.
+    It is None where there is none such, and where segments do not move.
 
     Every part is turned about its junctions by rotations all over, the same for all particles, and
     EM finds the share of the particles at each. The part that makes images likeliest counts. What
@@ -112,9 +112,11 @@ def find_far_start(model: FitModel, state: FitState, *, near: float) -> FarStart
         How far a part may be from the base model for a fit to find it from there, A r.m.s. of its
         beads.
     """
+    if not model.of_segments:
+        return None
     generator = torch.Generator().manual_seed(model.seed)
     disc = model.images.disc.coarser(search_resolution(model))
-    parts, rotations = rigid_parts(model.deformation, model.beads), _rotations(FEW_ROTATIONS)
+    parts, rotations = rigid_parts(model.segments, model.beads), _rotations(FEW_ROTATIONS)
     if not parts:
         return None
     part = _likeliest_part(model, state, disc, parts, rotations, near, generator)
@@ -246,7 +248,7 @@ def _latent_of(
     turn: Float[Tensor, "particle 3 3"],
 ) -> Float[Tensor, "particle latent"]:
     """The latents with a part turned about its pivot."""
-    deformation, shift = model.deformation, part.pivot - turn @ part.pivot
+    deformation, shift = model.segments, part.pivot - turn @ part.pivot
     split = deformation.by_segment(latent).clone()
     for place, segment in enumerate(deformation.free.tolist()):
         if segment in part.segments:

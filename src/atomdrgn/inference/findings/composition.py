@@ -107,7 +107,7 @@ def find_composition(model: FitModel, state: FitState) -> tuple[FitState, Compos
         )
     found = Composition(occupancy, sd, mean, mean_error, together, absent, fraction, error)
     if state is not start:
-        latent = model.deformation.with_occupancy(state.latent, found.present)
+        latent = model.segments.with_occupancy(state.latent, found.present)
         state = replace(state, latent=_integrated(model, replace(state, latent=latent), disc)[1])
     return state, found
 
@@ -119,9 +119,9 @@ def _occupancies(
     population = state.population
     precision = torch.linalg.inv(population.covariance.double())
     right = precision @ population.mean.double()
-    place = occupancy_numbers(model.deformation)
-    free = model.deformation.free
-    occupancy = torch.zeros(model.n_particles, model.deformation.n_segments)
+    place = occupancy_numbers(model.segments)
+    free = model.segments.free
+    occupancy = torch.zeros(model.n_particles, model.segments.n_segments)
     sd = torch.zeros_like(occupancy)
 
     def settled(found: Linearised) -> tuple[Block, Tensor, Tensor]:
@@ -140,7 +140,7 @@ def _occupancies(
         model.reporter.advance(len(block.image))
     model.reporter.finish()
     occupancy, sd = model.processes.total(occupancy), model.processes.total(sd)
-    fixed = torch.ones(model.deformation.n_segments, dtype=torch.bool)
+    fixed = torch.ones(model.segments.n_segments, dtype=torch.bool)
     fixed[free] = False
     occupancy[:, fixed] = 1
     return occupancy, sd
@@ -151,7 +151,7 @@ def covarying_sets(model: FitModel, population: Population) -> Bool[Tensor, "set
 
     The largest set comes first.
     """
-    deformation = model.deformation
+    deformation = model.segments
     place = occupancy_numbers(deformation)
     covariance = OCCUPANCY_UNIT**2 * population.covariance[place[:, None], place]
     sd = covariance.diagonal().sqrt()
@@ -185,7 +185,7 @@ def _compare(
     """Log-likelihood of each particle with a set absent over that with it; its motions in both."""
     disc, evidence, latents = disc.coarser(max(FINEST_DECIDED, disc.resolution)), [], []
     for occupancy in (1.0, 0.0):
-        latent = model.deformation.with_occupancy(
+        latent = model.segments.with_occupancy(
             state.latent, torch.where(segments, torch.tensor(occupancy), others)
         )
         case = replace(state, latent=_looked_up(model, replace(state, latent=latent)))
@@ -309,8 +309,8 @@ def composition_summary(model: FitModel, found: Composition) -> dict:
 
     Of each segment and each set what it is, and from how many particles it is absent.
     """
-    owner = model.deformation.weight.argmax(1)
-    free = set(model.deformation.free.tolist())
+    owner = model.segments.weight.argmax(1)
+    free = set(model.segments.free.tolist())
     sets = found.together.long()
     in_set = (
         torch.where(sets.any(0), sets.argmax(0) + 1, 0)
@@ -318,7 +318,7 @@ def composition_summary(model: FitModel, found: Composition) -> dict:
         else torch.zeros_like(found.mean, dtype=torch.long)
     )
     segments = []
-    for k in range(model.deformation.n_segments):
+    for k in range(model.segments.n_segments):
         number = int(in_set[k])
         if number:
             fraction, error = (

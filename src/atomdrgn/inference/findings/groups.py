@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from ...physics.disc import FourierDisc
+from ...structure.motion.deformation import Deformation
 from ...structure.motion.motion import twist_of
 from ...structure.motion.segment_deformation import SegmentDeformation
 from ...structure.segmentation import Segmentation
@@ -87,7 +88,7 @@ def cut_at_groups(model: FitModel, state: FitState, disc: FourierDisc) -> Int[Te
     group = merge_segments(model, state.latent[model.evenly_spread(CONFORMATIONS)])[segment]
     group = _with_learned_borders(model, state, disc, lambda some: state.latent[some], group)
     home = torch.stack(
-        [group[segment == number].mode().values for number in range(model.deformation.n_segments)]
+        [group[segment == number].mode().values for number in range(model.n_segments)]
     )
     chain = model.beads.chain[model.beads.trace_index.numpy()]
     label = segment.clone()
@@ -130,7 +131,7 @@ def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int
         return float(apart.square().sum(-1).mean().sqrt())
 
     groups = [frozenset({segment}) for segment in owner.unique().tolist()]
-    most = max(SMALLEST, AS_ONE * left(range(deformation.n_segments)))
+    most = max(SMALLEST, AS_ONE * left(range(model.n_segments)))
     cost = {pair: left(pair[0] | pair[1]) for pair in combinations(groups, 2)}
     while cost and min(cost.values()) < most:
         first, second = min(cost, key=lambda pair: cost[pair])
@@ -140,7 +141,7 @@ def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int
         }
         cost |= {(group, first | second): left(group | first | second) for group in groups}
         groups.append(first | second)
-    label = torch.zeros(deformation.n_segments, dtype=torch.long)
+    label = torch.zeros(model.n_segments, dtype=torch.long)
     for number, group in enumerate(sorted(groups, key=min)):
         label[sorted(group)] = number
     chain = model.beads.chain[trace.numpy()]
@@ -156,7 +157,7 @@ def merge_segments(model: FitModel, latent: Float[Tensor, "some latent"]) -> Int
 
 
 def _middle(
-    deformation: SegmentDeformation, latent: Float[Tensor, "some latent"]
+    deformation: Deformation, latent: Float[Tensor, "some latent"]
 ) -> Float[Tensor, "bead 3"]:
     """The conformation in the middle of some, in steps of the segments.
 

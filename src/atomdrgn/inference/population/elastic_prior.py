@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...structure.beads import BeadModel
 from ...structure.contacts import bond_pairs, elastic_pairs
+from ...structure.motion.deformation import Deformation
 from ...structure.motion.segment_deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
 from .population import Population, PopulationPrior
 
@@ -33,7 +34,7 @@ PRIOR_PARTICLES, PRIOR_SHARE = 0.5, 0.005
 
 
 def start_and_prior(
-    deformation: SegmentDeformation, beads: BeadModel, mean: Float[Tensor, "latent"] | None = None
+    deformation: Deformation, beads: BeadModel, mean: Float[Tensor, "latent"] | None = None
 ) -> tuple[Population, PopulationPrior]:
     """Population and prior of a fit that begins at a conformation, by default the base model's."""
     elastic = elastic_population(deformation, beads, mean)
@@ -47,7 +48,7 @@ def start_and_prior(
 
 
 def elastic_population(
-    deformation: SegmentDeformation, beads: BeadModel, mean: Float[Tensor, "latent"] | None = None
+    deformation: Deformation, beads: BeadModel, mean: Float[Tensor, "latent"] | None = None
 ) -> Population:
     """A Gaussian over motions from an elastic network between the segments.
 
@@ -72,7 +73,7 @@ def elastic_population(
 
 
 def starting_population(
-    deformation: SegmentDeformation, beads: BeadModel, mean: Float[Tensor, "latent"] | None = None
+    deformation: Deformation, beads: BeadModel, mean: Float[Tensor, "latent"] | None = None
 ) -> Population:
     """The elastic population, loosened until a fit can catch on.
 
@@ -94,7 +95,7 @@ def _loosened(
 
 
 def _population(
-    deformation: SegmentDeformation,
+    deformation: Deformation,
     beads: BeadModel,
     mean: Float[Tensor, "latent"] | None,
     precision_of: Callable[[Tensor, Tensor, Tensor], Tensor],
@@ -111,9 +112,9 @@ def _population(
     )
     value, vector = torch.linalg.eigh(torch.linalg.inv(precision))
     root = (vector * value.clamp_min(0).sqrt()).float()
-    return Population(
-        mean, _with_occupancies(root, deformation, beads) if deformation.composition else root
-    )
+    if isinstance(deformation, SegmentDeformation) and deformation.composition:
+        root = _with_occupancies(root, deformation, beads)
+    return Population(mean, root)
 
 
 def _with_occupancies(
@@ -141,19 +142,19 @@ def _with_occupancies(
 
 
 def _contact_precision(
-    deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "latent"]
+    deformation: Deformation, beads: BeadModel, latent: Float[Tensor, "latent"]
 ) -> Float[Tensor, "latent latent"]:
     """Precision of motions of segments that touch, against each other."""
     touching = elastic_pairs(replace(beads, position=deformation.conformation(latent).position))
     rows = _strained(deformation, touching, latent)
     return (
-        torch.eye(deformation.n_latent, dtype=torch.float64) / LONGEST_SIGMA**2
+        torch.diag(deformation.unit_lengths(latent).double() ** 2) / LONGEST_SIGMA**2
         + rows.T @ rows / CONTACT_SIGMA**2
     )
 
 
 def _bond_precision(
-    deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "latent"]
+    deformation: Deformation, beads: BeadModel, latent: Float[Tensor, "latent"]
 ) -> Float[Tensor, "latent latent"]:
     """Precision of motions that tear chains, and of the molecule as a whole."""
     rows, whole = (
@@ -164,11 +165,12 @@ def _bond_precision(
 
 
 def _strained(
-    deformation: SegmentDeformation, pairs: Int[Tensor, "pair 2"], latent: Float[Tensor, "latent"]
+    deformation: Deformation, pairs: Int[Tensor, "pair 2"], latent: Float[Tensor, "latent"]
 ) -> Float[Tensor, "row latent"]:
     """Rows of the pairs that some motion can strain: those not wholly in one segment."""
-    overlap = (deformation.weight[pairs[:, 0]] * deformation.weight[pairs[:, 1]]).sum(1)
-    pairs = pairs[overlap < 1]
+    weight = deformation.membership
+    if weight is not None:
+        pairs = pairs[(weight[pairs[:, 0]] * weight[pairs[:, 1]]).sum(1) < 1]
     position, rows = deformation.conformation(latent).position, []
     for part in pairs.split(ROWS_AT_ONCE):
         apart = position[part[:, 0]] - position[part[:, 1]]
@@ -182,7 +184,7 @@ def _strained(
 
 
 def _whole_motion(
-    deformation: SegmentDeformation, beads: BeadModel, latent: Float[Tensor, "latent"]
+    deformation: Deformation, beads: BeadModel, latent: Float[Tensor, "latent"]
 ) -> Float[Tensor, "6 latent"]:
     """Mean shift of the molecule and its mean turn (times its radius of gyration).
 

@@ -39,6 +39,8 @@ from .score_statistics import motion_of_scores, sum_scores
 WEAK = 3.0
 # particles: covariances of scores have some fifty numbers a side; ten particles show nothing
 FEWEST = 400
+# of a latent: a motion stands out against what noise makes of others
+FEWEST_NUMBERS = 6
 SECOND_AFTER = 6  # rounds: the first motion is known well enough to see what it leaves
 # A: where the surface begins; coarser images tell nothing that these do not
 COARSEST = 45.0
@@ -56,7 +58,10 @@ def surfaces_are_for(model: FitModel) -> bool:
     What each does not tell, all have to.
     """
     return (
-        not model.deformation.composition and not model.refine_poses and model.n_particles >= FEWEST
+        not model.composition
+        and not model.refine_poses
+        and model.n_particles >= FEWEST
+        and model.deformation.n_latent >= FEWEST_NUMBERS
     )
 
 

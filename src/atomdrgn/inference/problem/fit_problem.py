@@ -15,6 +15,7 @@ from ...physics.disc import FourierDisc
 from ...physics.pose import Pose
 from ...reporting import Reporter
 from ...structure.beads import BeadModel
+from ...structure.motion.deformation import Deformation
 from ...structure.motion.segment_deformation import SegmentDeformation
 from ...structure.segmentation import Segmentation
 from ..images.fourier_images import FourierImages
@@ -65,7 +66,7 @@ class FitModel:
         The base model, its amplitudes as electrons.
     segmentation : Segmentation
         How it is cut.
-    deformation : SegmentDeformation
+    deformation : Deformation
         What a latent decodes to.
     restraints : Restraints, optional
         What holds each conformation together.
@@ -93,7 +94,7 @@ class FitModel:
     particle: Int[Tensor, "image"]
     beads: BeadModel
     segmentation: Segmentation
-    deformation: SegmentDeformation
+    deformation: Deformation
     restraints: Restraints | None
     prior: PopulationPrior
     start: Population
@@ -125,8 +126,36 @@ class FitModel:
 
     @cached_property
     def segment_of_trace(self) -> Int[Tensor, "trace"]:
-        """The segment that each trace bead belongs to most."""
-        return self.deformation.weight[self.beads.trace_index].argmax(1)
+        """The segment that each trace bead belongs to most: 0 where there are no segments."""
+        weight = self.deformation.membership
+        trace = self.beads.trace_index
+        return torch.zeros_like(trace) if weight is None else weight[trace].argmax(1)
+
+    @property
+    def n_segments(self) -> int:
+        """How many segments move as rigid bodies: one where nothing says which do."""
+        weight = self.deformation.membership
+        return 1 if weight is None else weight.shape[1]
+
+    @property
+    def of_segments(self) -> bool:
+        """Whether the deformation is of segments as the fit has cut them.
+
+        Such can be turned far, cut again and moved to another base model.
+        """
+        return isinstance(self.deformation, SegmentDeformation)
+
+    @property
+    def composition(self) -> bool:
+        """Whether some numbers of a latent are occupancies of segments."""
+        return self.of_segments and self.segments.composition
+
+    @property
+    def segments(self) -> SegmentDeformation:
+        """The deformation of a fit that is :attr:`of_segments`."""
+        if not isinstance(self.deformation, SegmentDeformation):
+            raise TypeError(f"segments of a fit of the kind {self.deformation.kind!r}")
+        return self.deformation
 
     @property
     def by_images(self) -> "FitModel":
@@ -244,6 +273,7 @@ class FitModel:
 
     def images_at_once(self, disc: FourierDisc) -> int:
         """How many images' arrays fit into the processor's memory."""
-        waves = 10 * len(self.deformation.members.bead) * (disc.reach + 1)
-        fields = 16 * self.deformation.n_segments * (2 * len(disc) + (disc.reach + 1) ** 2)
+        transforms = self.deformation.transforms
+        waves = 10 * transforms.beads * (disc.reach + 1)
+        fields = 4 * transforms.fields * (2 * len(disc) + (disc.reach + 1) ** 2)
         return max(1, min(MOST_AT_ONCE, BATCH_BYTES // (4 * (waves + fields))))

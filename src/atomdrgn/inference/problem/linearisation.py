@@ -17,7 +17,7 @@ from ...likelihood.restraints.restraint_equations import restraint_equations
 from ...parallel import in_order
 from ...physics.disc import FourierDisc
 from ...physics.record import joined
-from ...structure.motion.segment_deformation import SegmentDeformation
+from ...structure.motion.deformation import Deformation
 from ..population.pose_corrections import prior_sd
 from .fit_problem import Block, FitModel
 from .fit_state import FitState
@@ -58,7 +58,7 @@ class Linearised:
 
     def of_motions(
         self,
-        deformation: SegmentDeformation,
+        deformation: Deformation,
         latent: Float[Tensor, "all latent"],
     ) -> tuple[Float[Tensor, "particle motion motion"], Float[Tensor, "particle motion"]]:
         """Matrix and gradient of the motions alone.
@@ -67,15 +67,15 @@ class Linearised:
 
         Parameters
         ----------
-        deformation : SegmentDeformation
+        deformation : Deformation
             What the latents decode to.
         latent : (all, latent)
             Of all particles of the fit, where these were linearised: there the gradient is.
         """
         gradient = self.target - (self.full @ latent[self.block.particle, :, None])[..., 0]
-        if not deformation.composition:
-            return self.full, gradient
         number = deformation.motion_numbers
+        if len(number) == deformation.n_latent:
+            return self.full, gradient
         return self.full[:, number[:, None], number], gradient[:, number]
 
 

@@ -30,10 +30,10 @@ def prior_with_settled_occupancies(model: FitModel, state: FitState) -> Populati
     motions that are not known yet, and these would never be found: where a part is pale, nothing
     pulls it to its place.
     """
-    deformation, prior = model.deformation, model.prior
-    if not deformation.composition:
+    prior = model.prior
+    if not model.composition:
         return prior
-    place = occupancy_numbers(deformation)
+    place = occupancy_numbers(model.segments)
     sd = OCCUPANCY_UNIT * state.population.root[place].square().sum(1).sqrt()
     there = place[sd < VARYING_SD]
     covariance = prior.mean_covariance.clone()
@@ -51,9 +51,9 @@ def settle_brightness(model: FitModel, state: FitState) -> FitState:
     c``, whatever the share of either, and so has what is always there. The median part, by
     electrons, says what 1 is.
     """
-    deformation = model.deformation
-    if not deformation.composition:
+    if not model.composition:
         return state
+    deformation = model.segments
     place = occupancy_numbers(deformation)
     population = state.population
     mean = (1 + OCCUPANCY_UNIT * population.mean[place]).clamp_min(LEAST_SD)
@@ -107,8 +107,8 @@ def keep_occupancy(model: FitModel, state: FitState, conformations: Any) -> Any:
     Where a motion is looked at widely, what is absent from a particle stays absent.
     """
     return (
-        _Composed(model.deformation, conformations, state.latent)
-        if model.deformation.composition
+        _Composed(model.segments, conformations, state.latent)
+        if model.composition
         else conformations
     )
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...likelihood.restraints import segment_restraints as restraints
 from ...structure.beads import BeadModel
+from ...structure.motion.deformation import Deformation
 from ...structure.motion.segment_deformation import SegmentDeformation
 from ...structure.segmentation import Segmentation, cut_again
 from ..population.elastic_prior import start_and_prior
@@ -21,20 +22,22 @@ from .fit_state import FitState
 def cut(
     beads: BeadModel,
     segmentation: Segmentation,
-    deformation: SegmentDeformation,
+    deformation: Deformation,
     mean: Float[Tensor, "latent"] | None = None,
 ) -> dict:
     """The fields of a :class:`FitModel` that its segments decide.
 
-    The fit begins at a conformation, by default the base model.
+    The fit begins at a conformation, by default the base model. Pairs of one segment strain nothing
+    where the fit moves these segments; another deformation may strain any.
     """
+    moved = segmentation if isinstance(deformation, SegmentDeformation) else None
     start, prior = start_and_prior(deformation, beads, mean)
     return {
         "segmentation": segmentation,
         "deformation": deformation,
         "start": start,
         "prior": prior,
-        "restraints": restraints.make_restraints(beads, segmentation, restraints.OF_SEGMENTS),
+        "restraints": restraints.make_restraints(beads, moved, restraints.OF_SEGMENTS),
     }
 
 
@@ -53,14 +56,14 @@ def with_base(model: FitModel, position: Float[Tensor, "bead 3"]) -> FitModel:
 
 def _with_segments(model: FitModel, beads: BeadModel, segmentation: Segmentation) -> FitModel:
     """The fit of other beads or segments, which begins with the same motions."""
-    deformation = SegmentDeformation(beads, segmentation, composition=model.deformation.composition)
-    mean = deformation.latents_of(model.deformation) @ model.start.mean
+    deformation = SegmentDeformation(beads, segmentation, composition=model.segments.composition)
+    mean = deformation.latents_of(model.segments) @ model.start.mean
     return replace(model, beads=beads, **cut(beads, segmentation, deformation, mean))
 
 
 def carried_over(state: FitState, before: FitModel, model: FitModel) -> FitState:
     """The state with every segment moved as it was with other borders, or another base model."""
-    new = model.deformation.latents_of(before.deformation)
+    new = model.segments.latents_of(before.segments)
     population = Population(new @ state.population.mean, new @ state.population.root)
     return replace(
         state,

@@ -72,18 +72,19 @@ def _add_by_beads(
     equations: NormalEquations,
 ) -> None:
     """Adds the residuals' normal equations where anything may move the beads."""
-    for number, each in enumerate(latent):
+    of_terms = [term.bead.ravel() for term in strained]
+    bead = np.unique(np.concatenate([np.zeros(0, int), *of_terms]))
+    speed = deformation.bead_jacobians(latent, torch.from_numpy(bead))
+    for number in range(len(latent)):
         for term in strained:
             own = term.conformation == number
             weight, value, direction = (
                 torch.from_numpy(array[own]).to(latent)
                 for array in (term.weight, term.residual, term.direction)
             )
-            bead, which = np.unique(term.bead[own], return_inverse=True)
-            speed = deformation.bead_jacobian(each, torch.from_numpy(bead))
             # (row, end, 3, latent)
-            speed = speed[torch.from_numpy(which.reshape(term.bead[own].shape))]
-            rows = torch.einsum("kea,kean->kn", direction, speed)
+            moved = speed[number, torch.from_numpy(np.searchsorted(bead, term.bead[own]))]
+            rows = torch.einsum("kea,kean->kn", direction, moved)
             equations.matrix[number] += rows.T @ (weight[:, None] * rows)
             equations.gradient[number] -= rows.T @ (weight * value)
             equations.chi2[number] += weight @ value.square()

@@ -56,11 +56,11 @@ class BeadDeformation(Deformation):
         """Positions of all atoms, A."""
         return lift_residues(atom, self.model, self.beads(motion))
 
-    def bead_jacobian(
-        self, latent: Float[Tensor, "latent"], bead: Int[Tensor, "bead"]
-    ) -> Float[Tensor, "bead 3 latent"]:
+    def bead_jacobians(
+        self, latent: Float[Tensor, "batch latent"], bead: Int[Tensor, "bead"]
+    ) -> Float[Tensor, "batch bead 3 latent"]:
         """How the positions of some beads change with the latent: everywhere alike."""
-        return self.mode[:, bead].permute(1, 2, 0)
+        return self.mode[:, bead].permute(1, 2, 0).expand(len(latent), -1, -1, -1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The modes and the shift."""

@@ -21,7 +21,7 @@ from ...physics.rotations import (
 )
 from ..beads import BeadModel
 from ..segmentation import Segmentation
-from .deformation import Conformation, Deformation, Held
+from .deformation import Conformation, Deformation, Held, Transforms
 from .flexing import Flexing, make_flexing
 from .lifting import lift, turned
 from .motion import RigidMotion, blended_rotation, screw_motion, twists, weighted_arms
@@ -193,6 +193,11 @@ class SegmentDeformation(Deformation):
         )
 
     @classmethod
+    def of_beads(cls, beads: BeadModel, segmentation: Segmentation) -> "SegmentDeformation":
+        """The segments, all of them present."""
+        return cls(beads, segmentation)
+
+    @classmethod
     def from_arrays(
         cls, arrays: dict[str, Tensor], beads: Callable[[], BeadModel]
     ) -> "SegmentDeformation":
@@ -251,11 +256,32 @@ class SegmentDeformation(Deformation):
     @property
     def motions_alone(self) -> "SegmentDeformation":
         """The same with every segment present."""
-        alone = copy(self)
-        alone.composition = False
-        # that of the latents with occupancies, if it was asked for
-        vars(alone).pop("motion_numbers", None)
-        return alone
+        return self._with(composition=False)
+
+    def with_composition(self) -> "SegmentDeformation":
+        """The same with an occupancy of each free segment behind its motion."""
+        return self._with(composition=True)
+
+    def _with(self, *, composition: bool) -> "SegmentDeformation":
+        other = copy(self)
+        other.composition = composition
+        # that of the latents as they were, if it was asked for
+        vars(other).pop("motion_numbers", None)
+        return other
+
+    @property
+    def membership(self) -> Float[Tensor, "bead segment"]:
+        """Which bead follows which segment."""
+        return self.weight
+
+    @property
+    def transforms(self) -> Transforms:
+        """Four fields of each segment, of its own beads."""
+        return Transforms(len(self.members.bead), 4 * self.n_segments)
+
+    def unit_lengths(self, latent: Float[Tensor, "latent"]) -> Float[Tensor, "latent"]:
+        """One unit moves a segment by about 1 A."""
+        return torch.ones_like(latent)
 
     @cached_property
     def shares(self) -> Shares:
@@ -319,6 +345,11 @@ class SegmentDeformation(Deformation):
     def motion_of(self, arrays: dict[str, Tensor]) -> RigidMotion:
         """The rigid motions of particles' segments, as a file has them."""
         return RigidMotion(arrays["rotation"], arrays["translation"])
+
+    def motion_arrays(self, latent: Float[Tensor, "particle latent"]) -> dict[str, np.ndarray]:
+        """The rigid motions, whatever is absent."""
+        motion = self.motion(latent)
+        return {"rotation": motion.rotation.numpy(), "translation": motion.translation.numpy()}
 
     def beads(self, motion: RigidMotion) -> Float[Tensor, "*batch bead 3"]:
         """Positions of the beads, A."""
@@ -474,40 +505,3 @@ class SegmentDeformation(Deformation):
         if self.composition:
             moved = torch.cat([moved, torch.zeros_like(moved[:, :1])], 1)
         return moved.flatten(0, 1)
-
-    def shape_metric(
-        self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]
-    ) -> Float[Tensor, "latent latent"]:
-        """As :meth:`trace_metric`, after superposition.
-
-        A step that moves the molecule as a whole has no length.
-
-        Errors of the poses are such steps, and no motions of the molecule.
-        """
-        metric, whole, read = self.whole_and_shape(trace, latent)
-        return (metric - metric @ whole @ read).to(latent.dtype)
-
-    def whole_and_shape(
-        self, trace: Int[Tensor, "trace"], latent: Float[Tensor, "latent"]
-    ) -> tuple[
-        Float[Tensor, "latent latent"], Float[Tensor, "latent whole"], Float[Tensor, "whole latent"]
-    ]:
-        """What takes steps apart into motions of the molecule as a whole and changes of its shape.
-
-        It is in double precision.
-
-        Returns
-        -------
-        metric : (latent, latent)
-            Of :meth:`trace_metric`.
-        whole : (latent, whole)
-            Of :meth:`whole_motion`.
-        read : (whole, latent)
-            ``d - whole @ read @ d`` is the step d after superposition.
-        """
-        metric, whole = (
-            self.trace_metric(trace, latent).double(),
-            self.whole_motion(latent).double(),
-        )
-        seen = metric @ whole
-        return metric, whole, torch.linalg.solve(whole.T @ seen, seen.T)
