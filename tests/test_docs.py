@@ -252,12 +252,26 @@ def sections_with_python():
     return {heading: each for heading, each in code.items() if each}
 
 
-@pytest.mark.parametrize("heading", sections_with_python())
-def test_examples_of_extensions_run(heading, folder, monkeypatch, capsys):  # noqa: F811
-    """They print what the comment behind a print says. The tables they add to are copies."""
-    for module, table in TABLES.items():
-        held = getattr(module, table)
-        monkeypatch.setattr(module, table, held.copy())
+@pytest.fixture
+def tables():
+    """The tables that examples add to, which are as before afterwards."""
+    held = [getattr(module, table) for module, table in TABLES.items()]
+    before = [table.copy() for table in held]
+    yield
+    for table, was in zip(held, before, strict=True):
+        table.clear()
+        (table.update if isinstance(table, dict) else table.extend)(was)
+
+
+def headings():
+    """Of these sections; a fit takes seconds."""
+    for heading, code in sections_with_python().items():
+        yield pytest.param(heading, marks=[pytest.mark.seconds] if "\nfit(" in code else [])
+
+
+@pytest.mark.parametrize("heading", headings())
+def test_examples_of_extensions_run(heading, folder, tables, capsys):  # noqa: F811
+    """They print what the comment behind a print says."""
     code = sections_with_python()[heading]
     exec(compile(code, heading, "exec"), {"__name__": "extension"})
     said = re.findall(r"(?m)^print\(.*\)  # (.*)$", code)
