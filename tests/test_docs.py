@@ -269,7 +269,7 @@ def headings():
         yield pytest.param(heading, marks=[pytest.mark.seconds] if "\nfit(" in code else [])
 
 
-@pytest.mark.parametrize("heading", headings())
+@pytest.mark.parametrize("heading", list(headings()))
 def test_examples_of_extensions_run(heading, folder, tables, capsys):  # noqa: F811
     """They print what the comment behind a print says."""
     code = sections_with_python()[heading]

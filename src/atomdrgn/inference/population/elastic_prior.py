@@ -52,7 +52,8 @@ def elastic_population(
 ) -> Population:
     """A Gaussian over motions from an elastic network between the segments.
 
-    Soft hinges are wide, broad interfaces are stiff.
+    Soft hinges are wide, broad interfaces are stiff. Where something else moves, the network is
+    that of all pairs which it can strain.
 
     The low-frequency modes of an elastic network of rigid blocks resemble the motions that proteins
     make.
@@ -60,7 +61,7 @@ def elastic_population(
     Parameters
     ----------
     deformation, beads
-        Segments of the base model.
+        What moves of the base model.
     mean : (latent,), optional
         Whose conformation the network is that of, A; by default the base model.
 
