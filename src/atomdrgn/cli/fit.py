@@ -32,6 +32,15 @@ class Deformation(StrEnum):
     beads = "beads"
 
 
+class Poses(StrEnum):
+    """What is known of poses."""
+
+    auto = "auto"
+    exact = "exact"
+    independent = "independent"
+    refined = "refined"
+
+
 class Loss(StrEnum):
     """What predictions and images are compared by."""
 
@@ -96,6 +105,15 @@ class Model:
             help="Correct the pose of each image by a small turn and shift; poses.csv holds them.",
         ),
     ] = False
+    poses: Annotated[
+        Poses,
+        Option(
+            rich_help_panel=MODEL,
+            help="What is known of the poses: exact, off by errors that do not know the images "
+            "(independent), or refined on these images and therefore integrated out. By default "
+            "the images tell.",
+        ),
+    ] = Poses.auto
     keep_base: Annotated[
         bool,
         Option(
@@ -347,6 +365,7 @@ def _fit_options(model: Model, running: Running) -> "FitOptions":
         **_shared(model, running),
         composition=model.composition,
         refine_poses=model.refine_poses,
+        poses=model.poses.value,
         keep_base=model.keep_base,
     )
 
@@ -375,6 +394,7 @@ def _refuse_of_closed_form(model: Model, running: Running) -> None:
             "holds all images in memory; smaller ones (--box) take less",
         ),
         ("refine-poses", model.refine_poses, "takes poses as they are; leave it out"),
+        ("poses", model.poses is not Poses.auto, "takes poses as they are; leave it out"),
         (
             "composition",
             model.composition,

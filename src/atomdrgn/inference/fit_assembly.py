@@ -90,6 +90,7 @@ def assemble(
         portion=portion,
         my_particles=torch.nonzero((portion >= first) & (portion < last))[:, 0],
         refine_poses=options.refine_poses,
+        unknown_poses=options.poses == "refined",
         seed=options.seed,
         reporter=reporter or Reporter(),
         processes=processes,

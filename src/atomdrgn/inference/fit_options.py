@@ -11,6 +11,7 @@ from ..runs.run_folder import CLOSED_FORM, SEGMENTS
 SOFTEST, SHARPEST = 1e-6, 1e6
 # That are said in run.json where they are on; runs of versions that had none of them say nothing.
 SWITCHES = ("composition", "refine_poses", "keep_base")
+POSES = ("auto", "exact", "independent", "refined")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class FitOptions:
     refine_poses : bool
         Correct the pose of each image a little, by shift and turn, with a prior of 1 A and 1 degree
         about each axis.
+    poses : {"auto", "exact", "independent", "refined"}
+        What is known of the poses: nothing is wrong with them; they are off by errors that do not
+        know the images; or they were refined on these very images, so that nothing is known of
+        them but what each image itself tells. By default the images tell which it is.
     keep_base : bool
         Leave the base model as it is and segments rigid. By default it is corrected where both
         half-sets agree that it is wrong in all particles alike, and residues move within segments
@@ -67,6 +72,7 @@ class FitOptions:
     fixed: str | None = None
     composition: bool = False
     refine_poses: bool = False
+    poses: str = "auto"
     keep_base: bool = False
     seed: int = 0
     resolution: float | None = None
@@ -75,6 +81,8 @@ class FitOptions:
     def __post_init__(self) -> None:
         if isinstance(self.parts, str):
             raise InputError(f"parts {self.parts!r}: expected a list of selections")
+        if self.poses not in POSES:
+            raise InputError(f"poses {self.poses!r}: expected one of {', '.join(POSES)}")
         object.__setattr__(self, "parts", tuple(self.parts) if self.parts else None)
         sharpness = self.temperature
         if sharpness is not None and (0 < sharpness < SOFTEST or sharpness > SHARPEST):
@@ -114,6 +122,7 @@ class FitOptions:
             "inference": CLOSED_FORM,
             **said,
             **{name: said[name] or None for name in SWITCHES},
+            "poses": None if self.poses == "auto" else self.poses,
             "resolution": round(resolution, 4),
         }
 
@@ -138,5 +147,4 @@ class FitOptions:
                 "have options of a fit"
             )
         names = {field.name for field in fields(cls)} & said.keys()
-        given = {name: said[name] for name in names}
-        return cls(**given | {name: bool(given[name]) for name in SWITCHES if name in given})
+        return cls(**{name: said[name] for name in names if said[name] is not None})

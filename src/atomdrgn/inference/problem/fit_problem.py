@@ -88,6 +88,8 @@ class FitModel:
         For the choice of images of which scales are measured, and for draws.
     refine_poses : bool
         The poses of the images are corrected as the fit goes.
+    unknown_poses : bool
+        Poses were refined on these images: nothing is known of them but what each image tells.
     """
 
     images: FourierImages
@@ -105,6 +107,7 @@ class FitModel:
     reporter: Reporter = field(default_factory=Reporter)
     seed: int = 0
     refine_poses: bool = False
+    unknown_poses: bool = False
 
     @cached_property
     def rows(self) -> Int[Tensor, "particle"]:
