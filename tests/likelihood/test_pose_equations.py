@@ -14,7 +14,7 @@ from atomdrgn.likelihood.normal_equations import (
     pose_products,
     predict,
 )
-from atomdrgn.likelihood.pose_equations import eliminate_pose
+from atomdrgn.likelihood.pose_equations import eliminate_pose, integrate_pose
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.physics.pose import Pose
@@ -214,3 +214,88 @@ def test_a_wrong_pose_is_put_right_by_one_step(scene):
         for pose in (wrong["pose"], moved(wrong["pose"], given.step))
     )
     assert (after.square().sum((1, 2)) < 0.05 * before.square().sum((1, 2))).all()
+
+
+def gaussian_at(equations):
+    """Equations of the pose alone at any correction, of likelihoods that are Gaussian in it."""
+
+    def at(step):
+        along = (equations.matrix @ step[..., None])[..., 0]
+        chi2 = equations.chi2 - 2 * (equations.gradient * step).sum(1) + (along * step).sum(1)
+        return NormalEquations(equations.matrix, equations.gradient - along, chi2)
+
+    return at
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_gaussian_is_integrated_exactly(steps):
+    """Minus twice the log of the mean likelihood under the prior, by the whole determinant."""
+    equations, prior_sd = random_equations(0), torch.tensor([0.5, 0.6, 0.7, 0.8, 0.9])
+    precision = torch.diag(prior_sd**-2)
+    inside = equations.matrix + precision
+    best = torch.linalg.solve(inside, equations.gradient[..., None])[..., 0]
+    start = best + 0.1
+    expected = (
+        equations.chi2
+        - (best * equations.gradient).sum(1)
+        + (torch.logdet(inside) - torch.logdet(precision))
+    )
+    found = integrate_pose(gaussian_at(equations), start, prior_sd, steps=steps)
+    torch.testing.assert_close(found.chi2, expected, rtol=1e-4, atol=1e-2)
+    torch.testing.assert_close(found.covariance, torch.linalg.inv(inside), rtol=1e-2, atol=1e-4)
+    torch.testing.assert_close(found.mode, best, rtol=1e-3, atol=1e-3)
+
+
+def test_a_step_that_overshoots_is_taken_back():
+    """The slope of a narrow well far away, whose curvature promises a much longer step."""
+
+    def at(step):
+        out = step[:, :1]
+        slope = 100 * torch.nn.functional.pad(out.tanh(), (0, POSE_NUMBERS - 1))
+        matrix = torch.eye(POSE_NUMBERS).expand(len(step), -1, -1).clone()
+        matrix[:, 0, 0] = 100 * (1 - out[:, 0].tanh().square()) + 1e-3
+        return NormalEquations(matrix, -slope, 200 * out[:, 0].cosh().log())
+
+    start = torch.zeros(2, POSE_NUMBERS)
+    start[:, 0] = torch.tensor([2.0, -2.0])
+    found = integrate_pose(at, start, torch.full((POSE_NUMBERS,), 50.0), steps=8)
+    assert (at(found.mode).chi2 < 0.01 * at(start).chi2).all()
+
+
+def test_the_integral_over_poses_is_what_draws_make_of_it(scene):
+    """Importance sampling with thousands of poses, of noisy images, at two conformations each:
+    what one is likelier than the other by.
+    """
+    generator = torch.Generator().manual_seed(8)
+    transfer = torch.full((4, len(DISC)), 0.6)
+    data = 0.6 * predict(**scene) + torch.randn(4, 2, len(DISC), generator=generator)
+    prior_sd = torch.tensor([4.0, 4.0, 0.2, 0.2, 0.2])
+
+    def equations_at(latent):
+        def at(step):
+            pose = moved(scene["pose"], step)
+            products = pose_products(
+                **scene | {"pose": pose, "latent": latent}, transfer=transfer, data=data
+            )
+            return products.normal_equations(0.2, torch.zeros(4))
+
+        return at
+
+    other = scene["latent"] + 0.3 * torch.randn(scene["latent"].shape, generator=generator)
+    by_laplace, by_draws = [], []
+    for latent in (scene["latent"], other):
+        at = equations_at(latent)
+        found = integrate_pose(at, torch.zeros(4, POSE_NUMBERS), prior_sd, steps=6)
+        by_laplace.append(-0.5 * found.chi2)
+        root = 1.2 * torch.linalg.cholesky(found.covariance)
+        log = []
+        for _ in range(1500):
+            normal = torch.randn(4, POSE_NUMBERS, generator=generator)
+            step = found.mode + (root @ normal[..., None])[..., 0]
+            chi2 = at(step).chi2 + (step / prior_sd).square().sum(1)
+            volume = root.diagonal(dim1=1, dim2=2).log().sum(1) - prior_sd.log().sum()
+            log.append(-0.5 * chi2 + 0.5 * normal.square().sum(1) + volume)
+        by_draws.append(torch.stack(log).logsumexp(0) - math.log(len(log)))
+    torch.testing.assert_close(
+        by_laplace[1] - by_laplace[0], by_draws[1] - by_draws[0], atol=0.3, rtol=0.05
+    )

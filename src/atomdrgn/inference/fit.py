@@ -45,6 +45,7 @@ from .fit_assembly import assemble, first_state
 from .fit_options import FitOptions
 from .fit_stages import ALL_PARTICLES, FitProgress, Stage, go_on, go_through, write_history
 from .images.faults_before_fit import read_images
+from .posterior.gauge import in_gauge
 from .posterior_method import Borders
 from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState, load_state, save_state
@@ -389,6 +390,9 @@ def _place(progress: FitProgress) -> Iterator[FitProgress]:
         ):
             motions = replace(motions, mean=torch.zeros_like(motions.mean))
     placed = method.place(model, progress.state, motions, supported=supported)
+    if model.integrates_poses:
+        placed, state = in_gauge(model, progress.state, placed)
+        progress = progress.with_state(ALL_PARTICLES, state)
     populations = [state.population for state in progress.half_states]
     ensemble = make_ensemble(model, progress.state, motions, placed, populations, supports)
     if progress.correction is not None:

@@ -12,7 +12,12 @@ import torch
 from atomdrgn.inference.fit import fit
 from atomdrgn.inference.fit_assembly import assemble, first_state
 from atomdrgn.inference.fit_options import FitOptions
-from atomdrgn.inference.population.pose_corrections import COARSEST, PoseCorrections, no_corrections
+from atomdrgn.inference.population.pose_corrections import (
+    COARSEST,
+    PoseCorrections,
+    no_corrections,
+    prior_sd,
+)
 from atomdrgn.inference.posterior.gauss_newton_pass import run_pass
 from atomdrgn.inference.problem.fit_state import load_state, save_state
 from atomdrgn.inference.problem.half_sets import half_sets, join
@@ -71,7 +76,7 @@ def test_a_correction_is_a_turn_and_a_shift_after_the_pose_of_the_file():
         matrix_from_vector(torch.randn(4, 3, generator=torch.Generator().manual_seed(0))),
         torch.ones(4, 2),
     )
-    same = no_corrections(4).correct(pose, torch.arange(4))
+    same = no_corrections(4, prior_sd(unknown=False)).correct(pose, torch.arange(4))
     assert torch.equal(same.shift, pose.shift)
     torch.testing.assert_close(same.rotation, pose.rotation)
     value = torch.zeros(4, 5)
@@ -85,9 +90,10 @@ def test_a_correction_is_a_turn_and_a_shift_after_the_pose_of_the_file():
 
 
 def test_what_an_image_determines_is_between_none_and_five_numbers():
-    blank = no_corrections(3)
-    assert (blank.freedom.abs() < 1e-5).all()
-    assert (replace(blank, sd=torch.zeros(3, 5)).freedom == 5).all()
+    known = prior_sd(unknown=False)
+    blank = no_corrections(3, known)
+    assert (blank.freedom(known).abs() < 1e-5).all()
+    assert (replace(blank, sd=torch.zeros(3, 5)).freedom(known) == 5).all()
 
 
 def test_corrections_lead_to_the_true_poses_as_well_as_they_say(corrected, disturbed):

@@ -22,6 +22,9 @@ SHIFT_SD, TURN_SD = 1.0, math.radians(1.0)
 # A: coarser images tell next to nothing of a pose, and as long as the motions are not found, poses
 # would stand in for them.
 COARSEST = 20.0
+# Of poses that were refined on these images nothing is known but what each image tells, within 20
+# A and 20 degrees: standard deviations of what is flat so far.
+UNKNOWN_SHIFT_SD, UNKNOWN_TURN_SD = 20 / math.sqrt(3), math.radians(20) / math.sqrt(3)
 
 
 @dataclass(frozen=True)
@@ -41,26 +44,36 @@ class PoseCorrections(Record):
     value: Float[Tensor, "image 5"]
     sd: Float[Tensor, "image 5"]
 
-    @property
-    def freedom(self) -> Float[Tensor, "image"]:
+    def freedom(self, prior_sd: Float[Tensor, "5"]) -> Float[Tensor, "image"]:
         """How many of the five numbers each image has determined."""
-        return (1 - (self.sd / prior_sd()).square()).clamp_min(0).sum(1)
+        return (1 - (self.sd / prior_sd).square()).clamp_min(0).sum(1)
 
     def correct(self, pose: Pose, index: Int[Tensor, "batch"]) -> Pose:
         """The poses of some images with their corrections."""
-        shift, turn = self.value[index].split([2, 3], 1)
-        return Pose(matrix_from_vector(turn) @ pose.rotation, pose.shift + shift)
+        return corrected(pose, self.value[index])
 
 
-def prior_sd() -> Float[Tensor, "5"]:
+def corrected(pose: Pose, correction: Float[Tensor, "batch 5"]) -> Pose:
+    """Poses with a shift (A) and a turn (rad) after them."""
+    shift, turn = correction.split([2, 3], 1)
+    return Pose(matrix_from_vector(turn) @ pose.rotation, pose.shift + shift)
+
+
+def prior_sd(*, unknown: bool) -> Float[Tensor, "5"]:
     """Standard deviations of the errors of poses.
 
     They are of the shift (A) and of the rotation vector (rad).
+
+    Parameters
+    ----------
+    unknown : bool
+        The poses were refined on these images.
     """
-    return torch.tensor([SHIFT_SD] * 2 + [TURN_SD] * 3)
+    shift, turn = (UNKNOWN_SHIFT_SD, UNKNOWN_TURN_SD) if unknown else (SHIFT_SD, TURN_SD)
+    return torch.tensor([shift] * 2 + [turn] * 3)
 
 
-def no_corrections(n_images: int) -> PoseCorrections:
+def no_corrections(n_images: int, prior_sd: Float[Tensor, "5"]) -> PoseCorrections:
     """Corrections of images whose poses nothing more is known of than in the file."""
-    sd = prior_sd().expand(n_images, -1).clone()
+    sd = prior_sd.expand(n_images, -1).clone()
     return PoseCorrections(torch.zeros_like(sd), sd)

@@ -196,8 +196,8 @@ def _with_scales(model: FitModel, state: FitState, disc: FourierDisc, *, last: b
     # the first gain is measured with a wrong noise spectrum
     for _ in range(2 if state.step == 0 else 1):
         state = calibrate(model, state, disc, generator)
-    if model.refine_poses and state.poses is None and (disc.resolution <= COARSEST or last):
-        state = replace(state, poses=no_corrections(len(model.images)))
+    if model.finds_poses and state.poses is None and (disc.resolution <= COARSEST or last):
+        state = replace(state, poses=no_corrections(len(model.images), model.pose_prior_sd))
     return state
 
 
@@ -334,7 +334,7 @@ def _divide(
     n_latent, n_seen = directions.seen.shape
     # with what a round makes of them
     bytes_each: float = 4 * (n_latent * (n_seen + 1) + 3 * n_seen**2)
-    if model.refine_poses:  # twice, while they are put together
+    if model.finds_poses:  # twice, while they are put together
         bytes_each += (
             4
             * 2

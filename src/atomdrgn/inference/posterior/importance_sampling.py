@@ -19,14 +19,18 @@ from ..population.latent_density import Density, fit_density, log_normal, spread
 from ..problem.fit_problem import FitModel, evenly_spread
 from ..problem.fit_state import FitState
 from ..problem.linearisation import Linearised, sum_linearised
-from ..problem.misfit import misfits
+from ..problem.misfit import STEPS, misfits_and_poses
 from ..problem.occupancy import keep_occupancy
 from ..problem.principal_motions import Motions
-from .pose_errors import Play, play_of_poses
+from .pose_errors import Play, no_play, play_of_poses
+from .poses_along_motions import PosesAlong, PosesAt, poses_along, poses_that_stay
 
 # places a particle in the last round: about where it seems to be, and anywhere that particles are
 NEAR, FAR = 24, 8
 FEW_NEAR, FEW_FAR = 16, 8  # in the rounds before
+# Of Gauss and Newton to the pose at a place anywhere, from the pose of the file: where another
+# pose was found with a conformation that is wrong, nothing would be likelier near that one.
+STEPS_FAR = 3
 WIDER = 1.3  # the first are drawn from so much more than what is believed
 ROUNDS = 4
 ENOUGH = 0.97  # of the information on the motions: what is finer is not looked at
@@ -81,10 +85,13 @@ class Looked:
     place : (draw, particle, k)
     likelihood : (draw, particle)
         Logarithm of the images' likelihood, over the density that the places were drawn from.
+    pose : (draw, image, 5), optional
+        Where images have their poses at each, where nothing is known of these.
     """
 
     place: Float[Tensor, "draw particle k"]
     likelihood: Float[Tensor, "draw particle"]
+    pose: Float[Tensor, "draw image 5"] | None = None
 
     def weight(self, density: Density) -> Float[Tensor, "draw particle"]:
         """Of each place in its particle's posterior; a particle's sum is 1."""
@@ -107,6 +114,8 @@ class WideFit:
         Places from it.
     play : Play, optional
         Errors of the poses; none where they were not looked for.
+    poses : PosesAlong, optional
+        Where images have their poses, where these are integrated out along the motions.
     """
 
     surface: Surface
@@ -114,6 +123,7 @@ class WideFit:
     belief: Belief
     draws: Float[Tensor, "particle draw k"]
     play: Play | None = None
+    poses: PosesAlong | None = None
 
 
 def place_along(model: FitModel, state: FitState, motions: Motions, *, wide: bool) -> WideFit:
@@ -160,6 +170,7 @@ def place_along(model: FitModel, state: FitState, motions: Motions, *, wide: boo
         surface=looked.surface.with_straight(motions.direction[:, count:], sd[count:]),
         belief=Belief(place, root),
         draws=draws,
+        poses=None if looked.poses is None else looked.poses.with_motions(k - count),
     )
 
 
@@ -195,14 +206,22 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions) -> WideF
     finest = working_disc(model, state, motions)
     surface = straight_surface(motions.mean, motions.direction, motions.variance.sqrt())
     place, k = motions.place(state.latent), len(motions.variance)
-    play = play_of_poses(model, state, surface, place, state.latent - surface(place), finest)
+    offset = state.latent - surface(place)
+    play = (
+        no_play(place, offset)  # they are integrated out
+        if model.integrates_poses
+        else play_of_poses(model, state, surface, place, offset, finest)
+    )
     sd = state.latent_sd[:, :k].maximum(0.02 * motions.variance.sqrt())
     belief, density = Belief(place, torch.diag_embed(sd)), spread_out(place)
+    poses = None
+    if model.integrates_poses and state.poses is not None:
+        poses = poses_that_stay(state.poses.value, k)
     some = slice(None) if model.seen.all() else model.seen
     for number in range(ROUNDS):
         last = number + 1 == ROUNDS
         disc = finest.coarser(max(FINEST_FIRST, finest.resolution)) if number == 0 else finest
-        sampler = Sampler(model, state, disc, play, generator)
+        sampler = Sampler(model, state, disc, play, generator, poses)
         near, far = (NEAR, FAR) if last else (FEW_NEAR, FEW_FAR)
         title = f"looking widely, {number + 1} of {ROUNDS}"
         looked = sampler.look(surface, belief, density, near=near, far=far, title=title)
@@ -211,9 +230,16 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions) -> WideF
         )
         weight = looked.weight(density)
         belief = believe(looked.place, weight, belief)
+        if looked.pose is not None:
+            poses = poses_along(
+                looked.place[:, model.particle],
+                looked.pose,
+                (looked.likelihood + density.log(looked.place))[:, model.particle],
+            )
+            sampler = replace(sampler, poses=poses)
         if not last:
             surface = sampler.refit(surface, looked.place, weight)
-        if number + 2 == ROUNDS:
+        if number + 2 == ROUNDS and not model.integrates_poses:
             play = play_of_poses(model, state, surface, belief.mean, play.offset, disc)
     draws, root = (
         draw(looked.place, weight, belief, generator),
@@ -221,7 +247,12 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions) -> WideF
     )
     mean, stretch = belief.mean[:, None], root @ torch.linalg.inv(belief.root)
     return WideFit(
-        surface, density, Belief(belief.mean, root), mean + (draws - mean) @ stretch.mT, play
+        surface,
+        density,
+        Belief(belief.mean, root),
+        mean + (draws - mean) @ stretch.mT,
+        play,
+        poses,
     )
 
 
@@ -239,6 +270,8 @@ class Sampler:
         Where each particle's images show it beside its pose.
     generator : torch.Generator
         Of all draws; it goes on with each of them.
+    poses : PosesAlong, optional
+        Where to look for the poses of images, where nothing is known of these.
     """
 
     model: FitModel
@@ -246,6 +279,12 @@ class Sampler:
     disc: FourierDisc
     play: Play
     generator: torch.Generator
+    poses: PosesAlong | None = None
+
+    @property
+    def follows_poses(self) -> bool:
+        """Whether it is known how poses follow their particles along the motions."""
+        return self.poses is not None and not self.poses.stays
 
     def look(
         self,
@@ -282,13 +321,27 @@ class Sampler:
         conformations = [
             self.play.displaced(keep_occupancy(model, state, surface.at(each))) for each in place
         ]
-        left, _ = misfits(model, state, self.disc, conformations, advance=model.reporter.advance)
+        starts = None
+        if self.poses is not None:
+            followed = [PosesAt(self.poses, model.particle, each) for each in place[:near]]
+            starts = [*followed, *[torch.zeros_like(self.poses.value)] * far]
+        left, _, modes = misfits_and_poses(
+            model,
+            state,
+            self.disc,
+            conformations,
+            starts=starts,
+            steps=[1 if self.follows_poses else STEPS] * near + [STEPS_FAR] * far,
+            advance=model.reporter.advance,
+        )
         model.reporter.finish()
         drawn_from = torch.logaddexp(
             log_normal(place - belief.mean, wide) + math.log(near / len(place)),
             density.log(place) + math.log(far / len(place)),
         )
-        return Looked(place, -0.5 * left - drawn_from)
+        return Looked(
+            place, -0.5 * left - drawn_from, None if modes is None else torch.stack(modes)
+        )
 
     def refit(
         self,
@@ -368,6 +421,9 @@ class Sampler:
             return (both.T @ matrix.flatten(1)).double(), (own.T @ target).double()
 
         drawn = replace(self.state, latent=seen)
+        if self.poses is not None and drawn.poses is not None:
+            value = self.poses.at(at[model.particle])
+            drawn = replace(drawn, poses=replace(drawn.poses, value=value))
         sums = sum_linearised(model, drawn, self.disc, model.my_particles, summed, like)
         model.reporter.finish()
         return sums

@@ -15,6 +15,7 @@ from torch import Tensor
 from ...physics.disc import FourierDisc
 from ...physics.record import Record
 from ...structure.motion.surface import Surface
+from ..population.pose_corrections import UNKNOWN_SHIFT_SD, UNKNOWN_TURN_SD
 from ..problem.fit_problem import FitModel, evenly_spread
 from ..problem.fit_state import FitState
 from ..problem.linearisation import Linearised, linearise
@@ -95,7 +96,8 @@ def play_of_poses(
 ) -> Play:
     """The steps of all particles as wholes, and what it costs along the motions not to know them.
 
-    Poses are off by as much as makes the images likeliest: where they are right, by nothing. (The
+    Poses are off by as much as makes the images likeliest: where they are right, by nothing. Where
+    they were refined on these images, they are off by anything up to 20 A and 20 degrees. (The
     spread that the population has besides the motions shrinks too slowly as it is fitted: of what a
     single particle does not tell a part is left.)
 
@@ -146,7 +148,10 @@ def play_of_poses(
         matrix[particle], target[particle] = of_matrix, of_target
     model.reporter.finish()
     matrix, target = model.processes.total(matrix), model.processes.total(target)
-    shift, turn = _likeliest_errors(matrix, target, surface.scale)
+    if model.unknown_poses:
+        shift, turn = UNKNOWN_SHIFT_SD, UNKNOWN_TURN_SD
+    else:
+        shift, turn = _likeliest_errors(matrix, target, surface.scale)
     root = torch.cat([surface.scale, torch.tensor([shift] * 3 + [turn] * 3)])
     told = root[:, None] * matrix * root + torch.eye(len(root))
     found = torch.linalg.solve(told, (target * root)[..., None])[:, k:, 0]

@@ -21,6 +21,7 @@ from ...structure.segmentation import Segmentation
 from ..images.fourier_images import FourierImages
 from ..images.memory_budget import Memory
 from ..population.population import Population, PopulationPrior
+from ..population.pose_corrections import prior_sd
 from .fit_state import FitState
 
 BATCH_BYTES = 2**26  # what the arrays of one batch may take
@@ -161,6 +162,25 @@ class FitModel:
         return self.deformation
 
     @property
+    def integrates_poses(self) -> bool:
+        """Whether the pose of each image is integrated out.
+
+        Images of a tilt series share what is not known: their particle's pose, which its motion as
+        a whole stands for.
+        """
+        return self.unknown_poses and int(self.rows.max()) == 1
+
+    @property
+    def finds_poses(self) -> bool:
+        """Whether the fit looks for the poses of images as it goes."""
+        return self.refine_poses or self.integrates_poses
+
+    @property
+    def pose_prior_sd(self) -> Float[Tensor, "5"]:
+        """How far poses may be from those of the file: shifts (A) and turns (rad)."""
+        return prior_sd(unknown=self.integrates_poses)
+
+    @property
     def by_images(self) -> "FitModel":
         """The fit without restraints on each particle.
 
@@ -235,7 +255,7 @@ class FitModel:
         """Power that uncertainty of conformation and pose adds to some images' predictions."""
         freedom = state.freedom[self.particle[index]]
         if state.poses is not None:
-            freedom = freedom + state.poses[index].freedom
+            freedom = freedom + state.poses[index].freedom(self.pose_prior_sd)
         return freedom / state.contrast[index].square()
 
     def bright_beads(self, state: FitState) -> BeadModel:

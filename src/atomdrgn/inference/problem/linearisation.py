@@ -18,7 +18,6 @@ from ...parallel import in_order
 from ...physics.disc import FourierDisc
 from ...physics.record import joined
 from ...structure.motion.deformation import Deformation
-from ..population.pose_corrections import prior_sd
 from .fit_problem import Block, FitModel
 from .fit_state import FitState
 
@@ -125,7 +124,9 @@ def linearise(
             hidden = model.hidden(state, image)
             equations = products.normal_equations(state.contrast_sd, hidden)
             if state.poses is not None:
-                equations, pose = eliminate_pose(equations, state.poses.value[image], prior_sd())
+                equations, pose = eliminate_pose(
+                    equations, state.poses.value[image], model.pose_prior_sd
+                )
                 given.append(pose)
             matrix.index_add_(0, row, equations.matrix)
             gradient.index_add_(0, row, equations.gradient)

@@ -1,18 +1,23 @@
 """How badly conformations explain their images."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...likelihood.normal_equations import pose_products, predict
-from ...likelihood.pose_equations import eliminate_pose
+from ...likelihood.normal_equations import POSE_NUMBERS, NormalEquations, pose_products, predict
+from ...likelihood.pose_equations import PoseIntegral, eliminate_pose, integrate_pose
 from ...parallel import in_order
 from ...physics.disc import FourierDisc
-from ..population.pose_corrections import prior_sd
+from ...structure.beads import BeadModel
+from ..population.pose_corrections import PoseCorrections, corrected
 from .fit_problem import FitModel
 from .fit_state import FitState
+
+STEPS = 2  # of Gauss and Newton, to the likeliest pose at a conformation, from one that is near
 
 
 def misfits(
@@ -29,7 +34,8 @@ def misfits(
 
     Where poses are refined, every image has its likeliest pose for each candidate too, a step of
     Newton's from where it stands: at the pose that was found with another conformation, no
-    candidate would have a chance against that one.
+    candidate would have a chance against that one. Where nothing is known of poses, images'
+    likelihoods are integrated over them.
 
     Parameters
     ----------
@@ -47,47 +53,159 @@ def misfits(
     (particle,)
         Numbers of the images that count: what the right conformation leaves on average.
     """
-    beads, noise = model.bright_beads(state), model.noise(state.spectrum)
-    precision = state.contrast_sd**-2
+    left, count, _ = misfits_and_poses(model, state, disc, candidates, advance=advance)
+    return left, count
 
-    def of_batch(index: Int[Tensor, "batch"]) -> tuple[Tensor, Tensor]:
+
+def misfits_and_poses(
+    model: FitModel,
+    state: FitState,
+    disc: FourierDisc,
+    candidates: Sequence,
+    *,
+    starts: Sequence | None = None,
+    steps: Sequence[int] | None = None,
+    advance: Callable[[int], None] = lambda images: None,
+) -> tuple[
+    Float[Tensor, "candidate particle"],
+    Float[Tensor, "particle"],
+    list[Float[Tensor, "image 5"]] | None,
+]:
+    """As :func:`misfits`, with where poses are at each candidate.
+
+    Parameters
+    ----------
+    model, state, disc, candidates, advance
+        As there.
+    starts : sequence of (image, 5), optional
+        For each candidate, where to look for the pose of each image first; tensors, or what gives
+        them when it is indexed by images. By default where the state has them.
+    steps : sequence of int, optional
+        Of Gauss and Newton from there for each candidate, where poses are integrated out.
+
+    Returns
+    -------
+    (candidate, particle), (particle,)
+        As there.
+    list of (image, 5), or None
+        For each candidate the likeliest corrections of the poses; of images of other processes
+        zero. None where poses are not integrated out.
+    """
+    beads, noise = model.bright_beads(state), model.noise(state.spectrum)
+    integrated = model.integrates_poses and state.poses is not None
+
+    def of_batch(index: Int[Tensor, "batch"]) -> tuple[Tensor, Tensor, Tensor]:
         transfer, data = model.whitened(index, disc, noise)
-        pose, particle, power_of_data = (
-            model.pose(state, index),
-            model.particle[index],
-            data.square().sum((1, 2)),
-        )
-        left = []
-        for candidate in candidates:
-            if state.poses is not None:
-                products = pose_products(
-                    model.deformation,
-                    beads,
-                    candidate[particle],
-                    pose=pose,
-                    disc=disc,
-                    transfer=transfer,
-                    data=data,
-                )
-                equations = products.normal_equations(state.contrast_sd, torch.zeros(len(index)))
-                equations, _ = eliminate_pose(equations, state.poses.value[index], prior_sd())
-                left.append(equations.chi2 - power_of_data)
+        particle, power_of_data = model.particle[index], data.square().sum((1, 2))
+        images = _Images(model, beads, disc, index, transfer, data, state.contrast_sd)
+        left, modes = [], [torch.zeros(0, len(index), POSE_NUMBERS)]
+        for number, candidate in enumerate(candidates):
+            latent = candidate[particle]
+            if state.poses is None:
+                left.append(images.left(latent))
                 continue
-            prediction = (
-                predict(model.deformation, beads, candidate[particle], pose=pose, disc=disc)
-                * transfer[:, None]
-            )
-            power, cross = prediction.square().sum((1, 2)), (prediction * data).sum((1, 2))
-            contrast = (cross + precision) / (power + precision)
-            left.append(
-                contrast**2 * power - 2 * contrast * cross + precision * (contrast - 1) ** 2
-            )
-        return torch.stack(left) + power_of_data, ((transfer != 0) * disc.multiplicity).sum(1)
+            start = (state.poses.value if starts is None else starts[number])[index]
+            if integrated:
+                found = integrate_pose(
+                    partial(images.equations, latent),
+                    start,
+                    model.pose_prior_sd,
+                    steps=steps[number] if steps else STEPS,
+                )
+                modes.append(found.mode[None])
+                left.append(found.chi2 - power_of_data)
+            else:
+                equations, _ = eliminate_pose(
+                    images.equations(latent, start), start, model.pose_prior_sd
+                )
+                left.append(equations.chi2 - power_of_data)
+        count = ((transfer != 0) * disc.multiplicity).sum(1)
+        return torch.stack(left) + power_of_data, count, torch.cat(modes)
 
     total, count = torch.zeros(len(candidates), model.n_particles), torch.zeros(model.n_particles)
     batches = model.batches(disc)
-    for index, (left, numbers) in zip(batches, in_order(of_batch, batches), strict=True):
+    modes = torch.zeros(len(candidates) * integrated, len(model.images), POSE_NUMBERS)
+    for index, (left, numbers, of_images) in zip(batches, in_order(of_batch, batches), strict=True):
         total.index_add_(1, model.particle[index], left)
         count.index_add_(0, model.particle[index], numbers)
+        modes[:, index] = of_images
         advance(len(index))
-    return model.processes.total(total), model.processes.total(count)
+    return (
+        model.processes.total(total),
+        model.processes.total(count),
+        list(modes) if integrated else None,
+    )
+
+
+def poses_at(
+    model: FitModel,
+    state: FitState,
+    disc: FourierDisc,
+    conformations: Float[Tensor, "particle latent"],
+    start: Float[Tensor, "image 5"],
+) -> PoseCorrections:
+    """The likeliest pose of each image, and how sure it is, at its particle's conformation.
+
+    Parameters
+    ----------
+    model, state, disc
+        The fit, its scales and noise, and the frequencies that count.
+    conformations : (particle, latent)
+        Tensor, or what decodes particles when it is indexed by them.
+    start : (image, 5)
+        Corrections to begin with.
+    """
+    beads, noise = model.bright_beads(state), model.noise(state.spectrum)
+
+    def of_batch(index: Int[Tensor, "batch"]) -> PoseIntegral:
+        transfer, data = model.whitened(index, disc, noise)
+        images = _Images(model, beads, disc, index, transfer, data, state.contrast_sd)
+        latent = conformations[model.particle[index]]
+        return integrate_pose(
+            partial(images.equations, latent), start[index], model.pose_prior_sd, steps=STEPS
+        )
+
+    value, sd = torch.zeros(2, len(model.images), POSE_NUMBERS)
+    batches = model.batches(disc)
+    for index, found in zip(batches, in_order(of_batch, batches), strict=True):
+        value[index], sd[index] = found.mode, found.covariance.diagonal(dim1=1, dim2=2).sqrt()
+    return PoseCorrections(model.processes.total(value), model.processes.total(sd))
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Some images and what they are compared with."""
+
+    model: FitModel
+    beads: BeadModel
+    disc: FourierDisc
+    index: Tensor  # (batch,)
+    transfer: Tensor  # (batch, frequency)
+    data: Tensor  # (batch, 2, frequency)
+    contrast_sd: float
+
+    def left(self, latent: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch"]:
+        """What conformations leave at the poses of the file, less the power of the data."""
+        pose, precision = self.model.images.stack.pose[self.index], self.contrast_sd**-2
+        prediction = (
+            predict(self.model.deformation, self.beads, latent, pose=pose, disc=self.disc)
+            * self.transfer[:, None]
+        )
+        power, cross = prediction.square().sum((1, 2)), (prediction * self.data).sum((1, 2))
+        contrast = (cross + precision) / (power + precision)
+        return contrast**2 * power - 2 * contrast * cross + precision * (contrast - 1) ** 2
+
+    def equations(
+        self, latent: Float[Tensor, "batch latent"], correction: Float[Tensor, "batch 5"]
+    ) -> NormalEquations:
+        """Equations of the poses alone, where these are corrected so far."""
+        products = pose_products(
+            self.model.deformation,
+            self.beads,
+            latent,
+            pose=corrected(self.model.images.stack.pose[self.index], correction),
+            disc=self.disc,
+            transfer=self.transfer,
+            data=self.data,
+        )
+        return products.normal_equations(self.contrast_sd, torch.zeros(len(self.index)))
