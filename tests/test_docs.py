@@ -50,6 +50,8 @@ def run(folder):  # noqa: F811
             "sd1": [1, 2] * 6,
             "state": [1, 2, 3] * 4,
             "outlier_score": [0.5] * 12,
+            "signal": [9.0] * 11 + [2.0],
+            "junk": [0.01] * 11 + [0.98],
         },
     )
     (folder / "clusters.csv").write_text("particle,cluster\n3,3\n4,2\n")

@@ -25,6 +25,7 @@ def summary_lines(run: "Run") -> list[str]:
         "particle, on average",
         *_far_lines(found.get("far_start")),
         *_correction_lines(found.get("base_correction")),
+        *_junk_lines(found.get("junk")),
         *_support_lines(found),
         *_flexing_lines(found.get("flexing")),
         *_motion_lines(found["motions"]),
@@ -63,6 +64,20 @@ def _correction_lines(correction: Mapping | None) -> list[str]:
     return [
         "within its segments the base model is off in all particles alike, by "
         f"{correction['rms']:.2f} A r.m.s. a residue, and was corrected: residues.csv"
+    ]
+
+
+def _junk_lines(junk: Mapping | None) -> list[str]:
+    if junk is None:
+        return []
+    if not junk["told"]:
+        return ["whether particles are junk cannot be told: their signal is too weak, or too few"]
+    if not junk["without_weight"]:
+        return []
+    return [
+        f"junk, images that show nothing or something else: {junk['share']:.1%} +- "
+        f"{junk['error']:.1%} of the particles; {junk['without_weight']:,} were given no weight "
+        "(column junk of particles.csv)"
     ]
 
 

@@ -3,7 +3,7 @@
 What a fit does is :data:`STAGES`, at the end: from top to bottom as the method goes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ..parallel import Processes, whole_batches_on_threads
@@ -25,6 +25,7 @@ from ..runs.run import (
     CORRECTION,
     HALVES,
     HISTORY,
+    JUNK,
     Run,
     open_run,
     read_arrays,
@@ -41,6 +42,7 @@ from .findings.composition import find_composition
 from .findings.ensemble import make_ensemble
 from .findings.groups import cut_at_groups
 from .findings.held_out_support import count_supported, mean_is_supported
+from .findings.junk import find_junk, place_junk
 from .fit_assembly import assemble, first_state
 from .fit_options import FitOptions
 from .fit_stages import ALL_PARTICLES, FitProgress, Stage, go_on, go_through, write_history
@@ -202,11 +204,11 @@ def _has_halves(progress: FitProgress) -> bool:
     return bool(progress.halves)
 
 
-def _fit_half(number: int, progress: FitProgress, *, to_borders: bool) -> Iterator[FitProgress]:
+def _fit_half(
+    number: int, progress: FitProgress, *, last: Callable[[FitProgress], int | None]
+) -> Iterator[FitProgress]:
     half, method = progress.halves[number - 1], progress.chosen_method
-    steps = method.steps(half.model, apart=True)
-    if to_borders:
-        steps = steps[: _borders(progress).after]
+    steps = method.steps(half.model, apart=True)[: last(progress)]
     return go_on(
         progress,
         number,
@@ -258,6 +260,10 @@ def _borders(progress: FitProgress) -> Borders:
     return borders
 
 
+def _to_borders(progress: FitProgress) -> int:
+    return _borders(progress).after
+
+
 def _learn_borders(progress: FitProgress) -> Iterator[FitProgress]:
     if progress.borders is not None:
         return
@@ -299,6 +305,53 @@ def _save_borders(progress: FitProgress) -> None:
     label = progress.borders
     assert label is not None, "saved before they are learned"
     write_arrays(progress.folder / BORDERS, segment=label.numpy())
+
+
+# ---- particles whose images show nothing, or something else
+
+
+def _to_junk(progress: FitProgress) -> int | None:
+    return progress.chosen_method.junk_after(progress.model)
+
+
+def _puts_junk_aside(progress: FitProgress) -> bool:
+    return _has_halves(progress) and _to_junk(progress) is not None
+
+
+def _put_junk_aside(progress: FitProgress) -> Iterator[FitProgress]:
+    """Each half-set's junk, by its own fit."""
+    if progress.put_aside is not None:
+        return
+    junk = torch.zeros(progress.model.n_particles, dtype=torch.bool)
+    if all(state.step == _to_junk(progress) for state in progress.half_states):
+        for half, state in zip(progress.halves, progress.half_states, strict=True):
+            junk[half.particle] = find_junk(half.model, state).without_weight
+    yield _without_junk(progress, junk)
+
+
+def _without_junk(progress: FitProgress, junk: Bool[Tensor, "particle"]) -> FitProgress:
+    model = progress.model.leaving_out(junk)
+    return replace(progress, put_aside=junk, model=model, halves=tuple(half_sets(model)))
+
+
+def _load_junk(progress: FitProgress) -> FitProgress:
+    path = progress.folder / JUNK
+    if not path.exists():
+        return progress
+    held = read_arrays(path, contents.JUNK, sizes={"particle": progress.model.n_particles})
+    return _without_junk(progress, torch.from_numpy(held["junk"]))
+
+
+def _save_junk(progress: FitProgress) -> None:
+    junk = progress.put_aside
+    assert junk is not None, "saved before it is looked for"
+    write_arrays(progress.folder / JUNK, junk=junk.numpy())
+
+
+def _find_junk(progress: FitProgress) -> Iterator[FitProgress]:
+    """Junk by the fit of all particles, which is the last word on it."""
+    junk = find_junk(progress.model, progress.state)
+    yield replace(progress, junk=junk, model=progress.model.leaving_out(junk.without_weight))
 
 
 # ---- what the motions of one half-set are worth to the other
@@ -393,6 +446,7 @@ def _place(progress: FitProgress) -> Iterator[FitProgress]:
     if model.integrates_poses:
         placed, state = in_gauge(model, progress.state, placed)
         progress = progress.with_state(ALL_PARTICLES, state)
+    placed = place_junk(model, progress.state, placed)
     populations = [state.population for state in progress.half_states]
     ensemble = make_ensemble(model, progress.state, motions, placed, populations, supports)
     if progress.correction is not None:
@@ -408,22 +462,31 @@ def _bend_segments(progress: FitProgress) -> Iterator[FitProgress]:
     yield replace(progress, flexing=flexing)
 
 
-def _half_set(number: int, *, to_borders: bool = False) -> Stage:
-    """The steps of a half-set: up to where borders are learned, or all that are left."""
+def _half_set(
+    number: int,
+    what: str = "to the end",
+    *,
+    last: Callable[[FitProgress], int | None] = lambda progress: None,
+    when: Callable[[FitProgress], bool] = _has_halves,
+) -> Stage:
+    """The steps of a half-set: up to the `last` of some, or all that are left."""
     return Stage(
-        f"half-set {number}" + (", to where borders are learned" if to_borders else ""),
-        partial(_fit_half, number, to_borders=to_borders),
+        f"half-set {number}, {what}",
+        partial(_fit_half, number, last=last),
         load=partial(_load_state, number),
         save=partial(_save_state, number),
-        when=_learns_borders if to_borders else _has_halves,
+        when=when,
     )
 
 
 STAGES = (
     Stage("method, and where it begins", _begin),
-    _half_set(1, to_borders=True),
-    _half_set(2, to_borders=True),
+    _half_set(1, "to where borders are learned", last=_to_borders, when=_learns_borders),
+    _half_set(2, "to where borders are learned", last=_to_borders, when=_learns_borders),
     Stage("borders", _learn_borders, _load_borders, _save_borders, when=_learns_borders),
+    _half_set(1, "to where junk is looked for", last=_to_junk, when=_puts_junk_aside),
+    _half_set(2, "to where junk is looked for", last=_to_junk, when=_puts_junk_aside),
+    Stage("junk of half-sets", _put_junk_aside, _load_junk, _save_junk, when=_puts_junk_aside),
     _half_set(1),
     _half_set(2),
     Stage("support", _judge, when=_has_halves),
@@ -434,6 +497,7 @@ STAGES = (
         load=partial(_load_state, ALL_PARTICLES),
         save=partial(_save_state, ALL_PARTICLES),
     ),
+    Stage("junk of all particles", _find_junk),
     Stage(
         "absent parts",
         _find_absent_parts,

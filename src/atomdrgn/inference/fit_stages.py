@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ..runs.run import HISTORY, write_table
@@ -21,6 +21,7 @@ from .base_model.segment_bending import FoundFlexing
 from .far_start.far_start import FarStart
 from .findings.composition import Composition
 from .findings.ensemble import Ensemble
+from .findings.junk import Junk
 from .fit_options import FitOptions
 from .posterior_method import PosteriorMethod, Step
 from .problem.fit_problem import FitModel
@@ -63,12 +64,16 @@ class FitProgress:
         Of all particles, and of each half-set; none of what has not begun.
     borders : (trace,), optional
         The segment of each trace bead, where that was learned.
+    put_aside : (particle,), optional
+        Particles without weight, where half-sets have found them to be junk.
     supports : tuple of MotionSupport
         What the motions of each half-set are worth to the images of the other.
     correction : BaseCorrection, optional
         How the base model is corrected, where that was looked at.
     uncorrected : BeadModel, optional
         Its beads before.
+    junk : Junk, optional
+        Which particles are junk, in the end.
     composition : Composition, optional
         Which segments are absent from which particles, where that was asked.
     ensemble : Ensemble
@@ -88,9 +93,11 @@ class FitProgress:
     halves: tuple[HalfSet, ...] = ()
     states: tuple[FitState | None, ...] = (None, None, None)
     borders: Int[Tensor, "trace"] | None = None
+    put_aside: Bool[Tensor, "particle"] | None = None
     supports: tuple[MotionSupport, ...] = ()
     correction: BaseCorrection | None = None
     uncorrected: BeadModel | None = None
+    junk: Junk | None = None
     composition: Composition | None = None
     ensemble: Ensemble | None = None
     flexing: FoundFlexing | None = None
@@ -114,6 +121,11 @@ class FitProgress:
     def found_ensemble(self) -> Ensemble:
         """The ensemble, once it is found."""
         return _there(self.ensemble, "the conformations of all particles")
+
+    @property
+    def found_junk(self) -> Junk:
+        """Which particles are junk, once that is known."""
+        return _there(self.junk, "which particles are junk")
 
     def state_of(self, number: int) -> FitState:
         """The state of a half-set by its number, or of all particles, once there is one."""

@@ -83,6 +83,10 @@ class Passes(PosteriorMethod):
         before = self.resolutions(model)[:-AFTER_CUT]
         return Borders(len(before), before[-1])
 
+    def junk_after(self, model: FitModel) -> int:
+        """Before the last passes, as borders are learned."""
+        return self.borders(model).after
+
     def support(self, half: HalfSet, own: FitState, other: FitState) -> MotionSupport:
         """By each particle's likelihood, integrated over the other half-set's population."""
         return held_out_support(half, own, other, half.model.images.disc)

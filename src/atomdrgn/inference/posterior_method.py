@@ -95,6 +95,13 @@ class PosteriorMethod(ABC):
     def borders(self, model: FitModel) -> "Borders | None":
         """When a half-set's borders between segments are learned; None where they stay."""
 
+    def junk_after(self, model: FitModel) -> int | None:
+        """After how many steps of a half-set junk among its particles is looked for.
+
+        It has no weight from then on. None where it is looked for in the end alone.
+        """
+        return None
+
     @abstractmethod
     def support(self, half: HalfSet, own: FitState, other: FitState) -> MotionSupport:
         """What the motions of the other half-set are worth to the images of a half-set.

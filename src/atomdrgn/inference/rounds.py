@@ -84,6 +84,10 @@ class Rounds(PosteriorMethod):
         """None: no particle tells enough of its own conformation."""
         return None
 
+    def junk_after(self, model: FitModel) -> int:
+        """Before the last rounds."""
+        return len(resolutions_of_rounds(self.finest)) - TOGETHER
+
     def support(self, half: HalfSet, own: FitState, other: FitState) -> MotionSupport:
         """By each particle's likelihood, summed over the other half-set's surface."""
         return mapped_support(half.model, own, other.spread)

@@ -32,6 +32,7 @@ from .findings.composition import composition_columns, composition_summary
 from .findings.conformational_states import States, find_states
 from .findings.ensemble import Ensemble
 from .findings.groups import Groups, find_groups
+from .findings.junk import junk_columns, junk_summary
 from .fit_stages import FitProgress
 from .population.pose_corrections import PoseCorrections
 from .posterior.pose_errors import Play
@@ -48,7 +49,9 @@ def write_results(progress: FitProgress) -> None:
     model, state, ensemble = progress.model, progress.state, progress.found_ensemble
     folder, composition, correction = progress.folder, progress.composition, progress.correction
     latent = ensemble.latent
-    gain, outlier = _judge(model, state, latent)
+    # junk is judged as if it were particles
+    judged = model.leaving_out(torch.zeros(model.n_particles, dtype=torch.bool))
+    gain, outlier = _judge(judged, state, latent)
     groups = find_groups(model, state, ensemble)
     if not model.processes.first:
         return
@@ -79,7 +82,7 @@ def write_results(progress: FitProgress) -> None:
         **model.deformation.motion_arrays(latent),
         **present,
     )
-    states = find_states(ensemble.density, ensemble.draws)
+    states = find_states(ensemble.density, ensemble.draws, model.seen)
     write_particles(
         folder,
         model.images.stack,
@@ -89,7 +92,8 @@ def write_results(progress: FitProgress) -> None:
         place=ensemble.place,
         sd=ensemble.sd,
         state=states.of_particle,
-        more=left_out_column(model.particle, model.images.left_out)
+        more=junk_columns(progress.found_junk)
+        | left_out_column(model.particle, model.images.spoilt)
         | ({} if composition is None else composition_columns(composition)),
     )
     _write_residues(folder, model, ensemble, groups, correction)
@@ -411,6 +415,7 @@ def _summary(
         "motions": rows,
         "groups": groups.rows,
         "states": states.rows,
+        "junk": junk_summary(progress.found_junk),
         "half_set_error": _known_error(ensemble) if ensemble.supports else None,
         "mean_log_likelihood_gain": round(float(gain[model.seen].mean()), 3),
         "bead_width": round(model.bead_width(state), 3),

@@ -69,6 +69,7 @@ LEAST_ROW = 8
 POSES = "poses.csv"  # where poses were refined
 CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
 BORDERS = "borders.npz"  # the segment of each residue, as learned
+JUNK = "junk.npz"  # the particles that half-sets found to be junk
 # how far each bead of the base model is moved, by either half-set
 CORRECTION = "base_correction.npz"
 # a page, and a folder beside it, where `analyze` is not told otherwise
@@ -87,6 +88,7 @@ FILES = (
     CHECKPOINT,
     *HALVES,
     BORDERS,
+    JUNK,
     CORRECTION,
     FIELD,
     MEAN,

@@ -44,6 +44,7 @@ MOTIONS = {
     **BeadDeformation.MOTIONS,
 }
 BORDERS = {"segment": ("residue", "whole")}
+JUNK = {"junk": ("particle", FLAG)}
 CORRECTION = {"shifts": ("half bead 3", FINITE), "gain": ("", FINITE), "supported": ("", FLAG)}
 NEEDED = {
     "latent",
@@ -54,6 +55,7 @@ NEEDED = {
     "bead_of_atom",
     "trace",
     "segment",
+    "junk",
     "shifts",
     "gain",
     "supported",

@@ -71,6 +71,13 @@ def cautions(found: Examination, *, angstrom: str = "A") -> list[str]:
             f"{summary['particles']:,} particles are few: rare states and small motions cannot be "
             "seen."
         )
+    junk = summary.get("junk", {})
+    if junk.get("without_weight"):
+        said.append(
+            f"{junk['share']:.1%} (+-{junk['error']:.1%}) of the particles are junk, images that "
+            f"show nothing or something else: {junk['without_weight']:,} were given no weight "
+            "(junk in particles.csv of the run), and are placed here as if they were particles."
+        )
     odd = float((found.run.table["outlier_score"] > ODD).mean())
     if odd > MUCH_JUNK:
         said.append(

@@ -424,7 +424,8 @@ def _particles(found: Examination) -> dict:
     wanted |= {
         name: column
         for name, column in run.table.items()
-        if name.startswith("absent_") or name in ("log_likelihood_gain", "outlier_score", "state")
+        if name.startswith("absent_")
+        or name in ("log_likelihood_gain", "outlier_score", "signal", "junk", "state")
     }
     wanted |= {
         name: column for name, column in particle_columns(found).items() if name != "particle"

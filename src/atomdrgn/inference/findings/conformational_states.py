@@ -33,7 +33,11 @@ class States:
     of_particle: Int[Tensor, "particle"]
 
 
-def find_states(density: Density | None, draws: Float[Tensor, "particle draw k"]) -> States:
+def find_states(
+    density: Density | None,
+    draws: Float[Tensor, "particle draw k"],
+    seen: Bool[Tensor, "particle"] | None = None,
+) -> States:
     """Peaks of the density between which it dips.
 
     Parameters
@@ -42,6 +46,8 @@ def find_states(density: Density | None, draws: Float[Tensor, "particle draw k"]
         Of particles over their places, the places' errors taken out.
     draws : (particle, draw, k)
         Places from each particle's posterior.
+    seen : (particle,), optional
+        The particles that count towards populations; by default all.
     """
     one = torch.ones(len(draws), dtype=torch.long)
     if density is None:
@@ -55,9 +61,10 @@ def find_states(density: Density | None, draws: Float[Tensor, "particle draw k"]
     expected = torch.zeros(n_states).index_add_(0, number, density.weight)
     # of the population's likelihood, each particle's slope: their squares add up to the information
     slope = (member - expected) / (expected * (1 - expected))
-    error = slope.square().sum(0).rsqrt()
+    counted = slice(None) if seen is None else seen
+    error = slope[counted].square().sum(0).rsqrt()
     # a step of EM: the density is fitted to some of the particles, and these are all of them
-    population = member.mean(0)
+    population = member[counted].mean(0)
     order = population.argsort(descending=True)
     rows = [
         {

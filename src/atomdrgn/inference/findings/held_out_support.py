@@ -63,7 +63,7 @@ def held_out_support(
             count = n_whole + k
             evidence[particle, k] = _log_evidence(matrix[:, :count, :count], right[:, :count])
     model.reporter.finish()
-    gain = with_tails_drawn_in(model.processes.total(evidence).diff(dim=1))
+    gain = with_tails_drawn_in(model.processes.total(evidence)[model.seen].diff(dim=1))
     gain, error = gain.mean(0), gain.std(0) / len(gain) ** 0.5
     few = model.n_particles < ENOUGH
     return MotionSupport(
@@ -105,7 +105,7 @@ def mean_is_supported(halves: Sequence[HalfSet], states: Sequence[FitState]) -> 
             advance=model.reporter.advance,
         )
         model.reporter.finish()
-        gains.append(0.5 * (base - mean))
+        gains.append(0.5 * (base - mean)[model.seen])
     return is_clear(torch.cat(gains))
 
 

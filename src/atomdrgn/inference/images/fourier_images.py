@@ -3,6 +3,7 @@
 They are Fourier coefficients up to the resolution in use, kept in memory or read each time.
 """
 
+import copy
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...likelihood.noise import noise_groups
@@ -56,8 +57,10 @@ class FourierImages:
     ----------
     stack : ParticleStack
         The images, with their corrections once they are loaded.
-    left_out : (image,) bool
+    spoilt : (image,) bool
         Which images stand out from the others.
+    left_out : (image,) bool
+        Which images have no weight: those, and what :meth:`leaving_out` leaves out.
     warnings : tuple of str
         What was found when images were screened.
     """
@@ -69,7 +72,7 @@ class FourierImages:
         self.kept = torch.empty(0, 2, 0, dtype=torch.float16)
         self.scale = torch.empty(0)
         self.place = torch.full((len(stack),), -1)  # of each image in `kept`
-        self.left_out = torch.zeros(len(stack), dtype=torch.bool)
+        self.left_out = self.spoilt = torch.zeros(len(stack), dtype=torch.bool)
         self.warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -136,6 +139,7 @@ class FourierImages:
                 again, _ = self._figures_of_all(index[torch.isin(index, changed)], portions)
                 figures.put(changed, again[changed])
         self.left_out[screened] = stand_out(figures[screened], **compared)
+        self.spoilt = self.left_out
         self.warnings = self._findings()
 
     def _correct(self, **changes: Any) -> None:
@@ -230,8 +234,17 @@ class FourierImages:
         """Some of the images; what is kept of them is shared."""
         part = FourierImages(self.stack[index], self.disc.resolution)
         part.kept, part.scale, part.place = self.kept, self.scale, self.place[index]
-        part.left_out = self.left_out[index]
+        part.left_out, part.spoilt = self.left_out[index], self.spoilt[index]
         return part
+
+    def leaving_out(self, which: Bool[Tensor, "image"]) -> "FourierImages":
+        """The same images, of which these have no weight, and spoilt ones as before.
+
+        What is kept of them is shared.
+        """
+        others = copy.copy(self)
+        others.left_out = self.spoilt | which
+        return others
 
     def coefficients(
         self, index: Int[Tensor, "batch"], disc: FourierDisc

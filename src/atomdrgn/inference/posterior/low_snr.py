@@ -179,10 +179,17 @@ def map_round(
     likelihood = likelihood_at_nodes(model, state, mapping, disc)
     place = mapping.places(model.n_particles)
     belief = _believed(mapping, place, mapping.share(likelihood))
-    density = fit_density(mapping.density, place, likelihood, error=belief.sd, most=DENSITY_FITTED)
+    some = slice(None) if model.seen.all() else model.seen
+    density = fit_density(
+        mapping.density,
+        place[:, some],
+        likelihood[:, some],
+        error=belief.sd[some],
+        most=DENSITY_FITTED,
+    )
     mapping = replace(mapping, density=density)
     weight = mapping.share(likelihood)
-    evidence = float(_evidence(likelihood, mapping.log_weight()).mean())
+    evidence = float(_evidence(likelihood, mapping.log_weight())[some].mean())
     in_place = no_play(place[0], state.latent)
     sampler = Sampler(model.by_images, state, disc, in_place, generator)
     surface = sampler.refit(mapping.surface, place, weight, times=DRAWN)
@@ -239,7 +246,7 @@ def mapped_support(model: FitModel, state: FitState, other: Mapping) -> MotionSu
             other.first(k).density.log(nodes[along, :k]).log_softmax(0) if k < other.k else weight
         )
         evidence.append(_evidence(likelihood[along], at_these))
-    gain = torch.stack(evidence, 1).diff(dim=1)
+    gain = torch.stack(evidence, 1)[model.seen].diff(dim=1)
     # half of weak images finds the way of a second motion only roughly: nobody is asked
     return MotionSupport(gain.mean(0), gain.std(0) / len(gain) ** 0.5, torch.ones_like(gain[0]))
 

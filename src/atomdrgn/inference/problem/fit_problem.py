@@ -161,6 +161,10 @@ class FitModel:
             raise TypeError(f"segments of a fit of the kind {self.deformation.kind!r}")
         return self.deformation
 
+    def leaving_out(self, particles: Bool[Tensor, "particle"]) -> "FitModel":
+        """The fit in which these particles have no weight, and no others but of spoilt images."""
+        return replace(self, images=self.images.leaving_out(particles[self.particle]))
+
     @property
     def integrates_poses(self) -> bool:
         """Whether the pose of each image is integrated out.

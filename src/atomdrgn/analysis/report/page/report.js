@@ -11,7 +11,7 @@ function nameOf(column) {
   const measure = DATA.measures.find(m => m.column === column.replace(/_sd$/, ""));
   if (measure) return `${sd ? "error of " : ""}${measure.kind} ${measure.of} (${measure.unit === "A" ? "Å" : "°"})`;
   const names = { motion: `motion ${number} (Å)`, sd: `error of motion ${number} (Å)`, pc: `principal axis ${number} (Å)`, umap: `UMAP ${number}`, turn: `turn ${number} (°)`,
-                  log_likelihood_gain: "log-likelihood gained", outlier_score: "outlier score", absent: `probability that set ${number} is absent` };
+                  log_likelihood_gain: "log-likelihood gained", outlier_score: "outlier score", signal: "signal (contrast over its error)", junk: "probability of junk", absent: `probability that set ${number} is absent` };
   return names[stem] || `${stem.replaceAll("_", " ")}${number ? ` ${number}` : ""}`;
 }
 
