@@ -89,3 +89,30 @@ def test_half_sets_that_move_in_opposite_directions_are_warned_of():
     assert said in lines_of(motions=motions, motions_supported=2)
     assert not any("opposite" in line for line in lines_of(motions=motions, motions_supported=1))
     assert not any("opposite" in line for line in lines_of(motions=motions, motions_supported=None))
+
+
+TESTED = {
+    "number": 2,
+    "verdict": "unconfirmed",
+    "why": "the half-sets have not found the same motion",
+    "held_out_gain": [0.61, 0.724],
+    "held_out_gain_error": [0.1, 0.1],
+    "half_sets_alike": 0.03,
+}
+
+
+def test_an_unconfirmed_motion_is_named_with_its_gain_and_agreement():
+    (line,) = [line for line in lines_of(motions_tested=[TESTED]) if "unconfirmed" in line]
+    assert line == (
+        "motion 2 is unconfirmed, and in no structure: images gain 0.61 and 0.72 a particle by it, "
+        "but the half-sets have not found the same motion (they agree to 0.03)"
+    )
+    other = TESTED | {"verdict": "not supported"}
+    assert lines_of(motions_tested=[other]) == lines_of()
+
+
+def test_half_sets_that_are_too_small_are_spoken_of_once():
+    why = "half-sets have fewer than 100 particles"
+    few = [TESTED | {"number": number, "verdict": "not testable", "why": why} for number in (1, 2)]
+    (line,) = set(lines_of(motions_tested=few)) - set(lines_of())
+    assert line == f"whether the half-sets agree on the motions is not testable: {why}"

@@ -3,7 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..analysis.examination.verdict import poses_are_off
+from ..analysis.examination.verdict import (
+    NOT_TESTABLE,
+    UNCONFIRMED,
+    any_unconfirmed,
+    poses_are_off,
+)
 from .terminal import shell_word
 
 if TYPE_CHECKING:
@@ -27,6 +32,7 @@ def summary_lines(run: "Run") -> list[str]:
         *_correction_lines(found.get("base_correction")),
         *_junk_lines(found.get("junk")),
         *_support_lines(found),
+        *_unconfirmed_lines(found.get("motions_tested", [])),
         *_flexing_lines(found.get("flexing")),
         *_motion_lines(found["motions"]),
         *_opposed_lines(found),
@@ -98,15 +104,36 @@ def _support_lines(found: Mapping) -> list[str]:
     if number is None:
         return ["too few particles for two half-sets: whether the motions are real was not tested"]
     if number == 0:
-        return [
-            "no motion is supported: none makes images likelier that had no part in finding it",
-            "all particles are given one structure",
-        ]
+        nothing = (
+            "no motion is confirmed"
+            if any_unconfirmed(found)
+            else "no motion is supported: none makes images likelier that had no part in finding it"
+        )
+        return [nothing, "all particles are given one structure"]
     return [
         f"{number} {'motion makes' if number == 1 else 'motions make'} images likelier that had no "
         f"part in finding {'it' if number == 1 else 'them'}; error by half-sets: "
         f"{found['half_set_error']:.2f} A r.m.s. a residue"
     ]
+
+
+def _unconfirmed_lines(tested: Sequence[Mapping]) -> list[str]:
+    """Of motions that images gain by and half-sets do not agree on, or are too few to tell of."""
+    lines = [
+        f"motion {motion['number']} is unconfirmed, and in no structure: images gain "
+        f"{_gains(motion)} a particle by it, but {motion['why']} (they agree to "
+        f"{motion['half_sets_alike']:.2f})"
+        for motion in tested
+        if motion["verdict"] == UNCONFIRMED
+    ]
+    few = [motion for motion in tested if motion["verdict"] == NOT_TESTABLE]
+    if few:
+        lines.append(f"whether the half-sets agree on the motions is not testable: {few[0]['why']}")
+    return lines
+
+
+def _gains(motion: Mapping) -> str:
+    return " and ".join(f"{gain:.2f}" for gain in motion["held_out_gain"])
 
 
 def _motion_lines(motions: Sequence[Mapping]) -> list[str]:

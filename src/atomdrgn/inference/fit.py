@@ -39,9 +39,9 @@ from .base_model.segment_bending import find_flexing
 from .base_model.shared_offsets import MOST_BEADS
 from .choice_of_method import choose_method
 from .findings.composition import find_composition
-from .findings.ensemble import make_ensemble
+from .findings.ensemble import agreement_of_halves, make_ensemble
 from .findings.groups import cut_at_groups
-from .findings.held_out_support import count_supported, mean_is_supported
+from .findings.held_out_support import judge_motions, mean_is_supported
 from .findings.junk import find_junk, place_junk
 from .fit_assembly import assemble, first_state
 from .fit_options import FitOptions
@@ -432,8 +432,10 @@ def _find_absent_parts(progress: FitProgress) -> Iterator[FitProgress]:
 def _place(progress: FitProgress) -> Iterator[FitProgress]:
     model, method, supports = progress.model, progress.chosen_method, progress.supports
     motions, supported = method.motions(model, progress.state), None
+    populations, tested = [state.population for state in progress.half_states], []
     if supports:
-        supported = count_supported(supports)
+        tested = judge_motions(supports, agreement_of_halves(model, motions, populations))
+        supported = sum(motion.counts for motion in tested)
         motions = motions.first(supported)
         # where nothing moves, the base model stays unless images clearly want the mean conformation
         if (
@@ -447,8 +449,7 @@ def _place(progress: FitProgress) -> Iterator[FitProgress]:
         placed, state = in_gauge(model, progress.state, placed)
         progress = progress.with_state(ALL_PARTICLES, state)
     placed = place_junk(model, progress.state, placed)
-    populations = [state.population for state in progress.half_states]
-    ensemble = make_ensemble(model, progress.state, motions, placed, populations, supports)
+    ensemble = make_ensemble(model, progress.state, motions, placed, populations, tested)
     if progress.correction is not None:
         ensemble = ensemble.with_base_error(progress.correction.error[model.beads.trace_index])
     yield replace(progress, ensemble=ensemble)

@@ -4,7 +4,7 @@ This is for particles that tell next to nothing one by one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
 
@@ -116,7 +116,8 @@ class Rounds(PosteriorMethod):
     ) -> WideFit:
         """On the surface, if anything moves."""
         if supported:
-            return place_on_mapping(model, state)
+            kept = state.spread.first(min(supported, state.spread.k))
+            return place_on_mapping(model, replace(state, mapping=kept))
         return place_along(model, state, motions, wide=supported is not None)
 
 

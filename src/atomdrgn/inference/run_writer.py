@@ -1,6 +1,7 @@
 """What a fit writes when it is done: the files that others read."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from .findings.composition import composition_columns, composition_summary
 from .findings.conformational_states import States, find_states
 from .findings.ensemble import Ensemble
 from .findings.groups import Groups, find_groups
+from .findings.held_out_support import TestedMotion
 from .findings.junk import junk_columns, junk_summary
 from .fit_stages import FitProgress
 from .population.pose_corrections import PoseCorrections
@@ -395,14 +397,9 @@ def _summary(
         variance[: len(wide)] = wide
     rows = motion_rows(variance, motions.share, ensemble.sd)
     for number, row in enumerate(rows):
-        if ensemble.supports:
+        if ensemble.tested:
             row["half_set_agreement"] = round(float(ensemble.agreement[number]), 3)
-            row["held_out_gain"] = [
-                round(float(support.gain[number]), 4) for support in ensemble.supports
-            ]
-            row["held_out_gain_error"] = [
-                round(float(support.error[number]), 4) for support in ensemble.supports
-            ]
+            row |= _worth(ensemble.tested[number])
     return {
         "particles": model.n_particles,
         "images": len(model.images),
@@ -413,10 +410,11 @@ def _summary(
         "resolution": round(model.images.disc.resolution, 3),
         "motions_supported": ensemble.supported,
         "motions": rows,
+        "motions_tested": tested_rows(ensemble.tested),
         "groups": groups.rows,
         "states": states.rows,
         "junk": junk_summary(progress.found_junk),
-        "half_set_error": _known_error(ensemble) if ensemble.supports else None,
+        "half_set_error": _known_error(ensemble) if ensemble.tested else None,
         "mean_log_likelihood_gain": round(float(gain[model.seen].mean()), 3),
         "bead_width": round(model.bead_width(state), 3),
         "contrast_sd": round(state.contrast_sd, 4),
@@ -434,6 +432,24 @@ def _known_error(ensemble: Ensemble) -> float | None:
     """
     square = ensemble.half_error[ensemble.half_error.isfinite()].square()
     return round(float(square.mean().sqrt()), 3) if len(square) else None
+
+
+def _worth(motion: TestedMotion) -> dict[str, list[float]]:
+    """What summary.json says of what a motion is worth to the images of each half-set."""
+    return {
+        "held_out_gain": [round(gain, 4) for gain in motion.gain],
+        "held_out_gain_error": [round(error, 4) for error in motion.error],
+    }
+
+
+def tested_rows(tested: Sequence[TestedMotion]) -> list[dict[str, Any]]:
+    """What summary.json says of every motion that half-sets were asked about, and why."""
+    return [
+        {"number": number, "verdict": motion.verdict, "why": motion.why}
+        | _worth(motion)
+        | {"half_sets_alike": round(motion.alike, 3)}
+        for number, motion in enumerate(tested, 1)
+    ]
 
 
 def motion_rows(

@@ -301,6 +301,16 @@ SUMMARY = {
             "held_out_gain_error": [number],
         }
     ],
+    "motions_tested": [
+        {
+            "number": whole,
+            "verdict": text,
+            "why": text,
+            "held_out_gain": [number],
+            "held_out_gain_error": [number],
+            "half_sets_alike": number,
+        }
+    ],
     "groups": [{"number": whole, "selection": text, "residues": whole, "motion": number}],
     "states": [{"number": whole, "population": number, "error": number, "place": [number]}],
     "composition": {

@@ -37,6 +37,26 @@ def test_a_run_in_which_nothing_moves_says_so(still_run):
     assert verdict(examined(still_run)).startswith("Nothing moves: no motion makes images likelier")
 
 
+TESTED = {
+    "number": 1,
+    "verdict": "unconfirmed",
+    "why": "the half-sets have not found the same motion",
+    "held_out_gain": [0.6, 0.7],
+    "held_out_gain_error": [0.1, 0.1],
+    "half_sets_alike": 0.03,
+}
+
+
+def test_unconfirmed_motions_are_named(tmp_path, hinge_structure):
+    second = TESTED | {"number": 2}
+    text = verdict(examined(changed(tmp_path, hinge_structure, motions_tested=[second])))
+    assert "Motion 2 is unconfirmed: images gain by it, but the half-sets" in text
+    still = hinged_run(tmp_path, hinge_structure, np.zeros(100), supported=0, name="still.fit")
+    write_json(still.folder / "summary.json", still.summary | {"motions_tested": [TESTED]})
+    text = verdict(examined(open_run(still.folder)))
+    assert text.startswith("No motion is confirmed. All ") and "Motion 1 is unconfirmed" in text
+
+
 def changed(folder, structure, *, particles=1200, **summary):
     run = hinged_run(folder, structure, np.random.default_rng(0).normal(0, 4, particles))
     write_json(run.folder / "summary.json", {**run.summary, **summary})
@@ -50,6 +70,10 @@ def changed(folder, structure, *, particles=1200, **summary):
         ({"unmodelled": ["3 waters"]}, "Not modelled: 3 waters."),
         ({"motions_supported": None}, "was not tested with half-sets"),
         ({"particles": 120}, "120 particles are few"),
+        (
+            {"motions_tested": [TESTED | {"verdict": "not testable", "why": "they are small"}]},
+            "Whether half-sets agree on the motions is not testable: they are small.",
+        ),
         (
             {
                 "motions": [

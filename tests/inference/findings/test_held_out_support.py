@@ -12,7 +12,7 @@ from atomdrgn.inference.findings.held_out_support import (
     MotionSupport,
     _without_whole,
     count_supported,
-    how_alike,
+    judge_motions,
     mean_is_supported,
     whole_root,
     with_tails_drawn_in,
@@ -21,14 +21,14 @@ from atomdrgn.inference.fit_assembly import assemble, first_state
 from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.population.population import Population
 from atomdrgn.inference.problem.half_sets import half_sets
-from atomdrgn.inference.problem.principal_motions import motions_of
+from atomdrgn.inference.problem.principal_motions import how_alike, motions_of
 from hinge import make_hinged
 
 
-def support(*gain, error=1.0, alike=1.0):
-    return MotionSupport(
-        torch.tensor(gain), torch.full((len(gain),), error), torch.full((len(gain),), alike)
-    )
+def support(*gain, error=1.0, alike=1.0, testable=True):
+    needed = torch.tensor([0.5] + [0.75] * len(gain))[: len(gain)]
+    error, alike = (torch.as_tensor(each).expand(len(gain)).clone() for each in (error, alike))
+    return MotionSupport(torch.tensor(gain), error, alike, needed, testable)
 
 
 CLEAR, NOTHING = 2 * SIGNIFICANT, 0.5 * SIGNIFICANT
@@ -64,6 +64,55 @@ def test_a_further_motion_that_the_other_half_set_has_not_found_counts_for_nothi
     """
     assert count_supported([support(CLEAR, CLEAR), support(CLEAR, CLEAR, alike=0.6)]) == 1
     assert count_supported([support(CLEAR, CLEAR, alike=0.8)] * 2) == 2
+
+
+def verdicts(*supports, agreement=None):
+    judged = judge_motions(supports, None if agreement is None else torch.tensor(agreement))
+    return [motion.verdict for motion in judged]
+
+
+def test_a_motion_that_half_sets_do_not_agree_on_is_unconfirmed():
+    """The first one too, from half on; what stands behind it can be no more than that."""
+    for alike, said in ((0.4, "unconfirmed"), (0.6, "supported")):
+        assert verdicts(support(CLEAR, alike=alike), support(CLEAR)) == [said]
+    alike = torch.tensor([1.0, 0.3, 1.0])
+    halves = support(CLEAR, CLEAR, CLEAR, alike=alike), support(CLEAR, CLEAR, CLEAR)
+    assert verdicts(*halves) == ["supported", "unconfirmed", "unconfirmed"]
+    assert count_supported(halves) == 1
+    first, second, third = judge_motions(halves)
+    assert (first.why, second.alike) == ("", pytest.approx(0.3))
+    assert second.why == "the half-sets have not found the same motion"
+    assert third.why == "stands behind one that is not confirmed"
+
+
+def test_motions_of_all_particles_have_to_be_those_of_the_half_sets():
+    """Two half-sets that agree, and a fit of both that goes another way along the second."""
+    halves = [support(CLEAR, CLEAR)] * 2
+    assert verdicts(*halves, agreement=[0.99, 0.03]) == ["supported", "unconfirmed"]
+    assert verdicts(*halves, agreement=[0.99]) == ["supported", "supported"]
+    assert verdicts(*halves, agreement=[0.99, 0.9, 0.0]) == ["supported", "supported"]
+
+
+def test_half_sets_that_are_too_small_are_not_asked_whether_they_agree():
+    halves = [support(CLEAR, CLEAR, NOTHING, alike=0.1, testable=False), support(CLEAR, CLEAR, 0.0)]
+    assert verdicts(*halves, agreement=[0.1, 0.1]) == [
+        "not testable",
+        "not testable",
+        "not supported",
+    ]
+    assert count_supported(halves) == 2
+    assert judge_motions(halves)[0].why == "half-sets have fewer than 100 particles"
+
+
+def test_why_a_motion_is_not_supported_is_said():
+    losing = judge_motions([support(CLEAR, -1.0), support(CLEAR, CLEAR)])
+    assert [motion.why for motion in losing] == ["", "images of half-set 1 do not gain by it"]
+    chance = judge_motions([support(NOTHING, CLEAR)] * 2)
+    assert [motion.why for motion in chance] == [
+        "images gain less by it than 3 standard errors",
+        "stands behind one that is not supported",
+    ]
+    assert {motion.verdict for motion in chance} == {"not supported"}
 
 
 def test_gains_of_a_few_particles_decide_nothing():

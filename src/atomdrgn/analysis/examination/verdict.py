@@ -14,6 +14,9 @@ LEAST_OFF = 0.5  # A and degrees
 LONGEST = 70  # characters of a selection in a sentence
 AGREES = 0.9  # of half-sets on a motion
 FEW_PARTICLES = 1000
+# what `motions_tested` of summary.json calls motions that half-sets do not agree on, or are too
+# few to tell of
+UNCONFIRMED, NOT_TESTABLE = "unconfirmed", "not testable"
 MUCH_JUNK, ODD = 0.05, 5.0  # share of particles whose outlier score is above the other number
 
 
@@ -24,6 +27,7 @@ def verdict(found: Examination, *, angstrom: str = "A", plus_minus: str = "+-") 
     """
     sentences = [
         _support(found),
+        _unconfirmed(found),
         *_turns(found, angstrom),
         _states(found, plus_minus),
         *_absent(found, plus_minus),
@@ -64,6 +68,7 @@ def cautions(found: Examination, *, angstrom: str = "A") -> list[str]:
             "structures between particles lie on a surface that was laid through the particles' "
             "structures."
         )
+    said += _untold(summary.get("motions_tested", []))
     for motion in summary["motions"]:
         said += _doubts(motion, angstrom)
     if summary["particles"] < FEW_PARTICLES:
@@ -119,16 +124,42 @@ def _doubts(motion: Mapping, angstrom: str) -> Iterator[str]:
 def _support(found: Examination) -> str:
     number, n = found.run.summary.get("motions_supported"), found.run.n_particles
     if number == 0:
-        return (
-            "Nothing moves: no motion makes images likelier that had no part in finding it. All "
-            f"{n:,} particles are given one structure."
+        nothing = (
+            "No motion is confirmed."
+            if any_unconfirmed(found.run.summary)
+            else "Nothing moves: no motion makes images likelier that had no part in finding it."
         )
+        return f"{nothing} All {n:,} particles are given one structure."
     if number is None:
         count = len(found.run.summary["motions"])
         return f"{_count(count, 'motion')} found in {n:,} particles; not tested with half-sets."
     return (
         f"{_count(number, 'motion')} {'is' if number == 1 else 'are'} supported by {n:,} particles."
     )
+
+
+def any_unconfirmed(summary: Mapping) -> bool:
+    """Whether there is a motion that images gain by and half-sets do not agree on."""
+    return any(motion["verdict"] == UNCONFIRMED for motion in summary.get("motions_tested", []))
+
+
+def _unconfirmed(found: Examination) -> str:
+    tested = found.run.summary.get("motions_tested", [])
+    numbers = [str(motion["number"]) for motion in tested if motion["verdict"] == UNCONFIRMED]
+    if not numbers:
+        return ""
+    one = len(numbers) == 1
+    return (
+        f"Motion{'' if one else 's'} {_listed(numbers)} {'is' if one else 'are'} unconfirmed: "
+        f"images gain by {'it' if one else 'them'}, but the half-sets have not found the same, so "
+        f"that no structure has {'it' if one else 'them'}."
+    )
+
+
+def _untold(tested: Sequence[Mapping]) -> Iterator[str]:
+    few = [motion for motion in tested if motion["verdict"] == NOT_TESTABLE]
+    if few:
+        yield f"Whether half-sets agree on the motions is not testable: {few[0]['why']}."
 
 
 def _turns(found: Examination, angstrom: str) -> Iterator[str]:

@@ -93,6 +93,7 @@ def page_data(found: Examination, also: Sequence[Path] = ()) -> dict:
         "traversals": [_traversal(found, way) for way in found.traversals],
         "motions": summary["motions"],
         "supported": summary.get("motions_supported"),
+        "tested": summary.get("motions_tested", []),
         "states": summary.get("states", []),
         "landscapes": [_landscape(axes, landscape) for axes, landscape in found.landscapes.items()],
         "basins": [

@@ -19,8 +19,7 @@ from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from ..problem.occupancy import keep_occupancy
 from ..problem.principal_motions import Motions
-from ..problem.significance import MotionSupport
-from .held_out_support import count_supported
+from .held_out_support import TestedMotion
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,9 @@ class Ensemble:
     supported : int or None
         Motions that images support which had no part in finding them; None where the particles are
         too few to tell.
-    supports : list of MotionSupport
-        Of each half-set, by what the other has found.
+    tested : list of TestedMotion
+        What half-sets say of each motion, those that do not count as well; none where there are no
+        half-sets.
     agreement : (k,)
         Of the half-sets on each motion: 1 where both find the same.
     half_error : (trace,)
@@ -66,7 +66,7 @@ class Ensemble:
     draws: Float[Tensor, "particle draw k"]
     density: Density | None
     supported: int | None
-    supports: list[MotionSupport]
+    tested: list[TestedMotion]
     agreement: Float[Tensor, "k"]
     half_error: Float[Tensor, "trace"]
     trace_step2: Float[Tensor, "trace k"]
@@ -94,7 +94,7 @@ def make_ensemble(
     motions: Motions,
     found: WideFit,
     populations: Sequence[Population],
-    supports: Sequence[MotionSupport],
+    tested: Sequence[TestedMotion],
 ) -> Ensemble:
     """The ensemble that a fit of all particles leads to.
 
@@ -108,8 +108,8 @@ def make_ensemble(
         Where particles are along them.
     populations : sequence of Population
         Of the two half-sets; none where there are none.
-    supports : sequence of MotionSupport
-        What the motions of each half-set are worth to the images of the other.
+    tested : sequence of TestedMotion
+        What half-sets say of each motion; none where there are none.
     """
     surface, belief = found.surface, found.belief
     latent = keep_occupancy(model, state, surface.at(belief.mean))[torch.arange(model.n_particles)]
@@ -122,16 +122,16 @@ def make_ensemble(
         belief.sd,
         found.draws,
         found.density,
-        count_supported(supports) if supports else None,
-        list(supports),
-        _agreement(model, motions, populations),
+        len(motions.variance) if populations else None,
+        list(tested),
+        agreement_of_halves(model, motions, populations),
         _half_error(jacobian, motions, populations),
         (jacobian @ motions.direction).square().sum(1),
         found.play,
     )
 
 
-def _agreement(
+def agreement_of_halves(
     model: FitModel, motions: Motions, populations: Sequence[Population]
 ) -> Float[Tensor, "k"]:
     """Cosine between what both half-sets move when a particle goes along each motion."""

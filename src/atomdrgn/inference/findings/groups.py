@@ -66,7 +66,7 @@ def find_groups(model: FitModel, state: FitState, ensemble: Ensemble) -> Groups:
     if not len(ensemble.motions.variance):
         return _described(model, ensemble, torch.zeros_like(segment))
     of_trace = merge_segments(model, ensemble.latent[model.evenly_spread(CONFORMATIONS)])[segment]
-    if ensemble.supports:
+    if ensemble.tested:
         of_trace = _with_learned_borders(
             model,
             state,

@@ -1,6 +1,7 @@
 """How many motions images support that had no part in finding them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -13,13 +14,11 @@ from ..problem.fit_state import FitState
 from ..problem.half_sets import HalfSet
 from ..problem.linearisation import Linearised, linearise
 from ..problem.misfit import misfits
-from ..problem.principal_motions import Motions, motions_of
-from ..problem.significance import SIGNIFICANT, MotionSupport, is_clear
+from ..problem.principal_motions import how_alike, motions_of
+from ..problem.significance import FIRST_ALIKE, SIGNIFICANT, MotionSupport, is_clear
 
 # Cosine to what the other half-set has found, of every motion but the first: true ones have 0.96
-# and more. What only mends what segments cannot do differs between half-sets: 0.05 to 0.73. That
-# anything moves is told by the likelihood alone: few or weak images find the first motion roughly
-# (0.6), and its agreement is reported.
+# and more. What only mends what segments cannot do differs between half-sets: 0.05 to 0.73.
 ALIKE = 0.75
 # Of the particles, at either end: their gains count as that of the last one before. What a motion
 # is worth to particles that are astray in another one made a third of 0.4 A seem supported where
@@ -27,6 +26,42 @@ ALIKE = 0.75
 TAIL = 0.01
 # particles of a half-set, to be asked: fewer find the ways of motions only roughly
 ENOUGH = 100
+SUPPORTED, NOT_TESTABLE, UNCONFIRMED, NOT_SUPPORTED = (
+    "supported",
+    "not testable",
+    "unconfirmed",
+    "not supported",
+)
+
+
+@dataclass(frozen=True)
+class TestedMotion:
+    """What half-sets say of one motion.
+
+    Parameters
+    ----------
+    verdict : str
+        SUPPORTED; NOT_TESTABLE, which counts as well: images gain by it, and half-sets are too
+        small to tell whether both have found it; UNCONFIRMED: images gain by it, and half-sets have
+        not found the same; NOT_SUPPORTED.
+    why : str
+        What speaks against it, in words; nothing where nothing does.
+    gain, error : tuple of float
+        Of :class:`MotionSupport`, for the images of each half-set.
+    alike : float
+        The smallest of what half-sets agree by.
+    """
+
+    verdict: str
+    why: str
+    gain: tuple[float, ...]
+    error: tuple[float, ...]
+    alike: float
+
+    @property
+    def counts(self) -> bool:
+        """Whether particles are placed along it."""
+        return self.verdict in (SUPPORTED, NOT_TESTABLE)
 
 
 def held_out_support(
@@ -65,14 +100,15 @@ def held_out_support(
     model.reporter.finish()
     gain = with_tails_drawn_in(model.processes.total(evidence)[model.seen].diff(dim=1))
     gain, error = gain.mean(0), gain.std(0) / len(gain) ** 0.5
-    few = model.n_particles < ENOUGH
-    return MotionSupport(
-        gain,
-        error,
-        torch.ones_like(gain)
-        if few
-        else how_alike(model, motions, motions_of(model, state.population)),
-    )
+    needed = torch.full_like(gain, ALIKE)
+    needed[:1] = FIRST_ALIKE
+    alike = how_alike(model, motions, motions_of(model, state.population))
+    return MotionSupport(gain, error, alike, needed, enough_to_agree(model))
+
+
+def enough_to_agree(model: FitModel) -> bool:
+    """Whether a half-set has enough particles to find the ways of motions."""
+    return model.n_particles >= ENOUGH
 
 
 def with_tails_drawn_in(gain: Float[Tensor, "particle k"]) -> Float[Tensor, "particle k"]:
@@ -109,19 +145,6 @@ def mean_is_supported(halves: Sequence[HalfSet], states: Sequence[FitState]) -> 
     return is_clear(torch.cat(gains))
 
 
-def how_alike(model: FitModel, motions: Motions, others: Motions) -> Float[Tensor, "k"]:
-    """Cosine between each motion and what as many others and one more span.
-
-    It is taken in the metric of the superposed trace.
-    """
-    metric = model.deformation.shape_metric(model.beads.trace_index, motions.mean).double()
-    value, vector = torch.linalg.eigh(metric)
-    root = value.clamp_min(0).sqrt()[:, None] * vector.T
-    own, other = (torch.linalg.qr(root @ each.direction.double())[0] for each in (motions, others))
-    cosine = own.T @ other
-    return torch.stack([cosine[k, : k + 2].norm() for k in range(len(cosine))]).float()
-
-
 def _log_evidence(
     matrix: Float[Tensor, "particle k k"], right: Float[Tensor, "particle k"]
 ) -> Float[Tensor, "particle"]:
@@ -154,18 +177,63 @@ def _without_whole(
     return (direction.double() - whole @ (read @ direction.double())).float()
 
 
-def count_supported(supports: Sequence[MotionSupport]) -> int:
-    """How many motions, from the first, make both half-sets' images likelier.
+def judge_motions(
+    supports: Sequence[MotionSupport], agreement: Float[Tensor, "all"] | None = None
+) -> list[TestedMotion]:
+    """What both half-sets say of each motion, from the first on.
 
-    Together they do so by far more than by chance; further ones count only if both halves have
-    found them.
+    A motion is supported where it makes the images of both half-sets likelier, together by far more
+    than by chance, and where both have found it. Behind one that is not, none is: what it is worth
+    was asked on top of that one.
+
+    Parameters
+    ----------
+    supports : sequence of MotionSupport
+        Of each half-set.
+    agreement : (all,), optional
+        Cosine between what the half-sets' populations do along each motion of all particles, as far
+        as that is known: a motion that neither has found may come of both together.
     """
     both = min(len(support.gain) for support in supports)
-    gain, error, alike = (
+    gain, error, alike, needed = (
         torch.stack([getattr(support, name)[:both] for support in supports])
-        for name in ("gain", "error", "alike")
+        for name in ("gain", "error", "alike", "needed")
     )
-    found = (alike > ALIKE).all(0)
-    found[:1] = True
-    good = (gain > 0).all(0) & (gain.sum(0) > SIGNIFICANT * error.square().sum(0).sqrt()) & found
-    return int(good.long().cumprod(0).sum())
+    clear = (gain > 0).all(0) & (gain.sum(0) > SIGNIFICANT * error.square().sum(0).sqrt())
+    least = alike.amin(0)
+    same = (alike > needed).all(0)
+    if agreement is not None:
+        known = slice(0, len(agreement))
+        least[known] = least[known].minimum(agreement[:both])
+        same[known] &= agreement[:both] > FIRST_ALIKE
+    testable = all(support.testable for support in supports)
+    judged: list[TestedMotion] = []
+    for k in range(both):
+        before = judged[-1].verdict if judged else SUPPORTED
+        if not clear[k]:
+            verdict, why = NOT_SUPPORTED, _without_gain(gain[:, k])
+        elif before == NOT_SUPPORTED:
+            verdict, why = NOT_SUPPORTED, "stands behind one that is not supported"
+        elif not testable:
+            verdict, why = NOT_TESTABLE, f"half-sets have fewer than {ENOUGH} particles"
+        elif before == UNCONFIRMED:
+            verdict, why = UNCONFIRMED, "stands behind one that is not confirmed"
+        elif not same[k]:
+            verdict, why = UNCONFIRMED, "the half-sets have not found the same motion"
+        else:
+            verdict, why = SUPPORTED, ""
+        of_gain, of_error = tuple(gain[:, k].tolist()), tuple(error[:, k].tolist())
+        judged.append(TestedMotion(verdict, why, of_gain, of_error, float(least[k])))
+    return judged
+
+
+def _without_gain(gain: Float[Tensor, "half"]) -> str:
+    losing = [str(number) for number, each in enumerate(gain.tolist(), 1) if each <= 0]
+    if losing:
+        return f"images of half-set {' and '.join(losing)} do not gain by it"
+    return f"images gain less by it than {SIGNIFICANT:g} standard errors"
+
+
+def count_supported(supports: Sequence[MotionSupport]) -> int:
+    """How many motions count, from the first on (see :func:`judge_motions`)."""
+    return sum(motion.counts for motion in judge_motions(supports))

@@ -27,8 +27,8 @@ from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from ..problem.linearisation import mean_information
 from ..problem.misfit import misfits
-from ..problem.principal_motions import Motions, motions_of
-from ..problem.significance import MotionSupport
+from ..problem.principal_motions import Motions, how_alike, motions_of
+from ..problem.significance import FIRST_ALIKE, MotionSupport
 from .gauss_newton_pass import history_row
 from .importance_sampling import ALLOWANCE, Belief, Sampler, WideFit, believe, draw, working_disc
 from .pose_errors import no_play
@@ -247,8 +247,14 @@ def mapped_support(model: FitModel, state: FitState, other: Mapping) -> MotionSu
         )
         evidence.append(_evidence(likelihood[along], at_these))
     gain = torch.stack(evidence, 1)[model.seen].diff(dim=1)
-    # half of weak images finds the way of a second motion only roughly: nobody is asked
-    return MotionSupport(gain.mean(0), gain.std(0) / len(gain) ** 0.5, torch.ones_like(gain[0]))
+    alike = torch.zeros(other.k)
+    found = how_alike(
+        model, motions_of_mapping(model, other), motions_of_mapping(model, state.spread)
+    )
+    alike[: len(found)] = found
+    # half of weak images finds the way of a second motion, too, only roughly
+    needed = torch.full_like(alike, FIRST_ALIKE)
+    return MotionSupport(gain.mean(0), gain.std(0) / len(gain) ** 0.5, alike, needed)
 
 
 def place_on_mapping(model: FitModel, state: FitState) -> WideFit:

@@ -72,6 +72,19 @@ def motions_of(model: FitModel, population: Population) -> Motions:
     )
 
 
+def how_alike(model: FitModel, motions: Motions, others: Motions) -> Float[Tensor, "k"]:
+    """Cosine between each motion and what as many others and one more span.
+
+    It is taken in the metric of the superposed trace.
+    """
+    metric = model.deformation.shape_metric(model.beads.trace_index, motions.mean).double()
+    value, vector = torch.linalg.eigh(metric)
+    root = value.clamp_min(0).sqrt()[:, None] * vector.T
+    own, other = (torch.linalg.qr(root @ each.direction.double())[0] for each in (motions, others))
+    cosine = own.T @ other
+    return torch.stack([cosine[k, : k + 2].norm() for k in range(len(cosine))]).float()
+
+
 def principal_motions(population: Population, metric: Float[Tensor, "latent latent"]) -> Motions:
     """Axes of the population in the metric of the trace, at most ten."""
     root, metric = population.root.double(), metric.double()

@@ -6,6 +6,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 SIGNIFICANT = 3.0  # standard errors by which unseen images must be likelier
+# Cosine to what the other half-set has found, of the first motion, and of any in weak images: few
+# or weak images find the way of a motion roughly (0.6).
+FIRST_ALIKE = 0.5
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,17 @@ class MotionSupport:
     alike : (k,)
         Cosine between motion k of the one and what the first k + 1 of the other span: of two that
         are as large as each other either may come first.
+    needed : (k,)
+        What it has to be for the motion to be confirmed.
+    testable : bool
+        Whether the half-sets have enough particles for it to say anything.
     """
 
     gain: Float[Tensor, "k"]
     error: Float[Tensor, "k"]
     alike: Float[Tensor, "k"]
+    needed: Float[Tensor, "k"]
+    testable: bool = True
 
 
 def is_clear(gain: Float[Tensor, "particle"]) -> bool:

@@ -144,15 +144,27 @@ const part = (title, ...children) => html("div", {}, html("h3", {}, title), ...c
 const pair = (...children) => html("div", { class: "pair" }, ...children.filter(Boolean));
 
 function motionSection() {
-  if (!k) return;
-  const tested = DATA.motions.some(m => m.held_out_gain);
+  const refused = refusedMotions();
+  if (!k && !refused) return;
+  const tested = !k || DATA.motions.some(m => m.held_out_gain);
   const rows = DATA.motions.map(m => [`${m.number}`, { number: Math.sqrt(m.variance).toFixed(2) }, { number: `${(100 * m.share).toFixed(1)} %` }, { number: m.median_sd.toFixed(2) },
-    ...(tested ? [{ number: m.half_set_agreement.toFixed(3) }, { number: m.held_out_gain.map((gain, half) => `${gain.toFixed(2)} ± ${m.held_out_gain_error[half].toFixed(2)}`).join("   ") }] : [])]);
+    ...(tested ? [{ number: m.half_set_agreement.toFixed(3) }, { number: worth(m) }] : [])]);
   const head = ["motion", { number: "r.m.s. (Å)" }, { number: "share of all variance" }, { number: "median error (Å)" }, ...(tested ? [{ number: "half-sets agree" }, { number: "worth to unseen images, half 1 and 2" }] : [])]
     .map(c => typeof c === "string" ? c : c.number);
   block("Motions and their support", tested ? "Each half-set's motions are tried on the images of the other: a motion counts where it makes them likelier (log-likelihood gained a particle, with its standard error). Agreement is 1 where both half-sets find the same motion."
-    : "This run was not tested with half-sets.", table(head, rows));
+    : "This run was not tested with half-sets.", k ? table(head, rows) : null, refused);
 }
+
+// what half-sets were asked about and is in no structure: the unconfirmed ones, and the first that images do not support
+function refusedMotions() {
+  const first = DATA.tested.find(m => m.verdict === "not supported");
+  const shown = DATA.tested.filter(m => m.verdict === "unconfirmed" || m === first);
+  if (!shown.length) return null;
+  return part("In no structure", table(["motion", "", "because", "half-sets agree", "worth to unseen images, half 1 and 2"], shown.map(m =>
+    [`${m.number}`, m.verdict, m.why, { number: m.half_sets_alike.toFixed(3) }, { number: worth(m) }])));
+}
+
+const worth = motion => motion.held_out_gain.map((gain, half) => `${gain.toFixed(2)} ± ${motion.held_out_gain_error[half].toFixed(2)}`).join("   ");
 
 function landscapeSection() {
   if (!DATA.landscapes.length) return;
