@@ -84,7 +84,9 @@ def write_results(progress: FitProgress) -> None:
         **model.deformation.motion_arrays(latent),
         **present,
     )
-    states = find_states(ensemble.density, ensemble.draws, model.seen)
+    states = find_states(
+        ensemble.density, ensemble.looked, particles=model.n_particles, seen=model.seen
+    )
     write_particles(
         folder,
         model.images.stack,
@@ -94,7 +96,8 @@ def write_results(progress: FitProgress) -> None:
         place=ensemble.place,
         sd=ensemble.sd,
         state=states.of_particle,
-        more=junk_columns(progress.found_junk)
+        more=states.columns()
+        | junk_columns(progress.found_junk)
         | left_out_column(model.particle, model.images.spoilt)
         | ({} if composition is None else composition_columns(composition)),
     )

@@ -1,4 +1,4 @@
-"""States: separate peaks of the density of particles, and which particle is in which.
+"""States: separate peaks of the density of particles, and how likely each particle is in which.
 
 The density is one over latent coordinates.
 """
@@ -10,10 +10,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..population.latent_density import Density
+from ..posterior.importance_sampling import Looked
 
 DIP = 0.2  # between states the density falls below this part of the lower peak
 SMALLEST = 0.02  # part of the particles
 STEPS = 33  # at which the density is looked at between two peaks
+ROUNDS = 1000  # of EM for the populations, at most; they end where none moves by more than this
+SETTLED = 1e-6
+AT_ONCE = 2**24  # numbers of likelihoods by component
 
 
 @dataclass(frozen=True)
@@ -25,46 +29,65 @@ class States:
     rows : list of dict
         Of each state, where there are at least two: its number, population and that's standard
         error, and mean place.
-    of_particle : (particle,)
-        Number of the likeliest state, from 1.
+    probability : (particle, state)
+        That each particle is in each state; one state where there are not two.
     """
 
     rows: list[dict]
-    of_particle: Int[Tensor, "particle"]
+    probability: Float[Tensor, "particle state"]
+
+    @property
+    def of_particle(self) -> Int[Tensor, "particle"]:
+        """Number of the likeliest state, from 1."""
+        return self.probability.argmax(1) + 1
+
+    def columns(self) -> dict[str, list[float]]:
+        """Columns of particles.csv: the probability of each state, where there are at least two."""
+        if not self.rows:
+            return {}
+        return {
+            f"state_probability_{row['number']}": [round(value, 6) for value in column.tolist()]
+            for row, column in zip(self.rows, self.probability.double().T, strict=True)
+        }
 
 
 def find_states(
     density: Density | None,
-    draws: Float[Tensor, "particle draw k"],
+    looked: Looked | None,
+    *,
+    particles: int,
     seen: Bool[Tensor, "particle"] | None = None,
 ) -> States:
-    """Peaks of the density between which it dips.
+    """Peaks of the density between which it dips, and who is in which.
+
+    Populations are those of maximum likelihood, each particle with its own likelihood over the
+    places that were looked at: no particle is counted into one state.
 
     Parameters
     ----------
     density : Density or None
         Of particles over their places, the places' errors taken out.
-    draws : (particle, draw, k)
-        Places from each particle's posterior.
+    looked : Looked or None
+        Places of each particle with their likelihoods; none where there is no density.
+    particles : int
+        How many there are.
     seen : (particle,), optional
         The particles that count towards populations; by default all.
     """
-    one = torch.ones(len(draws), dtype=torch.long)
-    if density is None:
-        return States([], one)
+    one = States([], torch.ones(particles, 1))
+    if density is None or looked is None:
+        return one
     number = _peaks(density)
     n_states = int(number.max()) + 1
     if n_states < 2:
-        return States([], one)
-    part = density.log_parts(draws[..., : density.mean.shape[1]]).softmax(-1)
-    member = torch.zeros(len(draws), n_states).index_add_(1, number, part.mean(1))
-    expected = torch.zeros(n_states).index_add_(0, number, density.weight)
-    # of the population's likelihood, each particle's slope: their squares add up to the information
-    slope = (member - expected) / (expected * (1 - expected))
+        return one
+    likelihood = _by_state(_by_component(density, looked), density, number)
     counted = slice(None) if seen is None else seen
-    error = slope[counted].square().sum(0).rsqrt()
-    # a step of EM: the density is fitted to some of the particles, and these are all of them
-    population = member[counted].mean(0)
+    population = _most_likely(likelihood[counted], density, number)
+    probability = (likelihood + population.log()).softmax(1)
+    # of the populations' likelihood, each particle's slope: their squares add up to the information
+    slope = (probability[counted] - population) / (population * (1 - population))
+    error = slope.square().sum(0).rsqrt()
     order = population.argsort(descending=True)
     rows = [
         {
@@ -75,7 +98,52 @@ def find_states(
         }
         for rank, state in enumerate(order.tolist())
     ]
-    return States(rows, order.argsort()[member.argmax(1)] + 1)
+    return States(rows, probability[:, order].float())
+
+
+def _by_component(density: Density, looked: Looked) -> Float[Tensor, "particle component"]:
+    """Logarithm of each particle's likelihood if it comes from one component of the density."""
+    count = len(density.weight)
+    batch = max(1, AT_ONCE // (len(looked.place) * count))
+    found = [
+        (density.log_parts(place) + likelihood[..., None]).logsumexp(0)
+        for place, likelihood in zip(
+            looked.place.split(batch, 1), looked.likelihood.split(batch, 1), strict=True
+        )
+    ]
+    return torch.cat(found) - density.weight.log()
+
+
+def _by_state(
+    likelihood: Float[Tensor, "particle component"],
+    density: Density,
+    number: Int[Tensor, "component"],
+) -> Float[Tensor, "particle state"]:
+    """The same of states, whose components have the shares that they have in the density."""
+    joint = likelihood.double() + density.weight.double().log()
+    states = range(int(number.max()) + 1)
+    return torch.stack(
+        [
+            joint[:, number == state].logsumexp(1) - density.weight[number == state].sum().log()
+            for state in states
+        ],
+        1,
+    )
+
+
+def _most_likely(
+    likelihood: Float[Tensor, "particle state"], density: Density, number: Int[Tensor, "component"]
+) -> Float[Tensor, "state"]:
+    """Populations of maximum likelihood, by EM."""
+    n_states = likelihood.shape[1]
+    population = torch.zeros(n_states, dtype=torch.float64)
+    population.index_add_(0, number, density.weight.double())
+    population /= population.sum()
+    for _ in range(ROUNDS):
+        before, population = population, (likelihood + population.log()).softmax(1).mean(0)
+        if (population - before).abs().max() < SETTLED:
+            break
+    return population
 
 
 def _mean_place(density: Density, members: Bool[Tensor, "component"]) -> list[float]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...structure.motion.surface import Surface
 from ..population.latent_density import Density
 from ..population.population import Population
-from ..posterior.importance_sampling import WideFit
+from ..posterior.importance_sampling import Looked, WideFit
 from ..posterior.pose_errors import Play
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
@@ -56,6 +56,8 @@ class Ensemble:
         each motion, in the frame of the poses.
     play : Play, optional
         Errors of the poses; none where they were not looked for.
+    looked : Looked, optional
+        Places of each particle with their likelihoods; none where there is no density.
     """
 
     motions: Motions
@@ -71,6 +73,7 @@ class Ensemble:
     half_error: Float[Tensor, "trace"]
     trace_step2: Float[Tensor, "trace k"]
     play: Play | None = None
+    looked: Looked | None = None
 
     def with_base_error(self, error: Float[Tensor, "trace"]) -> "Ensemble":
         """Arrays with what half-sets differ by where they correct the base model.
@@ -128,6 +131,7 @@ def make_ensemble(
         _half_error(jacobian, motions, populations),
         (jacobian @ motions.direction).square().sum(1),
         found.play,
+        found.looked,
     )
 
 

@@ -116,6 +116,8 @@ class WideFit:
         Errors of the poses; none where they were not looked for.
     poses : PosesAlong, optional
         Where images have their poses, where these are integrated out along the motions.
+    looked : Looked, optional
+        The places that were looked at, with their likelihoods; none where there is no density.
     """
 
     surface: Surface
@@ -124,6 +126,7 @@ class WideFit:
     draws: Float[Tensor, "particle draw k"]
     play: Play | None = None
     poses: PosesAlong | None = None
+    looked: Looked | None = None
 
 
 def place_along(model: FitModel, state: FitState, motions: Motions, *, wide: bool) -> WideFit:
@@ -253,6 +256,7 @@ def look_and_refine(model: FitModel, state: FitState, motions: Motions) -> WideF
         mean + (draws - mean) @ stretch.mT,
         play,
         poses,
+        replace(looked, pose=None),
     )
 
 

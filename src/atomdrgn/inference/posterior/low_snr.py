@@ -30,7 +30,16 @@ from ..problem.misfit import misfits
 from ..problem.principal_motions import Motions, how_alike, motions_of
 from ..problem.significance import FIRST_ALIKE, MotionSupport
 from .gauss_newton_pass import history_row
-from .importance_sampling import ALLOWANCE, Belief, Sampler, WideFit, believe, draw, working_disc
+from .importance_sampling import (
+    ALLOWANCE,
+    Belief,
+    Looked,
+    Sampler,
+    WideFit,
+    believe,
+    draw,
+    working_disc,
+)
 from .pose_errors import no_play
 from .score_statistics import motion_of_scores, sum_scores
 
@@ -270,6 +279,7 @@ def place_on_mapping(model: FitModel, state: FitState) -> WideFit:
         mapping.density,
         Belief(belief.mean, ALLOWANCE * belief.root),
         mean + ALLOWANCE * (draws - mean),
+        looked=Looked(place, likelihood),
     )
 
 
