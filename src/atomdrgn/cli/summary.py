@@ -8,6 +8,7 @@ from ..analysis.examination.verdict import (
     UNCONFIRMED,
     any_unconfirmed,
     poses_are_off,
+    poses_are_shared,
 )
 from .terminal import shell_word
 
@@ -33,6 +34,7 @@ def summary_lines(run: "Run") -> list[str]:
         *_junk_lines(found.get("junk")),
         *_support_lines(found),
         *_unconfirmed_lines(found.get("motions_tested", [])),
+        *_shared_lines(found, run.settings),
         *_flexing_lines(found.get("flexing")),
         *_motion_lines(found["motions"]),
         *_opposed_lines(found),
@@ -128,6 +130,16 @@ def _unconfirmed_lines(tested: Sequence[Mapping]) -> list[str]:
     ]
     few = [motion for motion in tested if motion["verdict"] == NOT_TESTABLE]
     if few:
+def _shared_lines(found: Mapping, settings: Mapping) -> list[str]:
+    """What half-sets are not independent in."""
+    if not poses_are_shared(found, settings):
+        return []
+    return [
+        "poses were refined on all images together: half-sets share what that took from noise and "
+        "mean map, and are not independent in it"
+    ]
+
+
         lines.append(f"whether the half-sets agree on the motions is not testable: {few[0]['why']}")
     return lines
 

@@ -375,6 +375,7 @@ SETTINGS = {
         "box_size": whole,
         "pixel_size": number,
         "images": whole,
+        "poses": (text,),
         "particles": whole,
     },
     "input": {

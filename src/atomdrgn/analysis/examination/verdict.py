@@ -17,6 +17,12 @@ FEW_PARTICLES = 1000
 # what `motions_tested` of summary.json calls motions that half-sets do not agree on, or are too
 # few to tell of
 UNCONFIRMED, NOT_TESTABLE = "unconfirmed", "not testable"
+REFINED = "refined"  # what `poses` are called that were found with these very images
+SHARED_POSES = (
+    "Poses were refined on all images together, as far as is known: the half-sets share what that "
+    "refinement took from noise and mean map, so that they agree a little better than independent "
+    "ones would."
+)
 MUCH_JUNK, ODD = 0.05, 5.0  # share of particles whose outlier score is above the other number
 
 
@@ -60,6 +66,8 @@ def cautions(found: Examination, *, angstrom: str = "A") -> list[str]:
             f"{angstrom} r.m.s. an axis, by what poses or model have wrong: errors of single "
             "structures allow for it."
         )
+    if poses_are_shared(summary, found.run.settings):
+        said.append(SHARED_POSES)
     if summary.get("motions_supported") is None:
         said.append("Whether the motions are real was not tested with half-sets.")
     if not found.decoder.fitted:
@@ -90,6 +98,16 @@ def cautions(found: Examination, *, angstrom: str = "A") -> list[str]:
             f"{ODD:g}): look at them, and leave out what is junk."
         )
     return said
+
+
+def poses_are_shared(summary: Mapping, settings: Mapping) -> bool:
+    """Whether poses were refined on the images of both half-sets together.
+
+    A fit is told that, or finds it (`poses` of summary.json).
+    """
+    told = settings.get("fit", {}).get("poses")
+    said = told or summary.get("poses", {}).get("verdict")
+    return said == REFINED and summary.get("motions_supported") is not None
 
 
 def poses_are_off(summary: dict) -> bool:
