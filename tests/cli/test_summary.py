@@ -21,8 +21,10 @@ FOUND = {
 }
 
 
-def lines_of(**more):
-    return summary_lines(SimpleNamespace(summary=FOUND | more, folder="particles.fit"))
+def lines_of(told=None, **more):
+    settings = {"fit": {"poses": told}}
+    run = SimpleNamespace(summary=FOUND | more, folder="particles.fit", settings=settings)
+    return summary_lines(run)
 
 
 @pytest.mark.parametrize("tested", [True, False])
@@ -116,3 +118,28 @@ def test_half_sets_that_are_too_small_are_spoken_of_once():
     few = [TESTED | {"number": number, "verdict": "not testable", "why": why} for number in (1, 2)]
     (line,) = set(lines_of(motions_tested=few)) - set(lines_of())
     assert line == f"whether the half-sets agree on the motions is not testable: {why}"
+
+
+@pytest.mark.parametrize(
+    ("told", "found", "shared"),
+    [
+        (None, "refined", True),
+        ("refined", None, True),
+        ("exact", "refined", False),
+        (None, "independent", False),
+        (None, None, False),
+    ],
+)
+def test_half_sets_share_poses_that_were_refined_on_all_images(told, found, shared):
+    lines = lines_of(told, **({} if found is None else {"poses": {"verdict": found}}))
+    assert any("poses were refined on all images together" in line for line in lines) is shared
+
+
+def test_a_base_model_that_was_kept_is_spoken_of_with_the_losses():
+    against = {"held_out_gain": -4.4, "held_out_gain_error": 0.2, "fitted_gain": -3.0}
+    assert lines_of(against_base=against | {"kept_base": False}) == lines_of()
+    (line,) = set(lines_of(against_base=against | {"kept_base": True})) - set(lines_of())
+    assert line == (
+        "the base model is kept: what was fitted explains images worse, by 4.40 +- 0.20 a particle "
+        "of the other half-set and 3.00 of its own"
+    )

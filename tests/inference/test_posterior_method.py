@@ -9,6 +9,7 @@ import pytest
 from atomdrgn.errors import InputError
 from atomdrgn.inference import choice_of_method
 from atomdrgn.inference.choice_of_method import METHODS, choose_method
+from atomdrgn.inference.findings.base_comparison import population_over_base
 from atomdrgn.inference.findings.held_out_support import held_out_support
 from atomdrgn.inference.fit import fit
 from atomdrgn.inference.posterior.gauss_newton_pass import run_pass
@@ -49,6 +50,9 @@ class OnePass(PosteriorMethod):
     def support(self, half, own, other):
         return held_out_support(half, own, other, half.model.images.disc)
 
+    def over_base(self, half, own, other, *, start, begun, motions):
+        return population_over_base(half, own, other, start=start, begun=begun, motions=motions)
+
     def together(self, model, halves, states, supports):
         return join(model, halves, states, step=0)
 
@@ -66,6 +70,7 @@ class OnePassAndBorders(PosteriorMethod):
     corrects_base = True
     judges_mean = True
     begin, steps, support = OnePass.begin, OnePass.steps, OnePass.support
+    over_base = OnePass.over_base
     together, motions, place = OnePass.together, OnePass.motions, OnePass.place
 
     @classmethod

@@ -29,12 +29,13 @@ def summary_lines(run: "Run") -> list[str]:
         f"{found['resolution']:.1f} A with {_moving(found)} of {found['residues']:,} residues",
         f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} a "
         "particle, on average",
+        *_base_lines(found.get("against_base")),
         *_far_lines(found.get("far_start")),
         *_correction_lines(found.get("base_correction")),
         *_junk_lines(found.get("junk")),
         *_support_lines(found),
-        *_unconfirmed_lines(found.get("motions_tested", [])),
         *_shared_lines(found, run.settings),
+        *_unconfirmed_lines(found.get("motions_tested", [])),
         *_flexing_lines(found.get("flexing")),
         *_motion_lines(found["motions"]),
         *_opposed_lines(found),
@@ -55,6 +56,16 @@ def _moving(found: Mapping) -> str:
         if "segments" in found
         else f"each of {found['beads']:,} beads free"
     )
+
+
+def _base_lines(against: Mapping | None) -> list[str]:
+    if against is None or not against["kept_base"]:
+        return []
+    return [
+        "the base model is kept: what was fitted explains images worse, by "
+        f"{-against['held_out_gain']:.2f} +- {against['held_out_gain_error']:.2f} a particle of "
+        f"the other half-set and {-against['fitted_gain']:.2f} of its own"
+    ]
 
 
 def _far_lines(far: Mapping | None) -> list[str]:
@@ -119,6 +130,16 @@ def _support_lines(found: Mapping) -> list[str]:
     ]
 
 
+def _shared_lines(found: Mapping, settings: Mapping) -> list[str]:
+    """What half-sets are not independent in."""
+    if not poses_are_shared(found, settings):
+        return []
+    return [
+        "poses were refined on all images together: half-sets share what that took from noise and "
+        "mean map, and are not independent in it"
+    ]
+
+
 def _unconfirmed_lines(tested: Sequence[Mapping]) -> list[str]:
     """Of motions that images gain by and half-sets do not agree on, or are too few to tell of."""
     lines = [
@@ -130,16 +151,6 @@ def _unconfirmed_lines(tested: Sequence[Mapping]) -> list[str]:
     ]
     few = [motion for motion in tested if motion["verdict"] == NOT_TESTABLE]
     if few:
-def _shared_lines(found: Mapping, settings: Mapping) -> list[str]:
-    """What half-sets are not independent in."""
-    if not poses_are_shared(found, settings):
-        return []
-    return [
-        "poses were refined on all images together: half-sets share what that took from noise and "
-        "mean map, and are not independent in it"
-    ]
-
-
         lines.append(f"whether the half-sets agree on the motions is not testable: {few[0]['why']}")
     return lines
 

@@ -3,6 +3,7 @@
 What a fit does is :data:`STAGES`, at the end: from top to bottom as the method goes.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -38,10 +39,11 @@ from .base_model.base_correction import BaseCorrection, correct_base
 from .base_model.segment_bending import find_flexing
 from .base_model.shared_offsets import MOST_BEADS
 from .choice_of_method import choose_method
+from .findings.base_comparison import against_base, at_base, conformations_over_base
 from .findings.composition import find_composition
 from .findings.ensemble import agreement_of_halves, make_ensemble
 from .findings.groups import cut_at_groups
-from .findings.held_out_support import judge_motions, mean_is_supported
+from .findings.held_out_support import WORSE_THAN_BASE, judge_motions, mean_is_supported
 from .findings.junk import find_junk, place_junk
 from .fit_assembly import assemble, first_state
 from .fit_options import FitOptions
@@ -52,6 +54,7 @@ from .posterior_method import Borders
 from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState, load_state, save_state
 from .problem.half_sets import half_sets, join
+from .problem.principal_motions import motions_of
 from .problem.resegmentation import carried_over, with_base, with_borders
 from .run_writer import write_results
 
@@ -455,6 +458,62 @@ def _place(progress: FitProgress) -> Iterator[FitProgress]:
     yield replace(progress, ensemble=ensemble)
 
 
+def _compare_with_base(progress: FitProgress) -> Iterator[FitProgress]:
+    """What half-sets found is asked against the base model, which stays where it is better."""
+    model, state, ensemble = progress.model, progress.state, progress.found_ensemble
+    if not ensemble.supported and not ensemble.latent.any():
+        return
+    start = progress.model
+    if progress.uncorrected is not None:
+        start = with_base(model, progress.uncorrected.position)
+    starts = half_sets(start)
+    begun = [carried_over(each, model, start) for each in progress.half_states]
+    first, second = progress.half_states
+    gains = [
+        progress.chosen_method.over_base(
+            half, own, other, start=at, begun=there, motions=len(ensemble.motions.variance)
+        )
+        for half, own, other, at, there in zip(
+            progress.halves, (first, second), (second, first), starts, begun[::-1], strict=True
+        )
+    ]
+    fitted = conformations_over_base(model, state, ensemble.latent, start=start)
+    found = against_base(torch.cat(gains), fitted)
+    progress = replace(progress, against_base=found)
+    yield _at_base(progress, start) if found.worse else progress
+
+
+def _at_base(progress: FitProgress, start: FitModel) -> FitProgress:
+    """The fit that ends where it began: every particle at the base model as it was given."""
+    said = (
+        f"{progress.structure.name}: the fit explains images worse than this base model does, "
+        "which is kept, without motions (against_base in summary.json says by how much); do "
+        "contrast, pixel size and solvent suit the model, and is much mass not in it?"
+    )
+    if progress.model.processes.first:
+        warnings.warn(said, stacklevel=2)
+    state = at_base(start, carried_over(progress.state, progress.model, start))
+    motions = motions_of(start, state.population).first(0)
+    placed = progress.chosen_method.place(start, state, motions, supported=0)
+    ensemble = make_ensemble(
+        start,
+        state,
+        motions,
+        placed,
+        [each.population for each in progress.half_states],
+        [motion.refused(WORSE_THAN_BASE) for motion in progress.found_ensemble.tested],
+    )
+    return replace(
+        progress.with_state(ALL_PARTICLES, state),
+        model=start,
+        far=None,
+        correction=None,
+        uncorrected=None,
+        ensemble=ensemble,
+        warned=(*progress.warned, said),
+    )
+
+
 def _bend_segments(progress: FitProgress) -> Iterator[FitProgress]:
     base, model, beads = progress.structure, progress.model, progress.uncorrected
     assert beads is not None, "segments bend about a corrected base model"
@@ -505,6 +564,7 @@ STAGES = (
         when=lambda progress: progress.options.composition,
     ),
     Stage("conformations of all particles", _place),
+    Stage("comparison with the base model", _compare_with_base, when=_has_halves),
     Stage(
         "bends of segments",
         _bend_segments,

@@ -19,6 +19,7 @@ from ..structure.beads import BeadModel
 from .base_model.base_correction import BaseCorrection
 from .base_model.segment_bending import FoundFlexing
 from .far_start.far_start import FarStart
+from .findings.base_comparison import AgainstBase
 from .findings.composition import Composition
 from .findings.ensemble import Ensemble
 from .findings.junk import Junk
@@ -78,6 +79,8 @@ class FitProgress:
         Which segments are absent from which particles, where that was asked.
     ensemble : Ensemble
         The conformations of all particles; none until they are found.
+    against_base : AgainstBase, optional
+        How much better images are explained than by the base model, where half-sets were asked.
     flexing : FoundFlexing, optional
         How beads move within their segments, where that was looked at.
     """
@@ -100,6 +103,7 @@ class FitProgress:
     junk: Junk | None = None
     composition: Composition | None = None
     ensemble: Ensemble | None = None
+    against_base: AgainstBase | None = None
     flexing: FoundFlexing | None = None
 
     @property

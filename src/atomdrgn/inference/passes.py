@@ -6,7 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
 
+from jaxtyping import Float
+from torch import Tensor
+
 from .far_start.far_start import find_far_start
+from .findings.base_comparison import population_over_base
 from .findings.held_out_support import held_out_support
 from .fit_assembly import first_state
 from .images.resolution_schedule import coarsest_resolution, resolutions, search_after
@@ -90,6 +94,19 @@ class Passes(PosteriorMethod):
     def support(self, half: HalfSet, own: FitState, other: FitState) -> MotionSupport:
         """By each particle's likelihood, integrated over the other half-set's population."""
         return held_out_support(half, own, other, half.model.images.disc)
+
+    def over_base(
+        self,
+        half: HalfSet,
+        own: FitState,
+        other: FitState,
+        *,
+        start: HalfSet,
+        begun: FitState,
+        motions: int,
+    ) -> Float[Tensor, "some"]:
+        """By each particle's likelihood, integrated over the other half-set's population."""
+        return population_over_base(half, own, other, start=start, begun=begun, motions=motions)
 
     def together(
         self,

@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from .far_start.far_start import FarStart
 from .posterior.importance_sampling import WideFit
 from .problem.fit_problem import FitModel
@@ -112,6 +115,31 @@ class PosteriorMethod(ABC):
             The half-set whose images are asked.
         own, other : FitState
             Its fit after the last step, and that of the other half-set.
+        """
+
+    @abstractmethod
+    def over_base(
+        self,
+        half: HalfSet,
+        own: FitState,
+        other: FitState,
+        *,
+        start: HalfSet,
+        begun: FitState,
+        motions: int,
+    ) -> Float[Tensor, "some"]:
+        """Log-evidence of some particles under what the other half-set found, over the base model.
+
+        Parameters
+        ----------
+        half : HalfSet
+            The half-set whose images are asked.
+        own, other : FitState
+            Its fit after the last step, and that of the other half-set.
+        start, begun
+            The half-set with the base model as it was given, and the other half-set's fit there.
+        motions : int
+            How many motions count.
         """
 
     @abstractmethod

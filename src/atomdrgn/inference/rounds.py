@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, final
 
+from jaxtyping import Float
+from torch import Tensor
+
 from .findings.held_out_support import count_supported
 from .fit_assembly import first_state
 from .posterior.importance_sampling import WideFit, place_along
@@ -17,6 +20,7 @@ from .posterior.low_snr import (
     first_mapping,
     map_round,
     mapped_support,
+    mapping_over_base,
     motions_of_mapping,
     place_on_mapping,
     resolutions_of_rounds,
@@ -91,6 +95,19 @@ class Rounds(PosteriorMethod):
     def support(self, half: HalfSet, own: FitState, other: FitState) -> MotionSupport:
         """By each particle's likelihood, summed over the other half-set's surface."""
         return mapped_support(half.model, own, other.spread)
+
+    def over_base(
+        self,
+        half: HalfSet,
+        own: FitState,
+        other: FitState,
+        *,
+        start: HalfSet,
+        begun: FitState,
+        motions: int,
+    ) -> Float[Tensor, "some"]:
+        """By each particle's likelihood, summed over the other half-set's surface."""
+        return mapping_over_base(half.model, own, other.spread, motions=motions)
 
     def together(
         self,

@@ -29,6 +29,7 @@ from ..structure.beads import BeadModel, unmodelled
 from ..structure.motion.kinds import to_arrays
 from .base_model.base_correction import BaseCorrection
 from .base_model.segment_bending import FoundFlexing
+from .findings.base_comparison import AgainstBase
 from .findings.composition import composition_columns, composition_summary
 from .findings.conformational_states import States, find_states
 from .findings.ensemble import Ensemble
@@ -117,8 +118,12 @@ def write_results(progress: FitProgress) -> None:
         {} if correction is None else {"base_correction": _correction_summary(model, correction)}
     )
     flexes = {} if flexing is None else {"flexing": _flexing_summary(flexing)}
+    compared = progress.against_base
+    against = {} if compared is None else {"against_base": _against_base(compared)}
     astray = {} if ensemble.play is None else {"pose_errors": _pose_errors(ensemble.play)}
-    write_json(folder / SUMMARY, found | begun | moved | flexes | parts | corrected | astray)
+    write_json(
+        folder / SUMMARY, found | against | begun | moved | flexes | parts | corrected | astray
+    )
 
 
 def left_out_column(
@@ -175,6 +180,16 @@ def _pose_errors(play: Play) -> dict[str, float]:
     They are standard deviations for an axis, in A and degrees.
     """
     return {"shift": round(play.shift, 3), "turn": round(math.degrees(play.turn), 3)}
+
+
+def _against_base(compared: AgainstBase) -> dict[str, Any]:
+    """What summary.json says of the comparison with the base model, log likelihoods a particle."""
+    return {
+        "kept_base": compared.worse,
+        "held_out_gain": round(compared.held_out, 4),
+        "held_out_gain_error": round(compared.error, 4),
+        "fitted_gain": round(compared.fitted, 4),
+    }
 
 
 def _base_shift(correction: BaseCorrection | None) -> dict[str, np.ndarray]:

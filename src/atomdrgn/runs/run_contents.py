@@ -334,6 +334,12 @@ SUMMARY = {
             }
         ],
     },
+    "against_base": {
+        "kept_base": flag,
+        "held_out_gain": number,
+        "held_out_gain_error": number,
+        "fitted_gain": number,
+    },
     "base_correction": {
         "supported": flag,
         "rms": number,
@@ -369,13 +375,13 @@ SETTINGS = {
     "fit": {
         "inference": text,
         "deformation": (text,),
+        "poses": (text,),
         "segments": (whole,),
         "beads": (whole,),
         "seed": whole,
         "box_size": whole,
         "pixel_size": number,
         "images": whole,
-        "poses": (text,),
         "particles": whole,
     },
     "input": {

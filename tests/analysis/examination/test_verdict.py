@@ -54,6 +54,15 @@ def test_unconfirmed_motions_are_named(tmp_path, hinge_structure):
     still = hinged_run(tmp_path, hinge_structure, np.zeros(100), supported=0, name="still.fit")
     write_json(still.folder / "summary.json", still.summary | {"motions_tested": [TESTED]})
     text = verdict(examined(open_run(still.folder)))
+    kept = {
+        "kept_base": True,
+        "held_out_gain": -1.0,
+        "held_out_gain_error": 0.1,
+        "fitted_gain": -4.0,
+    }
+    write_json(still.folder / "summary.json", still.summary | {"against_base": kept})
+    told = verdict(examined(open_run(still.folder)))
+    assert told.startswith("The base model is kept: what was fitted explains images worse than it")
     assert text.startswith("No motion is confirmed. All ") and "Motion 1 is unconfirmed" in text
 
 
@@ -69,6 +78,7 @@ def changed(folder, structure, *, particles=1200, **summary):
         ({"warnings": ["odd box"]}, "The fit warned: odd box."),
         ({"unmodelled": ["3 waters"]}, "Not modelled: 3 waters."),
         ({"motions_supported": None}, "was not tested with half-sets"),
+        ({"poses": {"verdict": "refined"}}, "Poses were refined on all images together"),
         ({"particles": 120}, "120 particles are few"),
         (
             {"motions_tested": [TESTED | {"verdict": "not testable", "why": "they are small"}]},

@@ -10,12 +10,12 @@ import torch
 from atomdrgn.inference.findings.held_out_support import (
     SIGNIFICANT,
     MotionSupport,
-    _without_whole,
     count_supported,
     judge_motions,
     mean_is_supported,
     whole_root,
     with_tails_drawn_in,
+    without_whole,
 )
 from atomdrgn.inference.fit_assembly import assemble, first_state
 from atomdrgn.inference.fit_options import FitOptions
@@ -169,13 +169,13 @@ def test_a_population_that_moves_as_a_whole_only_is_found_whole(model, populatio
 
 def test_what_is_left_of_a_step_is_its_change_of_shape(model, population):
     step = torch.randn(model.deformation.n_latent, 4, generator=torch.Generator().manual_seed(1))
-    left = _without_whole(model, population, step)
+    left = without_whole(model, population, step)
     _, change_before = lengths(model, population.mean, step)
     moved, change = lengths(model, population.mean, left)
     torch.testing.assert_close(change, change_before, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(moved, change, rtol=1e-3, atol=1e-3)
     assert (
-        _without_whole(model, population, model.deformation.whole_motion(population.mean))
+        without_whole(model, population, model.deformation.whole_motion(population.mean))
         .abs()
         .max()
         < 1e-3

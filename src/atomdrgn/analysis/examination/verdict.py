@@ -142,11 +142,14 @@ def _doubts(motion: Mapping, angstrom: str) -> Iterator[str]:
 def _support(found: Examination) -> str:
     number, n = found.run.summary.get("motions_supported"), found.run.n_particles
     if number == 0:
-        nothing = (
-            "No motion is confirmed."
-            if any_unconfirmed(found.run.summary)
-            else "Nothing moves: no motion makes images likelier that had no part in finding it."
-        )
+        if found.run.summary.get("against_base", {"kept_base": False})["kept_base"]:
+            nothing = "The base model is kept: what was fitted explains images worse than it does."
+        elif any_unconfirmed(found.run.summary):
+            nothing = "No motion is confirmed."
+        else:
+            nothing = (
+                "Nothing moves: no motion makes images likelier that had no part in finding it."
+            )
         return f"{nothing} All {n:,} particles are given one structure."
     if number is None:
         count = len(found.run.summary["motions"])

@@ -1,7 +1,7 @@
 """How many motions images support that had no part in finding them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -14,7 +14,7 @@ from ..problem.fit_state import FitState
 from ..problem.half_sets import HalfSet
 from ..problem.linearisation import Linearised, linearise
 from ..problem.misfit import misfits
-from ..problem.principal_motions import how_alike, motions_of
+from ..problem.principal_motions import Motions, how_alike, motions_of
 from ..problem.significance import FIRST_ALIKE, SIGNIFICANT, MotionSupport, is_clear
 
 # Cosine to what the other half-set has found, of every motion but the first: true ones have 0.96
@@ -32,6 +32,8 @@ SUPPORTED, NOT_TESTABLE, UNCONFIRMED, NOT_SUPPORTED = (
     "unconfirmed",
     "not supported",
 )
+
+WORSE_THAN_BASE = "conformations explain images worse than the base model does"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class TestedMotion:
     error: tuple[float, ...]
     alike: float
 
+    def refused(self, why: str) -> "TestedMotion":
+        """The same motion, which is no longer supported if it was."""
+        return replace(self, verdict=NOT_SUPPORTED, why=why) if self.counts else self
+
     @property
     def counts(self) -> bool:
         """Whether particles are placed along it."""
@@ -73,15 +79,9 @@ def held_out_support(
     whole and the first k motions of the other half-set's; k = 0 is that nothing moves.
     """
     model = half.model
-    motions, whole = motions_of(model, other.population), whole_root(model, other.population)
-    root = torch.cat(
-        [
-            whole,
-            _without_whole(model, other.population, motions.direction) * motions.variance.sqrt(),
-        ],
-        1,
-    )
-    n_whole, number = whole.shape[1], model.deformation.motion_numbers
+    motions = motions_of(model, other.population)
+    root = roots_of(model, other.population, motions)
+    n_whole, number = root.shape[1] - len(motions.variance), model.deformation.motion_numbers
     root, mean = root[number], other.population.mean[number]
     model.reporter.start("support of the motions", len(model.my_images))
 
@@ -96,7 +96,7 @@ def held_out_support(
     for particle, matrix, right in linearise(model, state, disc, model.my_particles, then=reduced):
         for k in range(evidence.shape[1]):
             count = n_whole + k
-            evidence[particle, k] = _log_evidence(matrix[:, :count, :count], right[:, :count])
+            evidence[particle, k] = log_evidence(matrix[:, :count, :count], right[:, :count])
     model.reporter.finish()
     gain = with_tails_drawn_in(model.processes.total(evidence)[model.seen].diff(dim=1))
     gain, error = gain.mean(0), gain.std(0) / len(gain) ** 0.5
@@ -145,7 +145,7 @@ def mean_is_supported(halves: Sequence[HalfSet], states: Sequence[FitState]) -> 
     return is_clear(torch.cat(gains))
 
 
-def _log_evidence(
+def log_evidence(
     matrix: Float[Tensor, "particle k k"], right: Float[Tensor, "particle k"]
 ) -> Float[Tensor, "particle"]:
     """Log evidence of particles with these normal equations in whitened coordinates.
@@ -169,7 +169,15 @@ def whole_root(model: FitModel, population: Population) -> Float[Tensor, "latent
     return (whole @ torch.linalg.cholesky(moved @ moved.T)).float()
 
 
-def _without_whole(
+def roots_of(
+    model: FitModel, population: Population, motions: Motions
+) -> Float[Tensor, "latent directions"]:
+    """How a population moves the molecule as a whole, and after that along motions of it."""
+    inner = without_whole(model, population, motions.direction) * motions.variance.sqrt()
+    return torch.cat([whole_root(model, population), inner], 1)
+
+
+def without_whole(
     model: FitModel, population: Population, direction: Float[Tensor, "latent k"]
 ) -> Float[Tensor, "latent k"]:
     """Steps without what of them moves the molecule as a whole."""

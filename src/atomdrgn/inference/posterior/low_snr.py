@@ -266,6 +266,23 @@ def mapped_support(model: FitModel, state: FitState, other: Mapping) -> MotionSu
     return MotionSupport(gain.mean(0), gain.std(0) / len(gain) ** 0.5, alike, needed)
 
 
+def mapping_over_base(
+    model: FitModel, state: FitState, other: Mapping, *, motions: int
+) -> Float[Tensor, "particle"]:
+    """Log-evidence of particles on another half-set's surface, over that of the base model."""
+    mean = other.surface.coefficient[:1]
+    conformations, log_weight = mean, torch.zeros(1)
+    if motions:
+        mapping = other.first(min(motions, other.k))
+        conformations, log_weight = mapping.surface(mapping.nodes()), mapping.log_weight()
+    each = [
+        latent.expand(model.n_particles, -1)
+        for latent in torch.cat([conformations, torch.zeros_like(mean)])
+    ]
+    left, _ = misfits(model, state, finest_disc(model, state), each)
+    return _evidence(-0.5 * left[:-1], log_weight) + 0.5 * left[-1]
+
+
 def place_on_mapping(model: FitModel, state: FitState) -> WideFit:
     """Posterior of each particle's place on the state's surface."""
     mapping, generator = state.spread, torch.Generator().manual_seed(model.seed)
