@@ -27,6 +27,7 @@ class OnePass(PosteriorMethod):
 
     most: int  # particles
     corrects_base = False
+    integrates_poses = False
     judges_mean = True
 
     @classmethod
@@ -68,6 +69,7 @@ class OnePassAndBorders(PosteriorMethod):
     """The same one pass; borders are learned right after it, and the base model is corrected."""
 
     corrects_base = True
+    integrates_poses = True
     judges_mean = True
     begin, steps, support = OnePass.begin, OnePass.steps, OnePass.support
     over_base = OnePass.over_base

@@ -7,6 +7,7 @@ from ..analysis.examination.verdict import (
     NOT_TESTABLE,
     UNCONFIRMED,
     any_unconfirmed,
+    kind_of_poses,
     poses_are_off,
     poses_are_shared,
 )
@@ -214,19 +215,26 @@ def _state_lines(states: Sequence[Mapping]) -> list[str]:
 
 
 def _pose_lines(found: dict) -> list[str]:
-    corrected, off = found.get("pose_correction"), found.get("pose_errors")
+    corrected, off, kind = (
+        found.get("pose_correction"),
+        found.get("pose_errors"),
+        kind_of_poses(found),
+    )
+    lines = [kind] if kind else []
     if corrected is not None:
         return [
+            *lines,
             f"poses corrected by {corrected['turn']:.2f} degrees and {corrected['shift']:.2f} A "
-            "r.m.s. an axis: poses.csv"
+            "r.m.s. an axis: poses.csv",
         ]
     if off is not None and poses_are_off(found):
         return [
+            *lines,
             f"molecules stand off their poses by {off['turn']:.2f} degrees and {off['shift']:.2f} "
             "A r.m.s. an axis, by what poses or model have wrong; errors allow for it "
-            "(--refine-poses corrects poses)"
+            "(--refine-poses corrects poses)",
         ]
-    return []
+    return lines
 
 
 def _composition_lines(composition: Mapping | None) -> list[str]:

@@ -27,10 +27,13 @@ from ..runs.run import (
     HALVES,
     HISTORY,
     JUNK,
+    POSE_VERDICT,
     Run,
     open_run,
     read_arrays,
+    read_json,
     write_arrays,
+    write_json,
 )
 from ..runs.run_folder import begin_run, only_writer, read_history, require_beginning, run_settings
 from ..structure.atoms import Structure
@@ -50,6 +53,7 @@ from .fit_options import FitOptions
 from .fit_stages import ALL_PARTICLES, FitProgress, Stage, go_on, go_through, write_history
 from .images.faults_before_fit import read_images
 from .posterior.gauge import in_gauge
+from .posterior.pose_verdict import PoseVerdict, judge_poses
 from .posterior_method import Borders
 from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState, load_state, save_state
@@ -184,6 +188,32 @@ def _read(model: FitModel) -> tuple[str, ...]:
         portions=model.portions,
         reporter=model.reporter,
     )
+
+
+# ---- which kind of poses images come with
+
+
+def _judge_poses(progress: FitProgress) -> Iterator[FitProgress]:
+    if progress.poses is None:
+        yield _with_poses(progress, judge_poses(progress.model))
+
+
+def _with_poses(progress: FitProgress, found: PoseVerdict) -> FitProgress:
+    model = replace(progress.model, unknown_poses=found.unknown)
+    return replace(progress, poses=found, model=model)
+
+
+def _load_poses(progress: FitProgress) -> FitProgress:
+    path = progress.folder / POSE_VERDICT
+    if not path.exists():
+        return progress
+    return _with_poses(progress, PoseVerdict.from_json(read_json(path, contents.POSE_VERDICT)))
+
+
+def _save_poses(progress: FitProgress) -> None:
+    found = progress.poses
+    assert found is not None, "saved before it is found"
+    write_json(progress.folder / POSE_VERDICT, found.as_json())
 
 
 # ---- how particles are found, and where the fit begins
@@ -540,6 +570,13 @@ def _half_set(
 
 
 STAGES = (
+    Stage(
+        "which kind of poses",
+        _judge_poses,
+        _load_poses,
+        _save_poses,
+        when=lambda progress: progress.options.asks_poses,
+    ),
     Stage("method, and where it begins", _begin),
     _half_set(1, "to where borders are learned", last=_to_borders, when=_learns_borders),
     _half_set(2, "to where borders are learned", last=_to_borders, when=_learns_borders),

@@ -102,6 +102,11 @@ class FitOptions:
         return own and self.fixed is None and not self.composition
 
     @property
+    def asks_poses(self) -> bool:
+        """Whether images are asked which kind of poses they come with."""
+        return self.poses == "auto" and not self.refine_poses
+
+    @property
     def corrects_base(self) -> bool:
         """Whether the base model is corrected where images show that it is wrong."""
         moved = self.deformation == SEGMENTS and not self.keep_base

@@ -24,6 +24,7 @@ from .findings.composition import Composition
 from .findings.ensemble import Ensemble
 from .findings.junk import Junk
 from .fit_options import FitOptions
+from .posterior.pose_verdict import PoseVerdict
 from .posterior_method import PosteriorMethod, Step
 from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState
@@ -55,6 +56,8 @@ class FitProgress:
         Lines of history.csv.
     warned : tuple of str
         What was odd about images or model.
+    poses : PoseVerdict, optional
+        What images say of their poses, where they were asked.
     method : PosteriorMethod
         How particles are found; none until it is chosen.
     far : FarStart, optional
@@ -91,6 +94,7 @@ class FitProgress:
     model: FitModel
     history: tuple[dict[str, Any], ...] = ()
     warned: tuple[str, ...] = ()
+    poses: PoseVerdict | None = None
     method: PosteriorMethod | None = None
     far: FarStart | None = None
     halves: tuple[HalfSet, ...] = ()

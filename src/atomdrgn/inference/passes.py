@@ -49,6 +49,7 @@ class Passes(PosteriorMethod):
 
     coarsest: float
     corrects_base = True
+    integrates_poses = True
     judges_mean = True
 
     @classmethod

@@ -67,6 +67,14 @@ class PosteriorMethod(ABC):
 
     @property
     @abstractmethod
+    def integrates_poses(self) -> bool:
+        """Whether poses of which nothing is known are integrated out.
+
+        If not, poses that were refined on these images are taken as exact, and the fit says so.
+        """
+
+    @property
+    @abstractmethod
     def judges_mean(self) -> bool:
         """Whether the base model stays where nothing moves and the mean is no better.
 

@@ -52,6 +52,7 @@ class Rounds(PosteriorMethod):
 
     finest: float
     corrects_base = False
+    integrates_poses = False
     judges_mean = False
 
     @classmethod

@@ -39,6 +39,7 @@ from .findings.junk import junk_columns, junk_summary
 from .fit_stages import FitProgress
 from .population.pose_corrections import PoseCorrections
 from .posterior.pose_errors import Play
+from .posterior.pose_verdict import kind_after_fit
 from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState
 from .problem.half_sets import part_of
@@ -121,9 +122,10 @@ def write_results(progress: FitProgress) -> None:
     compared = progress.against_base
     against = {} if compared is None else {"against_base": _against_base(compared)}
     astray = {} if ensemble.play is None else {"pose_errors": _pose_errors(ensemble.play)}
-    write_json(
-        folder / SUMMARY, found | against | begun | moved | flexes | parts | corrected | astray
-    )
+    asked = progress.options.poses != "auto" or progress.options.asks_poses
+    written = {"poses": _pose_kind(progress)} if asked else {}
+    more = against | begun | moved | flexes | parts | corrected | astray | written
+    write_json(folder / SUMMARY, found | more)
 
 
 def left_out_column(
@@ -190,6 +192,21 @@ def _against_base(compared: AgainstBase) -> dict[str, Any]:
         "held_out_gain_error": round(compared.error, 4),
         "fitted_gain": round(compared.fitted, 4),
     }
+
+
+def _pose_kind(progress: FitProgress) -> dict[str, Any]:
+    """What summary.json says of the kind of the poses, and what it is read from."""
+    asked, found = progress.options.poses, progress.poses
+    if found is None:
+        kind, slopes = asked, None
+    else:
+        kind, slopes = kind_after_fit(found, progress.found_ensemble.play), found.slopes
+    unknown = progress.model.unknown_poses
+    return {
+        "asked": asked,
+        "kind": kind,
+        "integrated": unknown and progress.chosen_method.integrates_poses,
+    } | ({} if slopes is None else slopes.as_rounded())
 
 
 def _base_shift(correction: BaseCorrection | None) -> dict[str, np.ndarray]:

@@ -67,6 +67,7 @@ PARTICLES, RESIDUES, HISTORY, SUMMARY = (
 # bytes of particles.csv that a particle takes: its number, first row and rows, commas, and more
 LEAST_ROW = 8
 POSES = "poses.csv"  # where poses were refined
+POSE_VERDICT = "pose_verdict.json"  # what images say of their poses before the fit
 CHECKPOINT, HALVES = "checkpoint.safetensors", ("half1.safetensors", "half2.safetensors")
 BORDERS = "borders.npz"  # the segment of each residue, as learned
 JUNK = "junk.npz"  # the particles that half-sets found to be junk
@@ -90,6 +91,7 @@ FILES = (
     BORDERS,
     JUNK,
     CORRECTION,
+    POSE_VERDICT,
     FIELD,
     MEAN,
     MAP,
@@ -445,7 +447,7 @@ def read_summary(folder: Path) -> dict:
             f"{folder}: the fit did not end (there is no {SUMMARY}); go on with it: the same "
             "command with --resume"
         )
-    return _read_json(folder / SUMMARY, contents.SUMMARY)
+    return read_json(folder / SUMMARY, contents.SUMMARY)
 
 
 def read_settings(folder: Path) -> dict:
@@ -461,7 +463,7 @@ def read_settings(folder: Path) -> dict:
             f"{folder}: there is no {SETTINGS}, so it is no run; name the folder that `atomdrgn "
             "fit` wrote"
         )
-    settings = _read_json(folder / SETTINGS, {})
+    settings = read_json(folder / SETTINGS, {})
     if settings.get("format") != FORMAT:
         raise FileFormatError(
             f"{folder / SETTINGS}: format {settings.get('format')!r} is not {FORMAT}: it was "
@@ -787,7 +789,20 @@ def _most_rows(folder: Path) -> int:
     return table.stat().st_size // LEAST_ROW if table.exists() else 0
 
 
-def _read_json(path: Path, kinds: dict) -> JsonObject:
+def read_json(path: Path, kinds: dict) -> JsonObject:
+    """What :func:`write_json` wrote, checked.
+
+    Parameters
+    ----------
+    path : Path
+    kinds : dict
+        Of what it says: a table of :mod:`.run_contents`.
+
+    Raises
+    ------
+    FileFormatError
+        It is damaged, or says something else.
+    """
     try:
         said = read_json_object(path)
     except FileFormatError as error:

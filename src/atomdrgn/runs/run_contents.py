@@ -273,6 +273,18 @@ WORDS = {
 }
 # A function is what a value has to be; in a list or set (of an object), what each has to be; in a
 # tuple, None is as good. Names that are not here may say anything.
+OF_SLOPES = {"ratio": size, "ratio_error": size, "agreement": number, "agreement_error": size}
+OF_BANDS = [{"coarsest": size, "finest": size, "turns": size, "shifts": size}]
+SLOPES = {
+    "particles": whole,
+    "map_share": number,
+    "turns": OF_SLOPES,
+    "shifts": OF_SLOPES,
+    "turns_out_of_plane": (OF_SLOPES,),
+    "turns_in_plane": (OF_SLOPES,),
+    "bands": OF_BANDS,
+}
+POSE_VERDICT = {"kind": (text,), "slopes": (SLOPES,)}
 SUMMARY = {
     "particles": whole,
     "images": whole,
@@ -355,6 +367,7 @@ SUMMARY = {
     },
     "far_start": {"selection": text, "turn": number},
     "pose_errors": {"shift": size, "turn": size},
+    "poses": {"asked": text, "kind": text, "integrated": flag, **SLOPES},
     "pose_correction": {"shift": number, "turn": number},
     "latent": whole,
     "tilts": whole,

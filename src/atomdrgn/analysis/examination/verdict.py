@@ -38,6 +38,7 @@ def verdict(found: Examination, *, angstrom: str = "A", plus_minus: str = "+-") 
         _states(found, plus_minus),
         *_absent(found, plus_minus),
         _sure(found, angstrom),
+        _poses(found, plus_minus),
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 
@@ -106,8 +107,44 @@ def poses_are_shared(summary: Mapping, settings: Mapping) -> bool:
     A fit is told that, or finds it (`poses` of summary.json).
     """
     told = settings.get("fit", {}).get("poses")
-    said = told or summary.get("poses", {}).get("verdict")
+    said = told or summary.get("poses", {}).get("kind")
     return said == REFINED and summary.get("motions_supported") is not None
+
+
+def kind_of_poses(summary: Mapping, *, plus_minus: str = "+-") -> str:
+    """Which kind of poses a fit has found, by what, and what follows.
+
+    It is empty of a fit that does not say.
+    """
+    if "poses" not in summary:
+        return ""
+    poses = summary["poses"]
+    follows = (
+        "nothing is taken as known of them but what each image tells"
+        if poses["integrated"]
+        else "this fit takes them as exact all the same, and its errors are too small"
+    )
+    said = {
+        "exact": "the poses were not refined on these images, and no errors of them are seen",
+        "independent": "the poses are off by errors that do not know the images, and errors of "
+        "single structures allow for it",
+        "refined": f"the poses were refined on these images: {follows}",
+        "undecided": "whether the poses were refined on these images cannot be told"
+        + (
+            ": taken as refined, " + follows
+            if poses["integrated"]
+            else ", and they are taken as exact"
+        ),
+    }[poses["kind"]]
+    if poses["asked"] != "auto":
+        return f"as was said (--poses {poses['asked']}), {said}"
+    if "turns" not in poses:
+        return said
+    each = [
+        f"{poses[name]['ratio']:.2f} {plus_minus} {poses[name]['ratio_error']:.2f} for {name}"
+        for name in ("turns", "shifts")
+    ]
+    return f"{said} (slopes of the likelihood, 1 of noise alone: {_listed(each)})"
 
 
 def poses_are_off(summary: dict) -> bool:
@@ -257,6 +294,11 @@ def _sure(found: Examination, angstrom: str) -> str:
             f"{angstrom}, where particles are spread by {first['variance'] ** 0.5:.2f} {angstrom}"
         )
     text = _listed(said)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _poses(found: Examination, plus_minus: str) -> str:
+    text = kind_of_poses(found.run.summary, plus_minus=plus_minus)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 

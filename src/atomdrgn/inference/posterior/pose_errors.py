@@ -4,7 +4,6 @@ They move each molecule as a whole.
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from ..population.pose_corrections import UNKNOWN_SHIFT_SD, UNKNOWN_TURN_SD
 from ..problem.fit_problem import FitModel, evenly_spread
 from ..problem.fit_state import FitState
 from ..problem.linearisation import Linearised, linearise
+from ..problem.misfit import Conformations
 from ..problem.occupancy import keep_occupancy
 from ..problem.significance import is_clear
 
@@ -26,15 +26,6 @@ MOST_LOST = 0.9  # of the information on a place
 PARTICLES_ASKED = 5000  # how far poses are off
 START = 0.3  # A, for turns at the molecule's own radius: where the search begins
 ENOUGH = 1e-7  # of a log-likelihood, a particle: no step of the search gains less
-
-
-@runtime_checkable
-class Conformations(Protocol):
-    """Conformations that are looked up by particle: latents of all, or what decodes them."""
-
-    def __getitem__(self, particle: Int[Tensor, "some"]) -> Float[Tensor, "some latent"]:
-        """Latents of some particles."""
-        ...
 
 
 @dataclass(frozen=True)

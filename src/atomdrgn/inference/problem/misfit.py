@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,15 @@ from .fit_problem import FitModel
 from .fit_state import FitState
 
 STEPS = 2  # of Gauss and Newton, to the likeliest pose at a conformation, from one that is near
+
+
+@runtime_checkable
+class Conformations(Protocol):
+    """Conformations that are looked up by particle: latents of all, or what decodes them."""
+
+    def __getitem__(self, particle: Int[Tensor, "some"]) -> Float[Tensor, "some latent"]:
+        """Latents of some particles."""
+        ...
 
 
 def misfits(
@@ -141,7 +151,7 @@ def poses_at(
     model: FitModel,
     state: FitState,
     disc: FourierDisc,
-    conformations: Float[Tensor, "particle latent"],
+    conformations: Conformations,
     start: Float[Tensor, "image 5"],
 ) -> PoseCorrections:
     """The likeliest pose of each image, and how sure it is, at its particle's conformation.
@@ -150,8 +160,8 @@ def poses_at(
     ----------
     model, state, disc
         The fit, its scales and noise, and the frequencies that count.
-    conformations : (particle, latent)
-        Tensor, or what decodes particles when it is indexed by them.
+    conformations : Conformations
+        Of all particles.
     start : (image, 5)
         Corrections to begin with.
     """
