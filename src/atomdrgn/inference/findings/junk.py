@@ -27,12 +27,12 @@ from ..problem.principal_motions import motions_of
 # deviations: the best counts.
 TRIED = (-1.6, -0.8, 0.0, 0.8, 1.6)
 FINEST = 14.0  # A: finer images add a fiftieth to the signal at twice the time
-FEWEST = 100  # particles: fewer have no distribution
+FEWEST = 40  # particles: fewer have no distribution
 ROUNDS = 200  # of EM
 # In units of how bright particles are: the most that what shows something else is, and how widely
 # the contrasts of that and of particles are spread. Another protein at the pose of a particle has
-# 0.2 to 0.3; wider bounds took in particles whose poses are off (SNR 0.02: empty images told with an
-# area under the curve of 0.975 in place of 0.981).
+# 0.2 to 0.3; wider bounds took in particles whose poses are off (SNR 0.02: area under the curve
+# for empty images was 0.975 in place of 0.981).
 FAINTER, ITS_WIDEST, WIDEST, NARROWEST = 0.4, 0.12, 0.4, 0.05
 # Noise alone has the largest of some signals that are N(0, 1) each, at poses that may have been
 # refined on it: about NOTHING, and less than particles have.
