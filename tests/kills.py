@@ -4,7 +4,8 @@ fit,export``.
 Each command runs in a child of this process, which ends without a word before its N-th file
 operation. What it leaves has to be, in the end, what the command leaves undisturbed, and what is
 said on the way has to fit. With a number behind the command so many operations are tried, spread
-evenly; with ``--moments`` before the number the command is killed after so many random times.
+evenly; with ``2:227:2`` these, from the second on every other; with ``--moments`` before the number
+the command is killed after so many random times.
 
 ``fit-pair`` is a fit by two processes. The other one is treated as torchrun does it, which ends it
 politely; it has to end.
@@ -96,7 +97,7 @@ COMMANDS = {
 PROCESSES = {"fit-pair": 2}
 
 
-def main(commands: list[str], moments: int | None = None, *, timed: bool = False) -> dict:
+def main(commands: list[str], moments: int | range | None = None, *, timed: bool = False) -> dict:
     """Of each command the number of operations and of kills, what is wrong then (nothing, if all is
     well), and all files. Particles, and a run for those that want one, are made once.
     """
@@ -125,7 +126,7 @@ def _killed(command, moments, *, timed):
     kills = (
         _at_times(words, processes, moments)
         if timed
-        else _at_operations(words, processes, moments or count, count)
+        else _at_operations(words, processes, _operations(moments or count, count))
     )
     killed, wrong = 0, {}
     for moment, fault in kills:
@@ -142,11 +143,18 @@ def _killed(command, moments, *, timed):
     }
 
 
-def _at_operations(words, processes, moments, count):
-    """Kill the command before so many of its operations: which one it was, and what went wrong so
+def _operations(moments, count):
+    """Numbers of the operations before which a command is killed, of all from 1 on."""
+    if isinstance(moments, range):
+        return [moment for moment in moments if 1 <= moment <= count]
+    return np.unique(np.linspace(1, count, moments).round().astype(int)).tolist()
+
+
+def _at_operations(words, processes, moments):
+    """Kill the command before each of these operations: which one it was, and what went wrong so
     far.
     """
-    for moment in np.unique(np.linspace(1, count, moments).round().astype(int)).tolist():
+    for moment in moments:
         codes = _ended(words, processes, at=moment)
         yield moment, "was not killed" if codes[0] != KILLED else _fault_of_survivors(codes)
 
@@ -410,6 +418,7 @@ def _clear():
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parent))
-    given = [word for word in sys.argv[1:] if word != "--moments"]
-    found = main(given[0].split(","), *map(int, given[1:]), timed="--moments" in sys.argv)
+    given, *which = [word for word in sys.argv[1:] if word != "--moments"]
+    chosen = [range(*map(int, word.split(":"))) if ":" in word else int(word) for word in which]
+    found = main(given.split(","), *chosen, timed="--moments" in sys.argv)
     print(json.dumps(found, indent=2))

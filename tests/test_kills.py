@@ -47,6 +47,12 @@ def test_at_some_operations():
     assert {"half1.safetensors", "borders.npz", "base_correction.npz"} <= set(found["fit"]["files"])
 
 
+@pytest.mark.seconds
+def test_at_chosen_operations():
+    found = killed("select", "2:100:2")
+    assert found["killed"] == found["operations"] // 2 and found["wrong"] == {}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("commands", TOGETHER)
 def test_others_at_some_operations(commands):

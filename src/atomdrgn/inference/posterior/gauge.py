@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...physics.pose import Pose
 from ...physics.rotations import matrix_from_vector, vector_from_matrix
-from ...structure.motion.segment_deformation import SegmentDeformation
+from ...structure.motion.deformation import Deformation
 from ...structure.motion.surface import Surface
 from ..problem.fit_problem import FitModel, evenly_spread
 from ..problem.fit_state import FitState
@@ -111,7 +111,7 @@ def mean_correction(
 
 def moved_as_a_whole(
     surface: Surface,
-    deformation: SegmentDeformation,
+    deformation: Deformation,
     twist: Float[Tensor, "feature 6"],
     place: Float[Tensor, "particle k"],
 ) -> Surface:
@@ -121,7 +121,7 @@ def moved_as_a_whole(
     ----------
     surface : Surface
         Of conformations.
-    deformation : SegmentDeformation
+    deformation : Deformation
         What its latents decode to.
     twist : (feature, 6)
         Shifts (A) and turns (rad) about the origin, of each feature of the place.
