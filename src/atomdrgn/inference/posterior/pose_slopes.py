@@ -41,7 +41,9 @@ STEP = 0.02  # rad: of a turn by which images are told apart for their slope
 FLOOR = 0.01  # of a shell's mean weight is added in a map that is not regularised
 LEAST, MOST = 1e-3, 0.999  # correlations that are told from 0 and 1
 AT_ONCE = 64  # images
-RIDGE = 1e-9  # of the information on each number: what images do not tell is not known exactly
+# A and degrees: how far a refinement may have to go. Where an image tells less, maps are noise
+REACH = 3.0
+TINY = 1e-30
 SHIFTS, TURNS = (0, 1), (2, 3, 4)  # of the numbers of an image's pose, camera axes
 OF_SERIES = ((0, 1, 2), (3, 4, 5))  # of a particle of a tilt series, axes of the molecule
 
@@ -53,8 +55,7 @@ class Slope:
     Parameters
     ----------
     ratio, ratio_error : float
-        Their power over that of noise alone, ``g I^-1 g`` a number, mean over particles, and its
-        standard error.
+        Their power, ``g I^-1 g``, over that of noise alone, and its standard error.
     agreement, agreement_error : float
         How slopes in different bands agree, in units of what they would lose if they made up for
         each other: -1 where a refinement has made them cancel, 0 where they are of noise alone,
@@ -267,7 +268,7 @@ def _parts(
         each[..., inside].double() for each in (torch.stack(change, 1), data, prediction)
     )
     # the contrast takes its best value, and what it takes from a slope is no slope
-    power = flat.square().sum((1, 2)).clamp_min(1e-30)
+    power = flat.square().sum((1, 2)).clamp_min(TINY)
     share = (rows * flat[:, None]).sum((2, 3)) / power[:, None]
     left = seen - ((seen * flat).sum((1, 2)) / power)[:, None, None] * flat
     rows = rows - share[..., None, None] * flat[:, None]
@@ -305,7 +306,7 @@ class _Particles:
     parts: _Parts
     row: Int[Tensor, "image"]
     whole: Float[Tensor, "particle number number"]
-    slope_of_all: Float[Tensor, "particle number"]
+    slope: Float[Tensor, "particle number"]
 
     @classmethod
     def of(cls, parts: _Parts, particle: Int[Tensor, "image"]) -> "_Particles":
@@ -316,39 +317,36 @@ class _Particles:
             each.new_zeros(int(row.max()) + 1, *each.shape[1:]).index_add(0, row, each)
             for each in every
         )
-        ridge = RIDGE * whole.diagonal(dim1=1, dim2=2).clamp_min(1e-30)
-        return cls(parts, row, whole + torch.diag_embed(ridge), slope)
+        return cls(parts, row, whole, slope)
 
     def weight(self, numbers: Sequence[int]) -> Float[Tensor, "particle number number"]:
         """What makes a slope the gain by some numbers of the pose, twice, the others at their best.
 
-        Of noise alone the gain is 1 a number.
+        Numbers that an image does not tell count for little: there is next to no signal in them.
         """
-        inverse = torch.linalg.inv(self.whole)[:, numbers]
+        shifts = self.whole.shape[1] - len(TURNS)
+        known = torch.tensor([REACH] * shifts + [math.radians(REACH)] * len(TURNS)).double() ** -2
+        inverse = torch.linalg.inv(self.whole + known.diag())[:, numbers]
         return inverse.mT @ torch.linalg.solve(inverse[:, :, numbers], inverse)
 
-    def ratio(self, numbers: Sequence[int]) -> Float[Tensor, "particle"]:
-        """Power of each particle's slopes by some numbers of the pose over that of noise."""
-        return _gain(self.slope_of_all, self.weight(numbers)) / len(numbers)
+    def ratio(self, numbers: Sequence[int]) -> tuple[float, float]:
+        """Power of the slopes by some numbers of the pose over that of noise, and its error."""
+        weight = self.weight(numbers)
+        return _ratio(_gain(self.slope, weight), _trace(weight, self.whole))
 
-    def slope(self, numbers: Sequence[int]) -> Slope:
-        """What the slopes by some numbers of the pose come to."""
-        weight, ratio = self.weight(numbers), self.ratio(numbers)
-        gain = len(numbers) * ratio
+    def agreement(self, numbers: Sequence[int]) -> tuple[float, float]:
+        """How slopes in different bands agree, and the error of that."""
+        weight = self.weight(numbers)
         of_image = weight[self.row][:, None]
-        own = _gain(self.parts.slope, of_image).sum(1)
         told = of_image @ self.parts.information
-        lost = (told * told.mT).sum((1, 2, 3))
-        own, lost = (gain.new_zeros(len(gain)).index_add(0, self.row, each) for each in (own, lost))
-        pairs, expected = gain - own, len(numbers) - lost
-        agreement = pairs.sum() / expected.sum()
-        error = (pairs - agreement * expected).std() * len(gain) ** 0.5 / expected.sum()
-        return Slope(
-            float(ratio.mean()),
-            float(ratio.std() / len(ratio) ** 0.5),
-            float(agreement),
-            float(error),
-        )
+        parts = torch.stack([_gain(self.parts.slope, of_image), _trace(told, told)], 2).sum(1)
+        own, kept = parts.new_zeros(len(weight), 2).index_add(0, self.row, parts).T
+        of_noise = weight @ self.whole
+        return _ratio(_gain(self.slope, weight) - own, _trace(of_noise, of_noise) - kept)
+
+    def of_numbers(self, numbers: Sequence[int]) -> Slope:
+        """What the slopes by some numbers of the pose come to."""
+        return Slope(*self.ratio(numbers), *self.agreement(numbers))
 
     def band(self, number: int) -> "_Particles":
         """The same of one band alone."""
@@ -359,9 +357,31 @@ class _Particles:
 
     def share_of(self, number: int, numbers: Sequence[int]) -> float:
         """The part of the information on some numbers of the pose that is in a band."""
-        weight = self.weight(numbers)[self.row]
-        told = (weight * self.parts.information[:, number]).sum((1, 2))
-        return float(told.sum()) / (len(self.whole) * len(numbers))
+        weight = self.weight(numbers)
+        of_band = _trace(weight[self.row], self.parts.information[:, number])
+        return float(of_band.sum() / _trace(weight, self.whole).sum())
+
+
+def _gain(
+    slope: Float[Tensor, "*batch number"], weight: Float[Tensor, "*#batch number number"]
+) -> Float[Tensor, "*batch"]:
+    return ((weight @ slope[..., None])[..., 0] * slope).sum(-1)
+
+
+def _trace(
+    first: Float[Tensor, "*#batch number number"], second: Float[Tensor, "*#batch number number"]
+) -> Float[Tensor, "*batch"]:
+    """Trace of the product of two matrices."""
+    return (first * second.mT).sum((-2, -1))
+
+
+def _ratio(
+    value: Float[Tensor, "particle"], expected: Float[Tensor, "particle"]
+) -> tuple[float, float]:
+    """Sum over sum, and its standard error by how particles differ."""
+    total = float(expected.sum())
+    ratio = float(value.sum()) / total
+    return ratio, float((value - ratio * expected).std()) * len(value) ** 0.5 / abs(total)
 
 
 def _rounded(value: Any) -> Any:
@@ -371,12 +391,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_rounded(each) for each in value]
     return round(value, 3) if isinstance(value, float) else value
-
-
-def _gain(
-    slope: Float[Tensor, "*batch number"], weight: Float[Tensor, "*#batch number number"]
-) -> Float[Tensor, "*batch"]:
-    return ((weight @ slope[..., None])[..., 0] * slope).sum(-1)
 
 
 def _put_together(
@@ -402,16 +416,16 @@ def _put_together(
             BandRatios(
                 coarsest=BANDS[number],
                 finest=BANDS[number + 1],
-                turns=float(alone.ratio(turns).mean()),
-                shifts=float(alone.ratio(shifts).mean()),
+                turns=alone.ratio(turns)[0],
+                shifts=alone.ratio(shifts)[0],
             )
         )
     return PoseSlopes(
         particles=len(found.whole),
         map_share=share,
-        turns=found.slope(turns),
-        shifts=found.slope(shifts),
-        turns_out_of_plane=None if series else found.slope(turns[:2]),
-        turns_in_plane=None if series else found.slope(turns[2:]),
+        turns=found.of_numbers(turns),
+        shifts=found.of_numbers(shifts),
+        turns_out_of_plane=None if series else found.of_numbers(turns[:2]),
+        turns_in_plane=None if series else found.of_numbers(turns[2:]),
         bands=tuple(bands),
     )

@@ -18,7 +18,7 @@ from .pose_slopes import BandRatios, PoseSlopes, Slope, pose_slopes
 
 logger = logging.getLogger(__name__)
 EXACT, INDEPENDENT, REFINED, UNDECIDED = "exact", "independent", "refined", "undecided"
-# Agreement of slopes: refined poses came to -0.38 and less, others to -0.03 and more.
+# Agreement of slopes: refined poses came to -0.40 and less, others to -0.03 and more.
 BETWEEN, CLEARLY_REFINED, CLEARLY_NOT = -0.15, 3.0, 2.0
 WEAKEST_REFINED = -0.35  # below what poses that were not refined reach within their error
 # standard errors: bands agree on errors of poses, as they do on conformations
@@ -57,10 +57,10 @@ class PoseVerdict:
     @classmethod
     def from_json(cls, said: dict[str, Any]) -> "PoseVerdict":
         """What :meth:`as_json` has made."""
-        slopes = said["slopes"]
+        slopes: dict[str, Any] | None = said["slopes"]
         if slopes is None:
             return cls(said["kind"])
-        read = {
+        read: dict[str, Any] = {
             name: Slope(**slopes[name]) if isinstance(slopes[name], dict) else slopes[name]
             for name in slopes
         }
