@@ -131,7 +131,8 @@ def test_half_sets_that_are_too_small_are_spoken_of_once():
     ],
 )
 def test_half_sets_share_poses_that_were_refined_on_all_images(told, found, shared):
-    lines = lines_of(told, **({} if found is None else {"poses": {"verdict": found}}))
+    said = {"asked": told or "auto", "kind": found, "integrated": True}
+    lines = lines_of(told, **({} if found is None else {"poses": said}))
     assert any("poses were refined on all images together" in line for line in lines) is shared
 
 
@@ -143,3 +144,12 @@ def test_a_base_model_that_was_kept_is_spoken_of_with_the_losses():
         "the base model is kept: what was fitted explains images worse, by 4.40 +- 0.20 a particle "
         "of the other half-set and 3.00 of its own"
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "count", "says"), [(True, 12, "9.8% +- 0.6%"), (True, 0, None), (False, 0, "told")]
+)
+def test_junk_is_named_where_there_is_any_or_none_can_be_told(told, count, says):
+    junk = {"told": told, "share": 0.098, "error": 0.006, "without_weight": count}
+    said = [line for line in lines_of(junk=junk) if "junk" in line]
+    assert len(said) == (says is not None) and all(says in line for line in said)

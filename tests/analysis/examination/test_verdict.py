@@ -78,7 +78,10 @@ def changed(folder, structure, *, particles=1200, **summary):
         ({"warnings": ["odd box"]}, "The fit warned: odd box."),
         ({"unmodelled": ["3 waters"]}, "Not modelled: 3 waters."),
         ({"motions_supported": None}, "was not tested with half-sets"),
-        ({"poses": {"verdict": "refined"}}, "Poses were refined on all images together"),
+        (
+            {"poses": {"asked": "auto", "kind": "refined", "integrated": True}},
+            "Poses were refined on all images together",
+        ),
         ({"particles": 120}, "120 particles are few"),
         (
             {"motions_tested": [TESTED | {"verdict": "not testable", "why": "they are small"}]},

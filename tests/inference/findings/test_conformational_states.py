@@ -202,3 +202,14 @@ def test_without_a_dip_there_are_no_states(density):
     found = find_states(density, looked, particles=40)
     assert found.rows == [] and (found.of_particle == 1).all() and len(found.of_particle) == 40
     assert found.columns() == {}
+
+
+def test_what_does_not_count_has_a_state_and_no_part_in_populations():
+    of, draws = particles(TWO)
+    seen = (of == 1) | (torch.arange(len(of)) % 2 == 0)
+    looked = looked_at(TWO, draws)
+    found = find_states(TWO, looked, particles=len(of), seen=seen)
+    kept = Looked(looked.place[:, seen], looked.likelihood[:, seen])
+    others = find_states(TWO, kept, particles=int(seen.sum()))
+    assert found.rows == others.rows and len(found.of_particle) == len(of)
+    assert torch.equal(found.of_particle[seen], others.of_particle)

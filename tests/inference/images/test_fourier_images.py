@@ -219,3 +219,22 @@ def test_a_background_that_all_images_share_is_taken_off(hinged, tmp_path):
     index = torch.tensor([3, 77])
     found, expected = (each.coefficients(index, images.disc) for each in (images, plain))
     assert (found - expected).square().mean() < 0.02 * expected.square().mean()
+
+
+def test_images_are_left_out_and_taken_back_while_spoilt_ones_stay_out(hinged, tmp_path):
+    _, particles, _ = hinged
+    images = FourierImages(with_pixels(particles, tmp_path / "set", one_hot_pixel), 15.0)
+    images.load()
+    some = torch.arange(150) % 30 == 4
+    fewer = images.leaving_out(some)
+    assert torch.equal(fewer.left_out, some | images.spoilt) and images.spoilt.sum() == 1
+    assert fewer.kept is images.kept and torch.equal(images.left_out, images.spoilt)
+    index = torch.nonzero(some)[:, 0]
+    assert not fewer.coefficients(index, images.disc).any()
+    part = fewer.part(torch.arange(140, 150))
+    back = part.leaving_out(torch.zeros(10, dtype=torch.bool))
+    assert torch.equal(back.left_out, images.spoilt[140:])
+    assert torch.equal(
+        fewer.leaving_out(torch.zeros_like(some)).coefficients(index, images.disc),
+        images.coefficients(index, images.disc),
+    )

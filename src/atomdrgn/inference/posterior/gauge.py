@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...likelihood.normal_equations import POSE_NUMBERS
 from ...physics.pose import Pose
 from ...physics.rotations import matrix_from_vector, vector_from_matrix
 from ...structure.motion.deformation import Deformation
@@ -20,6 +21,7 @@ from ..problem.occupancy import keep_occupancy
 from .importance_sampling import WideFit
 
 NODES = 200  # places at which a surface is moved
+FEW, SMALL = 30.0, 1e-3  # images that say as little of a slope, or of the mean, as none
 
 
 def in_gauge(model: FitModel, state: FitState, found: WideFit) -> tuple[WideFit, FitState]:
@@ -51,7 +53,10 @@ def in_gauge(model: FitModel, state: FitState, found: WideFit) -> tuple[WideFit,
         poses = replace(poses, sd=torch.hypot(poses.sd, root.square().sum(-1).sqrt()))
     feature, pose = found.surface.features(of_image), model.images.stack.pose
     counts = ~model.images.left_out
-    twist = mean_correction(feature[counts], poses.value[counts], pose[counts])
+    known = poses.freedom(model.pose_prior_sd) / POSE_NUMBERS
+    twist = mean_correction(
+        feature[counts], poses.value[counts], pose[counts], weight=known[counts]
+    )
     if model.deformation.whole_motion(found.surface.coefficient[0]).shape[1]:
         surface = moved_as_a_whole(found.surface, model.deformation, twist, place)
         found = replace(found, surface=surface)
@@ -81,32 +86,42 @@ def without_whole_motion(
 
 
 def mean_correction(
-    feature: Float[Tensor, "image feature"], correction: Float[Tensor, "image 5"], pose: Pose
+    feature: Float[Tensor, "image feature"],
+    correction: Float[Tensor, "image 5"],
+    pose: Pose,
+    *,
+    weight: Float[Tensor, "image"],
 ) -> Float[Tensor, "feature 6"]:
     """How the molecule moves as a whole, in its own frame, when poses are as in the file.
 
     Corrections of poses that all views have in common are a motion of the molecule: three shifts
-    (A) and three turns (rad) about its origin, as a function of the features of its place.
+    (A) and three turns (rad) about its origin, as a function of the features of its place. A
+    penalty that a few dozen images overcome keeps what goes with the place at zero in few images.
 
     Parameters
     ----------
     feature : (image, feature)
-        Of the place of each image's particle.
+        Of the place of each image's particle, the constant one first.
     correction : (image, 5)
         Of its pose.
     pose : Pose (image,)
         Of the file.
+    weight : (image,)
+        How well each image knows its pose, from 0 to 1.
     """
-    phi, rotation = feature.double(), pose.rotation.double()
-    shift, turn = correction.double().split([2, 3], 1)
-    both = phi.T @ phi
+    root, rotation = weight.double().sqrt()[:, None], pose.rotation.double()
+    phi, (shift, turn) = root * feature.double(), (root * correction.double()).split([2, 3], 1)
+    power = feature.double().square().mean(0)
+    penalty = torch.where(torch.arange(len(power)) > 0, FEW, SMALL) * power
+    both = phi.T @ phi + penalty.diag()
     of_turns = phi.T @ (rotation.mT @ turn[..., None])[..., 0]
     seen = rotation[:, :2]  # of a shift two components are seen
     n = both.shape[0]
     matrix = torch.einsum("if,ig,iab->fagb", phi, phi, seen.mT @ seen).reshape(3 * n, 3 * n)
+    matrix = matrix + torch.kron(penalty, torch.full((3,), 2 / 3)).diag()
     of_shifts = torch.einsum("if,ia->fa", phi, (seen.mT @ shift[..., None])[..., 0]).reshape(-1)
-    found = torch.linalg.lstsq(matrix, of_shifts[:, None]).solution
-    return torch.cat([found.reshape(n, 3), torch.linalg.lstsq(both, of_turns).solution], 1).float()
+    found = torch.linalg.solve(matrix, of_shifts)
+    return torch.cat([found.reshape(n, 3), torch.linalg.solve(both, of_turns)], 1).float()
 
 
 def moved_as_a_whole(
