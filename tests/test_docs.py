@@ -49,6 +49,7 @@ def run(folder):  # noqa: F811
             "motion1": range(12),
             "sd1": [1, 2] * 6,
             "state": [1, 2, 3] * 4,
+            "state_probability_1": [0.95, 0.1, 0.05] * 4,
             "outlier_score": [0.5] * 12,
             "signal": [9.0] * 11 + [2.0],
             "junk": [0.01] * 11 + [0.98],
