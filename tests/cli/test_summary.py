@@ -70,6 +70,12 @@ def test_the_base_model_is_off_within_its_segments(supported):
     assert (said in lines_of(base_correction=correction)) is supported
 
 
+def test_the_kind_of_the_poses_is_printed():
+    poses = {"asked": "auto", "kind": "refined", "integrated": False}
+    (line,) = [each for each in lines_of(poses=poses) if "poses" in each]
+    assert line.endswith("this fit takes them as exact all the same, and its errors are too small")
+
+
 def test_poses_are_off_where_they_are_and_not_corrected():
     said = (
         "molecules stand off their poses by 1.20 degrees and 0.90 A r.m.s. an axis, by what poses "

@@ -5,7 +5,7 @@ import pytest
 
 from atomdrgn import open_run
 from atomdrgn.analysis.examination.examination import examine
-from atomdrgn.analysis.examination.verdict import cautions, verdict
+from atomdrgn.analysis.examination.verdict import cautions, kind_of_poses, verdict
 from atomdrgn.runs.run import write_json
 from hinged import DEGREES_PER_UNIT, hinged_run
 
@@ -179,3 +179,35 @@ def test_states_and_what_is_absent_are_told(tmp_path, hinge_structure):
     )
     assert "2 separate states: 60 +- 1.0 % and 40 +- 1.0 %" in text
     assert "A:21-40 is absent from 25.0 +- 2.0 % of the particles." in text
+
+
+SLOPES = {
+    "turns": {"ratio": 0.52, "ratio_error": 0.02},
+    "shifts": {"ratio": 1.6, "ratio_error": 0.07},
+}
+
+
+@pytest.mark.parametrize(
+    ("poses", "says"),
+    [
+        ({"kind": "exact"}, "were not refined on these images, and no errors of them are seen"),
+        ({"kind": "independent"}, "off by errors that do not know the images"),
+        ({"kind": "refined"}, "refined on these images: this fit takes them as exact all the same"),
+        ({"kind": "refined", "integrated": True}, "nothing is taken as known of them"),
+        ({"kind": "undecided"}, "cannot be told, and they are taken as exact"),
+        ({"kind": "undecided", "integrated": True}, "cannot be told, and nothing is taken as"),
+        ({"kind": "refined"} | SLOPES, "0.52 +- 0.02 for turns and 1.60 +- 0.07 for shifts"),
+        (
+            {"asked": "exact", "kind": "exact"},
+            "as was said (--poses exact), poses are taken as exact",
+        ),
+        ({"asked": "refined", "kind": "refined"}, "taken as refined on these images: this fit"),
+    ],
+)
+def test_which_kind_of_poses_it_is_is_said(poses, says):
+    assert says in kind_of_poses({"poses": {"asked": "auto", "integrated": False} | poses})
+
+
+def test_a_fit_that_was_not_asked_says_nothing_of_its_poses():
+    assert kind_of_poses({}) == ""
+    assert kind_of_poses({"poses": {"asked": "auto", "kind": "new", "integrated": False}}) == ""

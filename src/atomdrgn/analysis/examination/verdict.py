@@ -124,27 +124,32 @@ def kind_of_poses(summary: Mapping, *, plus_minus: str = "+-") -> str:
         if poses["integrated"]
         else "this fit takes them as exact all the same, and its errors are too small"
     )
-    said = {
+    taken = {
+        "exact": "as exact",
+        "independent": "as off by errors that do not know the images",
+        "refined": f"as refined on these images: {follows}",
+    }
+    told = {
         "exact": "the poses were not refined on these images, and no errors of them are seen",
         "independent": "the poses are off by errors that do not know the images, and errors of "
         "single structures allow for it",
         "refined": f"the poses were refined on these images: {follows}",
-        "undecided": "whether the poses were refined on these images cannot be told"
-        + (
-            ": taken as refined, " + follows
-            if poses["integrated"]
-            else ", and they are taken as exact"
-        ),
-    }[poses["kind"]]
-    if poses["asked"] != "auto":
-        return f"as was said (--poses {poses['asked']}), {said}"
-    if "turns" not in poses:
-        return said
+        "undecided": "whether the poses were refined on these images cannot be told, and "
+        + (follows if poses["integrated"] else "they are taken as exact"),
+    }
+    kind = poses["kind"]
+    if poses["asked"] in taken:
+        return f"as was said (--poses {poses['asked']}), poses are taken {taken[poses['asked']]}"
+    if "turns" not in poses or kind not in told:
+        return told.get(kind, "")
     each = [
         f"{poses[name]['ratio']:.2f} {plus_minus} {poses[name]['ratio_error']:.2f} for {name}"
         for name in ("turns", "shifts")
     ]
-    return f"{said} (slopes of the likelihood, 1 of noise alone: {_listed(each)})"
+    return (
+        f"{told[kind]} (slopes of the likelihood over those of noise, below 1 only after a "
+        f"refinement: {_listed(each)})"
+    )
 
 
 def poses_are_off(summary: dict) -> bool:
