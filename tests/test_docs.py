@@ -53,7 +53,6 @@ def run(folder):  # noqa: F811
             "outlier_score": [0.5] * 12,
             "signal": [9.0] * 11 + [2.0],
             "junk": [0.01] * 11 + [0.98],
-            "state_probability_1": [0.01] * 11 + [0.98],
         },
     )
     (folder / "clusters.csv").write_text("particle,cluster\n3,3\n4,2\n")
