@@ -5,12 +5,28 @@ import pytest
 from atomdrgn.inference.fit_assembly import assemble, first_state
 from atomdrgn.inference.fit_options import FitOptions
 from hinge import make_hinged
+from refined_poses import refined
 
 
 @pytest.fixture(scope="session")
 def hinged(tmp_path_factory):
     """Structure, particles and the angle of each (rad)."""
     return make_hinged(tmp_path_factory.mktemp("hinged"))
+
+
+@pytest.fixture(scope="session")
+def still(tmp_path_factory):
+    """Structure and particles of which nothing moves."""
+    structure, particles, _ = make_hinged(
+        tmp_path_factory.mktemp("still"), count=360, largest=0.0, snr=0.1
+    )
+    return structure, particles
+
+
+@pytest.fixture(scope="session")
+def still_refined(still):
+    """The same particles with poses that were refined on them."""
+    return refined(*still)
 
 
 @pytest.fixture(scope="session")

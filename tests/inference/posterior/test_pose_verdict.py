@@ -21,7 +21,6 @@ from atomdrgn.inference.posterior.pose_verdict import (
     kind_before_fit,
 )
 from atomdrgn.inference.problem.half_sets import part_of
-from refined_poses import refined
 
 EXACT = Slope(1.0, 0.04, 0.0, 0.04)
 OFF = Slope(2.0, 0.1, 0.9, 0.1)
@@ -87,10 +86,12 @@ def test_a_verdict_comes_back_from_its_file(held):
     assert PoseVerdict.from_json(json.loads(json.dumps(found.as_json()))) == found
 
 
-def test_images_are_asked_before_the_fit_and_the_answer_is_kept(hinged, tmp_path, monkeypatch):
-    structure, particles, _ = hinged
+def test_images_are_asked_before_the_fit_and_the_answer_is_kept(
+    still, still_refined, tmp_path, monkeypatch
+):
+    structure, _ = still
     options = FitOptions(segments=2)
-    model = assemble(structure, refined(structure, particles), options)
+    model = assemble(structure, still_refined, options)
     model.images.load()
     begun = FitProgress(tmp_path, structure, options, model)
     found = go_through(STAGES[:1], begun)
