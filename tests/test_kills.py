@@ -49,7 +49,7 @@ def test_at_some_operations():
 
 @pytest.mark.seconds
 def test_at_chosen_operations():
-    found = killed("select", "2:100:2")
+    found = killed(["select"], "2:100:2")["select"]
     assert found["killed"] == found["operations"] // 2 and found["wrong"] == {}
 
 

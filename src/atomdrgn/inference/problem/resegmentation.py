@@ -63,6 +63,8 @@ def _with_segments(model: FitModel, beads: BeadModel, segmentation: Segmentation
 
 def carried_over(state: FitState, before: FitModel, model: FitModel) -> FitState:
     """The state with every segment moved as it was with other borders, or another base model."""
+    if model.deformation is before.deformation:
+        return state
     new = model.segments.latents_of(before.segments)
     population = Population(new @ state.population.mean, new @ state.population.root)
     return replace(
