@@ -514,13 +514,18 @@ def _compare_with_base(progress: FitProgress) -> Iterator[FitProgress]:
 
 
 def _at_base(progress: FitProgress, start: FitModel) -> FitProgress:
-    """The fit that ends where it began: every particle at the base model as it was given."""
+    """The fit that ends where it began: every particle at the base model as it was given.
+
+    It is warned of where motions would have been reported: a mean conformation of images that show
+    nothing is no better than the base model, which is nothing odd.
+    """
     said = (
         f"{progress.structure.name}: the fit explains images worse than this base model does, "
         "which is kept, without motions (against_base in summary.json says by how much); do "
         "contrast, pixel size and solvent suit the model, and is much mass not in it?"
     )
-    if progress.model.processes.first:
+    odd = bool(progress.found_ensemble.supported)
+    if odd and progress.model.processes.first:
         warnings.warn(said, stacklevel=2)
     state = at_base(start, carried_over(progress.state, progress.model, start))
     motions = motions_of(start, state.population).first(0)
@@ -540,7 +545,7 @@ def _at_base(progress: FitProgress, start: FitModel) -> FitProgress:
         correction=None,
         uncorrected=None,
         ensemble=ensemble,
-        warned=(*progress.warned, said),
+        warned=(*progress.warned, said) if odd else progress.warned,
     )
 
 
