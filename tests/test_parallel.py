@@ -56,6 +56,18 @@ def test_no_batch_is_of_two_portions():
     assert Portions(torch.tensor([0])).batches(torch.zeros(0, dtype=torch.long), 4) == ()
 
 
+@pytest.mark.parametrize("about", [1, 2, 7, 64])
+def test_batches_are_even_and_hardly_more_than_whole_portions_take(about):
+    """What is left over of each portion does not become a batch of its own."""
+    for size in range(1, 300):
+        batches = Portions.one(size).batches(torch.arange(size), about)
+        sizes = [len(batch) for batch in batches]
+        assert torch.equal(torch.cat(batches), torch.arange(size))
+        assert max(sizes) - min(sizes) <= 1 and max(sizes) <= about + about // 4
+        assert len(sizes) <= -(-size // about)
+    assert len(Portions.one(about + 1).batches(torch.arange(about + 1), about)) == 1 + (about < 4)
+
+
 @pytest.mark.parametrize("processes", [2, 3, 5])
 @pytest.mark.parametrize("most", [2**23, 20])
 def test_sums_do_not_depend_on_the_number_of_processes(monkeypatch, processes, most):

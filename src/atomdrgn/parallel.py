@@ -184,6 +184,31 @@ def portions_of(size: Int[Tensor, "item"]) -> Int[Tensor, "item"]:
     return (done - size) // of_portion
 
 
+def even_batches(size: int, about: int) -> int:
+    """How many batches of about so many items a portion is cut into.
+
+    They are even, and by up to a quarter larger where that saves one: what is left over of each
+    portion would be a batch by itself, which takes nearly as long as a full one.
+
+    Parameters
+    ----------
+    size : int
+        Items of the portion.
+    about : int
+        Items of a batch.
+
+    Returns
+    -------
+    int
+
+    Examples
+    --------
+    >>> even_batches(size=232, about=64), even_batches(size=81, about=64)
+    (3, 2)
+    """
+    return max(1, -(-size // (about + about // 4)))
+
+
 @dataclass(frozen=True, eq=False)
 class Portions:
     """Fixed portions of some items, each of which is one process's.
@@ -220,13 +245,17 @@ class Portions:
         return int(self.number[batch[0]])
 
     def batches(self, item: Int[Tensor, "some"], most: int) -> tuple[Int[Tensor, "batch"], ...]:
-        """Some items in batches of so many at most, of one portion after the other.
+        """Some items in batches of about so many, of one portion after the other.
 
-        None of them has items of two portions.
+        None of them has items of two portions (see :func:`even_batches`).
         """
         number, order = self.number[item].sort(stable=True)
         sizes = torch.unique_consecutive(number, return_counts=True)[1].tolist()
-        return tuple(batch for portion in item[order].split(sizes) for batch in portion.split(most))
+        return tuple(
+            batch
+            for portion in item[order].split(sizes)
+            for batch in portion.tensor_split(even_batches(len(portion), most))
+        )
 
     def sum(
         self, terms: Iterable[tuple[int, Sequence[Tensor]]], like: Sequence[Tensor]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...likelihood.noise import Noise
 from ...likelihood.restraints.segment_restraints import Restraints
-from ...parallel import Portions, Processes
+from ...parallel import Portions, Processes, even_batches
 from ...physics.disc import FourierDisc
 from ...physics.pose import Pose
 from ...reporting import Reporter
@@ -244,7 +244,8 @@ class FitModel:
         for some in particles.split(
             torch.unique_consecutive(self.portion[particles], return_counts=True)[1].tolist()
         ):
-            number = (self.rows[some].cumsum(0) - 1) // images
+            done = self.rows[some].cumsum(0)
+            number = (done - 1) * even_batches(int(done[-1]), images) // done[-1]
             yield from some.split(torch.unique_consecutive(number, return_counts=True)[1].tolist())
 
     def pose(self, state: FitState, index: Int[Tensor, "batch"]) -> Pose:

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...likelihood.normal_equations import image_products
 from ...likelihood.pose_equations import PoseGiven, eliminate_pose
 from ...likelihood.restraints.restraint_equations import restraint_equations
-from ...parallel import in_order
+from ...parallel import even_batches, in_order
 from ...physics.disc import FourierDisc
 from ...physics.record import joined
 from ...structure.motion.deformation import Deformation
@@ -105,10 +105,9 @@ def linearise(
         latent = state.latent[block.particle]
         matrix, gradient = _restrained(model, latent, block.particle)
         contrast, contrast_sd, given = [], [], []
+        parts = even_batches(len(block.image), model.images_at_once(disc))
         for image, row in zip(
-            block.image.split(model.images_at_once(disc)),
-            block.row.split(model.images_at_once(disc)),
-            strict=True,
+            block.image.tensor_split(parts), block.row.tensor_split(parts), strict=True
         ):
             transfer, data = model.whitened(image, disc, noise)
             products = image_products(
