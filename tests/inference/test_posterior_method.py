@@ -27,7 +27,6 @@ class OnePass(PosteriorMethod):
 
     most: int  # particles
     corrects_base = False
-    integrates_poses = False
     judges_mean = True
 
     @classmethod
@@ -44,6 +43,9 @@ class OnePass(PosteriorMethod):
             return state, row | {"moved_by_search": 0}
 
         return [step]
+
+    def integrates_poses(self, *, refined):
+        return False
 
     def borders(self, model):
         return None
@@ -69,7 +71,6 @@ class OnePassAndBorders(PosteriorMethod):
     """The same one pass; borders are learned right after it, and the base model is corrected."""
 
     corrects_base = True
-    integrates_poses = True
     judges_mean = True
     begin, steps, support = OnePass.begin, OnePass.steps, OnePass.support
     over_base = OnePass.over_base
@@ -78,6 +79,9 @@ class OnePassAndBorders(PosteriorMethod):
     @classmethod
     def suited(cls, model):
         return Begun(cls(), model)
+
+    def integrates_poses(self, *, refined):
+        return True
 
     def borders(self, model):
         return Borders(after=1, resolution=model.images.disc.resolution)

@@ -53,7 +53,7 @@ from .fit_options import FitOptions
 from .fit_stages import ALL_PARTICLES, FitProgress, Stage, go_on, go_through, write_history
 from .images.faults_before_fit import read_images
 from .posterior.gauge import in_gauge
-from .posterior.pose_verdict import PoseVerdict, judge_poses
+from .posterior.pose_verdict import REFINED, PoseVerdict, judge_poses
 from .posterior_method import Borders
 from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState, load_state, save_state
@@ -221,12 +221,15 @@ def _save_poses(progress: FitProgress) -> None:
 
 def _begin(progress: FitProgress) -> Iterator[FitProgress]:
     begun = choose_method(progress.model)
+    kind = progress.options.poses if progress.poses is None else progress.poses.kind
+    integrated = begun.method.integrates_poses(refined=kind == REFINED)
+    model = replace(begun.model, unknown_poses=begun.model.unknown_poses and integrated)
     yield replace(
         progress,
         method=begun.method,
-        model=begun.model,
+        model=model,
         far=begun.far,
-        halves=tuple(half_sets(begun.model)),
+        halves=tuple(half_sets(model)),
     )
 
 

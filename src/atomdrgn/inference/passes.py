@@ -49,7 +49,6 @@ class Passes(PosteriorMethod):
 
     coarsest: float
     corrects_base = True
-    integrates_poses = True
     judges_mean = True
 
     @classmethod
@@ -69,6 +68,10 @@ class Passes(PosteriorMethod):
             "better" if better else "no better",
         )
         return Begun(there, moved, far) if better else Begun(here, model)
+
+    def integrates_poses(self, *, refined: bool) -> bool:
+        """Also where it cannot be told whether they were refined."""
+        return True
 
     def resolutions(self, model: FitModel) -> list[float]:
         """Of each pass, A."""

@@ -65,12 +65,16 @@ class PosteriorMethod(ABC):
         draws from Gaussians about ``state.latent`` with the root ``state.uncertainty``.
         """
 
-    @property
     @abstractmethod
-    def integrates_poses(self) -> bool:
+    def integrates_poses(self, *, refined: bool) -> bool:
         """Whether poses of which nothing is known are integrated out.
 
-        If not, poses that were refined on these images are taken as exact, and the fit says so.
+        If not, they are taken as exact, and the fit says so.
+
+        Parameters
+        ----------
+        refined : bool
+            It is known that they were refined on these images; if not, that cannot be told.
         """
 
     @property

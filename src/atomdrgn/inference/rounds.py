@@ -52,7 +52,6 @@ class Rounds(PosteriorMethod):
 
     finest: float
     corrects_base = False
-    integrates_poses = False
     judges_mean = False
 
     @classmethod
@@ -84,6 +83,10 @@ class Rounds(PosteriorMethod):
             )
             for number, resolution in enumerate(rounds)
         ]
+
+    def integrates_poses(self, *, refined: bool) -> bool:
+        """Of poses that may be exact, images as weak as these tell too little to give them up."""
+        return refined
 
     def borders(self, model: FitModel) -> None:
         """None: no particle tells enough of its own conformation."""

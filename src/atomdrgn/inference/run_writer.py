@@ -201,11 +201,10 @@ def _pose_kind(progress: FitProgress) -> dict[str, Any]:
         kind, slopes = asked, None
     else:
         kind, slopes = kind_after_fit(found, progress.found_ensemble.play), found.slopes
-    unknown = progress.model.unknown_poses
     return {
         "asked": asked,
         "kind": kind,
-        "integrated": unknown and progress.chosen_method.integrates_poses,
+        "integrated": progress.model.unknown_poses,
     } | ({} if slopes is None else slopes.as_rounded())
 
 

@@ -14,6 +14,7 @@ from ...physics.pose import Pose
 from ...physics.rotations import matrix_from_vector, vector_from_matrix
 from ...structure.motion.deformation import Deformation
 from ...structure.motion.surface import Surface
+from ..population.pose_corrections import no_corrections
 from ..problem.fit_problem import FitModel, evenly_spread
 from ..problem.fit_state import FitState
 from ..problem.misfit import poses_at
@@ -41,8 +42,10 @@ def in_gauge(model: FitModel, state: FitState, found: WideFit) -> tuple[WideFit,
     FitState
         With the poses that go with each particle's mean place, and their errors.
     """
-    if state.poses is None:
-        return found, state
+    if state.poses is None:  # they were as the file has them until particles were placed
+        poses = no_corrections(len(model.images), model.pose_prior_sd)
+        state = replace(state, poses=poses)
+    assert state.poses is not None
     place = found.belief.mean
     of_image, along = place[model.particle], found.poses
     start = state.poses.value if along is None else along.at(of_image)

@@ -22,6 +22,7 @@ from ..images.resolution_schedule import finer_steps
 from ..population.conformation_surface import Mapping
 from ..population.latent_density import Density, fit_density, spread_out
 from ..population.population import Population
+from ..population.pose_corrections import no_corrections
 from ..problem.calibration import calibrate
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
@@ -284,10 +285,27 @@ def mapping_over_base(
 
 
 def place_on_mapping(model: FitModel, state: FitState) -> WideFit:
-    """Posterior of each particle's place on the state's surface."""
+    """Posterior of each particle's place on the state's surface.
+
+    Where poses were refined on the images they are integrated out here, and the density is fitted
+    to what is left of the likelihoods; the surface was found with poses as they are.
+    """
     mapping, generator = state.spread, torch.Generator().manual_seed(model.seed)
+    if model.integrates_poses:
+        state = replace(state, poses=no_corrections(len(model.images), model.pose_prior_sd))
     likelihood = likelihood_at_nodes(model, state, mapping, finest_disc(model, state))
-    place, weight = mapping.places(model.n_particles), mapping.share(likelihood)
+    place = mapping.places(model.n_particles)
+    if model.integrates_poses:
+        some = slice(None) if model.seen.all() else model.seen
+        density = fit_density(
+            mapping.density,
+            place[:, some],
+            likelihood[:, some],
+            error=_believed(mapping, place, mapping.share(likelihood)).sd[some],
+            most=DENSITY_FITTED,
+        )
+        mapping = replace(mapping, density=density)
+    weight = mapping.share(likelihood)
     belief = _believed(mapping, place, weight)
     draws = draw(place, weight, belief, generator)
     mean = belief.mean[:, None]
