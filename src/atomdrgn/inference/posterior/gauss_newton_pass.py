@@ -36,6 +36,7 @@ from ..problem.calibration import calibrate
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from ..problem.linearisation import Linearised, linearise, mean_information
+from ..problem.misfit import poses_at
 from ..problem.occupancy import prior_with_settled_occupancies, settle_brightness
 from ..problem.principal_motions import Motions, motions_of
 
@@ -198,6 +199,10 @@ def _with_scales(model: FitModel, state: FitState, disc: FourierDisc, *, last: b
         state = calibrate(model, state, disc, generator)
     if model.finds_poses and state.poses is None and (disc.resolution <= COARSEST or last):
         state = replace(state, poses=no_corrections(len(model.images), model.pose_prior_sd))
+    if model.integrates_poses and state.poses is not None:
+        # equations hold near the likeliest pose: steps that are found with those of the
+        # conformation led weak images far astray
+        state = replace(state, poses=poses_at(model, state, disc, state.latent, state.poses.value))
     return state
 
 
@@ -268,7 +273,10 @@ def _after(
     covariance: Float[Tensor, "direction direction"],
 ) -> FitState:
     """The state with particles where they were found, with their mean covariance."""
-    unseen = ~model.seen
+    unseen, poses = ~model.seen, state.poses
+    if poses is not None:
+        step = 0.0 if model.integrates_poses else found.pose
+        poses = PoseCorrections(poses.value + step, found.pose_sd)
     found.latent[unseen] = given.population.mean
     found.latent_sd[unseen] = given.motions.variance.sqrt()
     seen = given.directions.seen @ torch.linalg.cholesky(covariance)
@@ -280,9 +288,7 @@ def _after(
         freedom=found.freedom,
         population=given.population,
         uncertainty=torch.cat([seen, given.directions.unseen], 1),
-        poses=None
-        if state.poses is None
-        else PoseCorrections(state.poses.value + found.pose, found.pose_sd),
+        poses=poses,
     )
 
 
