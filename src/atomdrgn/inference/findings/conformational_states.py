@@ -9,21 +9,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..population.latent_density import MOST_FITTED, NARROWEST, Density, at_least
+from ..population.latent_density import Density
 from ..posterior.importance_sampling import Looked
-from ..problem.significance import is_clear
 
 DIP = 0.2  # between states the density falls below this part of the lower peak
 SMALLEST = 0.02  # part of the particles
 STEPS = 33  # at which the density is looked at between two peaks
 ROUNDS = 1000  # of EM for the populations, at most; they end where none moves by more than this
 SETTLED = 1e-6
-# Of a particle's own error: peaks are no narrower. A density whose peaks are as wide as the errors
-# hides states that are two to three errors apart.
-SHARPER = 0.5
-MOST_SHARP = 3  # peaks that are looked for so
-LINE = 9  # Gaussians that particles spread evenly along a line are made of
-SHARP_ROUNDS = 100
 AT_ONCE = 2**24  # numbers of likelihoods by component
 
 
@@ -85,10 +78,8 @@ def find_states(
     if density is None or looked is None:
         return one
     number = _peaks(density)
-    if not number.any():
-        density = sharper_density(density, looked)
-        number = _peaks(density)
-    if not number.any():
+    n_states = int(number.max()) + 1
+    if n_states < 2:
         return one
     likelihood = _by_state(_by_component(density, looked), density, number)
     counted = slice(None) if seen is None else seen
@@ -108,98 +99,6 @@ def find_states(
         for rank, state in enumerate(order.tolist())
     ]
     return States(rows, probability[:, order].float())
-
-
-def sharper_density(density: Density, looked: Looked) -> Density:
-    """The density with two or three peaks that are narrower than errors, where images want them.
-
-    Particles have to be clearly likelier with them than with the density as it is, and than spread
-    evenly along a line between the outer peaks: where errors hide the shape, few narrow peaks
-    explain a continuum nearly as well.
-
-    References
-    ----------
-    Vuong, Econometrica 57:307 (1989): likelihoods of models that do not contain each other.
-    """
-    k, few = looked.place.shape[2], max(1, looked.place.shape[1] // MOST_FITTED)
-    looked = Looked(looked.place[:, ::few], looked.likelihood[:, ::few])
-    weight = looked.weight(density)
-    mean = torch.einsum("dp,dpk->pk", weight, looked.place)
-    offset = looked.place - mean
-    error2 = torch.einsum("dp,dpk,dpl->kl", weight, offset, offset) / len(mean)
-    spread2 = torch.cov(mean.T).reshape(k, k) + 1e-8 * torch.eye(k)
-    narrowest = SHARPER**2 * error2 + NARROWEST**2 * spread2
-    found, best = density, _log_evidence(density, looked)
-    for peaks in range(2, MOST_SHARP + 1):
-        sharp = _mixture(_apart(density, peaks), looked, narrowest)
-        evidence = _log_evidence(sharp, looked)
-        if not is_clear(evidence - best):
-            continue
-        ends = sharp.mean[sharp.mean[:, 0].argsort()][[0, -1]]
-        if is_clear(evidence - _log_evidence(_even_line(ends, looked, narrowest), looked)):
-            found, best = sharp, evidence
-    return found
-
-
-def _apart(density: Density, peaks: int) -> Density:
-    """Narrow components from end to end of a density, along its first motion."""
-    sd = density.variance().sqrt()
-    middle = density.weight @ density.mean
-    mean = middle.expand(peaks, -1).clone()
-    mean[:, 0] += sd[0] * torch.linspace(-1, 1, peaks)
-    root = (0.5 * sd).diag().expand(peaks, -1, -1)
-    return Density(torch.full((peaks,), 1 / peaks), mean, root.clone())
-
-
-def _log_evidence(density: Density, looked: Looked) -> Float[Tensor, "particle"]:
-    return (_by_component(density, looked) + density.weight.log()).logsumexp(1)
-
-
-def _mixture(density: Density, looked: Looked, narrowest: Float[Tensor, "k k"]) -> Density:
-    """The likeliest mixture of as many Gaussians, none narrower than that, by EM."""
-    place = looked.place
-    for _ in range(SHARP_ROUNDS):
-        share = _shares(density, looked)
-        count = share.sum((0, 1)).clamp_min(1e-6)
-        mean = torch.einsum("dpc,dpk->ck", share, place) / count[:, None]
-        offset = place[:, :, None] - mean
-        moment = torch.einsum("dpc,dpck,dpcl->ckl", share, offset, offset)
-        covariance = at_least(moment / count[:, None, None], narrowest)
-        density = Density(count / count.sum(), mean, torch.linalg.cholesky(covariance))
-    return density
-
-
-def _even_line(
-    ends: Float[Tensor, "2 k"], looked: Looked, narrowest: Float[Tensor, "k k"]
-) -> Density:
-    """The likeliest density of particles spread evenly between two points that are found with it.
-
-    Its components share one covariance, no narrower than `narrowest` nor than hides that they are
-    several.
-    """
-    place, step = looked.place, torch.linspace(0, 1, LINE)
-    way = torch.stack([1 - step, step], 1)
-    root = torch.linalg.cholesky(narrowest)
-    density = Density(torch.full((LINE,), 1 / LINE), way @ ends, root.expand(LINE, -1, -1))
-    for _ in range(SHARP_ROUNDS):
-        share = _shares(density, looked)
-        count = share.sum((0, 1))
-        mean = way @ torch.linalg.solve(
-            (way.T * count) @ way, way.T @ torch.einsum("dpc,dpk->ck", share, place)
-        )
-        offset = place[:, :, None] - mean
-        moment = torch.einsum("dpc,dpck,dpcl->kl", share, offset, offset) / count.sum()
-        gap = (mean[1] - mean[0])[:, None]
-        covariance = at_least(moment[None], narrowest + gap @ gap.T)[0]
-        root = torch.linalg.cholesky(covariance)
-        density = Density(density.weight, mean, root.expand(LINE, -1, -1))
-    return density
-
-
-def _shares(density: Density, looked: Looked) -> Float[Tensor, "draw particle component"]:
-    """Of each place and component in a particle; they sum to 1."""
-    part = density.log_parts(looked.place) + looked.likelihood[..., None]
-    return (part - part.logsumexp((0, 2), keepdim=True)).exp()
 
 
 def _by_component(density: Density, looked: Looked) -> Float[Tensor, "particle component"]:

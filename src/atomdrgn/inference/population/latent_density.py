@@ -138,12 +138,12 @@ def fit_density(
         mean = torch.einsum("dpc,dpk->ck", share, place) / count[:, None].clamp_min(1e-6)
         offset = place[:, :, None] - mean
         moment = torch.einsum("dpc,dpck,dpcl->ckl", share, offset, offset)
-        covariance = at_least(moment / count[:, None, None].clamp_min(1e-6), narrowest)
+        covariance = _at_least(moment / count[:, None, None].clamp_min(1e-6), narrowest)
         density = Density((count + 1) / (count + 1).sum(), mean, torch.linalg.cholesky(covariance))
     return density
 
 
-def at_least(
+def _at_least(
     covariance: Float[Tensor, "component k k"], narrowest: Float[Tensor, "k k"]
 ) -> Float[Tensor, "component k k"]:
     """Covariances with no direction narrower than in another one."""
