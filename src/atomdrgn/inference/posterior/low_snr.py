@@ -13,7 +13,7 @@ images give them.
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...physics.disc import FourierDisc
@@ -189,17 +189,10 @@ def map_round(
     likelihood = likelihood_at_nodes(model, state, mapping, disc)
     place = mapping.places(model.n_particles)
     belief = _believed(mapping, place, mapping.share(likelihood))
-    some = slice(None) if model.seen.all() else model.seen
-    density = fit_density(
-        mapping.density,
-        place[:, some],
-        likelihood[:, some],
-        error=belief.sd[some],
-        most=DENSITY_FITTED,
-    )
+    density = _density_of_seen(model, mapping, place, likelihood, belief)
     mapping = replace(mapping, density=density)
     weight = mapping.share(likelihood)
-    evidence = float(_evidence(likelihood, mapping.log_weight())[some].mean())
+    evidence = float(_evidence(likelihood, mapping.log_weight())[_those_seen(model)].mean())
     in_place = no_play(place[0], state.latent)
     sampler = Sampler(model.by_images, state, disc, in_place, generator)
     surface = sampler.refit(mapping.surface, place, weight, times=DRAWN)
@@ -296,14 +289,8 @@ def place_on_mapping(model: FitModel, state: FitState) -> WideFit:
     likelihood = likelihood_at_nodes(model, state, mapping, finest_disc(model, state))
     place = mapping.places(model.n_particles)
     if model.integrates_poses:
-        some = slice(None) if model.seen.all() else model.seen
-        density = fit_density(
-            mapping.density,
-            place[:, some],
-            likelihood[:, some],
-            error=_believed(mapping, place, mapping.share(likelihood)).sd[some],
-            most=DENSITY_FITTED,
-        )
+        believed = _believed(mapping, place, mapping.share(likelihood))
+        density = _density_of_seen(model, mapping, place, likelihood, believed)
         mapping = replace(mapping, density=density)
     weight = mapping.share(likelihood)
     belief = _believed(mapping, place, weight)
@@ -343,6 +330,29 @@ def _evidence(
     likelihood: Float[Tensor, "node particle"], log_weight: Float[Tensor, "node"]
 ) -> Float[Tensor, "particle"]:
     return (likelihood + log_weight[:, None]).logsumexp(0)
+
+
+def _those_seen(model: FitModel) -> slice | Bool[Tensor, "particle"]:
+    """The particles that count; a slice, which copies nothing, where all do."""
+    return slice(None) if model.seen.all() else model.seen
+
+
+def _density_of_seen(
+    model: FitModel,
+    mapping: Mapping,
+    place: Float[Tensor, "node particle k"],
+    likelihood: Float[Tensor, "node particle"],
+    belief: Belief,
+) -> Density:
+    """The density fitted to the particles that count, from that of the surface."""
+    some = _those_seen(model)
+    return fit_density(
+        mapping.density,
+        place[:, some],
+        likelihood[:, some],
+        error=belief.sd[some],
+        most=DENSITY_FITTED,
+    )
 
 
 def _believed(
