@@ -1,9 +1,10 @@
 """What a particle file holds, and whether its images, poses, contrast and hand fit a structure."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -106,6 +107,26 @@ class Contents:
     image_sd: float
     warnings: tuple[str, ...]
 
+    def as_json(self) -> dict[str, Any]:
+        """The same as plain numbers, texts and lists: defocus in A, dose in e/A^2."""
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        optics = [
+            {
+                field.name: getattr(group, field.name)
+                for field in fields(group)
+                if field.name != "grid"
+            }
+            | _pixels(group.grid)
+            for group in self.optics
+        ]
+        del said["grid"]
+        return said | {
+            "source": str(self.source),
+            "tilts": self.tilts._asdict(),
+            "optics": optics,
+            **_pixels(self.grid),
+        }
+
     def lines(self) -> list[str]:
         """The same for people."""
         rows = [
@@ -153,6 +174,30 @@ class Inspection:
     contents: Contents
     model: str | None = None
     agreement: Agreement | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What `contents` says, and as `against` how well the model explains the images.
+
+        `correlations` are mean and standard error with the poses of the file and with each fault
+        mended; `worse_by` is by how much each is worse than the file, in standard errors.
+        """
+        if self.agreement is None:
+            return self.contents.as_json()
+        found = self.agreement
+        compared = [name for name in found.correlation if name in (AS_READ, *found.possible)]
+        correlations = {name: found.mean(name) for name in compared}
+        against = {
+            "model": self.model,
+            "images": found.n_images,
+            "particles": found.n_particles,
+            "resolution": found.resolution,
+            "correlations": {name: _numbers(both) for name, both in correlations.items()},
+            "worse_by": {
+                name: _numbers([found.in_errors(AS_READ, name)])[0] for name in compared[1:]
+            },
+            "verdict": found.verdict,
+        }
+        return self.contents.as_json() | {"against": against}
 
     def lines(self) -> list[str]:
         """Everything for people, the verdict last."""
@@ -251,6 +296,15 @@ def _contents(stack: ParticleStack, generator: torch.Generator) -> Contents:
         image_sd=sd,
         warnings=stack.warnings,
     )
+
+
+def _pixels(grid: ImageGrid) -> dict[str, float | int]:
+    return {"box_size": grid.box_size, "pixel_size": grid.pixel_size}
+
+
+def _numbers(values: Sequence[float]) -> list[float | None]:
+    """As JSON has them: what is not a number is null."""
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def _optics_summary(stack: ParticleStack, number: int) -> OpticsSummary:

@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Reporter:
-    """Watches a piece of work. This one keeps silent; others override its four methods.
+    """Watches a piece of work. This one keeps silent; others override what they tell.
 
     Examples
     --------
@@ -21,6 +21,12 @@ class Reporter:
     adding: 3 steps
     6
     """
+
+    def stage(self, title: str, begin: float, end: float) -> None:
+        """A stage of the whole begins, which takes it from one fraction of all work to another."""
+
+    def part(self, title: str, number: int, total: int) -> None:
+        """The part of a stage begins that has this number, from 1, of so many that are alike."""
 
     def start(self, title: str, total: int) -> None:
         """A task of `total` steps begins."""

@@ -3,6 +3,8 @@ behind.
 """
 
 import re
+import subprocess
+import sys
 
 import mrcfile
 import numpy as np
@@ -17,7 +19,7 @@ def refused(ended, says):
     """
     *before, last = ended.err.splitlines()
     assert ended.code == 2 and re.search(says, last) and last.startswith("error: "), ended
-    assert all(line.startswith("warning: ") for line in before), ended
+    assert all(line.startswith(("warning: ", "reading ")) for line in before), ended
     return True
 
 
@@ -100,7 +102,7 @@ def test_a_model_without_polymer(atomdrgn, folder):
 @pytest.mark.parametrize(
     "base, particles, says",
     [
-        ("particles.star", "base.pdb", "particles.star"),
+        ("particles.star", "base.pdb", "BASE comes first: atomdrgn fit base.pdb particles.star$"),
         ("base.pdb", "particles.mrcs", "particles.mrcs: not a STAR file"),
         ("absent.pdb", "particles.star", "absent.pdb: no such file"),
         ("base.pdb", "absent.star", "absent.star: no such file"),
@@ -109,6 +111,29 @@ def test_a_model_without_polymer(atomdrgn, folder):
 )
 def test_files_of_the_wrong_kind(atomdrgn, folder, base, particles, says):
     assert refused(fit(atomdrgn, base=base, particles=particles), says)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fit", "base.pdb", "particles.star", "--segments", "0"),
+        ("fit", "particles.star", "base.pdb"),
+        ("refine", "absent.pdb", "particles.star"),
+        ("inspect", "absent.star"),
+        ("volume", "absent.star"),
+    ],
+)
+def test_what_can_be_refused_at_once_is(folder, words):
+    """Neither torch nor numpy is loaded, which takes seconds."""
+    loads = (
+        "import sys\nfrom atomdrgn.cli import main\ntry:\n    main(sys.argv[1:])\n"
+        "finally:\n    print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", loads, *words], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2 and ended.stdout == "[]\n", ended
+    assert re.match("error: .*(expected 1 or more|BASE comes first|no such file)", ended.stderr)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +148,9 @@ def test_files_of_the_wrong_kind(atomdrgn, folder, base, particles, says):
         (["--parts", "Z:1-5"], "there is no chain 'Z'"),
         (["--fixed", "A:first"], "no range of residues"),
         (["--beads", "3"], "3 beads"),
-        (["--segments", "0"], "0 segments"),
+        (["--segments", "0"], "--segments 0: expected 1 or more"),
+        (["--resolution", "-3"], "--resolution -3: expected a positive number"),
+        (["--box", "0"], "--box 0: expected 1 or more"),
         (["--segments", "500"], "500 segments"),
         (["--box", "1"], "box 1"),
         (["--box", "2"], "images of 2 pixels: at least 8"),
@@ -163,7 +190,7 @@ def test_what_nobody_foresaw_is_one_line_too(atomdrgn, folder, monkeypatch):
         raise KeyError("a fault")
 
     monkeypatch.setattr("atomdrgn.particles.reading.read_particles", broken)
-    ended = fit(atomdrgn)
+    ended = fit(atomdrgn, "--quiet")
     assert ended.code == 1 and ended.err.count("\n") == 1 and "--debug" in ended.err
 
 
@@ -198,7 +225,7 @@ def test_ctrl_c_says_how_to_go_on(atomdrgn, folder, monkeypatch):
     ended = fit(atomdrgn, "--parts", "A:1-12")
     assert ended.code == 130
     assert (
-        ended.err
-        == "stopped; to go on: atomdrgn fit base.pdb particles.star --segments 2 --parts A:1-12 "
+        ended.err == "reading base.pdb and particles.star ...\n"
+        "stopped; to go on: atomdrgn fit base.pdb particles.star --segments 2 --parts A:1-12 "
         "--resume\n"
     )

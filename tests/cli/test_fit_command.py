@@ -61,7 +61,8 @@ def test_fit_then_export(fit, atomdrgn, folder):
         and "atomdrgn export particles.fit" in ended.out
     )
     assert ended.err == "" or all(
-        line.startswith(("warning: ", "compiling loops ")) for line in ended.err.splitlines()
+        line.startswith(("warning: ", "compiling loops ", "reading "))
+        for line in ended.err.splitlines()
     )
     run = open_run("particles.fit")
     assert (
@@ -120,6 +121,13 @@ def test_inverted_contrast_is_refused_before_there_is_a_run(fit, folder):
     assert re.search(
         "error: particles.star: the contrast is inverted .*pass --keep-contrast", ended.err
     )
+
+
+def test_the_closing_summary_as_json(fit, folder):
+    ended = fit("--json")
+    said = json.loads(ended.out)
+    assert ended.code == 0 and said == {"run": "particles.fit", **open_run("particles.fit").summary}
+    assert ended.err.startswith("reading base.pdb and particles.star ...\n")
 
 
 def test_quiet_prints_nothing(fit, folder):

@@ -1,5 +1,9 @@
 """The inspect command prints what the function found, on standard output."""
 
+import json
+import subprocess
+import sys
+
 
 def test_what_a_file_holds(atomdrgn, folder):
     ended = atomdrgn("inspect", "particles.star", "--quiet")
@@ -30,3 +34,21 @@ def test_dark_protein_is_named(atomdrgn, folder):
 def test_a_limit_that_makes_no_sense(atomdrgn, folder):
     ended = atomdrgn("inspect", "particles.star", "--limit", "0")
     assert ended.code == 2 and ended.err == "error: a limit of 0 images: expected at least 1\n"
+
+
+def test_the_same_as_json(atomdrgn, folder):
+    ended = atomdrgn("inspect", "particles.star", "--against", "base.pdb", "--json")
+    said = json.loads(ended.out)
+    assert ended.code == 0 and said["n_particles"] == 12 and said["box_size"] == 32
+    assert said["optics"][0]["voltage_kv"] == 300 and said["half_sets"] == [6, 6]
+    mean, error = said["against"]["correlations"]["as in the file"]
+    assert 0 < error < mean and said["against"]["worse_by"]["hand mirrored"] is not None
+
+
+def test_nobody_has_to_read_to_the_end(folder):
+    """`atomdrgn inspect ... | head -1` says nothing of a broken pipe."""
+    words = [sys.executable, "-m", "atomdrgn", "inspect", "particles.star", "--quiet"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as command:
+        command.stdout.close()
+        said = command.stderr.read()
+    assert said == b"" and command.returncode == 141

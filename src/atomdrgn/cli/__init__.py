@@ -13,6 +13,7 @@ from .backproject import backproject
 from .debias import debias
 from .dock import dock
 from .export import export
+from .failures import nobody_reads
 from .fit import fit
 from .inspect import inspect
 from .place import place
@@ -84,10 +85,14 @@ def atomdrgn(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code.
 
-    It is 0, 2 for bad input, 1 for other failures, 130 for Ctrl-C.
+    It is 0, 2 for bad input, 1 for other failures, 130 for Ctrl-C, and 141 where nobody reads what
+    is printed.
     """
     try:
         code = app(arguments, standalone_mode=False, prog_name="atomdrgn")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = nobody_reads()
     except Exception as error:
         # the base class of usage errors moves from release to release of typer
         if not hasattr(error, "format_message"):

@@ -4,6 +4,7 @@ It prints one line on standard error and ends with an exit code; a traceback nee
 """
 
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -24,6 +25,8 @@ from .terminal import PlainOutput, printable
 # of whole numbers: seeds and counts beyond it do not fit into what they become
 LARGEST = 10**12
 BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
+NOBODY_READS = 141  # as the shell says of a command whose output nobody takes any more
+COUNTS = ("--segments", "--box", "--epochs")  # that are looked at before anything is loaded
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
@@ -46,6 +49,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             try:
                 _require_numbers(arguments)
                 function(debug=debug, **arguments)
+            except BrokenPipeError:
+                raise typer.Exit(nobody_reads()) from None
             except (Exception, KeyboardInterrupt) as error:
                 # typer's own
                 if isinstance(error, typer.Exit) or hasattr(error, "format_message"):
@@ -67,6 +72,10 @@ def _require_numbers(arguments: Mapping[str, object]) -> None:
             raise InputError(f"{option} {value}: expected a number")
         if isinstance(value, int) and abs(value) > LARGEST:
             raise InputError(f"{option} {value}: expected a whole number of at most {LARGEST:,}")
+        if option in COUNTS and isinstance(value, int) and value < 1:
+            raise InputError(f"{option} {value}: expected 1 or more")
+        if option == "--resolution" and isinstance(value, float) and value <= 0:
+            raise InputError(f"{option} {value:g}: expected a positive number, in A")
         if option == "--seed" and isinstance(value, int) and value < 0:
             raise InputError(f"{option} {value}: expected 0 or a positive whole number")
 
@@ -87,6 +96,12 @@ def explain(error: BaseException) -> tuple[int, str]:
         f"error: {type(error).__name__}: {_one_line(error)} (not foreseen: --debug shows where; "
         "please report it)",
     )
+
+
+def nobody_reads() -> int:
+    """Exit code where output is taken no more, as by `head`; what is left of it goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # type: ignore[union-attr]
+    return NOBODY_READS
 
 
 def command_line(*, without: tuple[str, ...] = ()) -> str:

@@ -9,8 +9,9 @@ from typer import Option
 
 from ..errors import InputError
 from .failures import command, command_line
-from .options import MODEL, Base, General, MapFile, Origin, Particles, Reading
-from .progress import progress
+from .options import MODEL, AsJson, Base, General, MapFile, Origin, Particles, Reading
+from .progress import begin, progress
+from .setup import is_first_process, read_model, require_files, settings_of, use_threads
 
 if TYPE_CHECKING:
     from ..inference.fit_options import FitOptions
@@ -252,6 +253,7 @@ def fit(
     reading: Reading,
     running: Running,
     training: Training,
+    as_json: AsJson = False,
     general: General,
 ) -> None:
     """A structure for every particle: fit the motions of a base structure to its images.
@@ -290,10 +292,11 @@ def fit(
         _refuse_of_closed_form(model, running)
     if training.deformation is Deformation.beads:
         _refuse_of_segments(model)
+    require_files("fit", base=base, particles=particles)
+    begin(f"reading {base} and {particles}", quiet=general.quiet or not is_first_process())
     from ..parallel import joined_processes
     from ..particles.reading import read_particles
-    from .setup import read_model, settings_of, use_threads
-    from .summary import summary_lines
+    from .summary import summary_json, summary_lines
 
     use_threads(general.threads)
     structure, centre = read_model(base, map_file=model.map_file, origin=model.origin)
@@ -340,7 +343,9 @@ def fit(
     except KeyboardInterrupt:
         again = command_line(without=("--overwrite", "--resume"))
         raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
-    if not general.quiet and processes.first:
+    if processes.first and as_json:
+        print(summary_json(run))
+    elif processes.first and not general.quiet:
         print("\n".join(summary_lines(run)))
 
 

@@ -1,5 +1,6 @@
 """``atomdrgn inspect``."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,8 +8,9 @@ from typer import Option
 
 from ..errors import InputError
 from .failures import command
-from .options import MODEL, General, MapFile, Origin, Particles, Reading
+from .options import MODEL, AsJson, General, MapFile, Origin, Particles, Reading
 from .progress import progress
+from .setup import read_model, require_files, use_threads
 
 
 @command
@@ -44,6 +46,7 @@ def inspect(
             help="Images that are compared with the structure, of particles chosen at random.",
         ),
     ] = 2000,
+    as_json: AsJson = False,
     general: General,
 ) -> None:
     """Say what a particle file holds, and whether poses, contrast and hand fit a structure.
@@ -53,14 +56,15 @@ def inspect(
         atomdrgn inspect particles.star
         atomdrgn inspect particles.star --against base.pdb --map consensus.mrc
         atomdrgn inspect tilts.star --tomograms tomograms.star --against base.cif
+        atomdrgn inspect particles.star --json
     """
     if against is None and (map_file is not None or origin is not None):
         raise InputError(
             "--map and --origin say where a structure stands: give the structure with --against"
         )
+    require_files("inspect", particles=particles)
     from ..inspection import inspect as inspect_particles
     from ..particles.reading import read_particles
-    from .setup import read_model, use_threads
 
     use_threads(general.threads)
     structure = (
@@ -71,4 +75,4 @@ def inspect(
         inspection = inspect_particles(
             stack, structure, resolution=resolution, limit=limit, reporter=reporter
         )
-    print("\n".join(inspection.lines()))
+    print(json.dumps(inspection.as_json()) if as_json else "\n".join(inspection.lines()))

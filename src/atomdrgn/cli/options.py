@@ -134,6 +134,14 @@ Threads = Annotated[
     int | None,
     Option(metavar="N", rich_help_panel=GENERAL, show_default="all cores", help="CPU threads."),
 ]
+AsJson = Annotated[
+    bool,
+    Option(
+        "--json",
+        rich_help_panel=GENERAL,
+        help="Print what was found as one JSON object, for scripts, in place of lines of text.",
+    ),
+]
 Quiet = Annotated[
     bool,
     Option("--quiet", "-q", rich_help_panel=GENERAL, help="No progress and no closing summary."),

@@ -1,9 +1,11 @@
 """Reporters for people: a moving bar on a terminal, a plain line now and then elsewhere.
 
-Both speak on standard error.
+Both speak on standard error. One line is about the whole: which stage of how many, which pass, how
+far that is, and the time left for everything.
 """
 
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,9 +16,17 @@ from .terminal import printable
 
 if TYPE_CHECKING:
     from numba.core.event import Event
-    from rich.progress import Progress, ProgressColumn, Task
+    from rich.progress import Progress
 
-QUIET_SECONDS = 60  # between the lines of a long task, where there is no terminal
+QUIET_SECONDS = 30.0  # between lines, where there is no terminal
+TASK_OF_PART = 0.6  # of what is left of a stage or pass, that its next task is taken to be
+LEAST_FRACTION = 0.02  # of the whole, that has to be done before the time left is told
+
+
+def begin(text: str, *, quiet: bool) -> None:
+    """Say what a command sets out to do, before what takes seconds to load."""
+    if not quiet:
+        print(printable(f"{text} ..."), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -36,7 +46,7 @@ def progress(*, quiet: bool = False, compiles: bool = False) -> Iterator[Reporte
         with _told_of_compiling(reporter) if compiles else nullcontext():
             yield reporter
     finally:
-        reporter.finish()
+        reporter.close()
 
 
 @contextmanager
@@ -65,63 +75,128 @@ def _told_of_compiling(reporter: Reporter) -> Iterator[None]:
         yield
 
 
-class PlainReporter(Reporter):
-    """Prints results on the way, and once a minute how far a task is."""
+class Whole(Reporter):
+    """Keeps what the work has said of itself: where it is, and how much of it is done."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.first: float | None = None  # fraction of the whole at which this process began
+        self.titles: list[str] = []  # of the stage, of its part
+        self.of_stage = self.of_part = self.of_task = (0.0, 1.0)
+        self.task, self.done, self.total, self.started = "", 0, 0, self.began
+
+    def stage(self, title: str, begin: float, end: float) -> None:
+        """A stage of the whole begins."""
+        self.titles = [title]
+        self.of_stage = self.of_part = self.of_task = (begin, end)
+        self.task, self.done, self.total = "", 0, 0
+
+    def part(self, title: str, number: int, total: int) -> None:
+        """A part of a stage begins: all parts are taken to be as long as each other."""
+        begin, end = self.of_stage
+        each = (end - begin) / total
+        self.of_part = self.of_task = (begin + (number - 1) * each, begin + number * each)
+        self.titles = [*self.titles[:1], f"{title} {number} of {total}"]
+        self.task, self.done, self.total = "", 0, 0
 
     def start(self, title: str, total: int) -> None:
-        """A step of so many parts begins."""
-        self.title, self.total, self.done = title, total, 0
-        self.started = self.said = time.monotonic()
+        """A task of so many steps begins."""
+        if self.titles:  # how many tasks follow is not known
+            reached, end = self.fraction(), self.of_part[1]
+            self.of_task = (reached, reached + TASK_OF_PART * (end - reached))
+        self.task, self.done, self.total, self.started = title, 0, total, time.monotonic()
+        if self.first is None and self.titles:
+            self.first = self.fraction()
 
     def advance(self, steps: int = 1) -> None:
-        """Some parts are done; a line is due where the last one is long ago."""
+        """Some steps are done."""
         self.done += steps
+
+    def close(self) -> None:
+        """The work has ended."""
+        self.finish()
+
+    def fraction(self) -> float:
+        """Of the whole that is done, by the shares of its stages."""
+        begin, end = self.of_task
+        return begin + (end - begin) * min(1.0, self.done / self.total if self.total else 0.0)
+
+    def left(self) -> float | None:
+        """Seconds left for everything, or for the task where the work has no stages."""
         now = time.monotonic()
-        if now - self.said > QUIET_SECONDS and self.done < self.total:
-            self.said = now
-            left = (now - self.started) * (self.total - self.done) / max(self.done, 1)
-            self.say(f"{self.title}: {self.done:,} of {self.total:,}, {duration(left)} left")
+        if not self.titles:
+            if not self.done:
+                return None
+            return (now - self.started) * (self.total - self.done) / self.done
+        done = self.fraction()
+        if self.first is None or done - self.first < LEAST_FRACTION:
+            return None
+        return (now - self.began) * (1 - done) / (done - self.first)
+
+    def status(self) -> str:
+        """Where the work is, in one line."""
+        counted = f"{self.task}: {self.done:,} of {self.total:,}" if self.total else self.task
+        left = self.left()
+        for_all = " for everything" if self.titles else ""
+        said = [*self.titles, counted, "" if left is None else f"{duration(left)} left{for_all}"]
+        return ", ".join(each for each in said if each)
+
+
+class PlainReporter(Whole):
+    """Prints results on the way, and every half minute where the work is.
+
+    Parameters
+    ----------
+    seconds : float
+        Between two such lines.
+    """
+
+    def __init__(self, seconds: float = QUIET_SECONDS) -> None:
+        super().__init__()
+        self.ended = threading.Event()
+        self.clock = threading.Thread(target=self._tell, args=(seconds,), daemon=True)
+        self.clock.start()
+
+    def _tell(self, seconds: float) -> None:
+        while not self.ended.wait(seconds):
+            if self.status():
+                self.say(self.status())
 
     def say(self, text: str) -> None:
         """A line of text."""
         print(printable(text), file=sys.stderr, flush=True)
 
+    def close(self) -> None:
+        """The work has ended: no more lines."""
+        self.ended.set()
+        self.clock.join()
 
-class BarReporter(Reporter):
-    """Shows a bar with rate and time left, which leaves the screen when the task ends."""
+
+class BarReporter(Whole):
+    """Shows one bar with where the work is and the time left; it leaves the screen at the end."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.bar: Progress | None = None
 
     def start(self, title: str, total: int) -> None:
-        """A step of so many parts begins: a bar of its own."""
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
-
-        self.finish()
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _rate_column(),
-            TimeRemainingColumn(),
-        )
-        self.bar = bar = Progress(
-            *columns, TextColumn("left"), console=Console(stderr=True), transient=True
-        )
-        self.task = bar.add_task(title, total=total)
-        bar.start()
+        """A step of so many parts begins: the bar is about it, or about all of its work."""
+        super().start(title, total)
+        if self.bar is None:
+            self.bar = _bar()
+            self.shown = self.bar.add_task("", total=1.0)
+            self.bar.start()
+        self._show()
 
     def advance(self, steps: int = 1) -> None:
         """Some parts are done."""
+        super().advance(steps)
+        self._show()
+
+    def _show(self) -> None:
         if self.bar is not None:
-            self.bar.advance(self.task, steps)
+            done = self.fraction() if self.titles else self.done / max(self.total, 1)
+            self.bar.update(self.shown, completed=done, description=self.status())
 
     def say(self, text: str) -> None:
         """A line of text above the bar."""
@@ -129,26 +204,23 @@ class BarReporter(Reporter):
         print(printable(text), file=sys.stderr, flush=True)
 
     def finish(self) -> None:
-        """Take the bar from the screen, also when a task ends early."""
+        """A task ends: the bar stays where more of the whole is to come."""
+        if not self.titles:
+            self.close()
+
+    def close(self) -> None:
+        """Take the bar from the screen, also when work ends early."""
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
 
 
-def _rate_column() -> "ProgressColumn":
-    from rich.progress import ProgressColumn
-    from rich.text import Text
+def _bar() -> "Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
 
-    class RateColumn(ProgressColumn):
-        """Steps a second, or seconds a step where they are slow."""
-
-        def render(self, task: "Task") -> Text:
-            speed = task.finished_speed or task.speed
-            if not speed:
-                return Text("")
-            return Text(f"{speed:.1f}/s" if speed >= 1 else f"{1 / speed:.1f} s each")
-
-    return RateColumn()
+    columns = BarColumn(bar_width=20), TextColumn("{task.description}", markup=False)
+    return Progress(*columns, console=Console(stderr=True), transient=True)
 
 
 def duration(seconds: float) -> str:

@@ -7,7 +7,8 @@ from typer import Option
 
 from .failures import command
 from .options import MODEL, Base, General, MapFile, Origin, Particles, Reading
-from .progress import progress
+from .progress import begin, progress
+from .setup import read_model, require_files, settings_of, use_threads
 
 if TYPE_CHECKING:
     from ..inference.base_model.refinement import Refinement
@@ -104,9 +105,10 @@ def refine(
         atomdrgn refine base.cif particles.cs --map consensus.mrc --resolution 6
         atomdrgn refine base.pdb particles.star --beads 1 --restraint-weight 1
     """
+    require_files("refine", base=base, particles=particles)
+    begin(f"reading {base} and {particles}", quiet=general.quiet)
     from ..inference.base_model.refinement import refine as refine_structure
     from ..particles.reading import read_particles
-    from .setup import read_model, settings_of, use_threads
 
     use_threads(general.threads)
     structure, centre = read_model(base, map_file=map_file, origin=origin)

@@ -1,16 +1,60 @@
 """What commands do before their own work: threads, and a model in the frame of the poses."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import InputError
+from ..errors import InputError, MissingFileError
 from .failures import command_line
+from .terminal import shell_word
 
 if TYPE_CHECKING:
     from ..structure.atoms import Structure
 
 MOST_THREADS = 4096
 FARTHEST = 1e7  # A: beyond what any map reaches
+STRUCTURES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif")  # what names of structures end in
+PARTICLES = (".star", ".cs")
+
+
+def require_files(command: str, *, base: Path | None = None, particles: Path) -> None:
+    """Refuse files that are not there, or that were given in the other order.
+
+    It takes no time: nothing is read, and nothing heavy is loaded.
+
+    Parameters
+    ----------
+    command : str
+        Its name, for the message.
+    base, particles : Path
+        As they were given.
+
+    Raises
+    ------
+    InputError
+        The particle file stands where the base structure belongs.
+    MissingFileError
+        One of them is not there.
+    """
+    if base is not None and _ends_in(base, PARTICLES) and _ends_in(particles, STRUCTURES):
+        raise InputError(
+            f"BASE comes first: atomdrgn {command} {shell_word(particles)} {shell_word(base)}"
+        )
+    if base is not None and not base.exists():
+        raise MissingFileError(
+            f"{base}: no such file; give the path of a PDB, mmCIF or BinaryCIF file"
+        )
+    if not particles.exists():
+        raise MissingFileError(f"{particles}: no such file; give the path of a particle file")
+
+
+def _ends_in(path: Path, endings: tuple[str, ...]) -> bool:
+    return path.name.lower().removesuffix(".gz").endswith(endings)
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that speaks, of those that torchrun or a queue have started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def use_threads(count: int | None) -> None:

@@ -1,5 +1,6 @@
 """What a fit prints when it ends."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from ..runs.run import Run
 
 SMALLEST_SHARE, MOST_MOTIONS = 0.01, 6
+
+
+def summary_json(run: "Run") -> str:
+    """What summary.json of an :class:`atomdrgn.Run` holds, and where the run is, in one line."""
+    return json.dumps({"run": str(run.folder), **run.summary}, allow_nan=False)
 
 
 def summary_lines(run: "Run") -> list[str]:

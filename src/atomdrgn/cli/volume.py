@@ -10,7 +10,8 @@ from typer import Option
 from ..errors import InputError
 from .failures import command, command_line
 from .options import MODEL, General, Particles, Reading
-from .progress import progress
+from .progress import begin, progress
+from .setup import require_files, settings_of, use_threads
 from .terminal import shell_word
 
 if TYPE_CHECKING:
@@ -202,9 +203,10 @@ def volume(
         raise InputError(
             "--resume goes on with a run and --overwrite replaces it: give one of them"
         )
+    require_files("volume", particles=particles)
+    begin(f"reading {particles}", quiet=general.quiet)
     from ..particles.reading import read_particles
     from ..volume.volume_fit import fit_volume
-    from .setup import settings_of, use_threads
 
     use_threads(general.threads)
     stack = read_particles(particles, **reading.named())

@@ -566,6 +566,7 @@ def _half_set(
     *,
     last: Callable[[FitProgress], int | None] = lambda progress: None,
     when: Callable[[FitProgress], bool] = _has_halves,
+    share: float = 2.0,
 ) -> Stage:
     """The steps of a half-set: up to the `last` of some, or all that are left."""
     return Stage(
@@ -574,6 +575,7 @@ def _half_set(
         load=partial(_load_state, number),
         save=partial(_save_state, number),
         when=when,
+        share=share,
     )
 
 
@@ -584,13 +586,14 @@ STAGES = (
         _load_poses,
         _save_poses,
         when=lambda progress: progress.options.asks_poses,
+        share=1.4,
     ),
-    Stage("method, and where it begins", _begin),
+    Stage("method, and where it begins", _begin, share=4.0),
     _half_set(1, "to where borders are learned", last=_to_borders, when=_learns_borders),
     _half_set(2, "to where borders are learned", last=_to_borders, when=_learns_borders),
     Stage("borders", _learn_borders, _load_borders, _save_borders, when=_learns_borders),
-    _half_set(1, "to where junk is looked for", last=_to_junk, when=_puts_junk_aside),
-    _half_set(2, "to where junk is looked for", last=_to_junk, when=_puts_junk_aside),
+    _half_set(1, "to where junk is looked for", last=_to_junk, when=_puts_junk_aside, share=0.1),
+    _half_set(2, "to where junk is looked for", last=_to_junk, when=_puts_junk_aside, share=0.1),
     Stage("junk of half-sets", _put_junk_aside, _load_junk, _save_junk, when=_puts_junk_aside),
     _half_set(1),
     _half_set(2),
@@ -601,6 +604,7 @@ STAGES = (
         _fit_all,
         load=partial(_load_state, ALL_PARTICLES),
         save=partial(_save_state, ALL_PARTICLES),
+        share=3.5,
     ),
     Stage("junk of all particles", _find_junk),
     Stage(
@@ -608,7 +612,7 @@ STAGES = (
         _find_absent_parts,
         when=lambda progress: progress.options.composition,
     ),
-    Stage("conformations of all particles", _place),
+    Stage("conformations of all particles", _place, share=6.5),
     Stage("comparison with the base model", _compare_with_base, when=_has_halves),
     Stage(
         "bends of segments",

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -185,6 +186,9 @@ class Stage:
         does.
     when : callable
         Whether the fit has this stage at all.
+    share : float
+        Its processor time beside that of the other stages, for the time that is left: as measured
+        of 400 particles in 9 passes, rounded.
     """
 
     name: str
@@ -192,14 +196,20 @@ class Stage:
     load: Callable[[FitProgress], FitProgress] = _nothing
     save: Callable[[FitProgress], None] = _nowhere
     when: Callable[[FitProgress], bool] = _always
+    share: float = 0.5
 
 
-def go_through(stages: Iterable[Stage], progress: FitProgress) -> FitProgress:
+def go_through(stages: Sequence[Stage], progress: FitProgress) -> FitProgress:
     """The progress after all stages, each gone on with from what is on disk of it."""
-    for stage in stages:
+    ends = list(accumulate(stage.share for stage in stages))
+    for number, stage in enumerate(stages):
         if not stage.when(progress):
             continue
         logger.debug("stage: %s", stage.name)
+        title = f"stage {number + 1} of {len(stages)}, {stage.name}"
+        progress.model.reporter.stage(
+            title, (ends[number] - stage.share) / ends[-1], ends[number] / ends[-1]
+        )
         progress = stage.load(progress)
         for reached in stage.compute(progress):
             progress = reached
@@ -236,6 +246,7 @@ def go_on(
         row for row in progress.history if row["half"] != number or row["step"] <= state.step
     ]
     for step in steps[state.step :]:
+        progress.model.reporter.part("pass", state.step + 1, len(steps))
         started = time.monotonic()
         state, row = step(state)
         seconds = round(time.monotonic() - started, 2)

@@ -121,7 +121,6 @@ def test_no_name_of_a_chain_can_be_a_command(tmp_path):
             for part in line.split(";")
         ]
         assert set(commands) == {
-            "close",
             "set",
             "lighting",
             "graphics",
@@ -142,23 +141,52 @@ def test_a_chain_without_a_name_is_what_is_in_none_of_the_others():
 
 
 def test_the_script_opens_what_is_there_and_colours_the_groups(tmp_path):
-    groups = [{"selection": "A:1-20"}, {"selection": "A:21-40"}]
+    groups = [{"selection": "A:1-20"}, {"selection": ":21-40"}]
     files = {"motion1.cif": "along motion 1", "centres.cif": "centres"}
-    write_script(tmp_path / "show.cxc", files=files, topology=None, groups=groups)
-    lines = (tmp_path / "show.cxc").read_text().splitlines()
-    assert (
-        'open "motion1.cif" coordsets true' in lines
-        and 'open "centres.cif" coordsets true' in lines
-    )
-    assert "color /A:1-20 #0072B2" in lines and "hide #2-2 models" in lines
+    folder = tmp_path / "my run;.fit" / "analysis"
+    folder.mkdir(parents=True)
+    write_script(folder / "show.cxc", files=files, topology=None, groups=groups)
+    lines = (folder / "show.cxc").read_text().splitlines()
+    own = "atomdrgn my_run_.fit"
+    assert f'open "motion1.cif" coordsets true name "{own} motion1"' in lines
+    assert f'open "centres.cif" coordsets true name "{own} centres"' in lines
+    assert f'color ##name="{own} *" & (/A:1-20) #0072B2' in lines
+    assert f'hide ##name="{own} centres" models' in lines
     write_script(
-        tmp_path / "show.cxc",
+        folder / "show.cxc",
         files={"motion1.dcd": "along motion 1"},
         topology="reference.pdb",
         groups=groups,
     )
-    text = (tmp_path / "show.cxc").read_text()
-    assert 'open "reference.pdb"\nopen "motion1.dcd" structureModel #1' in text
+    text = (folder / "show.cxc").read_text()
+    assert (
+        f'open "reference.pdb" name "{own} motion1"\n'
+        f'open "motion1.dcd" structureModel ##name="{own} motion1"' in text
+    )
+
+
+@pytest.mark.parametrize("files", [["particles.cif"], ["000001.cif", "000004.cif"]])
+def test_scripts_leave_alone_what_is_open(tmp_path, files):
+    """Nothing is closed, and no command is about all models or one by its number in a session."""
+    motions = {"motion1.cif": "along motion 1", "centres.cif": "centres"}
+    groups = [{"selection": "A:1-20"}]
+    write_script(tmp_path / "show.cxc", files=motions, topology=None, groups=groups)
+    write_placed_script(
+        tmp_path / "place.cxc",
+        files=files,
+        colours=["#123456", "#654321"],
+        tomogram="TS_01",
+        ends=None,
+        tomogram_map=tmp_path / "TS_01.mrc",
+    )
+    for script in ("show.cxc", "place.cxc"):
+        commands = [
+            line
+            for line in (tmp_path / script).read_text().splitlines()
+            if line.split()[0] not in ("#", "open", "set", "lighting", "graphics")
+        ]
+        assert len(commands) > 4
+        assert all('##name="atomdrgn ' in line or " #9001." in line for line in commands)
 
 
 @pytest.mark.parametrize(
@@ -175,5 +203,5 @@ def test_a_tomogram_whose_path_could_be_a_command_is_not_opened(tmp_path, name, 
         tomogram_map=tmp_path / name,
     )
     lines = (tmp_path / "place.cxc").read_text().splitlines()
-    assert (f'open "{tmp_path / name}"' in lines) == opened
+    assert any(line.startswith(f'open "{tmp_path / name}" name') for line in lines) == opened
     assert not [line for line in lines if "runscript" in line and not line.startswith("#")]

@@ -48,6 +48,31 @@ def run_of(structure, n):
     return Moved()
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_holds_exports_of_one_kind(run, tmp_path, overwrite):
+    export(run, tmp_path / "out", format="pdb", particles=[0])
+    for format, samples in (("mmcif", None), ("dcd", None)):
+        with pytest.raises(OutputExistsError, match="000000.pdb, of an export of another kind"):
+            export(
+                run,
+                tmp_path / "out",
+                format=format,
+                particles=[1],
+                samples=samples,
+                overwrite=overwrite,
+            )
+    export(run, tmp_path / "out", format="pdb", particles=[1])
+    export(run, tmp_path / "frames", format="dcd", particles=[1])
+    with pytest.raises(
+        OutputExistsError, match="reference.pdb|ensemble.dcd, of an export of another kind"
+    ):
+        export(run, tmp_path / "frames", format="xtc", particles=[1], overwrite=overwrite)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "000000.pdb",
+        "000001.pdb",
+    ]
+
+
 @pytest.fixture
 def run(tmp_path):
     ligand = [atom_line(80, "ZN", "ZN", "B", 99, (1, 2, 3), element="ZN", record="HETATM")]

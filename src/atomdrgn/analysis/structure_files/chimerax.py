@@ -6,10 +6,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ...io.whole_file import whole_file
+from ...runs.run import ANALYSIS
 from ...structure.selection import RANGE
 from .colours import GROUP_COLOURS
 
 SECONDS = 10  # frames that each conformation stays
+FREE_NUMBER = 9001  # of a model, that nobody has reached by opening files
 
 # A chain name that stands in ChimeraX's grammar behind a slash as it is; others are compared with
 # the attribute `chain_id`, where the wildcards *, ? and [ stand in brackets, and what could end the
@@ -30,7 +32,8 @@ def write_script(
 ) -> None:
     """Write the script.
 
-    Each file is opened as one model with many coordinates, in the colours of the groups.
+    Each file is opened as one model with many coordinates, in the colours of the groups, beside
+    what is open already: commands name the script's own models alone.
 
     Parameters
     ----------
@@ -49,33 +52,38 @@ def write_script(
         chains = {
             item.partition(":")[0] for group in groups for item in group["selection"].split(",")
         }
+    own = _own(path)
     lines = [
         "# open it in ChimeraX; atoms that are absent from a conformation have an occupancy of 0",
-        "close session",
         "set bgColor white",
         "lighting soft",
         "graphics silhouettes true",
     ]
-    for number, (name, says) in enumerate(files.items(), start=1):
-        lines.append(f"# model #{number}: {says}")
+    for name, says in files.items():
+        model = f"{own} {_stem(name)}"
+        lines.append(f"# {says}")
         if topology is None:
-            lines.append(f'open "{name}" coordsets true')
+            lines.append(f'open "{name}" coordsets true name "{model}"')
         else:
-            lines += [f'open "{topology}"', f'open "{name}" structureModel #{number}']
-    lines += ["hide atoms", "show cartoons", "color lightgray"]
+            lines += [
+                f'open "{topology}" name "{model}"',
+                f'open "{name}" structureModel ##name="{model}"',
+            ]
+    all_of_it, first, *others = (f'##name="{own} {name}"' for name in ("*", *map(_stem, files)))
+    lines += [f"hide {all_of_it} atoms", f"show {all_of_it} cartoons"]
+    lines.append(f"color {all_of_it} lightgray")
     for number, (group, colour) in enumerate(zip(groups, GROUP_COLOURS, strict=False), start=1):
         selection = chimerax_selection(group["selection"], chains)
         lines.append(
             f"# group {number} has no colour: its chain cannot be told from others in a script"
             if selection is None
-            else f"color {selection} {colour}"
+            else f"color {all_of_it} & ({selection}) {colour}"
         )
-    if len(files) > 1:
-        lines.append(f"hide #2-{len(files)} models")
+    lines += [f"hide {other} models" for other in others]
     lines += [
-        "view",
-        f"coordset #1 1,-1 pauseFrames {SECONDS} loop 20 bounce true",
-        "coordset slider #1",
+        f"view {first}",
+        f"coordset {first} 1,-1 pauseFrames {SECONDS} loop 20 bounce true",
+        f"coordset slider {first}",
     ]
     with whole_file(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -117,30 +125,54 @@ def write_placed_script(
     )
     lines = [
         f"# particles of tomogram {_on_one_line(tomogram)}; {said}",
-        "close session",
         "set bgColor white",
         "lighting soft",
     ]
-    lines += [f'open "{name}"' for name in files]
-    lines += ["hide atoms", "show cartoons"]
-    # a file of several models is one model of many: #1.1, #1.2, ...
-    models = [
-        f"#{number}" if len(files) == len(colours) else f"#1.{number}"
-        for number in range(1, len(colours) + 1)
-    ]
+    own = _own(path)
+    particles = f'##name="{own} particle*"'
+    if len(files) == len(colours):
+        models = [f'##name="{own} particle {number}"' for number in range(1, len(colours) + 1)]
+        lines += [
+            f'open "{name}" name "{own} particle {number}"'
+            for number, name in enumerate(files, start=1)
+        ]
+    else:  # a file of several models is one model of many, which are told by their numbers
+        models = [f"#{FREE_NUMBER}.{number}" for number in range(1, len(colours) + 1)]
+        lines += [
+            f'open "{files[0]}" name "{own} particles"',
+            f'rename ##name="{own} particles group" id #{FREE_NUMBER}',
+        ]
+    lines += [f"hide {particles} atoms", f"show {particles} cartoons"]
     lines += [f"color {model} {colour}" for model, colour in zip(models, colours, strict=True)]
     if tomogram_map is not None:
-        last = len(files) + 1
         lines += [
             "# the structures have the hand of the model: the tomogram is turned over in z to match"
         ]
         lines += (
-            [f'open "{tomogram_map}"', f"volume flip #{last} axis z", f"hide #{last} models"]
+            [
+                f'open "{tomogram_map}" name "{own} tomogram"',
+                f'volume flip ##name="{own} tomogram" axis z',
+                f'hide ##name="{own} tomogram" models',
+            ]
             if not set(str(tomogram_map)) & set(NEVER_IN_PATHS)
             else ["# its path cannot stand in a script: open it by hand, then volume flip"]
         )
     with whole_file(path) as temporary:
-        temporary.write_text("\n".join([*lines, "view"]) + "\n", encoding="utf-8")
+        temporary.write_text("\n".join([*lines, f"view {particles}"]) + "\n", encoding="utf-8")
+
+
+def _own(path: Path) -> str:
+    """What the names of a script's models begin with, which tells them from others that are open.
+
+    It is the name of the folder of the analysis; what a name in quotes could not hold is left out.
+    """
+    folder = path.absolute().parent
+    named = folder.parent.name if folder.name == ANALYSIS else folder.name
+    return f"atomdrgn {re.sub(r'[^A-Za-z0-9._-]', '_', named)}"
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem
 
 
 def chimerax_selection(selection: str, chains: Iterable[str] | None = None) -> str | None:

@@ -1,6 +1,7 @@
 """The structures of a run, as files for other programs."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -111,7 +112,8 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
         Another format, one that cannot hold the structure, a particle that the run does not have,
         or more draws than it has.
     OutputExistsError
-        A file that would be written is there.
+        A file that would be written is there, or structures of another format, or draws beside
+        mean conformations, whether or not files may be replaced.
     MissingPackageError
         Structures are to be relaxed, and OpenMM is not installed.
 
@@ -142,6 +144,7 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
         refuse_what_is_there(
             out, [*files, *(GEOMETRY_FILES if measured else ())], overwrite=overwrite
         )
+        _refuse_another_kind(out, files)
         settled = _Settled(run, relax=relax) if measured else None
         if samples is not None and not _moves(run):
             reporter.say(
@@ -247,6 +250,24 @@ def refuse_what_is_there(out: Path, names: Iterable[str], *, overwrite: bool) ->
         raise OutputExistsError(
             f"{out} holds {there[0]}{more}: choose another folder, or --overwrite to replace them"
         )
+
+
+def _refuse_another_kind(out: Path, names: Iterable[str]) -> None:
+    """Refuse a folder with an export of another kind: nobody could tell what belongs together."""
+    wanted = {_kind(name) for name in names} - {None}
+    for name in sorted(os.listdir(out)) if out.exists() else ():
+        if _kind(name) is not None and _kind(name) not in wanted:
+            raise OutputExistsError(
+                f"{out} holds {name}, of an export of another kind: choose another folder"
+            )
+
+
+def _kind(name: str) -> str | None:
+    """What export a file is of, by its name; None where it is of any or of none."""
+    single = re.fullmatch(r"\d{6,}(_\d\d)?\.(\w+)", name)
+    if single and single[2] in ENDINGS.values():
+        return ("draws " if single[1] else "means ") + single[2]
+    return name if name in [f"ensemble.{format}" for format in TRAJECTORIES] else None
 
 
 def _checked(particles: Iterable[int] | np.ndarray | None, n_particles: int) -> list[int]:
