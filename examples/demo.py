@@ -20,8 +20,8 @@ from biotite.structure.io.dcd import DCDFile
 from scipy.spatial.transform import Rotation
 
 from atomdrgn import ImageGrid, Structure, read_structure, simulate_particles
+from atomdrgn.simulate.example_data import NAMES, example_file
 
-DATA = Path(__file__).parent / "data"
 MADE = {"base.pdb", "particles.star", "particles.mrcs", "truth.npz", "particles.fit", "ensemble"}
 LID, NMP = (122, 159), (30, 59)  # the two domains that close; the rest is the core
 GRID, SNR = ImageGrid(64, 1.8), 0.1
@@ -59,6 +59,7 @@ def main(out, particles=800):
         "--out",
         out / "particles.fit",
     )
+    run("atomdrgn", "analyze", out / "particles.fit")
     run("atomdrgn", "export", out / "particles.fit", "--out", out / "ensemble", "--format", "dcd")
     found = DCDFile.read(out / "ensemble" / "ensemble.dcd").get_coord()
     report(closed, found=found, true=conformations, out=out, seconds=time.monotonic() - started)
@@ -90,7 +91,7 @@ def adenylate_kinase():
     Each domain turns and moves as a rigid body while it changes in itself along straight lines, so
     that both ends are the crystal structures and no bond is stretched between them.
     """
-    closed, there = read_structure(DATA / "1ake.pdb"), read_structure(DATA / "4ake.pdb")
+    closed, there = (read_structure(example_file(name)) for name in NAMES)
     position = closed.position.double().numpy()
     position = position - position.mean(0)
     goal = there.position.double().numpy()[same_atoms(closed, there)]
@@ -169,7 +170,8 @@ def report(base: Structure, *, found, true, out, seconds):
 {out}/particles.fit/    the run: latents, motions, tables
 {out}/ensemble/         reference.pdb and ensemble.dcd, one frame a particle
 
-to look at them: chimerax {out}/ensemble/reference.pdb {out}/ensemble/ensemble.dcd""")
+to look at them: chimerax {out}/particles.fit/analysis/show.cxc
+the report, one page for any browser: {(out / "particles.fit" / "report.html").resolve()}""")
 
 
 def opening(structure: Structure, position, domain):

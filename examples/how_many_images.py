@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from atomdrgn import open_run
+from atomdrgn.simulate.example_data import NAMES, example_file
 
-DATA = Path(__file__).parent / "data"
 COUNTS = (25, 100, 400)
 SIMULATE = (
     "--populations 0.7,0.3 --box 32 --pixel-size 3.5 --snr 0.1 --contrast-error 0.1 "
@@ -51,7 +51,7 @@ def main(out="how_many", *counts):
 def row_of(out, count):
     """Simulate, fit and compare so many images."""
     made, run = out / f"{count}", out / f"{count}.fit"
-    states = DATA / "1ake.pdb", DATA / "4ake.pdb"
+    states = [example_file(name) for name in NAMES]
     call(
         "simulate", *states, "--out", made, "--particles", count, "--seed", count, *SIMULATE.split()
     )

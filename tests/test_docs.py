@@ -178,7 +178,6 @@ def test_links_of_the_pages_lead_to_files(page):
 @pytest.mark.slow
 def test_the_tutorial(atomdrgn, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "examples").symlink_to(DOCS.parent / "examples")
     for words, shown in steps("tutorial.md"):
         ended = atomdrgn(*words)
         assert ended.code == 0, (words, ended.err)

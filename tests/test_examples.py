@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from atomdrgn import read_structure, write_structure
+from atomdrgn.simulate.example_data import example_file
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +28,9 @@ def test_the_demo_finds_the_motion(tmp_path, capfd):
     before, after = re.search(r"trace RMSD: (\S+) A .*, (\S+) A", said).groups()
     assert all(float(value) > 0.9 for value in re.findall(r"correlation (\S+)", said)), said
     assert float(after) < 0.6 * float(before), said
+    *_, last = said.splitlines()
+    assert last.endswith(str(tmp_path / "demo/particles.fit/report.html"))
+    assert (tmp_path / "demo/particles.fit/report.html").exists()
 
 
 def test_more_images_tell_more(tmp_path, capfd):
@@ -42,7 +46,7 @@ def test_more_images_tell_more(tmp_path, capfd):
 def test_the_demos_path_joins_the_crystal_structures_without_stretching():
     demo = load(EXAMPLES / "demo.py")
     closed, path = demo.adenylate_kinase()
-    opened = read_structure(EXAMPLES / "data" / "4ake.pdb")
+    opened = read_structure(example_file("4ake.pdb"))
     trace = closed.atom_name == "CA"
     np.testing.assert_allclose(path(1), closed.position, atol=1e-4)
     same = opened.position.double().numpy()[demo.same_atoms(closed, opened)]
@@ -57,12 +61,12 @@ def test_the_demos_path_joins_the_crystal_structures_without_stretching():
     "name, source", [("1ake", "1ake_chainA.pdb"), ("4ake", "4ake_chainA_H.pdb")]
 )
 def test_example_coordinates_are_made_by_the_script_beside_them(shared, tmp_path, name, source):
-    make_data = load(EXAMPLES / "data" / "make_data.py")
+    make_data = load(EXAMPLES / "make_data.py")
     write_structure(
         make_data.heavy_polymer_atoms(shared / "data" / "structures" / source, name),
         tmp_path / "made.pdb",
     )
-    assert (tmp_path / "made.pdb").read_bytes() == (EXAMPLES / "data" / f"{name}.pdb").read_bytes()
+    assert (tmp_path / "made.pdb").read_bytes() == example_file(f"{name}.pdb").read_bytes()
 
 
 def test_the_starts_of_zhong_2021_are_as_wrong_as_they_say():

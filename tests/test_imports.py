@@ -46,7 +46,7 @@ ROOMS = [
 ]
 LEVEL = {room: -depth for depth, rooms in enumerate(ROOMS) for room in rooms}
 MOST_FILES = 10
-LARGER = {"cli": 19, "structure": 11}  # cli: a file a command
+LARGER = {"cli": 20, "structure": 11}  # cli: a file a command
 
 
 def modules():

@@ -23,6 +23,7 @@ COMMANDS = [
     "analyze",
     "volume",
     "volumes",
+    "example",
 ]
 
 

@@ -12,6 +12,7 @@ from .analyze import analyze
 from .backproject import backproject
 from .debias import debias
 from .dock import dock
+from .example import example
 from .export import export
 from .failures import nobody_reads
 from .fit import fit
@@ -45,6 +46,7 @@ app.command(no_args_is_help=True)(backproject)
 app.command(no_args_is_help=True)(volume)
 app.command(no_args_is_help=True)(volumes)
 app.command(no_args_is_help=True)(simulate)
+app.command(no_args_is_help=True)(example)
 
 
 def _print_version(wanted: bool | None) -> None:

@@ -13,7 +13,7 @@ import gemmi
 from atomdrgn import read_structure, write_structure
 from atomdrgn.structure.atoms import structure_from_gemmi
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parents[1] / "src" / "atomdrgn" / "simulate" / "example"
 
 
 def heavy_polymer_atoms(path, name):
@@ -35,7 +35,7 @@ def heavy_polymer_atoms(path, name):
 def main():
     for path, name in zip(sys.argv[1:], ("1ake", "4ake"), strict=True):
         structure = heavy_polymer_atoms(path, name)
-        write_structure(structure, HERE / f"{name}.pdb")
+        write_structure(structure, FOLDER / f"{name}.pdb")
         print(f"{name}.pdb: {len(structure)} atoms")
 
 
