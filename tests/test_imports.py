@@ -20,6 +20,7 @@ PACKAGE = Path(atomdrgn.__file__).parent
 # below it. Files that stand in a package itself, beside its own packages, are a room too.
 ROOMS = [
     ("cli",),
+    ("notebook",),
     ("analysis.volumes",),
     ("analysis",),
     ("analysis.report", "analysis.particle_files"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 import typer
 
-from atomdrgn import ImageGrid, read_structure, simulate_particles
+from atomdrgn import ImageGrid, open_run, read_structure, simulate_particles
 from atomdrgn.cli import app
 from molecules import helix, write_pdb
 
@@ -39,7 +39,7 @@ def particles(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_python_of_the_readme_runs(particles, capsys):
-    assert len(blocks("python")) == 1
+    assert len(blocks("python")) == 2
     exec(compile(blocks("python")[0], "README.md", "exec"), {})
     correlation = float(
         re.fullmatch(
@@ -47,6 +47,15 @@ def test_the_python_of_the_readme_runs(particles, capsys):
         )[1]
     )
     assert correlation > 0.4 and Path("2.pdb").exists()
+
+
+def test_a_run_draws_itself(monkeypatch):
+    for package in ("matplotlib", "pandas", "py3Dmol"):
+        pytest.importorskip(package)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    names = {"run": open_run(ROOT / "models" / "adk")}
+    exec(compile(blocks("python")[1], "README.md", "exec"), names)
+    assert 0 < names["opened"].sum() < 1000
 
 
 def test_the_commands_of_the_readme_exist():

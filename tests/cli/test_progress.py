@@ -7,7 +7,14 @@ import time
 import pytest
 from numba import njit
 
-from atomdrgn.cli.progress import BarReporter, PlainReporter, Whole, duration, progress
+from atomdrgn.cli.progress import (
+    BarReporter,
+    PlainReporter,
+    Whole,
+    duration,
+    progress,
+    told_if_slow,
+)
 from atomdrgn.reporting import Reporter
 
 
@@ -46,6 +53,18 @@ def test_time_left_is_that_of_everything(monkeypatch):
     assert whole.left() is None  # nothing is done by this process
     whole.advance(50)
     assert whole.fraction() == 0.575 and whole.left() == pytest.approx(60.0 * 0.425 / 0.075)
+
+
+def test_what_is_slow_to_begin_says_so(capsys, monkeypatch):
+    monkeypatch.setattr("atomdrgn.cli.progress.PATIENCE", 0.05)
+    for quiet, said in ((False, "reading particles.star ...\n"), (True, "")):
+        with told_if_slow("reading particles.star", quiet=quiet):
+            time.sleep(0.2)
+        assert capsys.readouterr().err == said
+    with told_if_slow("reading particles.star", quiet=False):
+        pass
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_whole_never_goes_back():

@@ -10,7 +10,7 @@ from typer import Option
 from ..errors import InputError
 from .failures import command, command_line
 from .options import MODEL, AsJson, Base, General, MapFile, Origin, Particles, Reading
-from .progress import begin, progress
+from .progress import progress, told_if_slow
 from .setup import is_first_process, read_model, require_files, settings_of, use_threads
 
 if TYPE_CHECKING:
@@ -293,14 +293,15 @@ def fit(
     if training.deformation is Deformation.beads:
         _refuse_of_segments(model)
     require_files("fit", base=base, particles=particles)
-    begin(f"reading {base} and {particles}", quiet=general.quiet or not is_first_process())
-    from ..parallel import joined_processes
-    from ..particles.reading import read_particles
-    from .summary import summary_json, summary_lines
+    speaks = not general.quiet and is_first_process()
+    with told_if_slow(f"reading {base} and {particles}", quiet=not speaks):
+        from ..parallel import joined_processes
+        from ..particles.reading import read_particles
+        from .summary import summary_json, summary_lines
 
-    use_threads(general.threads)
-    structure, centre = read_model(base, map_file=model.map_file, origin=model.origin)
-    stack = read_particles(particles, **reading.named())
+        use_threads(general.threads)
+        structure, centre = read_model(base, map_file=model.map_file, origin=model.origin)
+        stack = read_particles(particles, **reading.named())
     out = out or Path(particles.with_suffix(".fit").name)
     how: dict[str, Any] = {
         "resume": running.resume,

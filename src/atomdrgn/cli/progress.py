@@ -19,14 +19,23 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 QUIET_SECONDS = 30.0  # between lines, where there is no terminal
+PATIENCE = 1.0  # seconds that a person waits without a sign
 TASK_OF_PART = 0.6  # of what is left of a stage or pass, that its next task is taken to be
 LEAST_FRACTION = 0.02  # of the whole, that has to be done before the time left is told
 
 
-def begin(text: str, *, quiet: bool) -> None:
-    """Say what a command sets out to do, before what takes seconds to load."""
+@contextmanager
+def told_if_slow(text: str, *, quiet: bool) -> Iterator[None]:
+    """Say what a command is doing, where what is done here takes longer than a second."""
+    line = printable(f"{text} ...")
+    clock = threading.Timer(PATIENCE, lambda: print(line, file=sys.stderr, flush=True))
+    clock.daemon = True
     if not quiet:
-        print(printable(f"{text} ..."), file=sys.stderr, flush=True)
+        clock.start()
+    try:
+        yield
+    finally:
+        clock.cancel()
 
 
 @contextmanager

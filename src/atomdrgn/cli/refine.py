@@ -7,7 +7,7 @@ from typer import Option
 
 from .failures import command
 from .options import MODEL, Base, General, MapFile, Origin, Particles, Reading
-from .progress import begin, progress
+from .progress import progress, told_if_slow
 from .setup import read_model, require_files, settings_of, use_threads
 
 if TYPE_CHECKING:
@@ -106,13 +106,13 @@ def refine(
         atomdrgn refine base.pdb particles.star --beads 1 --restraint-weight 1
     """
     require_files("refine", base=base, particles=particles)
-    begin(f"reading {base} and {particles}", quiet=general.quiet)
-    from ..inference.base_model.refinement import refine as refine_structure
-    from ..particles.reading import read_particles
+    with told_if_slow(f"reading {base} and {particles}", quiet=general.quiet):
+        from ..inference.base_model.refinement import refine as refine_structure
+        from ..particles.reading import read_particles
 
-    use_threads(general.threads)
-    structure, centre = read_model(base, map_file=map_file, origin=origin)
-    stack = read_particles(particles, **reading.named())
+        use_threads(general.threads)
+        structure, centre = read_model(base, map_file=map_file, origin=origin)
+        stack = read_particles(particles, **reading.named())
     settings = settings_of(
         base=base, particles=particles, map=map_file, origin=centre, **reading.named()
     )

@@ -10,7 +10,7 @@ from typer import Option
 from ..errors import InputError
 from .failures import command, command_line
 from .options import MODEL, General, Particles, Reading
-from .progress import begin, progress
+from .progress import progress, told_if_slow
 from .setup import require_files, settings_of, use_threads
 from .terminal import shell_word
 
@@ -204,12 +204,12 @@ def volume(
             "--resume goes on with a run and --overwrite replaces it: give one of them"
         )
     require_files("volume", particles=particles)
-    begin(f"reading {particles}", quiet=general.quiet)
-    from ..particles.reading import read_particles
-    from ..volume.volume_fit import fit_volume
+    with told_if_slow(f"reading {particles}", quiet=general.quiet):
+        from ..particles.reading import read_particles
+        from ..volume.volume_fit import fit_volume
 
-    use_threads(general.threads)
-    stack = read_particles(particles, **reading.named())
+        use_threads(general.threads)
+        stack = read_particles(particles, **reading.named())
     settings = settings_of(particles=particles, **reading.named())
     out = out or Path(particles.with_suffix(".volume").name)
     with progress(quiet=general.quiet, compiles=True) as reporter:

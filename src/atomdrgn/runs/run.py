@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -32,6 +33,7 @@ from ..errors import (
     UnmodelledWarning,
 )
 from ..io.folder_lock import LOCK, writing_in
+from ..io.notebook_display import data_frame, facts_as_html, facts_in_line
 from ..io.run_formats.arrays import read_npz
 from ..io.run_formats.json_objects import JsonObject, read_json_object
 from ..io.run_formats.table_cells import as_cell, from_cell
@@ -50,6 +52,12 @@ from ..structure.motion.surface import Surface
 from ..structure.residue_kinds import residue_kinds
 from . import run_contents as contents
 
+if TYPE_CHECKING:
+    import pandas
+
+# What draws a run stands above it and knows analyses. It is named as text and loaded when it is
+# asked for, as names of the package are.
+NOTEBOOK = "atomdrgn.notebook"
 FORMAT = 1  # of the folder; a number that this version does not know is refused
 SETTINGS, BASE, MODEL, LATENTS, MOTIONS = (
     "run.json",
@@ -100,7 +108,7 @@ FILES = (
 VOLUME = "volume"  # what run.json of a volume run says as `inference`
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AnyRun:
     """A finished run, of structures or of volumes.
 
@@ -162,6 +170,26 @@ class AnyRun:
         """How many particles there are."""
         return len(self.latent)
 
+    @property
+    def particles(self) -> "pandas.DataFrame":
+        """particles.csv as a DataFrame, a row a particle."""
+        whole = ("particle", "first_row", "rows", "state", "images_left_out")
+        return data_frame(
+            {
+                name: column.astype(int) if name in whole else column
+                for name, column in self.table.items()
+            }
+        )
+
+    def _facts(self) -> dict[str, object]:
+        return {"particles": f"{self.summary.get('particles', 0):,}"}
+
+    def __repr__(self) -> str:
+        return facts_in_line(type(self).__name__, str(self.folder), self._facts())
+
+    def _repr_html_(self) -> str:
+        return facts_as_html(str(self.folder), self._facts())
+
 
 class Run(AnyRun):
     """A finished fit.
@@ -183,6 +211,76 @@ class Run(AnyRun):
     >>> run.atoms([0, 1]).shape  # A, of all atoms of two particles
     torch.Size([2, 1656, 3])
     """
+
+    def _facts(self) -> dict[str, object]:
+        found = self.summary
+        supported = found.get("motions_supported")
+        facts: dict[str, object] = {
+            "particles": f"{found['particles']:,}",
+            "residues": f"{found['residues']:,}",
+            "resolution": f"{found['resolution']:.1f} A",
+            "motions": "not tested" if supported is None else f"{supported} supported",
+        }
+        if found.get("states"):
+            facts["states"] = " and ".join(f"{each['population']:.0%}" for each in found["states"])
+        if found.get("half_set_error") is not None:
+            facts["half-set error"] = f"{found['half_set_error']:.2f} A"
+        return facts
+
+    @property
+    def residues(self) -> "pandas.DataFrame":
+        """residues.csv as a DataFrame, a row a residue, in the order of the base structure."""
+        path = self.folder / RESIDUES
+        said = ("chain", "icode")
+        return data_frame(
+            {
+                name: column
+                if name in said
+                else column_of_numbers(path, name, column, empty=math.nan).astype(
+                    int if name in ("residue", "group") and "" not in column else float
+                )
+                for name, column in read_text_table(path).items()
+            }
+        )
+
+    @property
+    def plot(self) -> Any:
+        """Plots of the run as matplotlib axes: `landscape`, `latents`, `history`, `residues`.
+
+        See :class:`atomdrgn.notebook.run_plots.RunPlots`.
+        """
+        return import_module(NOTEBOOK + ".run_plots").RunPlots(self)
+
+    def view(
+        self,
+        *,
+        motion: int | None = None,
+        particles: Iterable[int] | None = None,
+        states: bool = False,
+        size: tuple[int, int] = (700, 500),
+    ) -> Any:
+        """Its structures as a py3Dmol view, which a notebook shows.
+
+        Parameters
+        ----------
+        motion : int, optional
+            Play the structures along this motion, from 1; the first one where nothing else is said.
+        particles : iterable of int, optional
+            Lay the structures of these particles over each other.
+        states : bool
+            Lay the structures of the states over each other.
+        size : (width, height)
+            Pixels.
+
+        Raises
+        ------
+        InputError
+            More than one of them is wanted, or there is no such motion, particle or state.
+        MissingPackageError
+            py3Dmol is not installed.
+        """
+        view = import_module(NOTEBOOK + ".structure_views").view
+        return view(self, motion=motion, particles=particles, states=states, size=size)
 
     @cached_property
     def structure(self) -> Structure:

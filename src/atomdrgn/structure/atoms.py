@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InputError, UnmodelledWarning
+from ..io.notebook_display import facts_as_html, facts_in_line
 from ..io.structure_files.structures import read_gemmi
 from ..io.structure_writing.structure_writing import why_no_coordinates, write_gemmi
 from ..io.structure_writing.structure_writing import why_no_pdb as why_no_pdb_of_source
@@ -22,7 +23,7 @@ from ..io.structure_writing.structure_writing import why_no_pdb as why_no_pdb_of
 MOVED, ROUNDING = 5.0, 0.01
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Structure:
     """Every atom of the first model of a file.
 
@@ -76,6 +77,21 @@ class Structure:
 
     def __len__(self) -> int:
         return len(self.element)
+
+    def _facts(self) -> dict[str, object]:
+        chains = list(dict.fromkeys(self.chain.tolist()))
+        shown = ", ".join(chain or "(no name)" for chain in chains[:8])
+        return {
+            "atoms": f"{len(self):,}",
+            "residues": f"{len(np.unique(self.residue_index)):,}",
+            "chains": f"{shown} and {len(chains) - 8} more" if len(chains) > 8 else shown,
+        }
+
+    def __repr__(self) -> str:
+        return facts_in_line("Structure", self.name, self._facts())
+
+    def _repr_html_(self) -> str:
+        return facts_as_html(self.name, self._facts())
 
     def moved(self, position: Float[Tensor, "atom 3"]) -> "Structure":
         """The same structure with its atoms elsewhere."""

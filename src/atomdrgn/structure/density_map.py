@@ -17,13 +17,14 @@ from torch import Tensor
 
 from ..errors import FileFormatError, InputError
 from ..io import mrc
+from ..io.notebook_display import facts_as_html, facts_in_line
 from .placement import centre_of_map
 
 # relative difference of a voxel's edges that is a rounding error of the header
 ISOTROPIC = 1e-3
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DensityMap:
     """Density on cubic voxels.
 
@@ -74,6 +75,20 @@ class DensityMap:
                 f"{self.name}: {x} x {y} x {z} voxels; a cube is needed: cut or pad it to one"
             )
         return self.density.shape[0]
+
+    def _facts(self) -> dict[str, object]:
+        z, y, x = self.density.shape
+        mean, sd = float(self.density.mean()), float(self.density.std())
+        return {
+            "voxels": f"{x} x {y} x {z} of {self.voxel_size:.4g} A",
+            "density": f"{mean:.3g} +- {sd:.3g}",
+        }
+
+    def __repr__(self) -> str:
+        return facts_in_line("DensityMap", self.name, self._facts())
+
+    def _repr_html_(self) -> str:
+        return facts_as_html(self.name, self._facts())
 
     def with_density(self, density: Tensor) -> "DensityMap":
         """Other values on the same voxels."""

@@ -58,6 +58,17 @@ def test_conditions_and_lists(run, tmp_path):
     )
 
 
+def test_a_mask_chooses_as_a_list_does(run, tmp_path):
+    frame = run.particles
+    assert frame["motion1"].tolist() == run.table["motion1"].tolist()
+    for number, mask in enumerate((frame["motion1"] >= 2, (frame["motion1"] >= 2).to_numpy())):
+        select_particles(run, tmp_path / f"{number}.star", particles=mask)
+        select_particles(run, tmp_path / f"{number}w.star", where="motion1 >= 2")
+        assert notes(tmp_path / f"{number}.star") == notes(tmp_path / f"{number}w.star")
+    with pytest.raises(InputError, match="a mask of 3 particles, and there are 6"):
+        select_particles(run, tmp_path / "no.star", particles=[True, False, True])
+
+
 def test_classes_are_of_the_chosen_particles(run, tmp_path):
     select_particles(
         run, tmp_path / "out.star", where="motion1 >= 2", class_column="rlnClassNumber"

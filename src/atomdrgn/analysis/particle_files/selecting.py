@@ -101,8 +101,9 @@ def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
     where : str, optional
         A condition on the columns of the run's particles.csv and of `tables` (see
         :func:`.conditions.where`).
-    particles : iterable of int, optional
-        Numbers of particles, from 0 by their first row. With `where`, those that are in both are
+    particles : iterable of int, or (particle,) bool, optional
+        Numbers of particles, from 0 by their first row, or a mask, such as
+        ``run.particles["motion1"] > 2``. With `where`, those that are in both are
         taken.
     tables : sequence of path
         More tables of the run's particles: CSV files with a column ``particle``.
@@ -450,7 +451,7 @@ def _chosen(
     chosen = np.ones(count, dtype=bool)
     if particles is not None:
         listed = np.zeros(count, dtype=bool)
-        numbers = np.unique(np.fromiter(particles, dtype=np.int64))
+        numbers = _numbers_of(particles, count)
         outside = numbers[(numbers < 0) | (numbers >= count)]
         if len(outside):
             raise InputError(
@@ -466,6 +467,16 @@ def _chosen(
         )
         raise InputError(f"no particle is chosen by {said}: nothing is written")
     return np.flatnonzero(chosen)
+
+
+def _numbers_of(particles: Iterable[int] | np.ndarray, count: int) -> np.ndarray:
+    """Numbers of particles, each once, from numbers or from a mask of all particles."""
+    given = np.asarray(particles if isinstance(particles, np.ndarray) else list(particles))
+    if given.dtype != bool:
+        return np.unique(given.astype(np.int64))
+    if len(given) != count:
+        raise InputError(f"a mask of {len(given)} particles, and there are {count}")
+    return np.flatnonzero(given)
 
 
 def _whole_numbers(columns: Mapping[str, np.ndarray], name: str) -> np.ndarray:

@@ -14,9 +14,42 @@ GROUP_COLOURS = (
     "#8C6D1F",
 )
 
+STILL = "#A9B4BD"  # the part that others are seen to turn from: what has a colour moves
+
+# Tol's muted scheme (Technical Note SRON/EPS/TN/09-002): states and clusters are no parts, and have
+# no colour of one.
+STATE_COLOURS = (
+    "#332288",
+    "#AA4499",
+    "#117733",
+    "#DDCC77",
+    "#882255",
+    "#44AA99",
+    "#999933",
+    "#661100",
+)
+
 # Seven of cividis (Nuñez, Anderton & Renslow 2018), from low to high, as the report's maps have
 # them: lightness alone tells.
 RAMP = ("#00224e", "#2a3f6d", "#575d6d", "#7d7c78", "#a59c74", "#d2c060", "#fee838")
+
+
+def group_colours(count: int, still: int | None) -> list[str]:
+    """The colour of each group: the still one is grey, the others follow each other.
+
+    Parameters
+    ----------
+    count : int
+        How many groups there are.
+    still : int or None
+        Which of them is still; None where none is, or there is one group only.
+    """
+    moving = [number for number in range(count) if number != still]
+    place = {number: order for order, number in enumerate(moving)}
+    return [
+        GROUP_COLOURS[place[number] % len(GROUP_COLOURS)] if number in place else STILL
+        for number in range(count)
+    ]
 
 
 def on_ramp(fraction: float) -> str:

@@ -4,13 +4,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from ...errors import FileFormatError
+from ...io.notebook_display import data_frame, facts_as_html, facts_in_line
 from ...physics.ctf import CTF
 from ...physics.grid import ImageGrid
 from ...physics.pose import Pose
@@ -19,11 +21,14 @@ from .corrections import Corrections
 from .image_files import ImageFiles
 from .resampling import resample
 
+if TYPE_CHECKING:
+    import pandas
+
 # of pixels, and of their range: sums of their squares stay within single precision
 LARGEST, SMALLEST = 1e15, 1e-15
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ParticleStack(Record):
     """Images with what is known of each; images of a tilt series share a particle.
 
@@ -97,6 +102,46 @@ class ParticleStack(Record):
     def n_particles(self) -> int:
         """How many molecules the images show."""
         return len(self.particle.unique())
+
+    @property
+    def table(self) -> "pandas.DataFrame":
+        """What is known of each image, a row an image, in our conventions.
+
+        Defocus and shifts are in A, angles in degrees, dose in e/A^2; `turn_x`, `turn_y` and
+        `turn_z` are the rotation from molecule to camera as a rotation vector, degrees.
+        """
+        turn = Rotation.from_matrix(self.pose.rotation.double().numpy()).as_rotvec(degrees=True)
+        ctf = self.ctf
+        return data_frame(
+            {
+                "particle": self.particle.numpy(),
+                "row": self.row.numpy(),
+                "half_set": self.half.numpy(),
+                "tilt": self.tilt.numpy(),
+                "optics_group": [self.optics_group_names[i] for i in self.optics_group.tolist()],
+                **{f"turn_{axis}": turn[:, i] for i, axis in enumerate("xyz")},
+                **{f"shift_{axis}": self.pose.shift[:, i].numpy() for i, axis in enumerate("xy")},
+                "defocus_u": ctf.defocus_u.numpy(),
+                "defocus_v": ctf.defocus_v.numpy(),
+                "defocus_angle": ctf.defocus_angle.rad2deg().numpy(),
+                "phase_shift": ctf.phase_shift.rad2deg().numpy(),
+                "dose": ctf.dose.numpy(),
+            }
+        )
+
+    def _facts(self) -> dict[str, object]:
+        return {
+            "images": f"{len(self):,}",
+            "particles": f"{self.n_particles:,}",
+            "box": f"{self.grid.box_size} pixels of {self.grid.pixel_size:.4g} A",
+            "format": self.format,
+        }
+
+    def __repr__(self) -> str:
+        return facts_in_line("ParticleStack", str(self.source), self._facts())
+
+    def _repr_html_(self) -> str:
+        return facts_as_html(str(self.source), self._facts())
 
     @property
     def n_tilts(self) -> int:

@@ -1,0 +1,1 @@
+"""What notebooks draw of a run: plots, and structures to be turned."""
