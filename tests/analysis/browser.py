@@ -116,8 +116,11 @@ class Browser:
         """Press and release the mouse at a place of the window."""
         self.drag([(x, y)])
 
-    def drag(self, places) -> None:
-        """Press the mouse at the first place, move it through the others, release it."""
+    def drag(self, places, *, modifiers: int = 0) -> None:
+        """Press the mouse at the first place, move it through the others, release it.
+
+        `modifiers` are keys that are held: 1 for Alt, 8 for Shift.
+        """
         events = [
             ("mousePressed", places[0]),
             *(("mouseMoved", place) for place in places[1:]),
@@ -132,6 +135,7 @@ class Browser:
                 button="left",
                 buttons=1,
                 clickCount=1,
+                modifiers=modifiers,
             )
 
     def log(self, kind: str) -> list[dict]:

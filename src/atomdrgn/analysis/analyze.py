@@ -18,7 +18,7 @@ from ..structure.motion.motion import RigidMotion
 from ..structure.placement import place as placed
 from .examination.examination import Examination, examine
 from .examination.traversal import Traversal
-from .report.report import GEOMETRY, SUPPORT, report_page
+from .report.report import GEOMETRY, SUPPORT, colours_of, report_page
 from .report.tables import write_tables
 from .structure_files.chimerax import write_script
 from .structure_files.conformation_files import write_models
@@ -223,6 +223,7 @@ def _write_structures(
             folder / "show.cxc",
             files=written[shown],
             groups=run.summary.get("groups", []),
+            colours=colours_of(run.summary.get("groups", [])),
             topology=reference.name if reference and shown in TRAJECTORIES else None,
             chains=np.unique(structure.chain).tolist(),
         )

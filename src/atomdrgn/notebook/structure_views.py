@@ -6,9 +6,9 @@ from typing import Any
 import gemmi
 import numpy as np
 
-from ..analysis.examination.examination import still_group
 from ..analysis.examination.traversal import along_motion
-from ..analysis.structure_files.colours import STATE_COLOURS, group_colours
+from ..analysis.report.report import colours_of
+from ..analysis.structure_files.colours import STATE_COLOURS
 from ..errors import InputError
 from ..io.notebook_display import needed
 from ..runs.run import Run
@@ -69,8 +69,7 @@ def _play(drawn: Any, run: Run, motion: int | None) -> None:
         frames = run.atoms_of(run.motion_at(way.place)).numpy()
     drawn.addModelsAsFrames("".join(_pdb(run, frames)), "pdb")
     groups = run.summary.get("groups", [])
-    still = still_group(groups) if len(groups) > 1 else None
-    for number, colour in enumerate(group_colours(len(groups), still), start=1):
+    for number, colour in enumerate(colours_of(groups), start=1):
         drawn.setStyle({"b": number}, {"cartoon": {"color": colour}})
     if not groups:
         drawn.setStyle({}, {"cartoon": {"color": "spectrum"}})

@@ -2,14 +2,20 @@
 answer each other.
 """
 
+import json
 import re
+import time
+from dataclasses import replace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from browser import CHROMIUM, DRIVER, Browser
 
 from atomdrgn.analysis.examination.examination import examine
+from atomdrgn.analysis.report import report
 from atomdrgn.analysis.report.report import page_data, report_page
+from atomdrgn.runs.run import Run
 from atomdrgn.structure.motion.motion import RigidMotion
 from hinged import hinged_run
 
@@ -288,3 +294,212 @@ def test_without_webgl_all_but_the_structure_is_shown(browser, page, answer):
         "return [...document.querySelectorAll('h2, h3')].map(title => title.textContent)"
     )
     assert charts == browser.run("return document.querySelectorAll('#sections svg').length") > 3
+
+
+# ---- only what exists ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def two_states(hinge_structure, tmp_path_factory):
+    """A page of 300 particles in two states, none between them."""
+    rng, folder = np.random.default_rng(302), tmp_path_factory.mktemp("states")
+    place = np.concatenate([rng.normal(-6, 0.4, 200), rng.normal(6, 0.4, 100)])
+    return page_of(hinged_run(folder, hinge_structure, place), folder / "report.html")
+
+
+def opened(browser, page):
+    browser.open(page)
+    browser.wait("return !!window.atomdrgn")
+    browser.run("atomdrgn.player.playing && document.getElementById('play').click()")
+
+
+def slid_to(browser, share):
+    """What is said where the slider is."""
+    return browser.run(
+        "const step = document.getElementById('step'); step.value = 1000 * arguments[0]; "
+        "step.dispatchEvent(new Event('input')); return document.getElementById('now').textContent",
+        share,
+    )
+
+
+def test_where_no_particle_is_the_structure_pales_and_the_caption_says_so(browser, two_states):
+    opened(browser, two_states)
+    opacity = "getComputedStyle(document.querySelector('#viewer canvas')).opacity"
+    assert "no particles here" in slid_to(browser, 0.5)
+    browser.wait(f"return {opacity} < 0.5")  # it fades
+    assert "no particles here" not in slid_to(browser, 0.02)
+    browser.wait(f"return {opacity} > 0.99")
+
+
+def test_a_strip_under_the_slider_shows_how_many_particles_are_where(browser, two_states):
+    opened(browser, two_states)
+    left, middle, right = browser.run("""
+        const strip = document.getElementById('strip'), context = strip.getContext('2d');
+        const high = share => { const column = context.getImageData(share * strip.width, 0, 1, strip.height).data; let count = 0; for (let i = 3; i < column.length; i += 4) if (column[i]) count++; return count; };
+        return [high(0.05), high(0.5), high(0.95)];""")
+    assert left > right > 0 == middle
+
+
+def test_with_one_motion_the_first_chart_is_the_distribution(browser, two_states):
+    opened(browser, two_states)
+    assert browser.run("return [atomdrgn.map.xSelect.value, atomdrgn.map.ySelect.value]") == [
+        "motion1",
+        "",
+    ]
+
+
+# ---- selections ---------------------------------------------------------------------------------
+
+
+def over_map(browser, low, high, *, modifiers=0):
+    """Draw a lasso over all heights from one share of the map's width to another."""
+    left, top, width, height = browser.run("""
+        atomdrgn.map.canvas.scrollIntoView({ block: 'center' });
+        const box = atomdrgn.map.canvas.getBoundingClientRect(), b = atomdrgn.map.box;
+        return [box.left + b.left, box.top + b.top, b.width, b.height];""")
+    corners = [(low, 0.02), (high, 0.02), (high, 0.98), (low, 0.98), (low, 0.5)]
+    browser.drag([(left + x * width, top + y * height) for x, y in corners], modifiers=modifiers)
+    return [int(number) for number in browser.run("return atomdrgn.map.list()").splitlines()]
+
+
+def test_lassos_add_and_take_away_and_give_commands(browser, two_states):
+    opened(browser, two_states)
+    first = over_map(browser, 0.0, 0.3)
+    assert first == list(range(200))
+    both = over_map(browser, 0.7, 1.0, modifiers=8)
+    assert both == list(range(300))
+    assert over_map(browser, 0.0, 0.3, modifiers=1) == list(range(200, 300))
+    browser.run(
+        "const name = atomdrgn.map.title; name.value = 'open state'; "
+        "name.dispatchEvent(new Event('input'))"
+    )
+    command, condition = browser.run(
+        "return [atomdrgn.map.command.textContent, atomdrgn.map.condition.textContent]"
+    )
+    assert command == (
+        "atomdrgn select particles.fit --particles open_state.txt --out open_state.star"
+    )
+    assert re.fullmatch(
+        r'atomdrgn select particles.fit --where "motion1 >= [45]\S+ and motion1 <= [67]\S+" '
+        r"--out open_state.star   # the box around them: 100 particles",
+        condition,
+    )
+    browser.run("atomdrgn.map.clear()")
+    assert browser.run("return atomdrgn.map.list()") == ""
+
+
+def test_the_keyboard_goes_from_particle_to_particle(browser, two_states):
+    opened(browser, two_states)
+    over_map(browser, 0.0, 0.3)
+    seen = browser.run("""
+        const map = atomdrgn.map, seen = [], x = map.column('motion1');
+        const press = key => map.canvas.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+        map.here = null;
+        for (const key of ['ArrowRight', 'ArrowRight', 'ArrowLeft', 'Escape']) { press(key); seen.push(x[map.here.index]); }
+        return [...seen, map.chosen];""")
+    assert seen[0] < seen[1] and seen[2] == seen[0] and seen[4] is None
+
+
+def test_a_table_of_ones_own_gives_points_their_colour(browser, two_states):
+    opened(browser, two_states)
+    said, values, legend = browser.run("""
+        const map = atomdrgn.map;
+        map.addTable('mine.csv', 'particle,ice\\n0,2.5\\n7,\\n9,4\\n');
+        map.ySelect.value = 'sd1'; map.draw();
+        return [map.said.textContent, [0, 7, 9].map(i => `${map.column('ice')[i]}`), map.scale.textContent];""")
+    assert said == "Added from mine.csv: ice." and values == ["2.5", "NaN", "4"]
+    assert legend.startswith("ice: ")
+    browser.run("atomdrgn.map.addTable('other.csv', 'a,b\\n1,2\\n')")
+    assert "no column particle" in browser.run("return atomdrgn.map.said.textContent")
+
+
+def test_states_have_a_legend_and_no_colour_of_a_part(browser, two_states):
+    opened(browser, two_states)
+    browser.run(
+        "const map = atomdrgn.map; map.ySelect.value = 'sd1'; map.colourSelect.value = 'cluster'; "
+        "map.draw()"
+    )
+    assert "cluster 1" in browser.run("return atomdrgn.map.scale.textContent")
+    data = browser.run("return atomdrgn.data")
+    assert not set(data["stateColours"]) & {*data["colours"], *data["groupColours"]}
+
+
+# ---- pictures, and browsers of all kinds --------------------------------------------------------
+
+
+def test_charts_can_be_saved_as_svg_and_the_structure_as_png(browser, two_states):
+    opened(browser, two_states)
+    text = browser.run("return svgText(document.querySelector('#sections .pair svg'))")
+    chart = ElementTree.fromstring(text)
+    assert chart.tag == "{http://www.w3.org/2000/svg}svg" and int(chart.get("width")) > 100
+    assert "var(" not in text and "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    saved = browser.run("""
+        const names = [], made = HTMLAnchorElement.prototype.click;
+        HTMLAnchorElement.prototype.click = function () { names.push(this.download); };
+        document.getElementById('picture').click();
+        [...document.querySelectorAll('#sections .save')].find(button => button.textContent === 'SVG').click();
+        HTMLAnchorElement.prototype.click = made;
+        return names;""")
+    assert saved[0] == "particles.fit_structure.png" and saved[1].endswith(".svg")
+
+
+def test_without_scripts_the_verdict_and_the_tables_are_there(browser, two_states):
+    browser.command("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        browser.open(two_states)
+        root = browser.command("DOM.getDocument", depth=0)["root"]["nodeId"]
+        node = browser.command("DOM.querySelector", nodeId=root, selector=".plain")["nodeId"]
+        text = browser.command("DOM.getOuterHTML", nodeId=node)["outerHTML"]
+        seen = browser.command("DOM.getBoxModel", nodeId=node)["model"]["height"]
+    finally:
+        browser.command("Emulation.setScriptExecutionDisabled", value=False)
+    assert seen > 200 and "1 motion is supported by 300 particles" in text
+    assert "<h2>Motions</h2>" in text and "<h2>Parts that move as one</h2>" in text
+
+
+def test_dark_and_calm_where_the_system_is(browser, two_states):
+    features = [("prefers-color-scheme", "dark"), ("prefers-reduced-motion", "reduce")]
+    browser.command(
+        "Emulation.setEmulatedMedia",
+        features=[{"name": name, "value": value} for name, value in features],
+    )
+    try:
+        browser.open(two_states)
+        browser.wait("return !!window.atomdrgn")
+        assert browser.run("return atomdrgn.player.playing") is False
+        colour = browser.run("return getComputedStyle(document.body).backgroundColor")
+        assert max(map(int, re.findall(r"\d+", colour))) < 60
+    finally:
+        browser.command("Emulation.setEmulatedMedia", features=[])
+
+
+def test_a_million_particles_fit_on_a_page_and_into_a_selection(
+    browser, hinge_run, tmp_path, monkeypatch
+):
+    """A page of at most 12 MB: a lasso takes all particles, though a part is drawn."""
+    count, rng = 1_000_000, np.random.default_rng(303)
+    place = rng.normal(0, 4, (count, 1)).astype(np.float32)
+    told = {name: rng.normal(0, 1, count) for name in ("log_likelihood_gain", "outlier_score")}
+
+    class Many(Run):
+        n_particles, _motions = count, {}
+        latent, latent_sd = place, np.full((count, 1), 0.3, np.float32)
+        table = {"particle": np.arange(count), "state": rng.integers(1, 4, count), **told}
+
+    run = Many(hinge_run.folder, hinge_run.settings, hinge_run.summary)
+    found = replace(
+        examine(hinge_run, clusters=3, frames=7), run=run, clusters=None, axes=None, turns=[]
+    )
+    particles = report._particles(found)
+    assert len(json.dumps(particles)) < 10e6 and particles["drawn"] < count
+    monkeypatch.setattr(report, "_particles", lambda found: particles)
+    page = page_of(hinge_run, tmp_path / "report.html")
+    assert page.stat().st_size < 12e6
+    began = time.monotonic()
+    opened(browser, page)
+    assert time.monotonic() - began < 20, "5 s where nothing else runs"
+    chosen = over_map(browser, 0.5, 1.01)
+    expected = np.count_nonzero(place > 0.5 * (place.min() + place.max()))
+    assert abs(len(chosen) - expected) < 0.02 * expected
+    states = browser.run("return Array.from(atomdrgn.map.column('state').slice(0, 50))")
+    np.testing.assert_allclose(states, run.table["state"][:50])

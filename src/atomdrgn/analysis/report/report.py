@@ -27,12 +27,16 @@ from ..examination.examination import Examination, still_group
 from ..examination.landscape import Landscape
 from ..examination.traversal import Traversal
 from ..examination.verdict import cautions, verdict
-from ..structure_files.colours import GROUP_COLOURS
+from ..structure_files.colours import GROUP_COLOURS, STATE_COLOURS, group_colours
+from .static_page import static_page
 from .tables import particle_columns
 
 PAGE = files(__package__) / "page"
 SCRIPTS = ("decoder.js", "viewer.js", "charts.js", "map.js", "report.js")
-MOST_PARTICLES = 200_000  # on the map; of more, so many are taken evenly
+MOST_DRAWN = 200_000  # points on the map; of more particles, so many are drawn evenly
+# Columns of so many particles have 16 bits a value. Of more, only the first motions have, others
+# 8, and the page holds no more columns than its size allows.
+MOST_PRECISE, PRECISE_MOTIONS, MOST_BYTES = 200_000, 2, 8_000_000
 # of a segment in a bead's motion: smaller ones are left out of the page
 SMALLEST_WEIGHT = 1e-3
 PROTEIN, NUCLEOTIDE = ("CA", "O"), ("P", "OP2", "O2P", "O5'", "C5'", "O3'", "N1", "N3")
@@ -45,7 +49,7 @@ GEOMETRY_SAYS = {
     "median": {(number,)},
     "largest": {(number,)},
 }
-MISSING = 65535  # a value that is not there, in a column of 16 bits
+MISSING = {16: 65535, 8: 255}  # a value that is not there, by the bits of the column
 
 
 def report_page(found: Examination, also: Sequence[Path] = ()) -> str:
@@ -58,6 +62,7 @@ def report_page(found: Examination, also: Sequence[Path] = ()) -> str:
         Folders whose support.csv (of `debias`) or geometry.json (of `export --relax`) is shown.
     """
     parts = {
+        "static": static_page(found),
         "title": _escaped(f"{found.run.folder.resolve().name} · atomdrgn"),
         "style": _text("report.css"),
         "viewer": _text("3dmol/3Dmol-min.js"),
@@ -80,6 +85,8 @@ def page_data(found: Examination, also: Sequence[Path] = ()) -> dict:
         "verdict": verdict(found, angstrom="Å", plus_minus="±"),
         "cautions": cautions(found, angstrom="Å"),
         "colours": GROUP_COLOURS,
+        "groupColours": colours_of(summary.get("groups", [])),
+        "stateColours": STATE_COLOURS,
         "molecule": molecule,
         "decoder": _decoder(found, used),
         "view": _view(found),
@@ -123,6 +130,11 @@ def page_data(found: Examination, also: Sequence[Path] = ()) -> dict:
     }
 
 
+def colours_of(groups: list[dict]) -> list[str]:
+    """The colour of each group of summary.json, in the report, scripts and notebooks alike."""
+    return group_colours(len(groups), still_group(groups)) if groups else []
+
+
 def _text(name: str) -> str:
     return (PAGE / name).read_text(encoding="utf-8")
 
@@ -150,16 +162,19 @@ def _points(position: np.ndarray) -> dict[str, float | str]:
     return {"unit": unit, "xyz": _packed(np.rint(position / unit), "<i2")}
 
 
-def _column(values: np.ndarray) -> dict[str, float | str]:
-    """A column as 16-bit steps from its smallest to its largest value."""
+def _column(values: np.ndarray, bits: int = 16) -> dict[str, float | str]:
+    """A column as steps of so many bits from its smallest to its largest value."""
     values = np.asarray(values, dtype=float)
     there = np.isfinite(values)
     low = float(values[there].min()) if there.any() else 0.0
-    step = (float(values[there].max()) - low) / (MISSING - 1) if there.any() else 0.0
+    step = (float(values[there].max()) - low) / (MISSING[bits] - 1) if there.any() else 0.0
+    distinct = np.unique(values[there])
+    if len(distinct) < MISSING[bits] and (distinct == np.rint(distinct)).all():
+        step = max(1.0, step)  # whole numbers stay what they are
     steps = np.where(
-        there, np.rint((np.where(there, values, low) - low) / step) if step else 0, MISSING
+        there, np.rint((np.where(there, values, low) - low) / step) if step else 0, MISSING[bits]
     )
-    return {"low": low, "step": step, "values": _packed(steps, "<u2")}
+    return {"low": low, "step": step, "bits": bits, "values": _packed(steps, f"<u{bits // 8}")}
 
 
 def _rounded(values: np.ndarray, digits: int = 3) -> list[float | None]:
@@ -414,37 +429,46 @@ def _segments(run: Run) -> list[str]:
 
 
 def _particles(found: Examination) -> dict:
+    """Columns of all particles, and which of them are drawn where they are very many."""
     run = found.run
     n = run.n_particles
-    shown = np.linspace(0, n - 1, min(n, MOST_PARTICLES)).round().astype(int)
     wanted: dict[str, np.ndarray | list] = {
-        f"{name}{axis + 1}": column
-        for axis in range(run.latent.shape[1])
-        for name, column in (("motion", run.latent[:, axis]), ("sd", run.latent_sd[:, axis]))
+        f"motion{axis + 1}": run.latent[:, axis] for axis in range(run.latent.shape[1])
     }
-    wanted |= {
-        name: column
-        for name, column in run.table.items()
-        if name.startswith("absent_")
-        or name in ("log_likelihood_gain", "outlier_score", "signal", "junk", "state")
-    }
+    told = ("state", "junk", "log_likelihood_gain", "outlier_score", "signal")
+    wanted |= {name: run.table[name] for name in told if name in run.table}
+    wanted |= {f"sd{axis + 1}": run.latent_sd[:, axis] for axis in range(run.latent.shape[1])}
+    wanted |= {name: column for name, column in run.table.items() if name.startswith("absent_")}
     wanted |= {
         name: column for name, column in particle_columns(found).items() if name != "particle"
     }
     # a column of one value says nothing on a map
-    columns = {
-        name: _column(np.asarray(column, dtype=float)[shown])
+    shown = [
+        name
         for name, column in wanted.items()
         if name.startswith(("motion", "sd")) or np.ptp(column) > 0
-    }
+    ]
+    columns, size = {}, 0
+    for order, name in enumerate(shown):
+        precise = n <= MOST_PRECISE or order < PRECISE_MOTIONS
+        size += n * (2 if precise else 1) * 4 // 3
+        if n > MOST_PRECISE and size > MOST_BYTES:
+            break
+        columns[name] = _column(np.asarray(wanted[name], dtype=float), 16 if precise else 8)
     present = run._motions.get("present")
     absent = (
         {}
-        if present is None
-        else {"present": _packed(np.packbits(present[shown] > 0.5, axis=1), "u1")}
+        if present is None or n > MOST_PRECISE
+        else {"present": _packed(np.packbits(present > 0.5, axis=1), "u1")}
     )
-    number = None if len(shown) == n else _packed(shown, "<u4")
-    return {"count": n, "shown": len(shown), "number": number, "columns": columns, **absent}
+    return {
+        "count": n,
+        "drawn": min(n, MOST_DRAWN),
+        "columns": columns,
+        "left": shown[len(columns) :],
+        "own": list(run.table),
+        **absent,
+    }
 
 
 # ---- how well, and how it went ------------------------------------------------------------------

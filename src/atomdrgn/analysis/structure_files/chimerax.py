@@ -1,7 +1,7 @@
 """ChimeraX scripts that open what has been written, and colour it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -28,6 +28,7 @@ def write_script(
     files: dict[str, str],
     topology: str | None,
     groups: list[dict],
+    colours: Sequence[str] = GROUP_COLOURS,
     chains: Iterable[str] | None = None,
 ) -> None:
     """Write the script.
@@ -45,6 +46,8 @@ def write_script(
         The structure that names the atoms of trajectories.
     groups : list of dict
         Of summary.json: what moves as one.
+    colours : sequence of str
+        Of each group.
     chains : names, optional
         Of all chains of the structure; those in the groups by default.
     """
@@ -72,7 +75,7 @@ def write_script(
     all_of_it, first, *others = (f'##name="{own} {name}"' for name in ("*", *map(_stem, files)))
     lines += [f"hide {all_of_it} atoms", f"show {all_of_it} cartoons"]
     lines.append(f"color {all_of_it} lightgray")
-    for number, (group, colour) in enumerate(zip(groups, GROUP_COLOURS, strict=False), start=1):
+    for number, (group, colour) in enumerate(zip(groups, colours, strict=False), start=1):
         selection = chimerax_selection(group["selection"], chains)
         lines.append(
             f"# group {number} has no colour: its chain cannot be told from others in a script"

@@ -42,9 +42,9 @@ def group_colours(count: int, still: int | None) -> list[str]:
     count : int
         How many groups there are.
     still : int or None
-        Which of them is still; None where none is, or there is one group only.
+        Which of them is still, as others are seen from it; a group by itself has a colour.
     """
-    moving = [number for number in range(count) if number != still]
+    moving = [number for number in range(count) if number != still or count == 1]
     place = {number: order for order, number in enumerate(moving)}
     return [
         GROUP_COLOURS[place[number] % len(GROUP_COLOURS)] if number in place else STILL

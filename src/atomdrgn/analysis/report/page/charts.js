@@ -1,7 +1,8 @@
 // Small charts as SVG.
 "use strict";
 
-const INK = "#1c2733", SOFT = "#5a6772", LINE = "#dfe5ea", BLUE = "#0072B2", ORANGE = "#E69F00", GREEN = "#009E73", RED = "#D55E00", PINK = "#CC79A7";
+const styled = name => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+const INK = styled("ink"), SOFT = styled("soft"), LINE = styled("line"), PAPER = styled("paper"), FAINT = "#9aa7b1", BLUE = "#0072B2", ORANGE = "#E69F00", GREEN = "#009E73", RED = "#D55E00", PINK = "#CC79A7";
 
 function svg(name, attributes = {}, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -38,7 +39,7 @@ class Chart {
                       label(left - 7, this.py(value) + 4, written(value), "end"));
     }
     for (const [value, text] of xTicks || ticks(...x, 7).map(v => [v, written(v)])) this.svg.append(label(this.px(value), height - bottom + 17, text, "middle"));
-    this.svg.append(svg("line", { x1: left, x2: width - this.right, y1: height - bottom, y2: height - bottom, stroke: "#9aa7b1" }));
+    this.svg.append(svg("line", { x1: left, x2: width - this.right, y1: height - bottom, y2: height - bottom, stroke: FAINT }));
     this.svg.append(label(0.5 * (left + width - this.right), height - 5, xLabel, "middle"));
     const side = label(0, 0, yLabel, "middle");
     side.setAttribute("transform", `translate(12 ${0.5 * (this.top + height - bottom)}) rotate(-90)`);
@@ -101,6 +102,47 @@ class Chart {
     this.svg.append(area);
     return this;
   }
+}
+
+function download(blob, name) {
+  const link = html("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+// a chart by itself: what the style sheet of the page says of its texts stands in it
+function svgText(chart) {
+  const copy = chart.cloneNode(true), [, , width, height] = chart.getAttribute("viewBox").split(" ");
+  copy.setAttribute("xmlns", "http://www.w3.org/2000/svg"); copy.setAttribute("width", width); copy.setAttribute("height", height);
+  copy.prepend(svg("style", {}, `text { font: 12px Arial, sans-serif; fill: ${SOFT} } .title { fill: ${INK}; font-weight: 600 }`), svg("rect", { width: "100%", height: "100%", fill: PAPER }));
+  return new XMLSerializer().serializeToString(copy);
+}
+
+const PICTURE_SCALE = 3;      // pixels of a PNG to one of the page
+
+function svgToPng(chart, name) {
+  const image = new Image(), [, , width, height] = chart.getAttribute("viewBox").split(" ");
+  image.addEventListener("load", () => {
+    const canvas = html("canvas", { width: PICTURE_SCALE * width, height: PICTURE_SCALE * height });
+    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+    canvas.toBlob(blob => download(blob, `${name}.png`));
+  });
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svgText(chart))}`;
+}
+
+// buttons that save what `picture` gives: an SVG chart as SVG or PNG, a canvas as PNG on the colour of the page
+function savers(name, picture) {
+  const button = (text, act) => { const made = html("button", { type: "button", class: "quiet save" }, text); made.addEventListener("click", act); return made; };
+  const png = button("PNG", () => {
+    const drawn = picture();
+    if (!(drawn instanceof HTMLCanvasElement)) { svgToPng(drawn, name); return; }
+    const canvas = html("canvas", { width: drawn.width, height: drawn.height }), context = canvas.getContext("2d");
+    context.fillStyle = PAPER; context.fillRect(0, 0, canvas.width, canvas.height); context.drawImage(drawn, 0, 0);
+    canvas.toBlob(blob => download(blob, `${name}.png`));
+  });
+  const bar = html("span", { class: "savers" }, png);
+  if (!(picture() instanceof HTMLCanvasElement)) bar.prepend(button("SVG", () => download(new Blob([svgText(picture())], { type: "image/svg+xml" }), `${name}.svg`)));
+  return bar;
 }
 
 function label(x, y, text, anchor = "start") { return svg("text", { x, y, "text-anchor": anchor }, text); }

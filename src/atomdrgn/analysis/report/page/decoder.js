@@ -1,7 +1,11 @@
 // From places along the motions to coordinates: the decoder of the fit, the same as in Python.
 "use strict";
 
-const bytesOf = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer;
+function bytesOf(text) {
+  const letters = atob(text), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < letters.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes.buffer;
+}
 const pointsOf = packed => Float64Array.from(new Int16Array(bytesOf(packed.xyz)), value => value * packed.unit);
 
 class Decoder {

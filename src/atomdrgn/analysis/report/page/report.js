@@ -22,6 +22,7 @@ const stage = makeStage(by("viewer"), DATA, decoder);
 const player = { way: null, time: 0, playing: false, last: 0, place: null };
 const moves = DATA.traversals.filter(way => way.name !== "centres");
 let map = null;
+const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 const titleOf = way => way.name === "path" ? "from cluster to cluster" : `motion ${way.name.slice(6)}`;
 
@@ -35,11 +36,31 @@ function columnsAt(place) {
   return Object.fromEntries(place.map((value, axis) => [`motion${axis + 1}`, value]));
 }
 
+// of a motion that has a landscape: how many particles are where along it
+function populationOf(motion) {
+  const landscape = DATA.landscapes.find(each => each.motions.length === 1 && each.motions[0] === motion);
+  return landscape && { edges: landscape.edges[0], share: landscape.population };
+}
+
+const LEAST_PARTICLES = 0.5;      // of a bin, below which nobody is there: draws of one particle may reach a little further
+
+// whether particles are at a place, as far as the motions tell that have a landscape
+function peopled(place) {
+  return place.every((value, axis) => {
+    const found = populationOf(axis + 1);
+    if (!found) return true;
+    const bin = found.edges.findIndex((edge, i) => i && value <= edge) - 1;
+    return bin >= 0 && value >= found.edges[0] && found.share[bin] * DATA.particles.count >= LEAST_PARTICLES;
+  });
+}
+
 function showPlace(place, says) {
+  const there = peopled(place);
   player.place = place;
   stage.hide([]);
   stage.show(place);
-  by("now").textContent = says;
+  by("viewer").classList.toggle("nobody", !there);
+  by("now").textContent = there ? says : `${says}   ·   no particles here`;
   if (map) map.mark({ at: columnsAt(place) });
 }
 
@@ -59,8 +80,9 @@ function showParticle(index) {
   player.place = place;
   stage.hide(absent);
   stage.show(place);
-  by("now").textContent = k ? `particle ${map.particle(index)}   ·   ${says}${absent.length ? `   ·   without ${absent.map(segment => DATA.segments[segment]).join(",")}` : ""}`
-                            : `particle ${map.particle(index)}: all particles share this structure`;
+  by("viewer").classList.remove("nobody");
+  by("now").textContent = k ? `particle ${index}   ·   ${says}${absent.length ? `   ·   without ${absent.map(segment => DATA.segments[segment]).join(",")}` : ""}`
+                            : `particle ${index}: all particles share this structure`;
 }
 
 function absentFrom(index) {
@@ -103,6 +125,21 @@ function haunt() {
   if (player.way) stage.haunt([player.way.place[0], player.way.place.at(-1)], residue => !still(residue), residue => groupColour(DATA.residues.group[residue], "groups"));
 }
 
+// a strip of how many particles are where, under the slider
+function strip() {
+  const canvas = by("strip"), way = player.way, motion = way && way.name.startsWith("motion") ? +way.name.slice(6) : 0, found = motion && populationOf(motion);
+  canvas.hidden = !found;
+  if (!found) return;
+  const { edges, share } = found, most = Math.max(...share), from = way.place[0][motion - 1], to = way.place.at(-1)[motion - 1], context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.fillStyle = BLUE;
+  for (let pixel = 0; pixel < canvas.width; pixel++) {
+    const value = from + (pixel + 0.5) / canvas.width * (to - from), bin = edges.findIndex((edge, i) => i && value <= edge) - 1;
+    const height = bin < 0 || share[bin] * DATA.particles.count < LEAST_PARTICLES ? 0 : Math.max(1, share[bin] / most * canvas.height);
+    context.fillRect(pixel, canvas.height - height, 1, height);
+  }
+}
+
 // ---- colours -------------------------------------------------------------------------------------------------------------------
 
 const SHADES = { groups: "parts that move as one", rmsf: "how far it moves", half_set_error: "half-set error", segment: "segments" };
@@ -124,12 +161,10 @@ function paint(mode) {
   legend.append(html("span", {}, "0", strip, `${high.toFixed(1)} Å ${mode === "rmsf" ? "r.m.s. fluctuation" : "between half-sets"}`));
 }
 
-// the still part is grey: what has a colour moves
+// the still part is grey: what has a colour moves; scripts and notebooks have the same colours
 function groupColour(number, mode) {
-  if (mode === "groups" && DATA.groups.length < 2 && !k) return "#a9b4bd";
-  if (mode === "groups" && DATA.groups.length > 1 && number === DATA.still) return "#a9b4bd";
-  if (mode === "groups" && DATA.groups.length > 1) { const order = DATA.groups.map((_, i) => i).filter(i => i !== DATA.still); return COLOURS[order.indexOf(number) % COLOURS.length]; }
-  return COLOURS[number % COLOURS.length];
+  if (mode !== "groups") return COLOURS[number % COLOURS.length];
+  return k && DATA.groupColours[number] || "#a9b4bd";
 }
 
 // ---- sections ------------------------------------------------------------------------------------------------------------------
@@ -140,7 +175,12 @@ function block(title, says, ...children) {
   return section;
 }
 
-const part = (title, ...children) => html("div", {}, html("h3", {}, title), ...children);
+// charts in it can be saved
+function part(title, ...children) {
+  const head = html("h3", {}, title), drawn = children.find(child => child instanceof SVGElement) || children.map(child => child instanceof HTMLElement && child.querySelector("svg")).find(Boolean);
+  if (drawn) head.append(savers(title.toLowerCase().replace(/\W+/g, "_"), () => drawn));
+  return html("div", {}, head, ...children);
+}
 const pair = (...children) => html("div", { class: "pair" }, ...children.filter(Boolean));
 
 function motionSection() {
@@ -213,7 +253,7 @@ function landscapeHeat(landscape) {
   DATA.basins.forEach((basin, i) => {
     if (basin.place.length !== 2 || DATA.basins.length < 2) return;
     const text = label(chart.px(basin.place[0]), chart.py(basin.place[1]) + 5, `${i + 1}`, "middle");
-    text.setAttribute("style", "fill:#1c2733;font-weight:700;font-size:15px;paint-order:stroke;stroke:#fff;stroke-width:3px");
+    text.setAttribute("style", `fill:${INK};font-weight:700;font-size:15px;paint-order:stroke;stroke:${PAPER};stroke-width:3px`);
     chart.svg.append(text);
   });
   const strip = html("span", { class: "ramp" });
@@ -326,7 +366,7 @@ function histogram(values, xLabel) {
 
 function fitSection() {
   const h = DATA.history, names = Object.keys(h);
-  const values = (map.particles.columns.outlier_score ? map.column("outlier_score") : []), charts = [];
+  const values = (DATA.particles.columns.outlier_score ? map.column("outlier_score") : []), charts = [];
   const step = h.step ? "step" : "epoch";
   if (names.length && h[step]) {
     const halves = [...new Set(h.half || [0])].sort(), rows = half => h[step].map((s, i) => i).filter(i => !h.half || h.half[i] === half);
@@ -376,10 +416,17 @@ function controls() {
   const way = by("way"), colour = by("colour");
   moves.forEach((each, i) => way.append(html("option", { value: i }, titleOf(each))));
   if (!moves.length) { for (const id of ["play", "way", "step"]) by(id).hidden = true; }
-  way.addEventListener("change", () => { player.way = moves[way.value]; player.time = 0; haunt(); play(); });
+  way.addEventListener("change", () => { player.way = moves[way.value]; player.time = 0; haunt(); strip(); if (calm) showTime(); else play(); });
   by("step").addEventListener("input", event => { pause(); player.time = event.target.value / 1000; showTime(); });
   by("play").addEventListener("click", () => player.playing ? pause() : play());
   by("home").addEventListener("click", () => stage.home());
+  by("picture").addEventListener("click", () => stage.picture(name => `${DATA.name}_${name}.png`));
+  // the space bar plays and pauses, wherever nothing else takes it
+  document.addEventListener("keydown", event => {
+    if (event.key !== " " || event.target !== document.body || !player.way) return;
+    event.preventDefault();
+    player.playing ? pause() : play();
+  });
   const modes = Object.keys(SHADES).filter(mode => mode === "groups" ? DATA.groups.length : mode === "segment" || (DATA.residues.columns[mode] || []).some(v => v));
   if (!k) modes.sort((a, b) => (b === "half_set_error") - (a === "half_set_error"));
   for (const mode of modes) colour.append(html("option", { value: mode }, SHADES[mode]));
@@ -391,8 +438,8 @@ function start() {
   head();
   const mode = controls();
   const columns = DATA.particles.columns, first = ["motion1", "log_likelihood_gain"].find(name => columns[name]);
-  const second = ["motion2", "sd1", "outlier_score"].find(name => columns[name]);
-  if (first && second) map = new ParticleMap(by("map"), DATA.particles, { names: nameOf, x: first, y: second, colour: columns.state ? "state" : "", onPick: showParticle });
+  // with one motion: how many particles are where along it
+  if (first) map = new ParticleMap(by("map"), DATA.particles, { names: nameOf, x: first, y: columns.motion2 ? "motion2" : "", colour: columns.state ? "state" : "", run: DATA.name, onPick: showParticle });
   player.way = moves[0] || null;
   stage.show((player.way || DATA.traversals[0]).place[0]);
   if (k) { stage.axes(); haunt(); }
@@ -401,7 +448,9 @@ function start() {
   motionSection(); landscapeSection(); residueSection(); compositionSection();
   if (map) { measureSection(); fitSection(); }
   geometrySection();
-  if (player.way) play();
+  strip();
+  if (player.way && !calm) play();
+  else if (player.way) { pause(); showTime(); }
   else by("now").textContent = "The structure that all particles share.";
 }
 

@@ -8,7 +8,7 @@ class Stage {
     this.decoder = decoder;
     const molecule = data.molecule;
     this.residue = new Uint32Array(bytesOf(molecule.residue));
-    this.viewer = $3Dmol.createViewer(element, { backgroundColor: "white", antialias: true, cartoonQuality: qualityFor(this.residue.length) });
+    this.viewer = $3Dmol.createViewer(element, { backgroundColor: PAPER, antialias: true, cartoonQuality: qualityFor(this.residue.length) });
     this.model = this.viewer.addModel();
     const order = orderInStretch(molecule.stretch);
     const atoms = molecule.names.map((name, index) => {
@@ -89,6 +89,12 @@ class Stage {
     this.viewer.render();
   }
 
+  // what is on the stage, as PNG
+  picture(nameOf) {
+    this.viewer.render();
+    fetchless(this.viewer.pngURI(), nameOf("structure"));
+  }
+
   // where parts turn
   axes() {
     const points = this.atoms.map(atom => [atom.x, atom.y, atom.z]);
@@ -96,7 +102,7 @@ class Stage {
     for (const turn of this.data.turns) {
       if (!turn.point || turn.range[1] - turn.range[0] < 10) continue;
       const half = 0.2 * size, end = sign => Object.fromEntries(["x", "y", "z"].map((name, i) => [name, turn.point[i] + sign * half * turn.axis[i]]));
-      this.viewer.addCylinder({ start: end(-1), end: end(1), radius: 0.0035 * size, color: "#1c2733", fromCap: 2, toCap: 2 });
+      this.viewer.addCylinder({ start: end(-1), end: end(1), radius: 0.0035 * size, color: INK, fromCap: 2, toCap: 2 });
     }
   }
 }
@@ -105,9 +111,10 @@ class Stage {
 class EmptyStage {
   constructor(element) {
     element.replaceChildren(html("p", { class: "empty" }, "The structure cannot be drawn: this browser offers no WebGL, or has switched it off. Everything else on this page is complete, and the structures are in the folder analysis beside it."));
-    by("home").hidden = true;
+    by("home").hidden = by("picture").hidden = true;
   }
 
+  picture() {}
   colour() {}
   hide() {}
   show() {}
@@ -125,6 +132,9 @@ function makeStage(element, data, decoder) {
     return new EmptyStage(element);
   }
 }
+
+// saves an image that is given as data: no request is made for it
+function fetchless(uri, name) { download(new Blob([bytesOf(uri.split(",")[1])], { type: "image/png" }), name); }
 
 // of ribbons: how many points across; the larger the molecule, the coarser
 const qualityFor = atoms => atoms < 3200 ? 6 : atoms < 9000 ? 4 : 3;
