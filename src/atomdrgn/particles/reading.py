@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..errors import InputError
+from .data_frames import NAME, Frames, tables_of
 from .formats.format_table import format_of
 from .formats.particle_format import ParticleSource, ReadingOptions
 from .stack.stack import ParticleStack
@@ -10,7 +11,7 @@ from .tables.assembly import assemble
 
 
 def read_particles(
-    path: str | Path,
+    path: "str | Path | Frames",
     *,
     box: int | None = None,
     data_folder: str | Path | None = None,
@@ -29,8 +30,10 @@ def read_particles(
 
     Parameters
     ----------
-    path : path
-        The particle file, or an optimisation_set.star that names it.
+    path : path, or DataFrames
+        The particle file, or an optimisation_set.star that names it; or what ``starfile.read``
+        gives of one, a DataFrame or a dict of them. Stacks are then looked for in the current
+        folder and in `data_folder`, and `fit` wants a file: ``starfile.write`` makes one.
     box : int, optional
         Crop images to this many pixels in Fourier space: the same extent, larger pixels.
     data_folder : path, optional
@@ -75,5 +78,8 @@ def read_particles(
     reading = ReadingOptions(
         data_folder, invert_contrast, tilt_series, tomograms, allow_missing_ctf, passthrough
     )
-    source = ParticleSource(Path(path), reading)
+    if isinstance(path, str | Path):
+        source = ParticleSource(Path(path), reading)
+    else:
+        source = ParticleSource(NAME, reading, tables_of(path))
     return assemble(format_of(source).read(source), box=box)

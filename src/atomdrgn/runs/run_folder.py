@@ -70,7 +70,17 @@ def run_settings(
         Settings of the fit that decide its result.
     more : dict
         What else shall be said.
+
+    Raises
+    ------
+    InputError
+        The particles are of no file.
     """
+    if not particles.source.is_file():
+        raise InputError(
+            f"{particles.source}: no particle file, which a run has to name: write the tables with "
+            "starfile.write, and read that file"
+        )
     reading = more.get("reading", {})
     packages = ("atomdrgn", "torch", "numpy", "scipy", "gemmi", "biotite")
     return {

@@ -55,10 +55,13 @@ class ParticleSource:
         The file.
     reading : ReadingOptions
         What the user says of it.
+    given : tuple of StarTable, optional
+        Its tables, where they are in memory and there is no file.
     """
 
     path: Path
     reading: ReadingOptions
+    given: tuple[StarTable, ...] = ()
 
     @cached_property
     def named_tables(self) -> list[StarTable]:
@@ -72,7 +75,7 @@ class ParticleSource:
             It is no STAR file, or is not there.
         """
         refuse_passthrough(self)
-        return read_star(self.path)
+        return list(self.given) or read_star(self.path)
 
     @cached_property
     def _followed(self) -> tuple[list[StarTable], str | Path | None]:
