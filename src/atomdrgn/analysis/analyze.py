@@ -226,6 +226,7 @@ def _write_structures(
             colours=colours_of(run.summary.get("groups", [])),
             topology=reference.name if reference and shown in TRAJECTORIES else None,
             chains=np.unique(structure.chain).tolist(),
+            name=run.folder.resolve().name,
         )
 
 

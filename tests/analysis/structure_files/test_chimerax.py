@@ -143,9 +143,8 @@ def test_a_chain_without_a_name_is_what_is_in_none_of_the_others():
 def test_the_script_opens_what_is_there_and_colours_the_groups(tmp_path):
     groups = [{"selection": "A:1-20"}, {"selection": ":21-40"}]
     files = {"motion1.cif": "along motion 1", "centres.cif": "centres"}
-    folder = tmp_path / "my run;.fit" / "analysis"
-    folder.mkdir(parents=True)
-    write_script(folder / "show.cxc", files=files, topology=None, groups=groups)
+    folder = tmp_path
+    write_script(folder / "show.cxc", files=files, topology=None, groups=groups, name="my run;.fit")
     lines = (folder / "show.cxc").read_text().splitlines()
     own = "atomdrgn my_run_.fit"
     assert f'open "motion1.cif" coordsets true name "{own} motion1"' in lines
@@ -157,6 +156,7 @@ def test_the_script_opens_what_is_there_and_colours_the_groups(tmp_path):
         files={"motion1.dcd": "along motion 1"},
         topology="reference.pdb",
         groups=groups,
+        name="my run;.fit",
     )
     text = (folder / "show.cxc").read_text()
     assert (

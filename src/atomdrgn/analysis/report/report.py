@@ -36,7 +36,7 @@ SCRIPTS = ("decoder.js", "viewer.js", "charts.js", "map.js", "report.js")
 MOST_DRAWN = 200_000  # points on the map; of more particles, so many are drawn evenly
 # Columns of so many particles have 16 bits a value. Of more, only the first motions have, others
 # 8, and the page holds no more columns than its size allows.
-MOST_PRECISE, PRECISE_MOTIONS, MOST_BYTES = 200_000, 2, 8_000_000
+MOST_PRECISE, PRECISE_MOTIONS, MOST_BYTES = 200_000, 2, 9_500_000
 # of a segment in a bead's motion: smaller ones are left out of the page
 SMALLEST_WEIGHT = 1e-3
 PROTEIN, NUCLEOTIDE = ("CA", "O"), ("P", "OP2", "O2P", "O5'", "C5'", "O3'", "N1", "N3")

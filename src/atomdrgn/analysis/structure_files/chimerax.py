@@ -6,7 +6,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ...io.whole_file import whole_file
-from ...runs.run import ANALYSIS
 from ...structure.selection import RANGE
 from .colours import GROUP_COLOURS
 
@@ -30,6 +29,7 @@ def write_script(
     groups: list[dict],
     colours: Sequence[str] = GROUP_COLOURS,
     chains: Iterable[str] | None = None,
+    name: str | None = None,
 ) -> None:
     """Write the script.
 
@@ -50,29 +50,31 @@ def write_script(
         Of each group.
     chains : names, optional
         Of all chains of the structure; those in the groups by default.
+    name : str, optional
+        What tells its models from others that are open; the name of its folder by default.
     """
     if chains is None:
         chains = {
             item.partition(":")[0] for group in groups for item in group["selection"].split(",")
         }
-    own = _own(path)
+    own = _own(name or path.absolute().parent.name)
     lines = [
         "# open it in ChimeraX; atoms that are absent from a conformation have an occupancy of 0",
         "set bgColor white",
         "lighting soft",
         "graphics silhouettes true",
     ]
-    for name, says in files.items():
-        model = f"{own} {_stem(name)}"
+    for file, says in files.items():
+        model = f"{own} {_stem(file)}"
         lines.append(f"# {says}")
         if topology is None:
-            lines.append(f'open "{name}" coordsets true name "{model}"')
+            lines.append(f'open "{file}" coordsets true name "{model}"')
         else:
             lines += [
                 f'open "{topology}" name "{model}"',
-                f'open "{name}" structureModel ##name="{model}"',
+                f'open "{file}" structureModel ##name="{model}"',
             ]
-    all_of_it, first, *others = (f'##name="{own} {name}"' for name in ("*", *map(_stem, files)))
+    all_of_it, first, *others = (f'##name="{own} {each}"' for each in ("*", *map(_stem, files)))
     lines += [f"hide {all_of_it} atoms", f"show {all_of_it} cartoons"]
     lines.append(f"color {all_of_it} lightgray")
     for number, (group, colour) in enumerate(zip(groups, colours, strict=False), start=1):
@@ -131,7 +133,7 @@ def write_placed_script(
         "set bgColor white",
         "lighting soft",
     ]
-    own = _own(path)
+    own = _own(path.absolute().parent.name)
     particles = f'##name="{own} particle*"'
     if len(files) == len(colours):
         models = [f'##name="{own} particle {number}"' for number in range(1, len(colours) + 1)]
@@ -164,14 +166,12 @@ def write_placed_script(
         temporary.write_text("\n".join([*lines, f"view {particles}"]) + "\n", encoding="utf-8")
 
 
-def _own(path: Path) -> str:
+def _own(name: str) -> str:
     """What the names of a script's models begin with, which tells them from others that are open.
 
-    It is the name of the folder of the analysis; what a name in quotes could not hold is left out.
+    What a name in quotes could not hold is left out.
     """
-    folder = path.absolute().parent
-    named = folder.parent.name if folder.name == ANALYSIS else folder.name
-    return f"atomdrgn {re.sub(r'[^A-Za-z0-9._-]', '_', named)}"
+    return f"atomdrgn {re.sub(r'[^A-Za-z0-9._-]', '_', name)}"
 
 
 def _stem(name: str) -> str:

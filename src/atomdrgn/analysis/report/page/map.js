@@ -38,7 +38,7 @@ class ParticleMap {
 
   hint() {
     const { count, drawn, left } = this.particles, en = n => n.toLocaleString("en");
-    return `Click a particle to see its structure. Draw around some to select them: Shift adds, Alt takes away.${drawn < count ? ` ${en(drawn)} of ${en(count)} points are drawn, evenly; a selection takes all particles.` : ""}${left.length ? ` Not on this page: ${left.join(", ")} (analysis/particles.csv).` : ""} `;
+    return `Click a particle to see its structure. Draw around some to select them: Shift adds, Alt takes away.${drawn < count ? ` ${en(drawn)} of ${en(count)} points are drawn, evenly; a selection takes all particles.` : ""}${left.length ? ` Not on this page, and in the tables of particles: ${left.join(", ")}.` : ""} `;
   }
 
   // what is chosen, and what to do with it
