@@ -7,6 +7,7 @@ import torch
 
 from atomdrgn.inference.fit_assembly import assemble
 from atomdrgn.inference.fit_options import FitOptions
+from atomdrgn.likelihood.image_model import ImageModel
 from atomdrgn.likelihood.noise import Noise
 from atomdrgn.likelihood.normal_equations import pose_products
 from atomdrgn.physics.pose import Pose
@@ -39,7 +40,7 @@ def refined(structure, particles, *, rounds=6):
     for _ in range(rounds):
         found = pose_products(
             model.deformation,
-            model.beads,
+            ImageModel(model.beads),
             latent,
             pose=pose,
             disc=disc,

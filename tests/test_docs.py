@@ -151,7 +151,15 @@ QUICKER = {
     "volume": ["--epochs", "2"],
 }
 # what only other options or molecules write
-NOT_HERE = {"poses.csv", "weights.csv"}
+NOT_HERE = {
+    "poses.csv",
+    "weights.csv",
+    "blobs.csv",
+    "residual.mrc",
+    "residual_half1.mrc",
+    "residual_half2.mrc",
+    "residual_mask.mrc",
+}
 NAME = re.compile(r"[\w-]+\.(?:mrc|csv|json|cif|pdb|npz|html|cxc|dcd)")
 
 

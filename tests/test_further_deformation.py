@@ -27,6 +27,7 @@ from atomdrgn.errors import FileFormatError, InputError
 from atomdrgn.inference.amortised.gradient import minus_log_posterior, whitened_images
 from atomdrgn.inference.population.elastic_prior import start_and_prior
 from atomdrgn.io.run_formats.arrays import FINITE, SIZE
+from atomdrgn.likelihood.image_model import ImageModel
 from atomdrgn.likelihood.noise import Noise, noise_groups
 from atomdrgn.likelihood.normal_equations import image_products, power_along, predict
 from atomdrgn.likelihood.restraints.restraint_equations import restraint_equations
@@ -204,7 +205,9 @@ def test_its_equations_are_those_of_segments_that_can_do_no_more(structure, imag
     )
     for by_pose in (False, True):
         one, other = (
-            image_products(each, beads, z, **images.where, **images.seen, by_pose=by_pose)
+            image_products(
+                each, ImageModel(beads), z, **images.where, **images.seen, by_pose=by_pose
+            )
             for each, z in ((moving, latent), (segments, twists))
         )
         change = torch.block_diag(line, torch.eye(5)) if by_pose else line
@@ -236,11 +239,15 @@ def test_its_equations_are_those_of_segments_that_can_do_no_more(structure, imag
     ):
         assert (found - expected).abs().max() < 1e-3 * expected.abs().max()
     transfer = images.seen["transfer"]
-    one = power_along(moving, beads, latent, 2 * torch.eye(1), **images.where, transfer=transfer)
-    other = power_along(segments, beads, twists, 2 * line, **images.where, transfer=transfer)
+    one = power_along(
+        moving, ImageModel(beads), latent, 2 * torch.eye(1), **images.where, transfer=transfer
+    )
+    other = power_along(
+        segments, ImageModel(beads), twists, 2 * line, **images.where, transfer=transfer
+    )
     assert (one - other).abs().max() < 2e-3 * other.max()
     one, other = (
-        predict(each, beads, z, **images.where)
+        predict(each, ImageModel(beads), z, **images.where)
         for each, z in ((moving, latent), (segments, twists))
     )
     assert (one - other).abs().max() < 1e-3 * other.abs().max()
@@ -254,7 +261,7 @@ def test_gauss_newton_steps_find_the_angles(structure, images):
     restraints = make_restraints(beads, terms=OF_SEGMENTS)
     latent = torch.zeros(len(images.place), 1)
     for _ in range(5):
-        products = image_products(moving, beads, latent, **images.where, **images.seen)
+        products = image_products(moving, ImageModel(beads), latent, **images.where, **images.seen)
         seen = products.normal_equations(CONTRAST_SD, torch.zeros(len(latent)))
         held = restraint_equations(restraints, moving, latent)
         matrix, gradient = seen.matrix + held.matrix, seen.gradient + held.gradient
@@ -285,7 +292,7 @@ def test_its_gradient_is_that_of_the_normal_equations(structure, images):
         restraints=restraints,
     )
     (slope,) = torch.autograd.grad(loss.sum(), place)
-    products = image_products(moving, beads, latent, **images.where, **images.seen)
+    products = image_products(moving, ImageModel(beads), latent, **images.where, **images.seen)
     seen = products.normal_equations(CONTRAST_SD, torch.zeros(len(latent)))
     held = restraint_equations(restraints, moving, latent)
     assert held.gradient.norm() > 0.01 * seen.gradient.norm()

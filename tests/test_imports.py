@@ -32,6 +32,7 @@ ROOMS = [
     ("inference.base_model",),
     ("inference.findings",),
     ("inference.posterior", "inference.far_start"),
+    ("inference.residual",),
     ("inference.problem", "backprojection"),
     ("inference.images", "inspection", "simulate"),
     ("runs", "docking", "likelihood.agreement", "likelihood.restraints"),

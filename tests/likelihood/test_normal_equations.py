@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from atomdrgn.likelihood.image_model import ImageModel
 from atomdrgn.likelihood.normal_equations import (
     camera_motion,
     derivative_images,
@@ -66,8 +67,9 @@ def test_prediction_is_the_transform_of_the_projection(scene):
 
 
 def scene_args(scene, **changes):
+    """With what images show: the beads alone."""
     scene = scene | changes
-    return scene
+    return {"seen": ImageModel(scene["beads"])} | {k: v for k, v in scene.items() if k != "beads"}
 
 
 def test_derivative_images_are_derivatives(scene):
@@ -76,7 +78,7 @@ def test_derivative_images_are_derivatives(scene):
     """
     deformation, latent = scene["deformation"], scene["latent"]
     transfer = torch.rand(4, len(DISC), generator=torch.Generator().manual_seed(2)) - 0.3
-    prediction, derivative = derivative_images(**scene_args(scene), transfer=transfer)
+    prediction, derivative = derivative_images(**scene, transfer=transfer)
     torch.testing.assert_close(
         prediction, predict(**scene_args(scene)) * transfer[:, None], rtol=1e-3, atol=1e-3
     )
@@ -170,7 +172,9 @@ def test_loops_and_tensor_operations_agree(scene):
     images = (derivative_images(**scene, transfer=each) for each in (transfer, tracked))
     for one, other in zip(*images, strict=True):
         assert other.requires_grad and (one - other).norm() < 1e-5 * one.norm()
-    quick, slow = (image_products(**scene, transfer=t, data=data) for t in (transfer, tracked))
+    quick, slow = (
+        image_products(**scene_args(scene), transfer=t, data=data) for t in (transfer, tracked)
+    )
     for name in (
         "matrix",
         "with_prediction",

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from atomdrgn.likelihood.image_model import ImageModel
 from atomdrgn.likelihood.normal_equations import (
     POSE_NUMBERS,
     NormalEquations,
@@ -17,6 +18,7 @@ from atomdrgn.likelihood.normal_equations import (
 from atomdrgn.likelihood.pose_equations import eliminate_pose, integrate_pose
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.grid import ImageGrid
+from atomdrgn.physics.maps.still_density import StillDensity
 from atomdrgn.physics.pose import Pose
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.structure.atoms import read_structure
@@ -29,10 +31,13 @@ DISC = make_disc(ImageGrid(40, 2.5), 8.0)
 TRANSFER = torch.rand(4, len(DISC), generator=torch.Generator().manual_seed(2)) - 0.3
 
 
-@pytest.fixture(params=[(None, False), ("B", True)], ids=["free", "occupancies, one segment fixed"])
+@pytest.fixture(
+    params=[(None, False, False), ("B", True, False), (None, False, True)],
+    ids=["free", "occupancies, one segment fixed", "gain by shell, and density that stands still"],
+)
 def scene(request, tmp_path):
     """A deformed molecule, not centred, seen from four sides."""
-    fixed, composition = request.param
+    fixed, composition, sum_of_parts = request.param
     path = write_pdb(
         tmp_path / "two.pdb",
         helix("A", 20, start=(-4.0, 0.0, -20.0)),
@@ -50,11 +55,22 @@ def scene(request, tmp_path):
     )
     return {
         "deformation": deformation,
-        "beads": beads,
+        "seen": image_model(beads) if sum_of_parts else ImageModel(beads),
         "latent": latent,
         "pose": pose,
         "disc": DISC,
     }
+
+
+def image_model(beads):
+    """Beads with a gain that is not 1, and a density beside them, as heavy."""
+    along = 5.0 * (torch.arange(20) - 10)
+    z, y, x = torch.meshgrid(along, along, along, indexing="ij")
+    distance2 = (x - 15) ** 2 + (y + 12) ** 2 + (z - 5) ** 2
+    ball = torch.exp(-distance2 / (2 * 8.0**2))
+    ball = ball * beads.amplitude.sum() / (ball.sum() * 5.0**3)
+    gain = 1 + 0.5 * torch.sin(torch.arange(10.0))
+    return ImageModel(beads, gain, (StillDensity(ball, 5.0),))
 
 
 def moved(pose, step):
@@ -74,11 +90,14 @@ def test_derivatives_by_the_pose_are_derivatives(scene):
             predict(**scene | {"pose": moved(scene["pose"], sign * by)}) for sign in (1, -1)
         )
         expected = (ahead - behind) / (2 * step) * TRANSFER[:, None]
-        assert (derivative[:, number] - expected).norm() < 0.01 * expected.norm()
+        # slices are interpolated between frequencies: their own slope is that of a polygon
+        most = 0.1 if scene["seen"].still else 0.01
+        assert (derivative[:, number] - expected).norm() < most * expected.norm()
 
 
 def test_loops_and_tensor_operations_agree(scene):
-    """Where a gradient is wanted tensor operations do it."""
+    """Where a gradient is wanted tensor operations do it, of beads."""
+    scene["seen"] = replace(scene["seen"], still=())
     by_loops = pose_images(**scene, transfer=TRANSFER)
     by_tensors = pose_images(
         **scene
@@ -123,7 +142,7 @@ def test_a_known_pose_changes_nothing(scene):
     for name in ("matrix", "gradient", "chi2"):
         expected = getattr(without, name)
         torch.testing.assert_close(
-            getattr(reduced, name), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())
+            getattr(reduced, name), expected, rtol=1e-4, atol=5e-5 * float(expected.abs().max())
         )
 
 

@@ -125,6 +125,16 @@ class Model:
             "within segments if images show that.",
         ),
     ] = False
+    no_residual: Annotated[
+        bool,
+        Option(
+            "--no-residual",
+            rich_help_panel=MODEL,
+            help="Leave out what images show besides the base model, such as a bound protein or a "
+            "micelle. By default its density is estimated (residual.mrc) and images are compared "
+            "with it too.",
+        ),
+    ] = False
     temperature: Annotated[
         float | None,
         Option(
@@ -373,6 +383,7 @@ def _fit_options(model: Model, running: Running) -> "FitOptions":
         refine_poses=model.refine_poses,
         poses=model.poses.value,
         keep_base=model.keep_base,
+        no_residual=model.no_residual,
     )
 
 
@@ -407,6 +418,7 @@ def _refuse_of_closed_form(model: Model, running: Running) -> None:
             "takes every part as present in every particle; leave it out",
         ),
         ("keep-base", model.keep_base, "never corrects the base model; leave it out"),
+        ("no-residual", model.no_residual, "looks for no other density; leave it out"),
     ):
         if given:
             raise InputError(f"--{name} belongs to the closed form: --inference vae {instead}")

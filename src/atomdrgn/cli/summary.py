@@ -40,6 +40,7 @@ def summary_lines(run: "Run") -> list[str]:
         *_far_lines(found.get("far_start")),
         *_correction_lines(found.get("base_correction")),
         *_junk_lines(found.get("junk")),
+        *_residual_lines(found.get("residual")),
         *_support_lines(found),
         *_shared_lines(found, run.settings),
         *_unconfirmed_lines(found.get("motions_tested", [])),
@@ -91,6 +92,12 @@ def _correction_lines(correction: Mapping | None) -> list[str]:
         "within its segments the base model is off in all particles alike, by "
         f"{correction['rms']:.2f} A r.m.s. a residue, and was corrected: residues.csv"
     ]
+
+
+def _residual_lines(residual: Mapping | None) -> list[str]:
+    if residual is None or not residual["blobs"]:
+        return []
+    return [f"{residual['said']} (residual.mrc, blobs.csv)"]
 
 
 def _junk_lines(junk: Mapping | None) -> list[str]:

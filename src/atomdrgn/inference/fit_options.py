@@ -10,7 +10,7 @@ from ..runs.run_folder import CLOSED_FORM, SEGMENTS
 # temperatures: beyond them borders are everywhere or of no width, to single precision
 SOFTEST, SHARPEST = 1e-6, 1e6
 # That are said in run.json where they are on; runs of versions that had none of them say nothing.
-SWITCHES = ("composition", "refine_poses", "keep_base")
+SWITCHES = ("composition", "refine_poses", "keep_base", "no_residual")
 POSES = ("auto", "exact", "independent", "refined")
 
 
@@ -44,6 +44,9 @@ class FitOptions:
         half-sets agree that it is wrong in all particles alike, and residues move within segments
         where they agree on that; where a part is fixed or may be absent, where there are no
         half-sets or images are weak, neither is looked at.
+    no_residual : bool
+        Leave out what images show besides the base model. By default its density is estimated as
+        the fit goes and is part of what images are compared with.
     seed : int
         For the images of which noise and brightness are measured, and for draws.
     resolution : float, optional
@@ -74,6 +77,7 @@ class FitOptions:
     refine_poses: bool = False
     poses: str = "auto"
     keep_base: bool = False
+    no_residual: bool = False
     seed: int = 0
     resolution: float | None = None
     deformation: str = SEGMENTS

@@ -14,11 +14,13 @@ from ..particles.stack.stack import ParticleStack
 from ..physics.rotations import euler_from_matrix
 from ..runs.run import (
     BASE,
+    BLOBS,
     LATENTS,
     MODEL,
     MOTIONS,
     PARTICLES,
     POSES,
+    RESIDUAL_MAPS,
     RESIDUES,
     SUMMARY,
     write_arrays,
@@ -26,6 +28,7 @@ from ..runs.run import (
     write_table,
 )
 from ..structure.beads import BeadModel, unmodelled
+from ..structure.density_map import DensityMap, write_density_map
 from ..structure.motion.kinds import to_arrays
 from .base_model.base_correction import BaseCorrection
 from .base_model.segment_bending import FoundFlexing
@@ -44,6 +47,7 @@ from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState
 from .problem.half_sets import part_of
 from .problem.misfit import misfits
+from .residual.found_residual import FoundResidual, find_residual
 
 MOST_ODD = 1e6  # an outlier score, where pixels are beyond all bounds
 
@@ -57,6 +61,7 @@ def write_results(progress: FitProgress) -> None:
     judged = model.leaving_out(torch.zeros(model.n_particles, dtype=torch.bool))
     gain, outlier = _judge(judged, state, latent)
     groups = find_groups(model, state, ensemble)
+    residual = find_residual(model, state, groups.of_trace) if model.finds_residual else None
     if not model.processes.first:
         return
     beads, surface = model.bright_beads(state), ensemble.surface
@@ -104,6 +109,8 @@ def write_results(progress: FitProgress) -> None:
         | ({} if composition is None else composition_columns(composition)),
     )
     _write_residues(folder, model, ensemble, groups, correction)
+    if residual is not None:
+        write_residual(folder, residual)
     if state.poses is not None:
         write_poses(folder, model, state, state.poses)
     parts = {} if composition is None else {"composition": composition_summary(model, composition)}
@@ -124,8 +131,19 @@ def write_results(progress: FitProgress) -> None:
     astray = {} if ensemble.play is None else {"pose_errors": _pose_errors(ensemble.play)}
     asked = progress.options.poses != "auto" or progress.options.asks_poses
     written = {"poses": _pose_kind(progress)} if asked else {}
-    more = against | begun | moved | flexes | parts | corrected | astray | written
+    besides = {} if residual is None else {"residual": residual.summary(progress.structure.name)}
+    more = besides | against | begun | moved | flexes | parts | corrected | astray | written
     write_json(folder / SUMMARY, found | more)
+
+
+def write_residual(folder: Path, found: FoundResidual) -> None:
+    """residual.mrc with its half-maps and mask, and blobs.csv, where any density stands out."""
+    if found.maps is None:
+        return
+    maps, voxel = found.maps, found.maps.voxel_size
+    for name, density in zip(RESIDUAL_MAPS, (maps.density, *maps.halves, maps.mask), strict=True):
+        write_density_map(folder / name, DensityMap(density, voxel))
+    write_table(folder / BLOBS, found.columns())
 
 
 def left_out_column(

@@ -4,6 +4,7 @@ They are Gauss-Newton's normal equations, one set an image.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,7 @@ from ..structure.beads import BeadModel
 from ..structure.motion.camera import motion_fields, project_centres
 from ..structure.motion.deformation import Deformation
 from ..structure.motion.segment_deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
+from .image_model import ImageModel, gain_on
 
 POSE_NUMBERS = 5  # of an image's pose: shift along x and y, turns about x, y and z
 
@@ -113,7 +115,7 @@ class ImageProducts(Record):
 
 def predict(
     deformation: Deformation,
-    beads: BeadModel,
+    seen: ImageModel,
     latent: Float[Tensor, "batch latent"],
     *,
     pose: Pose,
@@ -123,6 +125,21 @@ def predict(
 
     They are at the conformation that a latent decodes to.
     """
+    image = bead_images(deformation, seen.beads, latent, pose=pose, disc=disc)
+    if seen.gain is not None:
+        image = image * gain_on(seen.gain, disc)
+    return image + seen.still_images(pose, disc) if seen.still else image
+
+
+def bead_images(
+    deformation: Deformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+) -> Float[Tensor, "batch 2 frequency"]:
+    """As :func:`predict`, of beads alone."""
     if not isinstance(deformation, SegmentDeformation):
         conformation = deformation.conformation(latent)
         plane = pose.apply(conformation.position)[..., :2]
@@ -144,7 +161,7 @@ def latent_images(
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
 ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch latent 2 frequency"]]:
-    """The prediction of :func:`predict` times a transfer function.
+    """The prediction of :func:`bead_images` times a transfer function.
 
     It comes with how each number of the latent changes it, for whatever moves the beads.
 
@@ -174,7 +191,7 @@ def derivative_images(
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
 ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch free change 2 frequency"]]:
-    """The prediction of :func:`predict` times a transfer function.
+    """The prediction of :func:`bead_images` times a transfer function.
 
     It comes with how each free segment's motion changes it.
 
@@ -247,7 +264,7 @@ def _derivatives_by_loops(
 
 def pose_images(
     deformation: Deformation,
-    beads: BeadModel,
+    seen: ImageModel,
     latent: Float[Tensor, "batch latent"],
     *,
     pose: Pose,
@@ -260,8 +277,34 @@ def pose_images(
 
     The five changes are shifts along the camera's x and y (per A) and turns about its x, y and z
     (per rad) about the molecule's origin: those of :func:`derivative_images` for a molecule that is
-    one segment, fixed parts included.
+    one segment, fixed parts and what stands still included.
     """
+    prediction, turned = _bead_pose_images(
+        deformation,
+        seen.beads,
+        latent,
+        pose=pose,
+        disc=disc,
+        transfer=seen.on_beads(transfer, disc),
+    )
+    if not seen.still:
+        return prediction, turned
+    arms = seen.still_arms(pose, disc)
+    return (
+        prediction + arms[:, 0] * transfer[:, None],
+        turned + _by_rigid_motion(arms[:, None], disc, transfer)[:, 0],
+    )
+
+
+def _bead_pose_images(
+    deformation: Deformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+    transfer: Float[Tensor, "batch frequency"],
+) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch 5 2 frequency"]]:
     conformation = deformation.conformation(latent)
     arm = pose.turned(conformation.position).mT
     plane = (arm[:, :2] + pose.shift[..., None]).contiguous()
@@ -327,7 +370,7 @@ def _shifted(
 
 def power_along(
     deformation: Deformation,
-    beads: BeadModel,
+    seen: ImageModel,
     latent: Float[Tensor, "batch latent"],
     direction: Float[Tensor, "latent direction"],
     *,
@@ -341,11 +384,14 @@ def power_along(
 
     Parameters
     ----------
-    deformation, beads, latent, pose, disc, transfer
+    deformation, latent, pose, disc, transfer
         As in :func:`derivative_images`.
+    seen : ImageModel
+        What images show; the beads alone change.
     direction : (latent, direction)
         Steps, A: of the roots of a covariance, the power that such a spread of conformations adds.
     """
+    beads, transfer = seen.beads, seen.on_beads(transfer, disc)
     if not isinstance(deformation, SegmentDeformation):
         _, rows = latent_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
         return (direction.T @ rows.flatten(2)).square().sum(1).unflatten(1, (2, -1)).sum(1)
@@ -365,7 +411,7 @@ def power_along(
 
 def image_products(
     deformation: Deformation,
-    beads: BeadModel,
+    seen: ImageModel,
     latent: Float[Tensor, "batch latent"],
     *,
     pose: Pose,
@@ -378,8 +424,10 @@ def image_products(
 
     Parameters
     ----------
-    deformation, beads, latent, pose, disc
+    deformation, latent, pose, disc
         As in :func:`derivative_images`.
+    seen : ImageModel
+        What images show.
     transfer : (batch, frequency)
         What the prediction is multiplied by so that it meets `data`: the CTF over the noise's
         amplitude, with the root of the multiplicity.
@@ -388,43 +436,45 @@ def image_products(
     by_pose : bool
         Behind the derivatives by the latent, those of :func:`pose_images`.
     """
-    if not isinstance(deformation, SegmentDeformation):
-        prediction, derivative = latent_images(
-            deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
-        )
-        if by_pose:
-            turned = pose_images(
-                deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
-            )[1]
-            derivative = torch.cat([derivative, turned], 1)
-        return _products(prediction, derivative, data)
-    prediction, derivative = derivative_images(
-        deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
+    where: dict[str, Any] = {"pose": pose, "disc": disc}
+    on_beads = seen.on_beads(transfer, disc)
+    prediction, derivative = (
+        derivative_images(deformation, seen.beads, latent, transfer=on_beads, **where)
+        if isinstance(deformation, SegmentDeformation)
+        else latent_images(deformation, seen.beads, latent, transfer=on_beads, **where)
     )
-    rows, seen = (
+    turned = None
+    if by_pose:
+        prediction, turned = pose_images(deformation, seen, latent, transfer=transfer, **where)
+    elif seen.still:
+        prediction = prediction + seen.still_images(pose, disc) * transfer[:, None]
+    if not isinstance(deformation, SegmentDeformation):
+        every = derivative if turned is None else torch.cat([derivative, turned], 1)
+        return _products(prediction, every, data)
+    rows, compared = (
         derivative.flatten(-2).flatten(1, 2),
         torch.stack([prediction, data], 1).flatten(-2),
     )
-    among = seen @ seen.transpose(-1, -2)
+    among = compared @ compared.transpose(-1, -2)
     change = camera_motion(deformation, latent, pose)
-    matrix, right = _to_latent(rows @ rows.transpose(-1, -2), rows @ seen.transpose(-1, -2), change)
-    if by_pose:
-        turned = pose_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)[
-            1
-        ].flatten(-2)
+    matrix, right = _to_latent(
+        rows @ rows.transpose(-1, -2), rows @ compared.transpose(-1, -2), change
+    )
+    if turned is not None:
+        flat = turned.flatten(-2)
         mixed = torch.einsum(
-            "bpsj,bsjk->bpsk", (turned @ rows.mT).unflatten(2, change.shape[1:3]), change
+            "bpsj,bsjk->bpsk", (flat @ rows.mT).unflatten(2, change.shape[1:3]), change
         ).flatten(2)
         matrix = torch.cat(
-            [torch.cat([matrix, mixed.mT], 2), torch.cat([mixed, turned @ turned.mT], 2)], 1
+            [torch.cat([matrix, mixed.mT], 2), torch.cat([mixed, flat @ flat.mT], 2)], 1
         )
-        right = torch.cat([right, seen @ turned.mT], 2)
+        right = torch.cat([right, compared @ flat.mT], 2)
     return _put_together(matrix, right, among)
 
 
 def pose_products(
     deformation: Deformation,
-    beads: BeadModel,
+    seen: ImageModel,
     latent: Float[Tensor, "batch latent"],
     *,
     pose: Pose,
@@ -434,7 +484,7 @@ def pose_products(
 ) -> ImageProducts:
     """As :func:`image_products` of the pose alone, the conformation as it stands."""
     prediction, derivative = pose_images(
-        deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
+        deformation, seen, latent, pose=pose, disc=disc, transfer=transfer
     )
     return _products(prediction, derivative, data)
 

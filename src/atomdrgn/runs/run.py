@@ -81,6 +81,14 @@ BORDERS = "borders.npz"  # the segment of each residue, as learned
 JUNK = "junk.npz"  # the particles that half-sets found to be junk
 # how far each bead of the base model is moved, by either half-set
 CORRECTION = "base_correction.npz"
+# what images show that the base model is not: its map, half-maps, mask, and its parts
+RESIDUAL_MAPS = (
+    "residual.mrc",
+    "residual_half1.mrc",
+    "residual_half2.mrc",
+    "residual_mask.mrc",
+)
+BLOBS = "blobs.csv"
 # a page, and a folder beside it, where `analyze` is not told otherwise
 REPORT, ANALYSIS = "report.html", "analysis"
 FIELD, MEAN, MAP = "field.safetensors", "mean.mrc", "map.mrc"  # of a volume run (volume_run.py)
@@ -100,6 +108,8 @@ FILES = (
     JUNK,
     CORRECTION,
     POSE_VERDICT,
+    *RESIDUAL_MAPS,
+    BLOBS,
     FIELD,
     MEAN,
     MAP,

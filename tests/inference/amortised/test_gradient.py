@@ -14,6 +14,7 @@ from atomdrgn.inference.amortised.gradient import (
 )
 from atomdrgn.inference.population.elastic_prior import starting_population
 from atomdrgn.inference.population.population import Population
+from atomdrgn.likelihood.image_model import ImageModel
 from atomdrgn.likelihood.noise import Noise, noise_groups
 from atomdrgn.likelihood.normal_equations import image_products
 from atomdrgn.likelihood.restraints.restraint_equations import restraint_equations
@@ -88,7 +89,7 @@ def test_the_gradient_is_that_of_the_normal_equations(hinged, composition):
     )
     products = image_products(
         begun.deformation,
-        begun.beads,
+        ImageModel(begun.beads),
         latent,
         pose=images.pose,
         disc=begun.disc,

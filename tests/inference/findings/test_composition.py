@@ -144,7 +144,7 @@ def test_settled_brightness_changes_no_image(hinged):
     )
     pose, disc = model.images.stack.pose[:4], model.images.disc
     one, other = (
-        predict(model.deformation, model.bright_beads(each), each.latent[:4], pose=pose, disc=disc)
+        predict(model.deformation, model.image_model(each), each.latent[:4], pose=pose, disc=disc)
         for each in (state, settled)
     )
     torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().max()))

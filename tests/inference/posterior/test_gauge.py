@@ -13,6 +13,7 @@ from atomdrgn.inference.posterior.gauge import (
     moved_as_a_whole,
     without_whole_motion,
 )
+from atomdrgn.likelihood.image_model import ImageModel
 from atomdrgn.likelihood.normal_equations import predict
 from atomdrgn.physics.pose import Pose
 from atomdrgn.physics.rotations import uniform_rotations, vector_from_matrix
@@ -67,7 +68,7 @@ def test_moved_molecules_at_poses_without_it_make_the_same_images(hinged):
     images = [
         predict(
             deformation,
-            model.beads,
+            ImageModel(model.beads),
             each(place)[some],
             pose=corrected(particles.pose[some], poses[some]),
             disc=model.images.disc,

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...likelihood.image_likelihood import Comparison
+from ...likelihood.image_model import gain_on
 from ...likelihood.noise import Noise
 from ...likelihood.restraints.segment_restraints import Restraints
 from ...parallel import Portions, in_order
@@ -101,6 +102,11 @@ class SharedBeads:
     sought : BeadModel, optional
         The beads whose positions are shared, where images are compared with a finer model than
         that.
+    gain : (shell,), optional
+        As in :class:`~atomdrgn.likelihood.image_model.ImageModel`.
+    besides : callable, optional
+        From numbers of images (image,) and a disc to what they show besides the beads before the
+        CTF (image, 2, frequency), if that is anything.
     """
 
     images: FourierImages
@@ -109,6 +115,8 @@ class SharedBeads:
     place: Place
     portions: Portions | None = None
     sought: BeadModel | None = None
+    gain: Float[Tensor, "shell"] | None = None
+    besides: Callable[[Tensor, FourierDisc], Tensor] | None = None
 
     def batches(
         self, disc: FourierDisc, index: Int[Tensor, "some"] | None = None
@@ -148,9 +156,9 @@ class SharedBeads:
         """Coefficients of the beads' projections in some images."""
         beads = look.bright(self.beads)
         weight = beads.amplitude.expand(len(index), -1)[..., None]
-        return bead_transform(self.place(position, index), beads.sigma, disc, weight=weight)[
-            :, 0, 0
-        ]
+        plane = self.place(position, index)
+        image = bead_transform(plane, beads.sigma, disc, weight=weight)[:, 0, 0]
+        return image if self.gain is None else image * gain_on(self.gain, disc)
 
     def compare(
         self,
@@ -164,7 +172,10 @@ class SharedBeads:
         The data's own square is left out, as it is the same everywhere.
         """
         transfer, data = self.whitened(index, disc, look.noise_power)
-        prediction = self.before_the_lens(position, look, index, disc) * transfer[:, None]
+        image = self.before_the_lens(position, look, index, disc)
+        if self.besides is not None:
+            image = image + self.besides(index, disc)
+        prediction = image * transfer[:, None]
         power, cross = (prediction * prediction).sum((1, 2)), (prediction * data).sum((1, 2))
         return Comparison(power, cross, torch.zeros_like(power))
 

@@ -7,12 +7,14 @@ Of each half-set by itself: what one has found is worth what it makes of the ima
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...likelihood.restraints.segment_restraints import Restraints
+from ...physics.disc import FourierDisc
 from ...structure.atoms import Structure
 from ...structure.beads import BeadModel, coarse_grain
 from ...structure.motion.lifting import small_turns, turned
@@ -217,7 +219,17 @@ def _problem(part: Part, fine: FineBeads) -> SharedBeads:
         _placing(part, fine),
         portions=model.portions,
         sought=model.beads,
+        gain=part.state.gain,
+        besides=None if part.state.residual is None else partial(_residual, part),
     )
+
+
+def _residual(
+    part: Part, index: Int[Tensor, "image"], disc: FourierDisc
+) -> Float[Tensor, "image 2 frequency"]:
+    """What images show besides the beads, which stays where it is."""
+    pose = part.model.pose(part.state, index)
+    return part.model.image_model(part.state).still_images(pose, disc)
 
 
 def _placing(part: Part, fine: FineBeads) -> Callable[[Tensor, Tensor], Tensor]:

@@ -53,6 +53,7 @@ def likelihood_of_turns(
     """
     beads, noise = model.bright_beads(state), model.noise(state.spectrum)
     rest = replace(beads, amplitude=beads.amplitude * ~part.bead)
+    others = replace(model.image_model(state), beads=rest)
     transform, step = _transform(beads, part, disc)
     turns = rotations.float().numpy()
 
@@ -62,7 +63,7 @@ def likelihood_of_turns(
         latent = state.latent[model.particle[index]]
         left = (
             data
-            - predict(model.deformation, rest, latent, pose=pose, disc=disc) * transfer[:, None]
+            - predict(model.deformation, others, latent, pose=pose, disc=disc) * transfer[:, None]
         )
         camera = torch.stack([disc.kx, disc.ky], 1)
         pivot = pose.apply(part.pivot[None])[:, 0, :2]

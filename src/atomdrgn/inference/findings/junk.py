@@ -112,7 +112,7 @@ def measure_signals(model: FitModel, state: FitState) -> Signals:
         keep_occupancy(model, state, (motions.mean + times * step).expand(model.n_particles, -1))
         for times in TRIED
     ]
-    beads, noise = model.bright_beads(state), model.noise(state.spectrum)
+    seen, noise = model.image_model(state), model.noise(state.spectrum)
     model.reporter.start("signal of each particle", len(model.my_images))
 
     def of_batch(index: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,7 +121,7 @@ def measure_signals(model: FitModel, state: FitState) -> Signals:
         cross, power = [], []
         for each in tried:
             prediction = (
-                predict(model.deformation, beads, each[particle], pose=pose, disc=disc)
+                predict(model.deformation, seen, each[particle], pose=pose, disc=disc)
                 * transfer[:, None]
             )
             cross.append((prediction * data).sum((1, 2)))

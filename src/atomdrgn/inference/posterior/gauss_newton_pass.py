@@ -39,6 +39,7 @@ from ..problem.linearisation import Linearised, linearise, mean_information
 from ..problem.misfit import poses_at
 from ..problem.occupancy import prior_with_settled_occupancies, settle_brightness
 from ..problem.principal_motions import Motions, motions_of
+from ..residual.residual_density import with_residual
 
 logger = logging.getLogger(__name__)
 # All particles together tell the variance along a direction on which each has the information a (1
@@ -185,6 +186,7 @@ def run_pass(
     state = _after(state, model, found, given, covariance / int(model.seen.sum()))
     state = replace(
         state,
+        residual=None if state.residual is None else state.residual.times(brightness),
         contrast=found.contrast / brightness,
         contrast_sd=min(max(contrast_sd, SMALLEST_CONTRAST_SD), LARGEST_CONTRAST_SD),
     )
@@ -203,6 +205,8 @@ def _with_scales(model: FitModel, state: FitState, disc: FourierDisc, *, last: b
         # equations hold near the likeliest pose: steps that are found with those of the
         # conformation led weak images far astray
         state = replace(state, poses=poses_at(model, state, disc, state.latent, state.poses.value))
+    if model.finds_residual and state.step > 0:
+        state = with_residual(model, state, disc)
     return state
 
 

@@ -523,7 +523,7 @@ def _quantiles(
 def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierDisc:
     """The frequencies that nearly all that the images tell of the motions is in."""
     disc = model.images.disc
-    beads, noise = model.bright_beads(state), model.noise(state.spectrum)
+    seen, noise = model.image_model(state), model.noise(state.spectrum)
     some = evenly_spread(len(model.images), MEASURED)
     power = torch.zeros(len(disc))
     for index in some.split(model.images_at_once(disc)):
@@ -531,7 +531,7 @@ def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierD
         latent, pose = state.latent[model.particle[index]], model.pose(state, index)
         power += power_along(
             model.deformation,
-            beads,
+            seen,
             latent,
             motions.direction * motions.variance.sqrt(),
             pose=pose,

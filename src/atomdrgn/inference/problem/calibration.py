@@ -30,6 +30,9 @@ EMPTY = 1e-11
 NARROWEST = 0.5  # A, a bead's width
 # A^2: a squared width grows by so much at once, and not beyond where it is so much more already
 WIDER, WIDEST = 60.0, 60.0
+GAIN_SCALE = 1 / 80  # 1/A, over which departures of the gain from a Gaussian are alike
+STRENGTHS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6)  # of these departures, r.m.s.
+CLEAR_GAIN = 3.0  # nats, by which departures have to be likelier than none
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,7 @@ def fit_scales(
     width2 : float
         What its squared widths were raised by already, A^2.
     """
-    k2 = ((torch.arange(sums.count.shape[1]) + 1) / disc.grid.extent) ** 2
+    k2 = shell_k2(sums, disc)
     narrowest = NARROWEST**2 - float((beads.sigma**2).min()) - width2
     # where images show nothing, noise of the coarsest rings alone would widen beads again and again
     widest = WIDER if width2 < WIDEST else 0.0
@@ -218,6 +221,76 @@ def fit_scales(
         sums, sums.noise(sums.gain), k2, smallest_width2=narrowest, largest_width2=widest
     )
     return amplitude, added, sums.noise(amplitude * torch.exp(-2 * math.pi**2 * added * k2))
+
+
+def shell_k2(sums: ShellSums, disc: FourierDisc) -> Float[Tensor, "shell"]:
+    """Squared frequency of each ring that is summed over, 1/A^2."""
+    return ((torch.arange(sums.count.shape[1]) + 1) / disc.grid.extent) ** 2
+
+
+@dataclass(frozen=True)
+class GainByShell(Record):
+    """What images show of the beads in each ring, times what amplitude and width say.
+
+    Parameters
+    ----------
+    value, sd : (shell,)
+        And how sure that is.
+    """
+
+    value: Float[Tensor, "shell"]
+    sd: Float[Tensor, "shell"]
+
+
+def fit_gain_by_shell(
+    sums: ShellSums,
+    noise: Float[Tensor, "group shell"],
+    smooth: Float[Tensor, "shell"],
+    *,
+    shells: float,
+) -> GainByShell | None:
+    """How the gain departs from one amplitude and one Gaussian width, where images ask for that.
+
+    The departure is a Gaussian process over the rings, about 1, as strong as its evidence has it:
+    smooth, and of either sign where the data say so, as where solvent reverses the contrast of what
+    is coarse. None where no departure is likelier by more than chance.
+
+    Parameters
+    ----------
+    sums, noise
+        Measured at gain 1, and the noise.
+    smooth : (shell,)
+        The gain that amplitude and width make.
+    shells : float
+        Over how many rings departures are alike.
+
+    References
+    ----------
+    Rasmussen & Williams, Gaussian Processes for Machine Learning (2006), equations 2.25, 2.26 and
+    2.30.
+    """
+    cross = (smooth * (sums.prediction_data / noise).sum(0)).double()
+    power = (smooth**2 * ((sums.prediction2 + sums.hidden * sums.count) / noise).sum(0)).double()
+    held = power > power.sum() * EMPTY
+    departure = torch.where(held, cross / power.clamp_min(1e-300) - 1, 0.0)
+    root = torch.where(held, power, 0.0).sqrt()
+    place = torch.arange(len(power), dtype=torch.float64)
+    alike = torch.exp(-0.5 * ((place[:, None] - place) / shells) ** 2)
+    target, white = root * departure, root[:, None] * alike * root
+
+    def evidence(strength: float) -> float:
+        factor = torch.linalg.cholesky(strength**2 * white + torch.eye(len(root)).double())
+        half = torch.linalg.solve_triangular(factor, target[:, None], upper=False)
+        return float(-0.5 * half.square().sum() - factor.diagonal().log().sum())
+
+    best = max(STRENGTHS, key=evidence)
+    if evidence(best) - evidence(0.0) < CLEAR_GAIN:
+        return None
+    prior = best**2 * alike
+    inverse = torch.linalg.inv(best**2 * white + torch.eye(len(root)).double())
+    part = (prior * root) @ inverse
+    variance = (prior - part @ (root[:, None] * prior)).diagonal().clamp_min(0)
+    return GainByShell((1 + part @ target).float(), variance.sqrt().float())
 
 
 def calibrate(
@@ -229,12 +302,20 @@ def calibrate(
     """
     sums = measure(model, state, disc, generator)
     amplitude, width2, spectrum = fit_scales(sums, disc, beads=model.beads, width2=state.width2)
-    return replace(
+    state = replace(
         state,
         amplitude=state.amplitude * amplitude,
         width2=state.width2 + width2,
         spectrum=spectrum,
+        gain=None,
     )
+    if not model.finds_gain:
+        return state
+    smooth = amplitude * torch.exp(-2 * math.pi**2 * width2 * shell_k2(sums, disc))
+    found = fit_gain_by_shell(sums, spectrum, smooth, shells=disc.grid.extent * GAIN_SCALE)
+    if found is None:
+        return state
+    return replace(state, gain=found.value, spectrum=sums.noise(smooth * found.value))
 
 
 def measure(
@@ -250,7 +331,9 @@ def measure(
         True
     )
     n_groups, n_shells = int(model.images.group.max()) + 1, int(disc.shell.max()) + 1
-    beads, flat = model.bright_beads(state), model.noise(torch.ones(n_groups, n_shells))
+    # the gain is measured anew
+    seen = replace(model.image_model(state), gain=None)
+    moving, flat = replace(seen, still=()), model.noise(torch.ones(n_groups, n_shells))
 
     def compared(index: Int[Tensor, "batch"]) -> tuple[Tensor, Tensor, Tensor]:
         transfer, data = model.whitened(index, disc, flat)
@@ -258,8 +341,8 @@ def measure(
         pose, latent = model.pose(state, index), state.latent[model.particle[index]]
         return (
             transfer,
-            data,
-            predict(model.deformation, beads, latent, pose=pose, disc=disc) * transfer[:, None],
+            data - seen.still_images(pose, disc) * transfer[:, None],
+            predict(model.deformation, moving, latent, pose=pose, disc=disc) * transfer[:, None],
         )
 
     def hidden(
@@ -274,11 +357,9 @@ def measure(
                 "transfer": transfer[chosen],
             }
             latent = state.latent[model.particle[some]]
-            power[chosen] = power_along(
-                model.deformation, beads, latent, state.uncertainty, **where
-            )
+            power[chosen] = power_along(model.deformation, seen, latent, state.uncertainty, **where)
             if state.poses is not None:
-                _, by_pose = pose_images(model.deformation, beads, latent, **where)
+                _, by_pose = pose_images(model.deformation, seen, latent, **where)
                 power[chosen] += (
                     (by_pose * state.poses.sd[some][..., None, None]).square().sum((1, 2))
                 )

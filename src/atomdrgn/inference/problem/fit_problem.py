@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ...likelihood.image_model import ImageModel
 from ...likelihood.noise import Noise
 from ...likelihood.restraints.segment_restraints import Restraints
 from ...parallel import Portions, Processes, even_batches
@@ -91,6 +92,10 @@ class FitModel:
         The poses of the images are corrected as the fit goes.
     unknown_poses : bool
         Poses were refined on these images: nothing is known of them but what each image tells.
+    finds_gain : bool
+        The gain of the beads is measured ring by ring, where it is not that of one width.
+    finds_residual : bool
+        What images show that the beads are not is looked for as the fit goes.
     """
 
     images: FourierImages
@@ -109,6 +114,8 @@ class FitModel:
     seed: int = 0
     refine_poses: bool = False
     unknown_poses: bool = False
+    finds_gain: bool = False
+    finds_residual: bool = False
 
     @cached_property
     def rows(self) -> Int[Tensor, "particle"]:
@@ -266,6 +273,11 @@ class FitModel:
     def bright_beads(self, state: FitState) -> BeadModel:
         """The beads as the images show them: with the fitted amplitude and width."""
         return self.beads.bright(state.amplitude, state.width2)
+
+    def image_model(self, state: FitState) -> ImageModel:
+        """What images show: the beads with the fitted scales, and what they are not."""
+        still = () if state.residual is None else (state.residual,)
+        return ImageModel(self.bright_beads(state), state.gain, still)
 
     def bead_width(self, state: FitState) -> float:
         """Median width of the beads as the images show them, A."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import FileFormatError
 from ...io.run_formats.tensors import read_tensors, write_tensors
+from ...physics.maps.still_density import StillDensity
 from ...structure.motion.surface import Surface
 from ..population.conformation_surface import Mapping
 from ..population.latent_density import Density
@@ -50,6 +51,11 @@ class FitState:
         Of all images, where and as soon as poses are refined.
     mapping : Mapping, optional
         The surface that particles are spread over, where single particles tell next to nothing.
+    gain : (shell,), optional
+        What images show of the beads besides amplitude and width, ring by ring; 1 where it is not
+        measured.
+    residual : StillDensity, optional
+        What images show that the beads are not, in the frame of the poses, where that is clear.
     """
 
     step: int
@@ -65,6 +71,8 @@ class FitState:
     width2: float
     poses: PoseCorrections | None = None
     mapping: Mapping | None = None
+    gain: Float[Tensor, "shell"] | None = None
+    residual: StillDensity | None = None
 
     @property
     def spread(self) -> Mapping:
@@ -92,6 +100,13 @@ def save_state(state: FitState, path: str | PathLike[str]) -> None:
             for part, kind in MAPPING.items()
             for f in fields(kind)
         }
+    if state.gain is not None:
+        tensors["gain"] = state.gain.contiguous()
+    if state.residual is not None:
+        tensors["residual.density"] = state.residual.density.contiguous()
+        tensors["residual.voxel_size"] = torch.tensor(
+            state.residual.voxel_size, dtype=torch.float64
+        )
     if state.poses is not None:
         tensors |= {
             f"poses.{name}": getattr(state.poses, name).contiguous() for name in ("value", "sd")
@@ -135,7 +150,13 @@ def load_state(
             if "mapping.surface.scale" in held
             else None
         )
+        residual = (
+            StillDensity(held["residual.density"], float(held["residual.voxel_size"]))
+            if "residual.density" in held
+            else None
+        )
         given: dict[str, Any] = {name: held[name] for name in TENSORS} | numbers
+        given |= {"gain": held.get("gain"), "residual": residual}
         state = FitState(step=step, population=population, poses=poses, mapping=mapping, **given)
         for what, expected, there in (
             ("particles", particles, state.latent),

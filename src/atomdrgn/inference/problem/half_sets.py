@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...physics.maps.still_density import StillDensity
 from ..population.population import Population
 from ..population.pose_corrections import PoseCorrections
 from .fit_problem import FitModel
@@ -133,7 +134,20 @@ def join(
         amplitude=mean("amplitude"),
         width2=mean("width2"),
         poses=poses,
+        gain=states[0].gain,
+        residual=_mean_residual([state.residual for state in states]),
     )
+
+
+def _mean_residual(found: Sequence[StillDensity | None]) -> StillDensity | None:
+    """The mean of what half-sets have found, the absent one nothing."""
+    there = [each for each in found if each is not None]
+    if not there:
+        return None
+    finest = max(there, key=lambda each: len(each.density))
+    if any(each.density.shape != finest.density.shape for each in there):
+        return finest
+    return replace(finest, density=torch.stack([e.density for e in there]).sum(0) / len(found))
 
 
 def _poses_of_all(

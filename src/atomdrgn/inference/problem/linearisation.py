@@ -99,7 +99,7 @@ def linearise(
     then : callable
         Makes of each block's :class:`Linearised` what is yielded, on the thread that made it.
     """
-    beads, noise = model.bright_beads(state), model.noise(state.spectrum)
+    seen, noise = model.image_model(state), model.noise(state.spectrum)
 
     def of_block(block: Block) -> Any:
         latent = state.latent[block.particle]
@@ -112,7 +112,7 @@ def linearise(
             transfer, data = model.whitened(image, disc, noise)
             products = image_products(
                 model.deformation,
-                beads,
+                seen,
                 latent[row],
                 pose=model.pose(state, image),
                 disc=disc,

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...likelihood.image_model import ImageModel
 from ...likelihood.normal_equations import POSE_NUMBERS, NormalEquations, pose_products, predict
 from ...likelihood.pose_equations import PoseIntegral, eliminate_pose, integrate_pose
 from ...parallel import in_order
 from ...physics.disc import FourierDisc
-from ...structure.beads import BeadModel
 from ..population.pose_corrections import PoseCorrections, corrected
 from .fit_problem import FitModel
 from .fit_state import FitState
@@ -101,13 +101,13 @@ def misfits_and_poses(
         For each candidate the likeliest corrections of the poses; of images of other processes
         zero. None where poses are not integrated out.
     """
-    beads, noise = model.bright_beads(state), model.noise(state.spectrum)
+    seen, noise = model.image_model(state), model.noise(state.spectrum)
     integrated = model.integrates_poses and state.poses is not None
 
     def of_batch(index: Int[Tensor, "batch"]) -> tuple[Tensor, Tensor, Tensor]:
         transfer, data = model.whitened(index, disc, noise)
         particle, power_of_data = model.particle[index], data.square().sum((1, 2))
-        images = _Images(model, beads, disc, index, transfer, data, state.contrast_sd)
+        images = _Images(model, seen, disc, index, transfer, data, state.contrast_sd)
         left, modes = [], [torch.zeros(0, len(index), POSE_NUMBERS)]
         for number, candidate in enumerate(candidates):
             latent = candidate[particle]
@@ -165,11 +165,11 @@ def poses_at(
     start : (image, 5)
         Corrections to begin with.
     """
-    beads, noise = model.bright_beads(state), model.noise(state.spectrum)
+    seen, noise = model.image_model(state), model.noise(state.spectrum)
 
     def of_batch(index: Int[Tensor, "batch"]) -> PoseIntegral:
         transfer, data = model.whitened(index, disc, noise)
-        images = _Images(model, beads, disc, index, transfer, data, state.contrast_sd)
+        images = _Images(model, seen, disc, index, transfer, data, state.contrast_sd)
         latent = conformations[model.particle[index]]
         return integrate_pose(
             partial(images.equations, latent), start[index], model.pose_prior_sd, steps=STEPS
@@ -187,7 +187,7 @@ class _Images:
     """Some images and what they are compared with."""
 
     model: FitModel
-    beads: BeadModel
+    seen: ImageModel
     disc: FourierDisc
     index: Tensor  # (batch,)
     transfer: Tensor  # (batch, frequency)
@@ -198,7 +198,7 @@ class _Images:
         """What conformations leave at the poses of the file, less the power of the data."""
         pose, precision = self.model.images.stack.pose[self.index], self.contrast_sd**-2
         prediction = (
-            predict(self.model.deformation, self.beads, latent, pose=pose, disc=self.disc)
+            predict(self.model.deformation, self.seen, latent, pose=pose, disc=self.disc)
             * self.transfer[:, None]
         )
         power, cross = prediction.square().sum((1, 2)), (prediction * self.data).sum((1, 2))
@@ -211,7 +211,7 @@ class _Images:
         """Equations of the poses alone, where these are corrected so far."""
         products = pose_products(
             self.model.deformation,
-            self.beads,
+            self.seen,
             latent,
             pose=corrected(self.model.images.stack.pose[self.index], correction),
             disc=self.disc,

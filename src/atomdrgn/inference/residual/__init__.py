@@ -1,0 +1,1 @@
+"""What images show that the beads are not."""

@@ -1,0 +1,264 @@
+"""The density that images show and the beads do not: a map in the frame of the poses.
+
+The least-squares sum of what the beads leave of the images, regularised by two halves of them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ...backprojection.filtering import regularisation
+from ...backprojection.slice_sum import SliceSum, box_sphere, empty_sum, padded_grid
+from ...likelihood.normal_equations import predict
+from ...parallel import in_order
+from ...physics.correlation import fourier_shell_correlation
+from ...physics.disc import FourierDisc
+from ...physics.grid import ImageGrid
+from ...physics.maps.maps import low_pass
+from ...physics.maps.masks import density_mask
+from ...physics.maps.still_density import StillDensity
+from ...physics.pose import Pose
+from ..population.pose_corrections import corrected
+from ..problem.fit_problem import FitModel
+from ..problem.fit_state import FitState
+
+FINEST = 10.0  # A, of the map: what is finer of it no motion is mistaken for
+MASK_RESOLUTION = 20.0  # A, at which what is dense is told from noise
+NOISE_LEVELS = 5.0  # standard deviations of the noise that dense voxels stand above
+EXTEND, EDGE = 6.0, 12.0  # A: how far the mask reaches beyond dense voxels, and fades
+FLOOR = (
+    1e-3  # of a shell's mean weight: where no image looked, a map is not divided by next to none
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSums:
+    """What the images of two halves of a fit leave when the beads are taken away, in space.
+
+    Parameters
+    ----------
+    left : tuple of SliceSum
+        Of each half.
+    beads : SliceSum
+        The beads' images of both, the same way.
+    """
+
+    left: tuple[SliceSum, SliceSum]
+    beads: SliceSum
+
+
+def coarse_grid(disc: FourierDisc) -> ImageGrid:
+    """Voxels of a map with the extent of the images, just fine enough for a disc's frequencies."""
+    box = 2 * (disc.reach + 2)
+    return ImageGrid(box, disc.grid.extent / box)
+
+
+def halves_of(model: FitModel) -> Bool[Tensor, "particle"]:
+    """Which particles are in the second of two halves.
+
+    They are the half-sets, or every other particle of a fit of one half-set.
+    """
+    half = torch.zeros(model.n_particles, dtype=torch.long)
+    half[model.particle] = model.images.stack.half
+    if half.min() == half.max():
+        return torch.arange(model.n_particles) % 2 == 1
+    return half == half.max()
+
+
+def sum_images(model: FitModel, state: FitState, disc: FourierDisc) -> ImageSums:
+    """What the beads leave of all images, added up in space at the poses.
+
+    Each particle is at a draw from its posterior: at its mean, images would be sharper than what
+    they are compared with, and the difference would look like density.
+    """
+    disc = disc.coarser(max(FINEST, disc.resolution))
+    grid, noise = coarse_grid(disc), model.noise(state.spectrum)
+    moving = replace(model.image_model(state), still=())
+    second = halves_of(model)
+    draw = _Draw.of(model, state)
+    place = _Placing.of(grid, disc)
+    counts = (~model.images.left_out).float()
+
+    def of_batch(index: Int[Tensor, "batch"]) -> tuple[Tensor, Pose, Tensor, Tensor]:
+        transfer, data = model.whitened(index, disc, noise)
+        transfer = transfer * state.contrast[index, None]
+        pose, latent = draw.pose(index), draw.latent(model.particle[index])
+        image = predict(model.deformation, moving, latent, pose=pose, disc=disc) * transfer[:, None]
+        return index, pose, transfer, torch.stack([data - image, image])
+
+    def of_portions() -> Iterator[tuple[int, list[Tensor]]]:
+        found = in_order(of_batch, model.batches(disc))
+        for portion, batches in groupby(found, lambda each: model.portions.of(each[0])):
+            sums = [empty_sum(grid) for _ in range(3)]
+            for index, pose, transfer, (left, image) in batches:
+                strength, half = counts[index], second[model.particle[index]]
+                weighted = place.weighted(transfer, left)
+                sums[0].add(*weighted, pose, strength * ~half)
+                sums[1].add(*weighted, pose, strength * half)
+                sums[2].add(*place.weighted(transfer, image), pose, strength)
+            yield portion, [torch.from_numpy(each.sums) for each in sums]
+
+    like = [torch.from_numpy(empty_sum(grid).sums)] * 3
+    first, other, beads = (
+        SliceSum(grid, each.numpy()) for each in model.portions.sum(of_portions(), like)
+    )
+    return ImageSums((first, other), beads)
+
+
+def with_residual(model: FitModel, state: FitState, disc: FourierDisc) -> FitState:
+    """The state with the residual density that images show now, or none."""
+    found = residual_maps(sum_images(model, state, disc))
+    return replace(state, residual=None if found is None else found.still)
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualMaps:
+    """The residual density and what it is made of, on voxels in the frame of the poses.
+
+    Parameters
+    ----------
+    density : (box, box, box)
+        Regularised and masked, per A^3 in the images' units.
+    halves : tuple of (box, box, box)
+        What the images of each half leave, as it is.
+    mask : (box, box, box)
+        What stands out, with a soft edge.
+    signal : (box, box, box)
+        The mean of the halves at the mask's resolution, outside the beads, in standard deviations
+        of the noise.
+    beads : (box, box, box)
+        The beads' mean map, made the same way.
+    densest : float
+        What the signal would be where the beads are densest.
+    voxel_size : float
+        A.
+    """
+
+    density: Float[Tensor, "box box box"]
+    halves: tuple[Float[Tensor, "box box box"], Float[Tensor, "box box box"]]
+    mask: Float[Tensor, "box box box"]
+    signal: Float[Tensor, "box box box"]
+    beads: Float[Tensor, "box box box"]
+    densest: float
+    voxel_size: float
+
+    @property
+    def still(self) -> StillDensity:
+        """The density as part of what images show."""
+        return StillDensity(self.density, self.voxel_size)
+
+
+def residual_maps(sums: ImageSums) -> ResidualMaps | None:
+    """The residual density that sums of images make; None where nothing stands out.
+
+    It is what is dense outside the beads in both halves, weighted shell by shell by how far the
+    halves agree there.
+    """
+    grid = sums.beads.grid
+    one, other = (_map(each) for each in sums.left)
+    beads = _map(sums.beads)
+    free = outside(beads, grid)
+    signal, densest = _signal(one * free, other * free, beads, grid)
+    if not (signal > NOISE_LEVELS).any():
+        return None
+    mask = density_mask(
+        signal,
+        voxel_size=grid.pixel_size,
+        level=NOISE_LEVELS,
+        extend=EXTEND,
+        edge=max(EDGE, 4 * grid.pixel_size),
+    )
+    mask = mask * free * box_sphere(grid)
+    correlation = fourier_shell_correlation(one * mask, other * mask)
+    whole = sums.left[0].plus(sums.left[1])
+    density = whole.density(regularisation(correlation, whole.shell_weight())) * mask
+    return ResidualMaps(density, (one, other), mask, signal, beads, densest, grid.pixel_size)
+
+
+def _signal(
+    first: Float[Tensor, "box box box"],
+    second: Float[Tensor, "box box box"],
+    beads: Float[Tensor, "box box box"],
+    grid: ImageGrid,
+) -> tuple[Float[Tensor, "box box box"], float]:
+    """The mean of two halves over the noise of half their difference, and the beads' highest."""
+    resolution = max(MASK_RESOLUTION, 3 * grid.pixel_size)
+    coarse, noise, dense = (
+        low_pass(each, voxel_size=grid.pixel_size, resolution=resolution)
+        for each in (0.5 * (first + second), 0.5 * (first - second), beads)
+    )
+    inside = box_sphere(grid)
+    sd = noise[inside > 0.5].std()
+    return coarse * inside / sd, float(dense.max() / sd)
+
+
+def outside(beads: Float[Tensor, "box box box"], grid: ImageGrid) -> Float[Tensor, "box box box"]:
+    """1 where the beads have next to no density, falling to 0 where they have theirs."""
+    level = torch.quantile(beads.flatten(), 0.999)
+    return 1 - (beads / (0.2 * level)).clamp(0, 1)
+
+
+def _map(total: SliceSum) -> Float[Tensor, "box box box"]:
+    return total.density(FLOOR * total.shell_weight())
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """Where particles and poses are in a draw from their posterior."""
+
+    model: FitModel
+    state: FitState
+    of_latent: Tensor  # (particle, latent)
+    of_pose: Tensor | None  # (image, 5)
+
+    @classmethod
+    def of(cls, model: FitModel, state: FitState) -> "_Draw":
+        random = torch.Generator().manual_seed(model.seed * 1_000_003 + state.step)
+        size = (model.n_particles, state.uncertainty.shape[1])
+        latent = state.latent + torch.randn(size, generator=random) @ state.uncertainty.T
+        if state.poses is None:
+            return cls(model, state, latent, None)
+        poses = state.poses
+        turned = poses.value + poses.sd * torch.randn(poses.value.shape, generator=random)
+        return cls(model, state, latent, turned)
+
+    def latent(self, particle: Int[Tensor, "some"]) -> Float[Tensor, "some latent"]:
+        return self.of_latent[particle]
+
+    def pose(self, index: Int[Tensor, "batch"]) -> Pose:
+        pose = self.model.images.stack.pose[index]
+        return pose if self.of_pose is None else corrected(pose, self.of_pose[index])
+
+
+@dataclass(frozen=True)
+class _Placing:
+    """How coefficients on a disc become those of padded images, as sums of slices take them."""
+
+    half_plane: Tensor  # (frequency,), where each stands in a padded image
+    shape: tuple[int, int]
+    root: Tensor  # (frequency,), of the multiplicity
+    scale: float  # from coefficients on the disc to sums over pixels of the grid
+
+    @classmethod
+    def of(cls, grid: ImageGrid, disc: FourierDisc) -> "_Placing":
+        fine = padded_grid(grid).box_size
+        step = fine // grid.box_size
+        shape = (fine, fine // 2 + 1)
+        place = (step * disc.y_index) % fine * shape[1] + step * disc.x_index
+        scale = disc.grid.pixel_size**2 * disc.grid.box_size / grid.pixel_size**2
+        return cls(place, shape, disc.multiplicity.sqrt(), scale)
+
+    def weighted(
+        self, transfer: Float[Tensor, "batch frequency"], image: Float[Tensor, "batch 2 frequency"]
+    ) -> tuple[Tensor, Tensor]:
+        """Padded images times the transfer function, and its square, both without multiplicity."""
+        once = transfer / self.root
+        value = torch.complex(image[:, 0], image[:, 1]) * (once * self.scale / self.root)
+        padded = torch.zeros(len(transfer), self.shape[0] * self.shape[1], dtype=value.dtype)
+        weight = torch.zeros(padded.shape)
+        padded[:, self.half_plane], weight[:, self.half_plane] = value, once.square()
+        return padded.unflatten(1, self.shape), weight.unflatten(1, self.shape)
