@@ -49,10 +49,13 @@ COMMANDS = {
         ],
         "--resume",
     ),
-    "volume": (
+    "volume": (["volume", "particles.star", "--latent", "2", "--out", "out"], "--resume"),
+    "volume-encoder": (
         [
             "volume",
             "particles.star",
+            "--latents",
+            "encoder",
             "--latent",
             "2",
             "--epochs",

@@ -148,12 +148,12 @@ QUICKER = {
     "refine": ["--beads", "1", "--restraint-weight", "1"],
     "fit": ["--segments", "2", "--resolution", "15"],
     "debias": ["--centres", "2"],
-    "volume": ["--epochs", "2"],
 }
 # what only other options or molecules write
 NOT_HERE = {
     "poses.csv",
     "weights.csv",
+    "component1.mrc",
     "blobs.csv",
     "residual.mrc",
     "residual_half1.mrc",

@@ -26,7 +26,7 @@ ROOMS = [
     ("analysis.report", "analysis.particle_files"),
     ("analysis.examination", "analysis.structure_files"),
     ("debiasing",),
-    ("volume",),
+    ("volume", "subspace"),
     ("inference.amortised",),
     ("inference",),
     ("inference.base_model",),

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 # commands that are killed by one process, which makes what they need once
 TOGETHER = [
     ("analyze", "debias", "export-dcd", "select"),
-    ("backproject", "refine", "simulate", "volume"),
+    ("backproject", "refine", "simulate", "volume", "volume-encoder"),
     ("fit-pair", "fit-vae"),
 ]
 

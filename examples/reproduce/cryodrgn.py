@@ -107,7 +107,7 @@ def measure(structure, conformations, which, out, training):
         which=which,
         generator=generator,
     )
-    trained = call("volume", star, "--out", f"{out}.volume", *training)
+    trained = call("volume", star, "--latents", "encoder", "--out", f"{out}.volume", *training)
     run = open_volume_run(f"{out}.volume")
     compared = np.linspace(0, len(which) - 1, min(COMPARED, len(which))).astype(int)
     row = compare_volumes(

@@ -71,7 +71,18 @@ def main(out="tomodrgn", particles=150, epochs=20, quick=False):
         which=which,
         generator=generator,
     )
-    trained = call("volume", star, "--out", out / "volume", *TRAINING, "--epochs", epochs, *more)
+    trained = call(
+        "volume",
+        star,
+        "--latents",
+        "encoder",
+        "--out",
+        out / "volume",
+        *TRAINING,
+        "--epochs",
+        epochs,
+        *more,
+    )
     run = open_volume_run(out / "volume")
     found = compare_volumes(
         run,

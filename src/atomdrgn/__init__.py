@@ -37,6 +37,7 @@ _HOME = {
     "place_in_tomogram": "analysis.particle_files.placing",
     "select_particles": "analysis.particle_files.selecting",
     "fit_volume": "volume.volume_fit",
+    "fit_subspace": "subspace.subspace_fit",
     "VolumeRun": "runs.volume_run",
     "open_volume_run": "runs.volume_run",
     "backproject": "backprojection.backprojection",

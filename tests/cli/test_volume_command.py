@@ -9,6 +9,8 @@ from atomdrgn.io.mrc import read_map
 from atomdrgn.volume import volume_fit
 
 SMALL = (
+    "--latents",
+    "encoder",
     "--latent",
     2,
     "--width",
@@ -79,9 +81,7 @@ def test_volume_writes_a_run_and_volumes_show_it(atomdrgn, volume, folder):
 
 
 def test_one_volume_for_all_is_a_map(atomdrgn, folder):
-    ended = atomdrgn(
-        "volume", "particles.star", *SMALL[2:], "--latent", 0, "--box", 16, "--out", "one"
-    )
+    ended = atomdrgn("volume", "particles.star", *SMALL, "--latent", 0, "--box", 16, "--out", "one")
     assert ended.code == 0 and "one/map.mrc" in ended.out
     assert read_map(folder / "one" / "map.mrc")[0].shape == (16, 16, 16)
     ended = atomdrgn("volumes", "one", "--clusters", 2, "--out", "v")

@@ -24,13 +24,28 @@ GUINIER_RANGE = 0.01  # 1/A^2 of k^2: the least that a line is fitted to
 
 
 def automatic_mask(
-    first: Float[Tensor, "box box box"], second: Float[Tensor, "box box box"], grid: ImageGrid
+    first: Float[Tensor, "box box box"],
+    second: Float[Tensor, "box box box"],
+    grid: ImageGrid,
+    *,
+    resolution: float = MASK_RESOLUTION,
+    extend: float = EXTEND,
+    edge: float = EDGE,
 ) -> Float[Tensor, "box box box"]:
-    """What is dense in both half-maps at 15 A, with a margin and a soft edge.
+    """What is dense in both half-maps, low-passed, with a margin and a soft edge.
 
     It is the whole sphere of the box where nothing is dense.
+
+    Parameters
+    ----------
+    first, second : (box, box, box)
+        Of independent halves of the images.
+    grid : ImageGrid
+        Voxels along each edge.
+    resolution, extend, edge : float
+        Of the low-pass, of the margin and of the soft edge beyond it, A; more on large voxels.
     """
-    resolution = max(MASK_RESOLUTION, 3 * grid.pixel_size)
+    resolution = max(resolution, 3 * grid.pixel_size)
     coarse = low_pass(0.5 * (first + second), voxel_size=grid.pixel_size, resolution=resolution)
     noise = low_pass(0.5 * (first - second), voxel_size=grid.pixel_size, resolution=resolution)
     inside = box_sphere(grid) > 0.5
@@ -38,7 +53,7 @@ def automatic_mask(
     level = max(NOISE_LEVELS * float(noise[inside].std()), PEAK_SHARE * float(peak))
     if not (coarse * inside > level).any():
         return box_sphere(grid)
-    extend, edge = max(EXTEND, 1.5 * grid.pixel_size), max(EDGE, 4 * grid.pixel_size)
+    extend, edge = max(extend, 1.5 * grid.pixel_size), max(edge, 4 * grid.pixel_size)
     return density_mask(
         coarse * inside, voxel_size=grid.pixel_size, level=level, extend=extend, edge=edge
     ) * box_sphere(grid)

@@ -241,9 +241,9 @@ def _closing_lines(found: "VolumeAnalysis") -> Iterator[str]:
     yield f"latents: {_percent(found.axes.share)} of their variance along their principal axes"
     if found.sketch is not None:
         yield f"volumes: {_percent(found.sketch.axes.share)} along theirs"
-    if found.convergence is None:
+    if found.trained and found.convergence is None:
         yield "too few epochs to say whether training has settled"
-    else:
+    elif found.convergence is not None:
         said = found.convergence
         yield (
             f"training has {'settled' if said.settled else 'not settled, train for longer'}: "

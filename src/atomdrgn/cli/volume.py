@@ -1,6 +1,6 @@
 """``atomdrgn volume``."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -44,6 +44,13 @@ class Precision(StrEnum):
     float32 = "float32"
 
 
+class Latents(StrEnum):
+    """What tells a particle's volume."""
+
+    subspace = "subspace"
+    encoder = "encoder"
+
+
 @command
 def volume(
     particles: Particles,
@@ -58,35 +65,24 @@ def volume(
             help="Folder for the result.",
         ),
     ] = None,
+    latents: Annotated[
+        Latents,
+        Option(
+            metavar="subspace|encoder",
+            rich_help_panel=MODEL,
+            help="Where latents come from: principal components of the volumes, in closed form; or "
+            "a network with an encoder, trained together.",
+        ),
+    ] = Latents.subspace,
     latent: Annotated[
-        int,
+        int | None,
         Option(
             metavar="N",
             rich_help_panel=MODEL,
-            help="Numbers that tell a particle's volume; 0: one volume for all.",
+            show_default="6; 8 of an encoder",
+            help="Numbers that tell a particle's volume, at most; 0: one volume for all.",
         ),
-    ] = 8,
-    encoding: Annotated[
-        Encoding,
-        Option(
-            metavar="gaussian|geometric",
-            rich_help_panel=MODEL,
-            help="Positional encoding of frequencies.",
-        ),
-    ] = Encoding.gaussian,
-    pooling: Annotated[
-        Pooling,
-        Option(
-            metavar="concatenate|mean|max|attention",
-            rich_help_panel=MODEL,
-            help="How the tilt images of a particle are put together.",
-        ),
-    ] = Pooling.mean,
-    width: Annotated[
-        int,
-        Option(metavar="N", rich_help_panel=MODEL, help="Width of the network's hidden layers."),
-    ] = 256,
-    depth: Annotated[int, Option(metavar="N", rich_help_panel=MODEL, help="Number of them.")] = 3,
+    ] = None,
     *,
     reading: Reading,
     resolution: Annotated[
@@ -94,18 +90,10 @@ def volume(
         Option(
             metavar="A",
             rich_help_panel=RUN,
-            show_default="Nyquist",
-            help="Finest resolution that is used.",
+            show_default="14 A; Nyquist of an encoder",
+            help="Finest resolution of what particles differ by.",
         ),
     ] = None,
-    dose_mask: Annotated[
-        bool,
-        Option(
-            "--dose-mask/--no-dose-mask",
-            rich_help_panel=RUN,
-            help="Leave out of each image the frequencies whose optimal dose it has passed.",
-        ),
-    ] = True,
     seed: Annotated[
         int, Option(metavar="N", rich_help_panel=RUN, help="The same seed gives the same result.")
     ] = 0,
@@ -115,9 +103,55 @@ def volume(
     overwrite: Annotated[
         bool, Option("--overwrite", rich_help_panel=RUN, help="Replace a run that is there.")
     ] = False,
+    encoding: Annotated[
+        Encoding | None,
+        Option(
+            metavar="gaussian|geometric",
+            rich_help_panel=TRAINING,
+            show_default="gaussian",
+            help="Positional encoding of frequencies.",
+        ),
+    ] = None,
+    pooling: Annotated[
+        Pooling | None,
+        Option(
+            metavar="concatenate|mean|max|attention",
+            rich_help_panel=TRAINING,
+            show_default="mean",
+            help="How the tilt images of a particle are put together.",
+        ),
+    ] = None,
+    width: Annotated[
+        int | None,
+        Option(
+            metavar="N",
+            rich_help_panel=TRAINING,
+            show_default="256",
+            help="Width of the network's hidden layers.",
+        ),
+    ] = None,
+    depth: Annotated[
+        int | None,
+        Option(metavar="N", rich_help_panel=TRAINING, show_default="3", help="Number of them."),
+    ] = None,
+    dose_mask: Annotated[
+        bool | None,
+        Option(
+            "--dose-mask/--no-dose-mask",
+            rich_help_panel=TRAINING,
+            show_default="dose-mask",
+            help="Leave out of each image the frequencies whose optimal dose it has passed.",
+        ),
+    ] = None,
     epochs: Annotated[
-        int, Option(metavar="N", rich_help_panel=TRAINING, help="How often each particle is seen.")
-    ] = 20,
+        int | None,
+        Option(
+            metavar="N",
+            rich_help_panel=TRAINING,
+            show_default="20",
+            help="How often each particle is seen.",
+        ),
+    ] = None,
     minutes: Annotated[
         float | None,
         Option(
@@ -137,13 +171,14 @@ def volume(
         ),
     ] = None,
     rate: Annotated[
-        float,
+        float | None,
         Option(
             metavar="RATE",
             rich_help_panel=TRAINING,
+            show_default="0.001",
             help="Learning rate at the start; it falls to nothing as a cosine.",
         ),
-    ] = 1e-3,
+    ] = None,
     coefficients: Annotated[
         int | None,
         Option(
@@ -172,66 +207,86 @@ def volume(
         ),
     ] = None,
     precision: Annotated[
-        Precision,
+        Precision | None,
         Option(
             metavar="auto|bfloat16|float32",
             rich_help_panel=TRAINING,
+            show_default="auto",
             help="Of the network's products of matrices; auto: bfloat16 where the processor "
             "has it.",
         ),
-    ] = Precision.auto,
+    ] = None,
     general: General,
 ) -> None:
-    """A volume for every particle from its images alone: a neural field, without a model.
+    """What particles' volumes differ by, from the images alone, without a model.
 
-    A network learns what particles differ in from their mean volume; another
-    one tells each particle's place among the volumes. The result is a folder:
-    mean.mrc, the networks, and the latent of each particle. [bold]atomdrgn volumes[/bold]
-    writes volumes. With --latent 0 there is one volume, map.mrc.
+    By default in closed form: the mean volume and its principal components, of
+    which those count that make images of the other half-set likelier. There may
+    be none: then nothing varies that these images show. The result is a folder:
+    mean.mrc, component1.mrc and so on, and the latents of each particle with
+    their errors. [bold]atomdrgn volumes[/bold] writes volumes. With --latent 0 there is
+    one volume, map.mrc.
+
+    With --latents encoder a network learns what is added to the mean volume, and
+    another one tells each particle's place (cryoDRGN's and tomoDRGN's method).
 
     Images of a tilt series are put together; particles may have different
     numbers of tilts. Dose and tilt weigh what an image says.
 
     [bold]Examples[/bold]
 
-        atomdrgn volume particles.star --out field
+        atomdrgn volume particles.star --out varied
         atomdrgn volume particles.star --latent 0 --out homogeneous
         atomdrgn volume tilts.star --tomograms tomograms.star --box 64
-        atomdrgn volume particles.star --out field --resume
+        atomdrgn volume particles.star --out varied --resume
+        atomdrgn volume particles.star --latents encoder --epochs 10 --out field
     """
     if resume and overwrite:
         raise InputError(
             "--resume goes on with a run and --overwrite replaces it: give one of them"
         )
+    training = {
+        "encoding": encoding,
+        "pooling": pooling,
+        "width": width,
+        "depth": depth,
+        "dose_mask": dose_mask,
+        "epochs": epochs,
+        "minutes": minutes,
+        "batch": batch,
+        "rate": rate,
+        "coefficients": coefficients,
+        "tilts": tilts,
+        "beta": beta,
+        "precision": precision,
+    }
+    given = {name: value for name, value in training.items() if value is not None}
+    closed_form = latents is Latents.subspace
+    if closed_form and given:
+        names = " and ".join("--" + name.replace("_", "-") for name in given)
+        raise InputError(
+            f"{names}: training of a network, which the closed form has none of; leave it out, or "
+            "give --latents encoder"
+        )
     require_files("volume", particles=particles)
     with told_if_slow(f"reading {particles}", quiet=general.quiet):
         from ..particles.reading import read_particles
+        from ..subspace.subspace_fit import fit_subspace
         from ..volume.volume_fit import fit_volume
 
         use_threads(general.threads)
         stack = read_particles(particles, **reading.named())
     settings = settings_of(particles=particles, **reading.named())
     out = out or Path(particles.with_suffix(".volume").name)
+    given |= {name: value for name, value in (("latent", latent),) if value is not None}
     with progress(quiet=general.quiet, compiles=True) as reporter:
         try:
-            run = fit_volume(
+            fit: Callable[..., VolumeRun] = fit_subspace if closed_form else fit_volume
+            run = fit(
                 stack,
                 out,
-                latent=latent,
-                encoding=encoding.value,
-                pooling=pooling.value,
-                width=width,
-                depth=depth,
+                **{name: getattr(value, "value", value) for name, value in given.items()},
                 resolution=resolution,
-                dose_mask=dose_mask,
-                epochs=epochs,
-                minutes=minutes,
-                batch=batch,
-                rate=rate,
-                coefficients=coefficients,
-                tilts=tilts,
-                beta=beta,
-                precision=precision.value,
                 seed=seed,
                 resume=resume,
                 overwrite=overwrite,
@@ -248,17 +303,41 @@ def volume(
 def _closing_lines(run: "VolumeRun") -> Iterator[str]:
     """A few lines on a :class:`~atomdrgn.runs.volume_run.VolumeRun`."""
     said = run.summary
+    trained = f"{said['epochs']} epochs, " if "epochs" in said else ""
     yield (
         f"{said['images']:,} images of {said['particles']:,} particles, box {said['box_size']}, "
-        f"{said['voxel_size']:.4g} A a voxel, to {said['resolution']:.1f} A; {said['epochs']} "
-        f"epochs, {said['cpu_seconds']:,.0f} CPU-seconds"
+        f"{said['voxel_size']:.4g} A a voxel, to {said['resolution']:.1f} A; {trained}"
+        f"{said['cpu_seconds']:,.0f} CPU-seconds"
     )
+    if run.closed_form:
+        yield from _components(run)
     if said["latent"] == 0:
         yield f"the volume is {run.folder / 'map.mrc'}"
         return
-    yield (
-        f"squared error below the mean volume's by {said['error_gain']:,.1f} a particle (in units "
-        f"of the noise), information in its latent {said['kl']:.1f} nats; latents moved by "
-        f"{100 * said['latent_change']:.1f} % of their spread in the last epoch"
-    )
+    if not run.closed_form:
+        yield (
+            f"squared error below the mean volume's by {said['error_gain']:,.1f} a particle (in "
+            f"units of the noise), information in its latent {said['kl']:.1f} nats; latents moved "
+            f"by {100 * said['latent_change']:.1f} % of their spread in the last epoch"
+        )
     yield f"volumes: atomdrgn volumes {shell_word(run.folder)} --clusters 5 --out volumes"
+
+
+def _components(run: "VolumeRun") -> Iterator[str]:
+    """What the closed form has found."""
+    said = run.summary
+    yield (
+        f"contrast of particles varies by {100 * said['contrast_sd']:.0f} %; "
+        f"{100 * said['junk']:.1f} % of them are junk"
+    )
+    if said["tried"] and not said["latent"]:
+        yield (
+            "nothing varies: no component makes images of the other half-set likelier than the "
+            "mean volume does"
+        )
+    elif said["latent"]:
+        gains = ", ".join(f"{sum(each) / len(each):.2f}" for each in said["gain"])
+        yield (
+            f"{said['latent']} of {said['tried']} components make images of the other half-set "
+            f"likelier, by {gains} nats a particle"
+        )

@@ -92,6 +92,14 @@ BLOBS = "blobs.csv"
 # a page, and a folder beside it, where `analyze` is not told otherwise
 REPORT, ANALYSIS = "report.html", "analysis"
 FIELD, MEAN, MAP = "field.safetensors", "mean.mrc", "map.mrc"  # of a volume run (volume_run.py)
+# of one in closed form: the mean's half-maps, mask and correlation, the density of the latents
+HALF_MAPS, MASK, CORRELATION, POPULATION = (
+    ("half1.mrc", "half2.mrc"),
+    "mask.mrc",
+    "fsc.csv",
+    "population.npz",
+)
+COMPONENTS = "component*.mrc"  # one a component, counted from 1
 FILES = (
     SETTINGS,
     BASE,
@@ -113,6 +121,10 @@ FILES = (
     FIELD,
     MEAN,
     MAP,
+    *HALF_MAPS,
+    MASK,
+    CORRELATION,
+    POPULATION,
     REPORT,
 )
 VOLUME = "volume"  # what run.json of a volume run says as `inference`
@@ -662,10 +674,17 @@ def create_run_folder(folder: Path, *, overwrite: bool) -> None:
     """
     require_free(folder, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in sorted({*FILES, POSES} - {SETTINGS}, key=lambda name: name != SUMMARY):
+    components = {path.name for path in folder.glob(COMPONENTS)}
+    names = {*FILES, POSES, *components} - {SETTINGS}
+    for name in sorted(names, key=lambda name: name != SUMMARY):
         (folder / name).unlink(missing_ok=True)
     # before the new run.json: it shall not be found with files of the run before
     sync_folder(folder)
+
+
+def component_file(number: int) -> str:
+    """Name of the map of a component, counted from 1."""
+    return COMPONENTS.replace("*", str(number))
 
 
 def write_base(folder: Path, structure: Structure) -> None:

@@ -37,6 +37,8 @@ LATENTS = {
     "latent": ("particle motion", FINITE),
     "latent_sd": ("particle motion", SIZE),
     "draws": ("particle draw motion", FINITE),
+    "latent_covariance": ("particle motion motion", FINITE),
+    "contrast": ("particle", FINITE),
 }
 MOTIONS = {
     "present": ("particle segment", SIZE),

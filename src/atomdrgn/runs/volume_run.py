@@ -1,15 +1,19 @@
 """What `atomdrgn volume` leaves on disk, and how to open it again.
 
 A folder that other programs can read: run.json (settings, versions, command, hashes of the input),
-mean.mrc (the mean volume), field.safetensors (the network that adds to it, and the encoder),
-map.mrc (where there is one volume for all), latents.npz, particles.csv, history.csv, summary.json
-(what was found), checkpoint.safetensors. Nothing in it is executed when it is opened.
+mean.mrc (the mean volume), what is added to it (component1.mrc and so on, or field.safetensors, a
+network with its encoder), map.mrc (where there is one volume for all), latents.npz, particles.csv,
+history.csv, summary.json (what was found), checkpoints. Nothing in it is executed when it is
+opened.
 """
 
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ..errors import FileFormatError, MissingFileError
 from ..io.run_formats.tensors import read_tensors
@@ -22,11 +26,14 @@ from .run import (
     VOLUME,
     AnyRun,
     Run,
+    component_file,
     open_run,
     read_numbers_table,
     read_settings,
     read_summary,
 )
+
+SUBSPACE = "subspace"  # what run.json says as `latents` of a run in closed form
 
 
 class VolumeRun(AnyRun):
@@ -52,6 +59,48 @@ class VolumeRun(AnyRun):
     def mean(self) -> DensityMap:
         """The mean volume, in the frame of the poses."""
         return read_density_map(self.folder / MEAN).in_pose_frame()
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether it has components, and no network."""
+        return self.settings.get("fit", {}).get("latents") == SUBSPACE
+
+    @cached_property
+    def components(self) -> Float[Tensor, "latent z y x"]:
+        """What one unit of each latent adds to the mean volume, of a run in closed form.
+
+        Raises
+        ------
+        MissingFileError
+            The file of one is missing.
+        FileFormatError
+            One is on other voxels than the mean.
+        """
+        result = torch.zeros(self.latent.shape[1], *self.mean.density.shape)
+        for number in range(len(result)):
+            path = self.folder / component_file(number + 1)
+            if not path.exists():
+                raise MissingFileError(
+                    f"{path} is missing: the run is not whole; run it again with --overwrite"
+                )
+            density = read_density_map(path).density
+            if density.shape != result.shape[1:]:
+                raise FileFormatError(
+                    f"{path}: {tuple(density.shape)} voxels, where the mean has "
+                    f"{tuple(result.shape[1:])}; run it again with --overwrite"
+                )
+            result[number] = density
+        return result
+
+    @property
+    def latent_covariance(self) -> Float[np.ndarray, "particle latent latent"]:
+        """Of the errors of `latent`; without a network's, whose errors are taken as independent."""
+        held = self._latents.get("latent_covariance")
+        return (
+            np.einsum("pk,kl->pkl", self.latent_sd**2, np.eye(self.latent.shape[1]))
+            if (held is None)
+            else held
+        )
 
     @cached_property
     def field(self) -> VolumeField:

@@ -45,6 +45,8 @@ class VolumeAnalysis:
         Of the volumes and what they differ in.
     convergence : Convergence or None
         None where the run has too few epochs to tell.
+    trained : bool
+        Whether there is a network that was trained.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class VolumeAnalysis:
     centres: Points
     sketch: Sketch | None
     convergence: Convergence | None
+    trained: bool
 
 
 def analyze_volumes(  # noqa: PLR0913 - a keyword a setting of the command
@@ -128,7 +131,8 @@ def analyze_volumes(  # noqa: PLR0913 - a keyword a setting of the command
     axes, different = principal_axes(latent), len(np.unique(latent, axis=0))
     centres = points_of_clusters(run, min(clusters, different), seed=seed)
     embedded = umap_embedding(latent, seed=seed) if umap else None
-    settled = convergence(run) if len(run.history["epoch"]) >= FEWEST_EPOCHS else None
+    told = not run.closed_form and len(run.history["epoch"]) >= FEWEST_EPOCHS
+    settled = convergence(run) if told else None
     with locked_folder(out, reporter), whole_folder(out / ANALYSIS) as folder:
         for name, points in _ways(run, axes, centres, frames).items():
             write_volumes(run, folder / name, points, reporter=reporter)
@@ -161,7 +165,9 @@ def analyze_volumes(  # noqa: PLR0913 - a keyword a setting of the command
             "version": run.settings.get("version"),
         }
         (folder / MARK).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    return VolumeAnalysis(out / ANALYSIS, axes, centres, drawn, settled)
+    return VolumeAnalysis(
+        out / ANALYSIS, axes, centres, drawn, settled, trained=not run.closed_form
+    )
 
 
 def _ways(run: VolumeRun, axes: PrincipalAxes, centres: Points, frames: int) -> dict[str, Points]:

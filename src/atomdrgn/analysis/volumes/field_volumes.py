@@ -113,7 +113,16 @@ def refuse_used(out: Path | str, *, overwrite: bool) -> None:
 
 def volumes_at(run: VolumeRun, latent: Float[ndarray, "point latent"]) -> Iterator[Tensor]:
     """The volume at each latent, one after the other, (box, box, box) A^-3."""
-    field, mean = run.field, run.mean
+    mean = run.mean
+    if run.closed_form:
+        components = run.components
+        return in_order(
+            lambda point: (
+                mean.density + torch.tensordot(torch.from_numpy(point).float(), components, 1)
+            ),
+            latent,
+        )
+    field = run.field
     grid = ImageGrid(mean.box_size, mean.voxel_size)
     return in_order(
         lambda point: field_map(field, mean.density, torch.from_numpy(point).float(), grid), latent
@@ -130,8 +139,8 @@ def latents_of(run: VolumeRun) -> Float[ndarray, "particle latent"]:
     """
     if run.latent.shape[1] == 0:
         raise InputError(
-            f"{run.folder}: one volume for all particles (--latent 0), which is "
-            f"{run.folder / MAP}; there are no latents to choose among"
+            f"{run.folder}: one volume for all particles, which is {run.folder / MAP}; there are "
+            "no latents to choose among"
         )
     return run.latent
 

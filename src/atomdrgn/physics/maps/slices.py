@@ -59,7 +59,7 @@ def project_volume(
     torch.Size([8, 8])
     """
     _check(volume, grid, padding)
-    transform = _padded_transform(volume, padding)
+    transform = padded_transform(volume, padding)
     rotation, shift = pose.rotation.reshape(-1, 3, 3), pose.shift.reshape(-1, 2)
     poses = max(1, CHUNK_COEFFICIENTS // (padding * grid.box_size) ** 2)
     images = [
@@ -98,7 +98,7 @@ class SliceSource:
         self, volume: Float[Tensor, "box box box"], disc: FourierDisc, *, padding: int = 2
     ) -> None:
         _check(volume, disc.grid, padding)
-        self.transform = _padded_transform(volume, padding) * (
+        self.transform = padded_transform(volume, padding) * (
             disc.grid.pixel_size / disc.grid.box_size
         )
         index = torch.stack([disc.x_index, disc.y_index, torch.zeros_like(disc.x_index)], -1).to(
@@ -124,12 +124,29 @@ def _check(volume: Float[Tensor, "z y x"], grid: ImageGrid, padding: int) -> Non
         )
 
 
-def _padded_transform(
+def padded_transform(
     volume: Float[Tensor, "box box box"], padding: int
 ) -> Float[Tensor, "2 padded padded half"]:
     """Real and imaginary part of the zero-padded map's transform for kx >= 0.
 
-    ky and kz rise along their axes from below zero.
+    ky and kz rise along their axes from below zero. It is made for trilinear interpolation: what
+    that does to the box is undone beforehand.
+
+    Parameters
+    ----------
+    volume : (box, box, box)
+        Axes z, y, x; the molecule's origin is voxel ``box // 2``.
+    padding : int
+        Edge of the padded box, in boxes.
+
+    Returns
+    -------
+    (2, padded, padded, half)
+
+    Examples
+    --------
+    >>> padded_transform(torch.ones(4, 4, 4), 2).shape
+    torch.Size([2, 8, 8, 5])
     """
     box_size = volume.shape[-1]
     padded = padding * box_size
