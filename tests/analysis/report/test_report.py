@@ -424,6 +424,18 @@ def test_states_have_a_legend_and_no_colour_of_a_part(browser, two_states):
     assert not set(data["stateColours"]) & {*data["colours"], *data["groupColours"]}
 
 
+def test_segments_of_one_group_stand_beside_each_other(browser, two_states):
+    opened(browser, two_states)
+    order = browser.run("return segmentsByGroup()")
+    data = browser.run("return [atomdrgn.data.residues.segment, atomdrgn.data.residues.group]")
+    group_of = dict(zip(*data, strict=True))
+    assert [group_of[segment] for segment in order] == sorted(group_of.values())
+    legends = browser.run(
+        "return [...document.querySelectorAll('#sections .legend')].map(each => each.textContent)"
+    )
+    assert any("against each other" in text for text in legends)
+
+
 # ---- pictures, and browsers of all kinds --------------------------------------------------------
 
 

@@ -321,21 +321,29 @@ function segmentMap(starts, width) {
   return picture;
 }
 
+// segments of one group stand beside each other, groups in the order of their first residue
+function segmentsByGroup() {
+  const group = DATA.segments.map((_, segment) => DATA.residues.group[DATA.residues.segment.indexOf(segment)] ?? Infinity);
+  return DATA.segments.map((_, segment) => segment).sort((a, b) => group[a] - group[b] || a - b);
+}
+
 function correlationMap() {
-  const m = DATA.correlation, n = m.length, size = Math.min(26, 420 / n), left = Math.min(230, 16 + 6.6 * Math.max(...DATA.segments.map(s => Math.min(s.length, 30))));
+  const order = segmentsByGroup(), m = order.map(i => order.map(j => DATA.correlation[i][j])), names = order.map(i => DATA.segments[i]), n = m.length, size = Math.min(26, 420 / n), left = Math.min(230, 16 + 6.6 * Math.max(...names.map(s => Math.min(s.length, 30))));
   const picture = svg("svg", { viewBox: `0 0 ${left + n * size + 20} ${n * size + 30}`, role: "img", "aria-label": "correlation of the segments' motions" });
   picture.style.maxWidth = `${left + n * size + 20}px`;
   m.forEach((row, i) => {
-    if (size > 9) picture.append(label(left - 6, (i + 0.5) * size + 4, `${DATA.segments[i].length > 30 ? `${DATA.segments[i].slice(0, 29)}…` : DATA.segments[i]}`, "end"));
+    if (size > 9) picture.append(label(left - 6, (i + 0.5) * size + 4, `${names[i].length > 30 ? `${names[i].slice(0, 29)}…` : names[i]}`, "end"));
     row.forEach((value, j) => {
       // blue together, orange against each other, white apart
       const strength = Math.abs(value), end = value > 0 ? [0, 114, 178] : [213, 94, 0];
       const cell = svg("rect", { x: left + j * size, y: i * size, width: size - 0.7, height: size - 0.7, fill: `rgb(${end.map(c => Math.round(255 + (c - 255) * strength)).join(",")})` });
-      cell.append(svg("title", {}, `${DATA.segments[i]} and ${DATA.segments[j]}: ${value.toFixed(2)}`));
+      cell.append(svg("title", {}, `${names[i]} and ${names[j]}: ${value.toFixed(2)}`));
       picture.append(cell);
     });
   });
-  return html("div", {}, picture, key([["together", "#0072b2"], ["against each other", "#d55e00"]]));
+  const strip = html("span", { class: "ramp" });
+  strip.style.background = "linear-gradient(90deg, #d55e00, #fff, #0072b2)";
+  return html("div", {}, picture, html("p", { class: "legend" }, html("span", {}, "−1, against each other", strip, "1, together")));
 }
 
 function compositionSection() {
