@@ -178,3 +178,14 @@ def test_ctrl_c_says_how_to_go_on(volume, folder, monkeypatch):
 def test_a_tilt_series_without_its_doses_is_refused(atomdrgn, folder):
     ended = atomdrgn("volume", "particles.star", *SMALL, "--tilt-series")
     assert ended.code == 2 and "rlnCtfBfactor" in ended.err and ended.err.count("\n") == 1
+
+
+def test_the_closed_form_is_the_default(atomdrgn, folder):
+    ended = atomdrgn("volume", "particles.star", "--latent", 2, "--out", "varied")
+    assert ended.code == 0 and "contrast of particles varies by" in ended.out
+    said = json.loads((folder / "varied" / "summary.json").read_text())
+    found = "nothing varies" if not said["latent"] else f"{said['latent']} of 2 components make"
+    assert found in ended.out and said["tried"] == 2
+    ended = atomdrgn("volume", "particles.star", "--epochs", 2, "--out", "trained")
+    assert ended.code == 2 and "--latents encoder" in ended.err and ended.err.count("\n") == 1
+    assert not (folder / "trained").exists()
