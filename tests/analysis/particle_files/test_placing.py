@@ -96,13 +96,15 @@ def test_each_particle_is_a_model_where_it_stands(run, tilted, tmp_path):  # noq
 def test_the_script_colours_by_the_motion(run, tmp_path):
     lines = place_in_tomogram(run, tmp_path / "out").script.read_text().splitlines()
     assert (
-        lines.count('open "particles.cif"') == 1
+        lines.count('open "particles.cif" name "atomdrgn out particles"') == 1
         and "motion 1, dark blue at -1.92 or below" in lines[0]
     )
-    assert "color #1.1 #00224e" in lines and "color #1.3 #fee838" in lines
+    assert "color #9001.1 #00224e" in lines and "color #9001.3 #fee838" in lines
     lines = place_in_tomogram(run, tmp_path / "one", particles=[1]).script.read_text().splitlines()
     # a third of the way
-    assert [line for line in lines if line.startswith("color")] == ["color #1 #575d6d"]
+    assert [line for line in lines if line.startswith("color")] == [
+        'color ##name="atomdrgn one particle 1" #575d6d'
+    ]
 
 
 def test_where_nothing_moves_all_are_grey(tilted, tmp_path):  # noqa: F811
@@ -113,7 +115,7 @@ def test_where_nothing_moves_all_are_grey(tilted, tmp_path):  # noqa: F811
     table = (run.folder / "particles.csv").read_text().replace("motion1", "other")
     (run.folder / "particles.csv").write_text(table)
     placed = place_in_tomogram(open_run(run.folder), tmp_path / "out")
-    assert placed.ends is None and "color #1.2 #7d7c78" in placed.script.read_text()
+    assert placed.ends is None and "color #9001.2 #7d7c78" in placed.script.read_text()
     assert "motion1" not in (placed.folder / "places.csv").read_text()
 
 
@@ -125,7 +127,11 @@ def test_a_file_a_particle(run, tilted, tmp_path):  # noqa: F811
             read_structure(placed.folder / f"{number:06d}.cif").position, wanted, atol=1e-3
         )
     text = placed.script.read_text()
-    assert 'open "000000.cif"\nopen "000002.cif"' in text and "color #2 " in text
+    opened = (
+        'open "000000.cif" name "atomdrgn out particle 1"\n'
+        'open "000002.cif" name "atomdrgn out particle 2"\n'
+    )
+    assert opened in text and 'color ##name="atomdrgn out particle 2" #' in text
 
 
 def test_rows_without_a_visible_tilt_are_no_particles(tilted, tmp_path):  # noqa: F811
@@ -159,10 +165,10 @@ def test_the_tomogram_is_opened_turned_over_and_the_particles_stand_in_it(run, t
     path = write_map(tmp_path / "ts.mrc", (18, 66, 60), origin=(-50.0, 20.0, 7.0))
     placed = place_in_tomogram(run, tmp_path / "out", tomogram_map=path)
     lines = placed.script.read_text().splitlines()
-    assert lines[lines.index(f'open "{path}"') + 1 :] == [
-        "volume flip #2 axis z",
-        "hide #2 models",
-        "view",
+    assert lines[lines.index(f'open "{path}" name "atomdrgn out tomogram"') + 1 :] == [
+        'volume flip ##name="atomdrgn out tomogram" axis z',
+        'hide ##name="atomdrgn out tomogram" models',
+        'view ##name="atomdrgn out particle*"',
     ]
     section = np.array([900.0, 1200.0, 900.0]) / 100  # rlnCoordinateZ, in voxels of the map
     with open(placed.folder / "places.csv", newline="") as file:
