@@ -23,6 +23,7 @@ from ...structure.atoms import Structure
 from ...structure.beads import BeadModel
 from ..problem.fit_state import FitState
 from ..problem.half_sets import HalfSet
+from ..problem.misfit import with_poses_at
 from ..problem.significance import is_clear
 from .shared_offsets import Part, find_offsets
 
@@ -126,4 +127,5 @@ def _drawn(half: HalfSet, state: FitState, generator: torch.Generator) -> Part:
     latent = (
         state.latent + torch.randn(state.latent.shape, generator=generator) @ state.uncertainty.T
     )
+    state = with_poses_at(half.model, state, latent)
     return Part(half.model, state, latent, torch.ones(len(latent), 1))

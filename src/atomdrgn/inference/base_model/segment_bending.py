@@ -20,6 +20,7 @@ from ..posterior.importance_sampling import MOST_WIDE
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from ..problem.half_sets import HalfSet, half_sets
+from ..problem.misfit import with_poses_at
 from ..problem.significance import is_clear
 from .shared_offsets import Part, find_offsets
 
@@ -89,7 +90,9 @@ def find_flexing(
     place = ensemble.draws[torch.arange(model.n_particles), draw]
     field, order = _fields(ensemble.surface, place)
     weight = ensemble.surface.features(place) @ field
-    parts = [_part(half, state, ensemble.surface(place), weight) for half in half_sets(model)]
+    drawn = ensemble.surface(place)
+    state = with_poses_at(model, state, drawn)
+    parts = [_part(half, state, drawn, weight) for half in half_sets(model)]
     found = find_offsets(
         structure,
         parts,

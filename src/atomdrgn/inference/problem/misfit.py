@@ -1,7 +1,7 @@
 """How badly conformations explain their images."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, runtime_checkable
 
@@ -180,6 +180,19 @@ def poses_at(
     for index, found in zip(batches, in_order(of_batch, batches), strict=True):
         value[index], sd[index] = found.mode, found.covariance.diagonal(dim1=1, dim2=2).sqrt()
     return PoseCorrections(model.processes.total(value), model.processes.total(sd))
+
+
+def with_poses_at(
+    model: FitModel, state: FitState, latent: Float[Tensor, "particle latent"]
+) -> FitState:
+    """The state with the likeliest poses at these conformations, where poses are integrated out.
+
+    With those that were found at others, what is learned next would undo the difference.
+    """
+    if not model.integrates_poses or state.poses is None:
+        return state
+    poses = poses_at(model, state, model.images.disc, latent, state.poses.value)
+    return replace(state, poses=poses)
 
 
 @dataclass(frozen=True)
