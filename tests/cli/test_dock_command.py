@@ -142,7 +142,7 @@ def test_a_model_of_water(atomdrgn, folder):
         ),
         (["base.pdb", "consensus.mrc", "--voxel-size", "-1"], "--voxel-size -1"),
         (["base.pdb", "consensus.mrc", "--resolution", "1"], "choose from 4 to 32 A"),
-        (["base.pdb", "consensus.mrc", "--resolution", "0"], "choose from 4 to 32 A"),
+        (["base.pdb", "consensus.mrc", "--resolution", "0"], "--resolution 0: expected a positive"),
         (["base.pdb", "consensus.mrc", "--resolution", "50"], "choose from 4 to 32 A"),
         (
             ["base.pdb", "consensus.mrc", "--out", "model.xyz"],
