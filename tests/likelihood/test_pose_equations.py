@@ -130,10 +130,13 @@ def test_the_pose_stands_behind_the_latent_in_the_products(scene):
 
 def test_a_known_pose_changes_nothing(scene):
     data = predict(**scene) * TRANSFER[:, None]
+    # without noise the gradient would be rounding alone
+    random = torch.randn(data.shape, generator=torch.Generator().manual_seed(4))
+    data = 1.1 * data + 0.5 * data.std() * random
     without, wide = (
-        image_products(
-            **scene, transfer=TRANSFER, data=1.1 * data, by_pose=by_pose
-        ).normal_equations(0.2, torch.zeros(4))
+        image_products(**scene, transfer=TRANSFER, data=data, by_pose=by_pose).normal_equations(
+            0.2, torch.zeros(4)
+        )
         for by_pose in (False, True)
     )
     reduced, _ = eliminate_pose(
@@ -142,7 +145,7 @@ def test_a_known_pose_changes_nothing(scene):
     for name in ("matrix", "gradient", "chi2"):
         expected = getattr(without, name)
         torch.testing.assert_close(
-            getattr(reduced, name), expected, rtol=1e-4, atol=5e-5 * float(expected.abs().max())
+            getattr(reduced, name), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())
         )
 
 
