@@ -13,7 +13,23 @@ from atomdrgn.inference.problem.fit_state import load_state
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.reporting import Reporter
-from atomdrgn.runs.run import CHECKPOINT, FIELD, FILES, HALVES, MAP, MEAN, REPORT, SUMMARY, open_run
+from atomdrgn.runs.run import (
+    BLOBS,
+    CHECKPOINT,
+    CORRELATION,
+    FIELD,
+    FILES,
+    HALF_MAPS,
+    HALVES,
+    MAP,
+    MASK,
+    MEAN,
+    POPULATION,
+    REPORT,
+    RESIDUAL_MAPS,
+    SUMMARY,
+    open_run,
+)
 from atomdrgn.simulate import simulate_particles
 from atomdrgn.structure.beads import coarse_grain
 from hinge import with_pixels
@@ -67,7 +83,8 @@ def test_the_noise_is_measured(run, hinged):
 
 
 def test_the_folder_is_whole_and_plain(run):
-    of_others = {REPORT, FIELD, MEAN, MAP}  # an analysis of a run, and a run of volumes
+    of_others = {REPORT, FIELD, MEAN, MAP, *HALF_MAPS, MASK, CORRELATION, POPULATION}
+    of_others |= {*RESIDUAL_MAPS, BLOBS}  # nothing is there besides the base model
     assert {path.name for path in run.folder.iterdir()} == set(FILES) - of_others
     assert len({path.stat().st_mode for path in run.folder.iterdir()}) == 1
     with open(run.folder / "particles.csv") as file:
