@@ -91,7 +91,6 @@ def assemble(
         my_particles=torch.nonzero((portion >= first) & (portion < last))[:, 0],
         refine_poses=options.refine_poses,
         unknown_poses=options.poses == "refined",
-        finds_gain=not options.no_residual,
         finds_residual=not options.no_residual,
         seed=options.seed,
         reporter=reporter or Reporter(),

@@ -108,6 +108,27 @@ class FourierDisc:
             np.int64
         )
 
+    def coarse_grid(self, spare: int = 2) -> ImageGrid:
+        """Pixels or voxels with the images' extent, just fine enough for these frequencies.
+
+        Parameters
+        ----------
+        spare : int
+            Of one over the extent, that they hold beyond the finest.
+        """
+        box = 2 * (self.reach + spare)
+        return ImageGrid(box, self.grid.extent / box)
+
+    def voxel_scale(self, voxel_size: float) -> float:
+        """What makes a coefficient of an image of a volume's transform, a sum over voxels (A^-3).
+
+        Parameters
+        ----------
+        voxel_size : float
+            A.
+        """
+        return voxel_size**3 / (self.grid.pixel_size**2 * self.grid.box_size)
+
     def coefficients(
         self, image: Float[Tensor, "*batch box box"]
     ) -> Complex[Tensor, "*batch frequency"]:

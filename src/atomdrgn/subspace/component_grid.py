@@ -39,8 +39,7 @@ class ComponentGrid:
     @cached_property
     def grid(self) -> ImageGrid:
         """Voxels along each edge of the volumes."""
-        box = 2 * (self.disc.reach + SPARE)
-        return ImageGrid(box, self.disc.grid.extent / box)
+        return self.disc.coarse_grid(SPARE)
 
     @property
     def shells(self) -> int:
@@ -50,8 +49,7 @@ class ComponentGrid:
     @property
     def scale(self) -> float:
         """What a coefficient of a volume (A^-3) is multiplied by to be one of an image's disc."""
-        image = self.disc.grid
-        return self.grid.pixel_size**3 / (image.pixel_size**2 * image.box_size)
+        return self.disc.voxel_scale(self.grid.pixel_size)
 
     @cached_property
     def place(self) -> Float[np.ndarray, "frequency 2"]:

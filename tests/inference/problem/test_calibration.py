@@ -4,7 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from atomdrgn.inference.problem.calibration import ShellSums, calibrate, fit_gain
+from atomdrgn.inference.problem.calibration import (
+    ShellSums,
+    calibrate,
+    fit_gain,
+    fit_gain_by_shell,
+)
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +132,31 @@ def test_rings_that_a_filter_has_emptied_say_nothing():
     assert abs(amplitude - 0.3) < 1e-3 and abs(width2) < 0.05
     faint = replace(sums, data2=100 * held.clamp_min(1e-8))
     assert (faint.noise(faint.gain) < 2).all()
+
+
+def ring_sums(true, *, seed=0):
+    """Sums of rings in which images show so much of the beads."""
+    n = len(true)
+    power = 3e4 * torch.exp(-torch.arange(n) / 5.0)[None]
+    noise = torch.randn(1, n, generator=torch.Generator().manual_seed(seed))
+    count, none = torch.full((1, n), 1e5), torch.zeros(1, n)
+    return ShellSums(count, count, power * true + power.sqrt() * noise, power, none, count)
+
+
+def test_a_gain_that_one_width_makes_is_left_alone():
+    for seed in range(10):
+        sums = ring_sums(torch.ones(20), seed=seed)
+        assert fit_gain_by_shell(sums, torch.ones(1, 20), torch.ones(20), shells=3.0) is None
+
+
+@pytest.mark.parametrize("lowest", [0.7, -0.5], ids=["waves", "reversed where it is coarse"])
+def test_a_gain_that_no_width_makes_is_found_with_its_error(lowest):
+    ring = torch.arange(20.0)
+    true = 1 + (lowest - 1) * torch.exp(-((ring / 4) ** 2))
+    errors = []
+    for seed in range(10):
+        sums = ring_sums(true, seed=seed)
+        found = fit_gain_by_shell(sums, torch.ones(1, 20), torch.ones(20), shells=3.0)
+        errors.append((found.value - true) / found.sd)
+        assert (found.value - true).abs().max() < 0.1
+    assert 0.6 < float(torch.stack(errors).square().mean().sqrt()) < 1.4

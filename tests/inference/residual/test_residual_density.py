@@ -14,7 +14,6 @@ from atomdrgn.inference.problem.misfit import misfits
 from atomdrgn.inference.residual.found_residual import find_residual
 from atomdrgn.inference.residual.residual_density import (
     ImageSums,
-    coarse_grid,
     halves_of,
     residual_maps,
     sum_images,
@@ -127,7 +126,7 @@ def test_each_half_set_has_two_halves_of_its_own(lacking):
 
 def test_voxels_are_as_coarse_as_the_frequencies_allow(found):
     *_, disc = found
-    grid = coarse_grid(disc)
+    grid = disc.coarse_grid()
     assert grid.extent == pytest.approx(disc.grid.extent)
     assert disc.reach < grid.box_size / 2 - 1
 

@@ -120,12 +120,7 @@ def _restraints(beads: BeadModel) -> Restraints:
 
 
 def _drawn(half: HalfSet, state: FitState, generator: torch.Generator) -> Part:
-    """Each particle at a draw from its posterior.
-
-    Means spread less than particles do where images are noisy.
-    """
-    latent = (
-        state.latent + torch.randn(state.latent.shape, generator=generator) @ state.uncertainty.T
-    )
+    """Each particle at a draw from its posterior."""
+    latent = state.drawn(generator)
     state = with_poses_at(half.model, state, latent)
     return Part(half.model, state, latent, torch.ones(len(latent), 1))

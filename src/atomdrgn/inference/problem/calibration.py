@@ -309,7 +309,7 @@ def calibrate(
         spectrum=spectrum,
         gain=None,
     )
-    if not model.finds_gain:
+    if not model.finds_residual:
         return state
     smooth = amplitude * torch.exp(-2 * math.pi**2 * width2 * shell_k2(sums, disc))
     found = fit_gain_by_shell(sums, spectrum, smooth, shells=disc.grid.extent * GAIN_SCALE)

@@ -92,10 +92,9 @@ class FitModel:
         The poses of the images are corrected as the fit goes.
     unknown_poses : bool
         Poses were refined on these images: nothing is known of them but what each image tells.
-    finds_gain : bool
-        The gain of the beads is measured ring by ring, where it is not that of one width.
     finds_residual : bool
-        What images show that the beads are not is looked for as the fit goes.
+        What images show that the beads are not is looked for as the fit goes, and the beads' gain
+        ring by ring, where it is not that of one width.
     """
 
     images: FourierImages
@@ -114,7 +113,6 @@ class FitModel:
     seed: int = 0
     refine_poses: bool = False
     unknown_poses: bool = False
-    finds_gain: bool = False
     finds_residual: bool = False
 
     @cached_property

@@ -74,6 +74,14 @@ class FitState:
     gain: Float[Tensor, "shell"] | None = None
     residual: StillDensity | None = None
 
+    def drawn(self, generator: torch.Generator) -> Float[Tensor, "particle latent"]:
+        """Each particle at a draw from its posterior.
+
+        Means spread less than particles do where images are noisy.
+        """
+        white = torch.randn(self.latent.shape, generator=generator)
+        return self.latent + white @ self.uncertainty.T
+
     @property
     def spread(self) -> Mapping:
         """The surface that particles are spread over, of a fit that has one."""

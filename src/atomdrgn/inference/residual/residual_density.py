@@ -22,7 +22,6 @@ from ...physics.maps.maps import low_pass
 from ...physics.maps.masks import density_mask
 from ...physics.maps.still_density import StillDensity
 from ...physics.pose import Pose
-from ..population.pose_corrections import corrected
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 
@@ -51,12 +50,6 @@ class ImageSums:
     beads: SliceSum
 
 
-def coarse_grid(disc: FourierDisc) -> ImageGrid:
-    """Voxels of a map with the extent of the images, just fine enough for a disc's frequencies."""
-    box = 2 * (disc.reach + 2)
-    return ImageGrid(box, disc.grid.extent / box)
-
-
 def halves_of(model: FitModel) -> Bool[Tensor, "particle"]:
     """Which particles are in the second of two halves.
 
@@ -76,17 +69,17 @@ def sum_images(model: FitModel, state: FitState, disc: FourierDisc) -> ImageSums
     they are compared with, and the difference would look like density.
     """
     disc = disc.coarser(max(FINEST, disc.resolution))
-    grid, noise = coarse_grid(disc), model.noise(state.spectrum)
+    grid, noise = disc.coarse_grid(), model.noise(state.spectrum)
     moving = replace(model.image_model(state), still=())
     second = halves_of(model)
-    draw = _Draw.of(model, state)
+    drawn = _drawn(model, state)
     place = _Placing.of(grid, disc)
     counts = (~model.images.left_out).float()
 
     def of_batch(index: Int[Tensor, "batch"]) -> tuple[Tensor, Pose, Tensor, Tensor]:
         transfer, data = model.whitened(index, disc, noise)
         transfer = transfer * state.contrast[index, None]
-        pose, latent = draw.pose(index), draw.latent(model.particle[index])
+        pose, latent = model.pose(drawn, index), drawn.latent[model.particle[index]]
         image = predict(model.deformation, moving, latent, pose=pose, disc=disc) * transfer[:, None]
         return index, pose, transfer, torch.stack([data - image, image])
 
@@ -161,7 +154,7 @@ def residual_maps(sums: ImageSums) -> ResidualMaps | None:
     grid = sums.beads.grid
     one, other = (_map(each) for each in sums.left)
     beads = _map(sums.beads)
-    free = outside(beads, grid)
+    free = outside(beads)
     signal, densest = _signal(one * free, other * free, beads, grid)
     if not (signal > NOISE_LEVELS).any():
         return None
@@ -196,7 +189,7 @@ def _signal(
     return coarse * inside / sd, float(dense.max() / sd)
 
 
-def outside(beads: Float[Tensor, "box box box"], grid: ImageGrid) -> Float[Tensor, "box box box"]:
+def outside(beads: Float[Tensor, "box box box"]) -> Float[Tensor, "box box box"]:
     """1 where the beads have next to no density, falling to 0 where they have theirs."""
     level = torch.quantile(beads.flatten(), 0.999)
     return 1 - (beads / (0.2 * level)).clamp(0, 1)
@@ -206,32 +199,14 @@ def _map(total: SliceSum) -> Float[Tensor, "box box box"]:
     return total.density(FLOOR * total.shell_weight())
 
 
-@dataclass(frozen=True)
-class _Draw:
-    """Where particles and poses are in a draw from their posterior."""
-
-    model: FitModel
-    state: FitState
-    of_latent: Tensor  # (particle, latent)
-    of_pose: Tensor | None  # (image, 5)
-
-    @classmethod
-    def of(cls, model: FitModel, state: FitState) -> "_Draw":
-        random = torch.Generator().manual_seed(model.seed * 1_000_003 + state.step)
-        size = (model.n_particles, state.uncertainty.shape[1])
-        latent = state.latent + torch.randn(size, generator=random) @ state.uncertainty.T
-        if state.poses is None:
-            return cls(model, state, latent, None)
-        poses = state.poses
+def _drawn(model: FitModel, state: FitState) -> FitState:
+    """The state with particles and poses at a draw from their posterior."""
+    random = torch.Generator().manual_seed(model.seed * 1_000_003 + state.step)
+    latent, poses = state.drawn(random), state.poses
+    if poses is not None:
         turned = poses.value + poses.sd * torch.randn(poses.value.shape, generator=random)
-        return cls(model, state, latent, turned)
-
-    def latent(self, particle: Int[Tensor, "some"]) -> Float[Tensor, "some latent"]:
-        return self.of_latent[particle]
-
-    def pose(self, index: Int[Tensor, "batch"]) -> Pose:
-        pose = self.model.images.stack.pose[index]
-        return pose if self.of_pose is None else corrected(pose, self.of_pose[index])
+        poses = replace(poses, value=turned)
+    return replace(state, latent=latent, poses=poses)
 
 
 @dataclass(frozen=True)
@@ -249,7 +224,7 @@ class _Placing:
         step = fine // grid.box_size
         shape = (fine, fine // 2 + 1)
         place = (step * disc.y_index) % fine * shape[1] + step * disc.x_index
-        scale = disc.grid.pixel_size**2 * disc.grid.box_size / grid.pixel_size**2
+        scale = grid.pixel_size / disc.voxel_scale(grid.pixel_size)
         return cls(place, shape, disc.multiplicity.sqrt(), scale)
 
     def weighted(

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ...errors import InputError
 from ..disc import FourierDisc
 from ..pose import Pose
-from .still_density_loops import cut_slices
+from .slice_loops import shifted_slices
+from .slices import padded_transform
 
 PADDING = 2  # edge of the box in which slices are interpolated, in boxes
 
@@ -78,40 +78,29 @@ class StillDensity:
             )
         reach = (self.density.shape[0] - 1) // 2
         inside = disc.x_index**2 + disc.y_index**2 <= reach**2
-        numbers = transforms.shape[-1]
-        out = torch.zeros(len(pose.shift), numbers, len(disc))
-        cut = np.empty((len(pose.shift), numbers, int(inside.sum())), np.float32)
-        cut_slices(
+        cycles = torch.stack([disc.x_index, disc.y_index], 1)[inside].float()
+        cut = np.empty((len(pose.shift), len(cycles), transforms.shape[-1]), np.float32)
+        shifted_slices(
             transforms,
-            PADDING,
-            disc.x_index[inside].numpy(),
-            disc.y_index[inside].numpy(),
             pose.rotation.contiguous().numpy(),
             (pose.shift / grid.extent).contiguous().numpy(),
+            (PADDING * cycles).numpy(),
+            cycles.numpy(),
             cut,
         )
-        # from sums over voxels to coefficients of images
-        scale = self.voxel_size**3 / (grid.pixel_size**2 * grid.box_size)
-        out[:, :, inside] = torch.from_numpy(cut) * scale
+        out = torch.zeros(len(cut), cut.shape[2], len(disc))
+        scale = disc.voxel_scale(self.voxel_size)
+        out[:, :, inside] = torch.from_numpy(cut).mT * scale
         return out.unflatten(1, (-1, 2))
 
     @cached_property
     def _transforms(self) -> Float[np.ndarray, "z y half number"]:
         """Real and imaginary parts of the padded transforms of the density and its arms."""
         box = self.density.shape[0]
-        padded = PADDING * box
-        before = padded // 2 - box // 2
-        along = torch.arange(box, dtype=torch.float32) - box // 2
-        # the triangle that interpolates between frequencies dims the padded box as sinc^2 along
-        # each axis: undone beforehand
-        dimming = torch.sinc(along / padded) ** 2
-        flat = self.density / (dimming[:, None, None] * dimming[:, None] * dimming)
-        arm = along * self.voxel_size
-        fields = torch.stack([flat, flat * arm, flat * arm[:, None], flat * arm[:, None, None]])
-        fields = torch.fft.ifftshift(pad(fields, (before, padded - box - before) * 3), (1, 2, 3))
-        coefficient = torch.fft.fftshift(torch.fft.rfftn(fields, dim=(1, 2, 3)), dim=(1, 2))
-        parts = torch.view_as_real(coefficient).movedim(0, -2).flatten(-2)
-        return np.ascontiguousarray(parts.numpy())
+        arm = (torch.arange(box, dtype=torch.float32) - box // 2) * self.voxel_size
+        along = (1.0, arm, arm[:, None], arm[:, None, None])
+        parts = torch.stack([padded_transform(self.density * each, PADDING) for each in along])
+        return parts.permute(2, 3, 4, 0, 1).flatten(3).contiguous().numpy()
 
     @cached_property
     def _density_alone(self) -> Float[np.ndarray, "z y half number"]:
