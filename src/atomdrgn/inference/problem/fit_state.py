@@ -51,9 +51,9 @@ class FitState:
         Of all images, where and as soon as poses are refined.
     mapping : Mapping, optional
         The surface that particles are spread over, where single particles tell next to nothing.
-    gain : (shell,), optional
-        What images show of the beads besides amplitude and width, ring by ring; 1 where it is not
-        measured.
+    gain : (ring,), optional
+        What images show of the beads besides amplitude and width, ring by ring, as far as it was
+        measured, which may be less far than the spectrum; none where that is 1.
     residual : StillDensity, optional
         What images show that the beads are not, in the frame of the poses, where that is clear.
     """
@@ -71,7 +71,7 @@ class FitState:
     width2: float
     poses: PoseCorrections | None = None
     mapping: Mapping | None = None
-    gain: Float[Tensor, "shell"] | None = None
+    gain: Float[Tensor, "ring"] | None = None
     residual: StillDensity | None = None
 
     def drawn(self, generator: torch.Generator) -> Float[Tensor, "particle latent"]:
