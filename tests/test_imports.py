@@ -43,7 +43,7 @@ ROOMS = [
     ("particles.stack", "io.structure_files", "physics.projection", "physics.maps"),
     ("io.run_formats",),
     ("physics", "io", "parallel"),
-    ("reporting",),
+    ("reporting", "devices"),
     ("errors",),
 ]
 LEVEL = {room: -depth for depth, rooms in enumerate(ROOMS) for room in rooms}

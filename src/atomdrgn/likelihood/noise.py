@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..devices import moved
 from ..physics.ctf import CTF
 from ..physics.disc import FourierDisc
 
@@ -66,12 +67,14 @@ class Noise:
         transfer : (batch, frequency)
         data : (batch, 2, frequency)
         """
+        device = coefficient.device
+        ctf, premultiplied = moved((ctf, self.premultiplied[index]), device)
         oscillation = ctf.oscillation(disc.kx, disc.ky)
         root = (disc.multiplicity / self.spectrum[self.group[index]][:, disc.shell]).sqrt()
-        undo = self.premultiplied[index][:, None]
+        undo = premultiplied[:, None]
         held = ~undo | (oscillation.abs() > SMALLEST_CTF)
         if self.left_out is not None:
-            held = held & ~self.left_out[index][:, None]
+            held = held & ~self.left_out[index].to(device)[:, None]
         root = root * held
         divisor = torch.where(undo & held, oscillation, 1.0)
         return oscillation * ctf.envelope(disc.kx, disc.ky) * root, coefficient * (root / divisor)[

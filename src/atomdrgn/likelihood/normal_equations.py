@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..physics.compiled import looped
+from ..devices import looped
 from ..physics.disc import FourierDisc
 from ..physics.pose import Pose
 from ..physics.projection.bead_transform import bead_transform, wave_products
@@ -171,7 +171,7 @@ def latent_images(
     conformation = deformation.conformation(latent)
     plane = pose.apply(conformation.position)[..., :2]
     weight = (beads.amplitude * conformation.occupancy)[..., None]
-    every = torch.arange(plane.shape[1])
+    every = torch.arange(plane.shape[1], device=plane.device)
     speed = deformation.bead_jacobians(latent, every)
     # (batch, bead, 2, latent)
     speed = pose.rotation[:, None, :2] @ speed

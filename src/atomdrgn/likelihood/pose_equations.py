@@ -85,7 +85,7 @@ def eliminate_pose(
     # in its units the matrix is at least 1 and as well conditioned as can be
     scale = prior_sd.double()
     among = scale[:, None] * equations.matrix[:, n:, n:].double() * scale + torch.eye(
-        POSE_NUMBERS, dtype=torch.float64
+        POSE_NUMBERS, dtype=scale.dtype, device=scale.device
     )
     with_latent = scale[:, None] * equations.matrix[:, n:, :n].double()
     offset = correction.double() / scale
@@ -159,7 +159,7 @@ def integrate_pose(
     Tierney & Kadane, J. Am. Stat. Assoc. 81:82 (1986).
     """
     longest = LONGEST_STEP * prior_sd
-    at, mode, best = start, start, torch.full((len(start),), torch.inf)
+    at, mode, best = start, start, start.new_full((len(start),), torch.inf)
     least, wanted, step = best, torch.zeros_like(start), torch.zeros_like(start)
     covariance = torch.diag(prior_sd.square()).expand(len(start), -1, -1)
     for _ in range(steps):

@@ -50,7 +50,7 @@ class FourierDisc:
     def __len__(self) -> int:
         return len(self.x_index)
 
-    @property
+    @cached_property
     def reach(self) -> int:
         """Largest index along an axis."""
         return int(max(self.x_index.max(), self.y_index.abs().max()))

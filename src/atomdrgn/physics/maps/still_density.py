@@ -1,13 +1,14 @@
 """A density that stands still in the frame of the poses: its images, and how poses change them."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...devices import looped
 from ...errors import InputError
 from ..disc import FourierDisc
 from ..pose import Pose
@@ -68,7 +69,7 @@ class StillDensity:
         return torch.cat([cut[:, :1], turned], 1)
 
     def _cut(
-        self, transforms: Float[np.ndarray, "z y half number"], pose: Pose, disc: FourierDisc
+        self, transforms: Float[Tensor, "z y half number"], pose: Pose, disc: FourierDisc
     ) -> Float[Tensor, "image field 2 frequency"]:
         grid = disc.grid
         if abs(grid.extent / self.extent - 1) > 1e-4:
@@ -79,29 +80,81 @@ class StillDensity:
         reach = (self.density.shape[0] - 1) // 2
         inside = disc.x_index**2 + disc.y_index**2 <= reach**2
         cycles = torch.stack([disc.x_index, disc.y_index], 1)[inside].float()
-        cut = np.empty((len(pose.shift), len(cycles), transforms.shape[-1]), np.float32)
-        shifted_slices(
-            transforms,
-            pose.rotation.contiguous().numpy(),
-            (pose.shift / grid.extent).contiguous().numpy(),
-            (PADDING * cycles).numpy(),
-            cycles.numpy(),
-            cut,
-        )
-        out = torch.zeros(len(cut), cut.shape[2], len(disc))
+        cut = _slices(transforms, pose.rotation, pose.shift / grid.extent, cycles)
+        out = cut.new_zeros(len(cut), cut.shape[2], len(disc))
         scale = disc.voxel_scale(self.voxel_size)
-        out[:, :, inside] = torch.from_numpy(cut).mT * scale
+        out[:, :, inside] = cut.mT * scale
         return out.unflatten(1, (-1, 2))
 
     @cached_property
-    def _transforms(self) -> Float[np.ndarray, "z y half number"]:
+    def _transforms(self) -> Float[Tensor, "z y half number"]:
         """Real and imaginary parts of the padded transforms of the density and its arms."""
         box = self.density.shape[0]
-        arm = (torch.arange(box, dtype=torch.float32) - box // 2) * self.voxel_size
+        arm = torch.arange(box, dtype=torch.float32, device=self.density.device)
+        arm = (arm - box // 2) * self.voxel_size
         along = (1.0, arm, arm[:, None], arm[:, None, None])
         parts = torch.stack([padded_transform(self.density * each, PADDING) for each in along])
-        return parts.permute(2, 3, 4, 0, 1).flatten(3).contiguous().numpy()
+        return parts.permute(2, 3, 4, 0, 1).flatten(3).contiguous()
 
     @cached_property
-    def _density_alone(self) -> Float[np.ndarray, "z y half number"]:
-        return np.ascontiguousarray(self._transforms[..., :2])
+    def _density_alone(self) -> Float[Tensor, "z y half number"]:
+        return self._transforms[..., :2].contiguous()
+
+
+def _slices(
+    volumes: Float[Tensor, "z y half number"],
+    rotation: Float[Tensor, "image 3 3"],
+    shift: Float[Tensor, "image 2"],
+    cycles: Float[Tensor, "frequency 2"],
+) -> Float[Tensor, "image frequency number"]:
+    """Central slices of several transforms, of molecules that are shifted in their images.
+
+    Parameters
+    ----------
+    volumes : (z, y, half, number)
+        Of padded boxes, as :func:`~atomdrgn.physics.maps.slice_loops.slice_volumes` takes them.
+    rotation : (image, 3, 3)
+        Molecule to microscope.
+    shift : (image, 2)
+        Of the molecule in the image, x and y, in units of the images' extent.
+    cycles : (frequency, 2)
+        x and y of each frequency, in one over that extent.
+    """
+    if not looped(volumes, rotation, shift, cycles):
+        return _slices_by_tensors(volumes, rotation, shift, cycles)
+    cut = torch.empty(len(rotation), len(cycles), volumes.shape[-1])
+    shifted_slices(
+        volumes.numpy(),
+        rotation.contiguous().numpy(),
+        shift.contiguous().numpy(),
+        (PADDING * cycles).numpy(),
+        cycles.numpy(),
+        cut.numpy(),
+    )
+    return cut
+
+
+def _slices_by_tensors(
+    volumes: Float[Tensor, "z y half number"],
+    rotation: Float[Tensor, "image 3 3"],
+    shift: Float[Tensor, "image 2"],
+    cycles: Float[Tensor, "frequency 2"],
+) -> Float[Tensor, "image frequency number"]:
+    place = (PADDING * cycles) @ rotation[:, :2]
+    opposite = place[..., :1] < 0  # its conjugate
+    place = torch.where(opposite, -place, place)
+    low = place.floor()
+    part, (x, y, z) = place - low, low.long().unbind(-1)
+    depth, rows, width, _ = volumes.shape
+    first = ((z + depth // 2) * rows + y + rows // 2) * width + x
+    flat = volumes.flatten(0, 2)
+    cut = volumes.new_zeros(*first.shape, volumes.shape[-1])
+    for corner in range(8):
+        far = torch.tensor([corner % 2, corner // 2 % 2, corner // 4], device=volumes.device)
+        share = torch.where(far == 1, part, 1 - part).prod(-1)
+        step = (corner // 4 * rows + corner // 2 % 2) * width + corner % 2
+        cut = cut + share[..., None] * flat[first + step]
+    number = torch.complex(cut[..., 0::2], torch.where(opposite, -cut[..., 1::2], cut[..., 1::2]))
+    phase = -2 * math.pi * (shift @ cycles.T)
+    turned = number * torch.polar(torch.ones_like(phase), phase)[..., None]
+    return torch.view_as_real(turned).flatten(-2)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from ..compiled import looped
+from ...devices import looped
 from ..disc import FourierDisc
 from ..grid import ImageGrid
 

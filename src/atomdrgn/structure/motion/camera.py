@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...physics.compiled import looped
+from ...devices import looped
 from ...physics.pose import Pose
 from ...physics.rotations import matrix_from_quaternion
 from .motion import RigidMotion

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...devices import with_attributes_on
 from ...errors import InputError
 from ...io.run_formats.arrays import FINITE
 from ...physics.record import Record
@@ -166,6 +167,10 @@ class Deformation(ABC):
         """What the derivative images of one image take: those of all beads."""
         latent = torch.zeros(self.n_latent)
         return Transforms(self.conformation(latent).position.shape[-2], 1 + 2 * self.n_latent)
+
+    def on_device(self, device: torch.device) -> "Deformation":
+        """The same for latents on a device."""
+        return with_attributes_on(self, device)
 
     @property
     def motions_alone(self) -> "Deformation":
