@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -52,7 +51,7 @@ class ImageModel:
 
     def still_images(self, pose: Pose, disc: FourierDisc) -> Float[Tensor, "image 2 frequency"]:
         """Coefficients before the CTF of all that stands still."""
-        none = torch.zeros(len(pose.shift), 2, len(disc), dtype=pose.shift.dtype)
+        none = pose.shift.new_zeros(len(pose.shift), 2, len(disc))
         return sum((part.images(pose, disc) for part in self.still), none)
 
     def still_arms(self, pose: Pose, disc: FourierDisc) -> Float[Tensor, "image 4 2 frequency"]:
