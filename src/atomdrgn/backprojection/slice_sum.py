@@ -1,5 +1,6 @@
 """A sum of central slices on a padded Fourier grid, and the map that it makes."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from ..devices import PROCESSOR, looped
 from ..physics.grid import ImageGrid
 from ..physics.maps.masks import spherical_mask
 from ..physics.pose import Pose
@@ -26,13 +28,13 @@ class SliceSum:
     ----------
     grid : ImageGrid
         Of the images, and along each edge of the map.
-    sums : (z, y, x, 3) float32 array
+    sums : (z, y, x, 3) float32
         Real part, imaginary part, weight at the frequencies of the padded box, x >= 0; y and z rise
-        from below zero.
+        from below zero. Images are added on its device.
     """
 
     grid: ImageGrid
-    sums: np.ndarray
+    sums: Float[Tensor, "z y half 3"]
 
     def add(
         self,
@@ -41,7 +43,9 @@ class SliceSum:
         pose: Pose,
         strength: Float[Tensor, "image"],
     ) -> None:
-        """Add images.
+        """Add images, which are on the device of the sum.
+
+        On a processor sums repeat to the bit; elsewhere terms meet in any order.
 
         Parameters
         ----------
@@ -54,13 +58,26 @@ class SliceSum:
         """
         fine = padded_grid(self.grid)
         # one step inside Nyquist each coefficient still lies between eight voxels
-        add_slices(
-            value.numpy(),
-            weight.numpy(),
-            pose.rotation.numpy(),
-            (pose.shift / fine.extent).numpy(),
-            strength.numpy(),
-            fine.box_size // 2 - 1 - 1e-3,
+        reach = fine.box_size // 2 - 1 - 1e-3
+        shift = pose.shift / fine.extent
+        if looped(weight, pose.rotation, strength, self.sums):
+            add_slices(
+                value.numpy(),
+                weight.numpy(),
+                pose.rotation.numpy(),
+                shift.numpy(),
+                strength.numpy(),
+                reach,
+                self.sums.numpy(),
+            )
+            return
+        counts = strength != 0
+        _add_by_tensors(
+            value[counts] * strength[counts, None, None],
+            weight[counts] * strength[counts, None, None],
+            pose.rotation[counts],
+            shift[counts],
+            reach,
             self.sums,
         )
 
@@ -123,8 +140,9 @@ class SliceSum:
 
         Half of what lies there was added at the opposite place.
         """
-        sums = self.sums.copy()
-        plane, opposite = self.sums[1:, 1:, 0], self.sums[:0:-1, :0:-1, 0]
+        held = self.sums.cpu().numpy()
+        sums = held.copy()
+        plane, opposite = held[1:, 1:, 0], held[:0:-1, :0:-1, 0]
         sums[1:, 1:, 0] = plane + opposite * np.array([1, -1, 1], np.float32)
         return sums
 
@@ -140,10 +158,45 @@ class SliceSum:
         return np.round(radius).astype(np.int64) if rounded else radius, radius < n // 2 / PADDING
 
 
-def empty_sum(grid: ImageGrid) -> SliceSum:
+def _add_by_tensors(
+    value: Complex[Tensor, "image y half"],
+    weight: Float[Tensor, "image y half"],
+    rotation: Float[Tensor, "image 3 3"],
+    shift: Float[Tensor, "image 2"],
+    reach: float,
+    sums: Float[Tensor, "z y x 3"],
+) -> None:
+    """As :func:`~atomdrgn.backprojection.slice_sum_loops.add_slices`, on any device."""
+    box, half = value.shape[1:]
+    ky = torch.arange(box, device=sums.device)
+    ky = torch.where(ky < (box + 1) // 2, ky, ky - box)[:, None].float()
+    kx = torch.arange(half, device=sums.device).float()
+    # of the column that is its own mirror one half is enough
+    inside = (kx**2 + ky**2 <= reach**2) & ((kx > 0) | (ky >= 0))
+    cycles = torch.stack([kx.expand(box, half)[inside], ky.expand(box, half)[inside]], 1)
+    phase = 2 * math.pi * (shift @ cycles.T)
+    number = value[:, inside] * torch.polar(torch.ones_like(phase), phase)
+    place = cycles @ rotation[:, :2]
+    opposite = place[..., :1] < 0  # its conjugate
+    place = torch.where(opposite, -place, place)
+    terms = torch.stack([number.real, number.imag, weight[:, inside]], -1)
+    signs = torch.tensor([1.0, -1.0, 1.0], device=sums.device)
+    terms = torch.where(opposite, terms * signs, terms).flatten(0, 1)
+    low = place.floor()
+    part, (x, y, z) = (place - low).flatten(0, 1), low.long().flatten(0, 1).unbind(-1)
+    flat, (depth, rows, width, _) = sums.view(-1, 3), sums.shape
+    first = ((z + depth // 2) * rows + y + rows // 2) * width + x
+    for corner in range(8):
+        far = torch.tensor([corner % 2, corner // 2 % 2, corner // 4], device=sums.device)
+        share = torch.where(far == 1, part, 1 - part).prod(-1)
+        step = (corner // 4 * rows + corner // 2 % 2) * width + corner % 2
+        flat.index_add_(0, first + step, share[:, None] * terms)
+
+
+def empty_sum(grid: ImageGrid, device: torch.device = PROCESSOR) -> SliceSum:
     """A sum of no images."""
     n = padded_grid(grid).box_size
-    return SliceSum(grid, np.zeros((n, n, n // 2 + 1, 3), np.float32))
+    return SliceSum(grid, torch.zeros(n, n, n // 2 + 1, 3, device=device))
 
 
 def padded_grid(grid: ImageGrid) -> ImageGrid:

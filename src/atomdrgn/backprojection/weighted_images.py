@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ..devices import moved
 from ..likelihood.noise import noise_groups
 from ..parallel import in_order
 from ..particles.stack.stack import ParticleStack
@@ -57,6 +58,8 @@ def add_images(
 ) -> None:
     """Read the images once, in order, and add each to every target that wants it.
 
+    They are transformed and added on the device of the targets' sums.
+
     Parameters
     ----------
     stack : ParticleStack
@@ -69,6 +72,7 @@ def add_images(
         Watches.
     """
     targets, reporter = list(targets), reporter or Reporter()
+    device = targets[0].total.sums.device
     used = torch.nonzero(torch.stack([target.strength for target in targets]).sum(0) > 0)[:, 0]
     group = noise_groups(stack.optics_group, stack.tilt)
     # a frequency between two rings of the box counts to the nearer one
@@ -76,12 +80,13 @@ def add_images(
     ring = (shell_index(fine, 2).float() / PADDING).round().long().clamp_max(spectrum.shape[1] - 1)
 
     def prepare(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return index, *weighted(stack[index], spectrum[group[index]][:, ring])
+        return index, *weighted(stack[index], spectrum[group[index]][:, ring].to(device))
 
     reporter.start(title, len(used))
     for index, value, weight in in_order(prepare, batches_of(stack, used)):
         for target in targets:
-            target.total.add(value, weight, target.pose[index], target.strength[index])
+            of_target = moved((target.pose[index], target.strength[index]), device)
+            target.total.add(value, weight, *of_target)
         reporter.advance(len(index))
     reporter.finish()
 
@@ -93,6 +98,13 @@ def weighted(stack: ParticleStack, noise: Float[Tensor, "image y half"]) -> tupl
     squares is C X / noise in the first case and, but for the envelope, the image itself over the
     noise in the second; the weight is C^2 / noise in both.
 
+    Parameters
+    ----------
+    stack : ParticleStack
+        Of these images.
+    noise : (image, y, half)
+        Power of a coefficient; on its device all is done.
+
     Returns
     -------
     value : (image, y, half) complex
@@ -100,8 +112,9 @@ def weighted(stack: ParticleStack, noise: Float[Tensor, "image y half"]) -> tupl
     """
     grid, box = padded_grid(stack.grid), stack.grid.box_size
     before = grid.box_size // 2 - box // 2
-    coefficient = transform(pad(stack.read(), (before, grid.box_size - box - before) * 2))
-    kx, ky = grid.frequencies()
-    oscillation, envelope = stack.ctf.oscillation(kx, ky), stack.ctf.envelope(kx, ky)
-    factor = torch.where(stack.premultiplied[:, None, None], envelope, oscillation * envelope)
+    ctf, premultiplied, image = moved((stack.ctf, stack.premultiplied, stack.read()), noise.device)
+    coefficient = transform(pad(image, (before, grid.box_size - box - before) * 2))
+    kx, ky = grid.frequencies(noise.device)
+    oscillation, envelope = ctf.oscillation(kx, ky), ctf.envelope(kx, ky)
+    factor = torch.where(premultiplied[:, None, None], envelope, oscillation * envelope)
     return coefficient * (factor / noise), (oscillation * envelope) ** 2 / noise
