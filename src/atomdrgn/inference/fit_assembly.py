@@ -4,6 +4,7 @@ import logging
 
 import torch
 
+from ..devices import PROCESSOR
 from ..errors import InputError
 from ..parallel import Processes, portions_of
 from ..particles.stack.stack import ParticleStack
@@ -39,12 +40,13 @@ def assemble(
     memory: float | None = None,
     reporter: Reporter | None = None,
     processes: Processes | None = None,
+    device: torch.device = PROCESSOR,
 ) -> FitModel:
     """A fit of particles, of which no image has been read yet.
 
     Parameters
     ----------
-    structure, particles, options, memory, reporter, processes
+    structure, particles, options, memory, reporter, processes, device
         As for :func:`atomdrgn.fit`.
 
     Raises
@@ -95,6 +97,7 @@ def assemble(
         seed=options.seed,
         reporter=reporter or Reporter(),
         processes=processes,
+        device=device,
         **cut(beads, segmentation, deformation),
     )
 

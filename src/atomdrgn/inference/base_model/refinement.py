@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...devices import PROCESSOR
 from ...errors import InputError
 from ...io.whole_file import require_replaceable, whole_folder
 from ...likelihood.restraints.chain_restraints import bond_error, make_chain_restraints
@@ -124,6 +125,7 @@ def refine(  # noqa: PLR0913 - a keyword a setting of the command
     overwrite: bool = False,
     settings: dict | None = None,
     reporter: Reporter | None = None,
+    device: torch.device = PROCESSOR,
 ) -> Refinement:
     """Fit one structure to all images, and leave it in a folder.
 
@@ -164,6 +166,9 @@ def refine(  # noqa: PLR0913 - a keyword a setting of the command
         More that summary.json shall say, such as how the files were read.
     reporter : Reporter, optional
         Is told how far it is.
+    device : torch.device
+        Where images are compared (see :func:`atomdrgn.devices.choose_device`). It changes the
+        result by rounding alone.
 
     Raises
     ------
@@ -211,7 +216,8 @@ def refine(  # noqa: PLR0913 - a keyword a setting of the command
         error = bead_error(structure, model, images.disc, torch.Generator().manual_seed(seed))
         halves = _halves(particles) if weight is None else None
         warned = read_images(images, model, memory=allowed, reporter=reporter)
-        problem = SharedBeads(images, torch.arange(len(particles)), model, still(images))
+        every = torch.arange(len(particles))
+        problem = SharedBeads(images, every, model, still(images), device=device)
         trials = (
             []
             if halves is None
@@ -245,6 +251,7 @@ def refine(  # noqa: PLR0913 - a keyword a setting of the command
             said={
                 "unmodelled": unmodelled(structure),
                 "warnings": [*particles.warnings, *warned],
+                "device": str(device),
                 **(settings or {}),
             },
         )

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...devices import PROCESSOR, moved
 from ...likelihood.image_likelihood import Comparison
 from ...likelihood.image_model import gain_on
 from ...likelihood.noise import Noise
@@ -37,6 +38,7 @@ Place = Callable[[Tensor, Tensor], Tensor]
 CONTRAST_SD = 0.2  # of images about their mean strength, as where a population fit starts
 BATCH_NUMBERS = 2**22  # in the waves of one batch
 MOST_AT_ONCE = 64  # images of a batch
+BATCH_NUMBERS_ELSEWHERE, MOST_ELSEWHERE = 2**28, 1024  # the same where that is not the processor
 STEPS = 6  # most Gauss-Newton steps at one resolution
 ENOUGH = 0.05  # A r.m.s.: no shorter step is followed by another at its resolution
 # 1/A^2: a step of 10 A costs one half
@@ -45,7 +47,7 @@ FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-4, 1e4
 
 def still(images: FourierImages) -> Place:
     """The same positions in every image, turned by its pose: a homogeneous set."""
-    return lambda position, image: images.stack.pose[image].apply(position)
+    return lambda position, image: moved(images.stack.pose[image], position.device).apply(position)
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class SharedBeads:
     besides : callable, optional
         From numbers of images (image,) and a disc to what they show besides the beads before the
         CTF (image, 2, frequency), if that is anything.
+    device : torch.device
+        Where images are compared; positions are anywhere.
     """
 
     images: FourierImages
@@ -117,14 +121,20 @@ class SharedBeads:
     sought: BeadModel | None = None
     gain: Float[Tensor, "shell"] | None = None
     besides: Callable[[Tensor, FourierDisc], Tensor] | None = None
+    device: torch.device = PROCESSOR
 
     def batches(
         self, disc: FourierDisc, index: Int[Tensor, "some"] | None = None
     ) -> tuple[Tensor, ...]:
         """Images, all that count by default, in runs that are worked on together."""
-        most = BATCH_NUMBERS // (8 * len(self.beads) * (disc.reach + 1) + 8 * len(disc))
+        room, most = (
+            (BATCH_NUMBERS, MOST_AT_ONCE)
+            if self.device == PROCESSOR
+            else (BATCH_NUMBERS_ELSEWHERE, MOST_ELSEWHERE)
+        )
+        fit_in = room // (8 * len(self.beads) * (disc.reach + 1) + 8 * len(disc))
         return self.shares.batches(
-            self.index if index is None else index, max(1, min(MOST_AT_ONCE, most))
+            self.index if index is None else index, max(1, min(most, fit_in))
         )
 
     @cached_property
@@ -139,11 +149,10 @@ class SharedBeads:
 
         See :meth:`Noise.whiten`.
         """
-        noise = Noise(
-            spectrum, self.images.group, self.images.stack.premultiplied, self.images.left_out
-        )
+        stack, (spectrum, disc) = self.images.stack, moved((spectrum, disc), self.device)
+        noise = Noise(spectrum, self.images.group, stack.premultiplied, self.images.left_out)
         return noise.whiten(
-            self.images.coefficients(index, disc), self.images.stack.ctf[index], index, disc=disc
+            self.images.coefficients(index, disc), stack.ctf[index], index, disc=disc
         )
 
     def before_the_lens(
@@ -154,11 +163,11 @@ class SharedBeads:
         disc: FourierDisc,
     ) -> Float[Tensor, "image 2 frequency"]:
         """Coefficients of the beads' projections in some images."""
-        beads = look.bright(self.beads)
+        beads, gain, disc = moved((look.bright(self.beads), self.gain, disc), self.device)
         weight = beads.amplitude.expand(len(index), -1)[..., None]
-        plane = self.place(position, index)
+        plane = self.place(position.to(self.device), index)
         image = bead_transform(plane, beads.sigma, disc, weight=weight)[:, 0, 0]
-        return image if self.gain is None else image * gain_on(self.gain, disc)
+        return image if gain is None else image * gain_on(gain, disc)
 
     def compare(
         self,
@@ -174,7 +183,7 @@ class SharedBeads:
         transfer, data = self.whitened(index, disc, look.noise_power)
         image = self.before_the_lens(position, look, index, disc)
         if self.besides is not None:
-            image = image + self.besides(index, disc)
+            image = image + self.besides(index, moved(disc, self.device))
         prediction = image * transfer[:, None]
         power, cross = (prediction * prediction).sum((1, 2)), (prediction * data).sum((1, 2))
         return Comparison(power, cross, torch.zeros_like(power))
@@ -186,9 +195,8 @@ class SharedBeads:
 
         def of_batch(index: Int[Tensor, "image"]) -> Float[Tensor, "image"]:
             with torch.no_grad():
-                return (
-                    self.compare(position, look, index, disc).log_likelihood(CONTRAST_SD).double()
-                )
+                compared = self.compare(position, look, index, disc)
+                return compared.log_likelihood(CONTRAST_SD).double().cpu()
 
         found, batches = torch.zeros(len(self.images), dtype=torch.float64), self.batches(disc)
         for index, of_these in zip(batches, in_order(of_batch, batches), strict=True):
@@ -237,7 +245,11 @@ def measure(
         )
 
     return sum_by_shell(
-        compared, problem.batches(disc, sample), group=group, disc=disc, portions=problem.shares
+        compared,
+        problem.batches(disc, sample),
+        group=group,
+        disc=moved(disc, problem.device),
+        portions=problem.shares,
     )
 
 
@@ -404,17 +416,15 @@ def transfer_power(problem: SharedBeads, look: Look, disc: FourierDisc) -> Float
 
     It is what they can tell there.
     """
-    noise = Noise(
-        look.noise_power,
-        problem.images.group,
-        problem.images.stack.premultiplied,
-        problem.images.left_out,
-    )
+    spectrum, its_disc = moved((look.noise_power, disc), problem.device)
+    stack, images = problem.images.stack, problem.images
+    noise = Noise(spectrum, images.group, stack.premultiplied, images.left_out)
 
     def of_batch(index: Int[Tensor, "image"]) -> tuple[int, tuple[Tensor, ...]]:
-        empty = torch.zeros(len(index), 2, len(disc))
-        transfer, _ = noise.whiten(empty, problem.images.stack.ctf[index], index, disc=disc)
-        return problem.shares.of(index), (zero.index_add(0, disc.shell, transfer.square().sum(0)),)
+        empty = spectrum.new_zeros(len(index), 2, len(its_disc))
+        transfer, _ = noise.whiten(empty, stack.ctf[index], index, disc=its_disc)
+        power = transfer.square().sum(0).cpu()
+        return problem.shares.of(index), (zero.index_add(0, disc.shell, power),)
 
     zero = torch.zeros(int(disc.shell.max()) + 1)
     return problem.shares.sum(in_order(of_batch, problem.batches(disc)), [zero])[0]
@@ -435,7 +445,7 @@ def _posterior(
     def of_batch(index: Int[Tensor, "image"]) -> tuple[int, tuple[Tensor, ...]]:
         value = -problem.compare(place, look, index, disc).log_likelihood(CONTRAST_SD).sum()
         return problem.shares.of(index), (
-            value.detach().double(),
+            value.detach().double().cpu(),
             *torch.autograd.grad(value, place),
         )
 

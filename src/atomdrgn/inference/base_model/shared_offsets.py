@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...devices import moved
 from ...likelihood.restraints.segment_restraints import Restraints
 from ...physics.disc import FourierDisc
 from ...structure.atoms import Structure
@@ -82,6 +83,12 @@ class Part:
     state: FitState
     latent: Float[Tensor, "particle latent"]
     weight: Float[Tensor, "particle field"]
+
+    @property
+    def there(self) -> "Part":
+        """The same as batches of images see it, on the device of the fit."""
+        latent, weight, state = moved((self.latent, self.weight, self.state), self.model.device)
+        return Part(self.model.there, state, latent, weight)
 
     def images(self, most: int) -> Int[Tensor, "some"]:
         """Those that are looked at, by all processes together."""
@@ -220,7 +227,8 @@ def _problem(part: Part, fine: FineBeads) -> SharedBeads:
         portions=model.portions,
         sought=model.beads,
         gain=part.state.gain,
-        besides=None if part.state.residual is None else partial(_residual, part),
+        besides=None if part.state.residual is None else partial(_residual, part.there),
+        device=model.device,
     )
 
 
@@ -237,12 +245,9 @@ def _placing(part: Part, fine: FineBeads) -> Callable[[Tensor, Tensor], Tensor]:
 
     They are offset within their segments, then moved with these.
     """
-    model, deformation, base, turns = (
-        part.model,
-        part.model.segments,
-        part.model.beads.position,
-        small_turns(part.model.beads),
-    )
+    turns, fine = moved((small_turns(part.model.beads), fine), part.model.device)
+    part = part.there
+    model, deformation, base = part.model, part.model.segments, part.model.beads.position
 
     def inside(
         position: Float[Tensor, "field bead 3"], weight: Float[Tensor, "image field"]

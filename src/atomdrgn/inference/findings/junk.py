@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from ...devices import brought_back
 from ...likelihood.normal_equations import predict
 from ...parallel import in_order
 from ...physics.disc import FourierDisc
@@ -112,25 +113,26 @@ def measure_signals(model: FitModel, state: FitState) -> Signals:
         keep_occupancy(model, state, (motions.mean + times * step).expand(model.n_particles, -1))
         for times in TRIED
     ]
-    seen, noise = model.image_model(state), model.noise(state.spectrum)
+    there, on_device, its_disc = model.at_batches(state, disc)
+    seen, noise = there.image_model(on_device), there.noise(on_device.spectrum)
     model.reporter.start("signal of each particle", len(model.my_images))
 
     def of_batch(index: Tensor) -> tuple[Tensor, Tensor]:
-        transfer, data = model.whitened(index, disc, noise)
-        pose, particle = model.pose(state, index), model.particle[index]
+        transfer, data = there.whitened(index, its_disc, noise)
+        pose, particle = there.pose(on_device, index), model.particle[index]
         cross, power = [], []
         for each in tried:
-            prediction = (
-                predict(model.deformation, seen, each[particle], pose=pose, disc=disc)
-                * transfer[:, None]
-            )
+            latent = each[particle].to(model.device)
+            image = predict(there.deformation, seen, latent, pose=pose, disc=its_disc)
+            prediction = image * transfer[:, None]
             cross.append((prediction * data).sum((1, 2)))
             power.append(prediction.square().sum((1, 2)))
         return torch.stack(cross), torch.stack(power)
 
     cross, power = torch.zeros(2, len(tried), model.n_particles)
     batches = model.batches(disc)
-    for index, (its_cross, its_power) in zip(batches, in_order(of_batch, batches), strict=True):
+    done = in_order(brought_back(of_batch, model.device), batches)
+    for index, (its_cross, its_power) in zip(batches, done, strict=True):
         cross.index_add_(1, model.particle[index], its_cross)
         power.index_add_(1, model.particle[index], its_power)
         model.reporter.advance(len(index))

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ...devices import moved
 from ...likelihood.noise import noise_groups
 from ...parallel import Portions, in_order
 from ...particles.stack.corrections import Corrections
@@ -249,12 +250,16 @@ class FourierImages:
     def coefficients(
         self, index: Int[Tensor, "batch"], disc: FourierDisc
     ) -> Float[Tensor, "batch 2 frequency"]:
-        """Of some images, on this disc or a coarser one; zero of images that are left out."""
+        """Of some images, on this disc or a coarser one; zero of images that are left out.
+
+        They are on the device of the disc.
+        """
         place = self.place[index]
         if len(disc) > self.kept.shape[2] or (place < 0).any():
-            found = disc.parts(self.stack.read(index))
+            found = disc.parts(self.stack.read(index).to(disc.rank.device))
         else:
-            found = self.kept[place][..., disc.rank].float().mul_(self.scale[place, None, None])
+            kept, scale = moved((self.kept[place], self.scale[place]), disc.rank.device)
+            found = kept[..., disc.rank].float().mul_(scale[:, None, None])
         out = self.left_out[index]
         if out.any():
             found[out] = 0.0

@@ -127,7 +127,7 @@ def sum_by_shell(
             spread, measured = (
                 hidden(index, transfer)
                 if hidden
-                else (torch.zeros_like(transfer), torch.zeros(len(index)))
+                else (torch.zeros_like(transfer), transfer.new_zeros(len(index)))
             )
             terms = (
                 held,
@@ -142,7 +142,7 @@ def sum_by_shell(
                 for term in terms
             ]
         return portions.of(index), [
-            zero.index_add(0, group[index], term.double()) for term in of_images
+            zero.index_add(0, group[index], term.double().cpu()) for term in of_images
         ]
 
     zero = torch.zeros(n_groups, n_shells, dtype=torch.float64)
@@ -331,18 +331,22 @@ def measure(
         True
     )
     n_groups, n_shells = int(model.images.group.max()) + 1, int(disc.shell.max()) + 1
+    there, on_device, its_disc = model.at_batches(state, disc)
     # the gain is measured anew
-    seen = replace(model.image_model(state), gain=None)
-    moving, flat = replace(seen, still=()), model.noise(torch.ones(n_groups, n_shells))
+    seen = replace(there.image_model(on_device), gain=None)
+    moving = replace(seen, still=())
+    flat = there.noise(torch.ones(n_groups, n_shells, device=model.device))
 
     def compared(index: Int[Tensor, "batch"]) -> tuple[Tensor, Tensor, Tensor]:
-        transfer, data = model.whitened(index, disc, flat)
-        transfer = transfer * state.contrast[index, None]
-        pose, latent = model.pose(state, index), state.latent[model.particle[index]]
+        transfer, data = there.whitened(index, its_disc, flat)
+        transfer = transfer * on_device.contrast[index, None]
+        pose = there.pose(on_device, index)
+        latent = on_device.latent[model.particle[index]]
+        image = predict(there.deformation, moving, latent, pose=pose, disc=its_disc)
         return (
             transfer,
-            data - seen.still_images(pose, disc) * transfer[:, None],
-            predict(model.deformation, moving, latent, pose=pose, disc=disc) * transfer[:, None],
+            data - seen.still_images(pose, its_disc) * transfer[:, None],
+            image * transfer[:, None],
         )
 
     def hidden(
@@ -352,24 +356,26 @@ def measure(
         if state.step and chosen.any():
             some = index[chosen]
             where: dict[str, Any] = {
-                "pose": model.pose(state, some),
-                "disc": disc,
+                "pose": there.pose(on_device, some),
+                "disc": its_disc,
                 "transfer": transfer[chosen],
             }
-            latent = state.latent[model.particle[some]]
-            power[chosen] = power_along(model.deformation, seen, latent, state.uncertainty, **where)
-            if state.poses is not None:
-                _, by_pose = pose_images(model.deformation, seen, latent, **where)
+            latent = on_device.latent[model.particle[some]]
+            power[chosen] = power_along(
+                there.deformation, seen, latent, on_device.uncertainty, **where
+            )
+            if on_device.poses is not None:
+                _, by_pose = pose_images(there.deformation, seen, latent, **where)
                 power[chosen] += (
-                    (by_pose * state.poses.sd[some][..., None, None]).square().sum((1, 2))
+                    (by_pose * on_device.poses.sd[some][..., None, None]).square().sum((1, 2))
                 )
-        return power, chosen
+        return power, chosen.to(model.device)
 
     return sum_by_shell(
         compared,
         model.batches(disc, model.mine(sample)),
         group=model.images.group,
-        disc=disc,
+        disc=its_disc,
         hidden=hidden,
         portions=model.portions,
     )

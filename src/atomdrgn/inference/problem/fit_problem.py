@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ...devices import PROCESSOR, moved
 from ...likelihood.image_model import ImageModel
 from ...likelihood.noise import Noise
 from ...likelihood.restraints.segment_restraints import Restraints
@@ -27,6 +28,8 @@ from .fit_state import FitState
 
 BATCH_BYTES = 2**26  # what the arrays of one batch may take
 MOST_AT_ONCE = 64  # images of a batch
+# the same where batches are worked on elsewhere: few large ones
+BATCH_BYTES_ELSEWHERE, MOST_ELSEWHERE = 2**30, 1024
 
 
 def evenly_spread(size: int, count: int) -> Int[Tensor, "some"]:
@@ -95,6 +98,8 @@ class FitModel:
     finds_residual : bool
         What images show that the beads are not is looked for as the fit goes, and the beads' gain
         ring by ring, where it is not that of one width.
+    device : torch.device
+        Where batches of images are worked on; what is known of all particles stays here.
     """
 
     images: FourierImages
@@ -114,6 +119,27 @@ class FitModel:
     refine_poses: bool = False
     unknown_poses: bool = False
     finds_residual: bool = False
+    device: torch.device = PROCESSOR
+
+    @cached_property
+    def there(self) -> "FitModel":
+        """The fit as batches of images see it: what moves the beads is on the device."""
+        return replace(
+            self,
+            beads=moved(self.beads, self.device),
+            deformation=moved(self.deformation, self.device),
+        )
+
+    def at_batches(
+        self, state: FitState, disc: FourierDisc
+    ) -> tuple["FitModel", FitState, FourierDisc]:
+        """The fit, a state and a disc as batches of images see them, on the device."""
+        return self.there, moved(state, self.device), moved(disc, self.device)
+
+    @property
+    def _here(self) -> torch.device:
+        """Where the beads of this view are."""
+        return self.beads.position.device
 
     @cached_property
     def rows(self) -> Int[Tensor, "particle"]:
@@ -187,7 +213,7 @@ class FitModel:
     @property
     def pose_prior_sd(self) -> Float[Tensor, "5"]:
         """How far poses may be from those of the file: shifts (A) and turns (rad)."""
-        return prior_sd(unknown=self.integrates_poses)
+        return prior_sd(unknown=self.integrates_poses).to(self._here)
 
     @property
     def by_images(self) -> "FitModel":
@@ -258,8 +284,12 @@ class FitModel:
 
         It is as their file says, with the corrections found so far.
         """
-        pose = self.images.stack.pose[index]
+        pose = self.pose_of_file(index)
         return pose if state.poses is None else state.poses.correct(pose, index)
+
+    def pose_of_file(self, index: Int[Tensor, "batch"]) -> Pose:
+        """The same as their file says alone."""
+        return moved(self.images.stack.pose[index], self._here)
 
     def hidden(self, state: FitState, index: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
         """Power that uncertainty of conformation and pose adds to some images' predictions."""
@@ -310,8 +340,13 @@ class FitModel:
         )
 
     def images_at_once(self, disc: FourierDisc) -> int:
-        """How many images' arrays fit into the processor's memory."""
+        """How many images' arrays fit into the processor's nearer memory, or the device's."""
         transforms = self.deformation.transforms
         waves = 10 * transforms.beads * (disc.reach + 1)
         fields = 4 * transforms.fields * (2 * len(disc) + (disc.reach + 1) ** 2)
-        return max(1, min(MOST_AT_ONCE, BATCH_BYTES // (4 * (waves + fields))))
+        most, room = (
+            (MOST_AT_ONCE, BATCH_BYTES)
+            if self.device == PROCESSOR
+            else (MOST_ELSEWHERE, BATCH_BYTES_ELSEWHERE)
+        )
+        return max(1, min(most, room // (4 * (waves + fields))))

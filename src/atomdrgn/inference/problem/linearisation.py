@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...devices import brought_back, moved
 from ...likelihood.normal_equations import image_products
 from ...likelihood.pose_equations import PoseGiven, eliminate_pose
 from ...likelihood.restraints.restraint_equations import restraint_equations
@@ -99,52 +100,55 @@ def linearise(
     then : callable
         Makes of each block's :class:`Linearised` what is yielded, on the thread that made it.
     """
-    seen, noise = model.image_model(state), model.noise(state.spectrum)
+    there, on_device, its_disc = model.at_batches(state, disc)
+    seen, noise = there.image_model(on_device), there.noise(on_device.spectrum)
 
-    def of_block(block: Block) -> Any:
-        latent = state.latent[block.particle]
-        matrix, gradient = _restrained(model, latent, block.particle)
+    def of_images(block: Block) -> Linearised:
+        latent = on_device.latent[block.particle]
+        matrix, gradient = moved(
+            _restrained(model, state.latent[block.particle], block.particle), model.device
+        )
         contrast, contrast_sd, given = [], [], []
         parts = even_batches(len(block.image), model.images_at_once(disc))
         for image, row in zip(
             block.image.tensor_split(parts), block.row.tensor_split(parts), strict=True
         ):
-            transfer, data = model.whitened(image, disc, noise)
+            transfer, data = there.whitened(image, its_disc, noise)
             products = image_products(
-                model.deformation,
+                there.deformation,
                 seen,
                 latent[row],
-                pose=model.pose(state, image),
-                disc=disc,
+                pose=there.pose(on_device, image),
+                disc=its_disc,
                 transfer=transfer,
                 data=data,
                 by_pose=state.poses is not None,
             )
-            hidden = model.hidden(state, image)
+            hidden = there.hidden(on_device, image)
             equations = products.normal_equations(state.contrast_sd, hidden)
-            if state.poses is not None:
+            if on_device.poses is not None:
                 equations, pose = eliminate_pose(
-                    equations, state.poses.value[image], model.pose_prior_sd
+                    equations, on_device.poses.value[image], there.pose_prior_sd
                 )
                 given.append(pose)
-            matrix.index_add_(0, row, equations.matrix)
-            gradient.index_add_(0, row, equations.gradient)
+            its_row = row.to(model.device)
+            matrix.index_add_(0, its_row, equations.matrix)
+            gradient.index_add_(0, its_row, equations.gradient)
             strength, sd = products.contrast(state.contrast_sd, hidden)
             contrast.append(strength)
             contrast_sd.append(sd)
         target = gradient + (matrix @ latent[..., None])[..., 0]
-        return then(
-            Linearised(
-                block,
-                matrix,
-                target,
-                torch.cat(contrast),
-                torch.cat(contrast_sd),
-                joined(given) if given else None,
-            )
+        return Linearised(
+            block,
+            matrix,
+            target,
+            torch.cat(contrast),
+            torch.cat(contrast_sd),
+            joined(given) if given else None,
         )
 
-    return in_order(of_block, model.blocks(particles, disc))
+    found = brought_back(of_images, model.device)
+    return in_order(lambda block: then(found(block)), model.blocks(particles, disc))
 
 
 def mean_information(

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...devices import brought_back, moved
 from ...likelihood.image_model import ImageModel
 from ...likelihood.normal_equations import POSE_NUMBERS, NormalEquations, pose_products, predict
 from ...likelihood.pose_equations import PoseIntegral, eliminate_pose, integrate_pose
@@ -101,41 +102,44 @@ def misfits_and_poses(
         For each candidate the likeliest corrections of the poses; of images of other processes
         zero. None where poses are not integrated out.
     """
-    seen, noise = model.image_model(state), model.noise(state.spectrum)
     integrated = model.integrates_poses and state.poses is not None
+    there, on_device, its_disc = model.at_batches(state, disc)
+    seen, noise = there.image_model(on_device), there.noise(on_device.spectrum)
 
     def of_batch(index: Int[Tensor, "batch"]) -> tuple[Tensor, Tensor, Tensor]:
-        transfer, data = model.whitened(index, disc, noise)
+        transfer, data = there.whitened(index, its_disc, noise)
         particle, power_of_data = model.particle[index], data.square().sum((1, 2))
-        images = _Images(model, seen, disc, index, transfer, data, state.contrast_sd)
-        left, modes = [], [torch.zeros(0, len(index), POSE_NUMBERS)]
+        images = _Images(there, seen, its_disc, index, transfer, data, state.contrast_sd)
+        left, modes = [], [data.new_zeros(0, len(index), POSE_NUMBERS)]
         for number, candidate in enumerate(candidates):
-            latent = candidate[particle]
+            latent = candidate[particle].to(model.device)
             if state.poses is None:
                 left.append(images.left(latent))
                 continue
             start = (state.poses.value if starts is None else starts[number])[index]
+            start = start.to(model.device)
             if integrated:
                 found = integrate_pose(
                     partial(images.equations, latent),
                     start,
-                    model.pose_prior_sd,
+                    there.pose_prior_sd,
                     steps=steps[number] if steps else STEPS,
                 )
                 modes.append(found.mode[None])
                 left.append(found.chi2 - power_of_data)
             else:
                 equations, _ = eliminate_pose(
-                    images.equations(latent, start), start, model.pose_prior_sd
+                    images.equations(latent, start), start, there.pose_prior_sd
                 )
                 left.append(equations.chi2 - power_of_data)
-        count = ((transfer != 0) * disc.multiplicity).sum(1)
+        count = ((transfer != 0) * its_disc.multiplicity).sum(1)
         return torch.stack(left) + power_of_data, count, torch.cat(modes)
 
     total, count = torch.zeros(len(candidates), model.n_particles), torch.zeros(model.n_particles)
     batches = model.batches(disc)
     modes = torch.zeros(len(candidates) * integrated, len(model.images), POSE_NUMBERS)
-    for index, (left, numbers, of_images) in zip(batches, in_order(of_batch, batches), strict=True):
+    done = in_order(brought_back(of_batch, model.device), batches)
+    for index, (left, numbers, of_images) in zip(batches, done, strict=True):
         total.index_add_(1, model.particle[index], left)
         count.index_add_(0, model.particle[index], numbers)
         modes[:, index] = of_images
@@ -165,19 +169,21 @@ def poses_at(
     start : (image, 5)
         Corrections to begin with.
     """
-    seen, noise = model.image_model(state), model.noise(state.spectrum)
+    there, on_device, its_disc = model.at_batches(state, disc)
+    seen, noise = there.image_model(on_device), there.noise(on_device.spectrum)
 
     def of_batch(index: Int[Tensor, "batch"]) -> PoseIntegral:
-        transfer, data = model.whitened(index, disc, noise)
-        images = _Images(model, seen, disc, index, transfer, data, state.contrast_sd)
-        latent = conformations[model.particle[index]]
+        transfer, data = there.whitened(index, its_disc, noise)
+        images = _Images(there, seen, its_disc, index, transfer, data, state.contrast_sd)
+        latent, begun = moved((conformations[model.particle[index]], start[index]), model.device)
         return integrate_pose(
-            partial(images.equations, latent), start[index], model.pose_prior_sd, steps=STEPS
+            partial(images.equations, latent), begun, there.pose_prior_sd, steps=STEPS
         )
 
     value, sd = torch.zeros(2, len(model.images), POSE_NUMBERS)
     batches = model.batches(disc)
-    for index, found in zip(batches, in_order(of_batch, batches), strict=True):
+    done = in_order(brought_back(of_batch, model.device), batches)
+    for index, found in zip(batches, done, strict=True):
         value[index], sd[index] = found.mode, found.covariance.diagonal(dim1=1, dim2=2).sqrt()
     return PoseCorrections(model.processes.total(value), model.processes.total(sd))
 
@@ -209,7 +215,7 @@ class _Images:
 
     def left(self, latent: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch"]:
         """What conformations leave at the poses of the file, less the power of the data."""
-        pose, precision = self.model.images.stack.pose[self.index], self.contrast_sd**-2
+        pose, precision = self.model.pose_of_file(self.index), self.contrast_sd**-2
         prediction = (
             predict(self.model.deformation, self.seen, latent, pose=pose, disc=self.disc)
             * self.transfer[:, None]
@@ -226,9 +232,9 @@ class _Images:
             self.model.deformation,
             self.seen,
             latent,
-            pose=corrected(self.model.images.stack.pose[self.index], correction),
+            pose=corrected(self.model.pose_of_file(self.index), correction),
             disc=self.disc,
             transfer=self.transfer,
             data=self.data,
         )
-        return products.normal_equations(self.contrast_sd, torch.zeros(len(self.index)))
+        return products.normal_equations(self.contrast_sd, self.data.new_zeros(len(self.index)))
