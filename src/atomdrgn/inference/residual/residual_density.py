@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...backprojection.filtering import regularisation
 from ...backprojection.slice_sum import SliceSum, box_sphere, empty_sum, padded_grid
+from ...devices import moved
 from ...likelihood.normal_equations import predict
 from ...parallel import in_order
 from ...physics.correlation import fourier_shell_correlation
@@ -69,36 +70,34 @@ def sum_images(model: FitModel, state: FitState, disc: FourierDisc) -> ImageSums
     they are compared with, and the difference would look like density.
     """
     disc = disc.coarser(max(FINEST, disc.resolution))
-    grid, noise = disc.coarse_grid(), model.noise(state.spectrum)
-    moving = replace(model.image_model(state), still=())
-    second = halves_of(model)
-    drawn = _drawn(model, state)
-    place = _Placing.of(grid, disc)
+    grid, second = disc.coarse_grid(), halves_of(model)
+    there, drawn, its_disc = model.at_batches(_drawn(model, state), disc)
+    noise, moving = there.noise(drawn.spectrum), replace(there.image_model(drawn), still=())
+    place = _Placing.of(grid, its_disc)
     counts = (~model.images.left_out).float()
 
     def of_batch(index: Int[Tensor, "batch"]) -> tuple[Tensor, Pose, Tensor, Tensor]:
-        transfer, data = model.whitened(index, disc, noise)
-        transfer = transfer * state.contrast[index, None]
-        pose, latent = model.pose(drawn, index), drawn.latent[model.particle[index]]
-        image = predict(model.deformation, moving, latent, pose=pose, disc=disc) * transfer[:, None]
+        transfer, data = there.whitened(index, its_disc, noise)
+        transfer = transfer * drawn.contrast[index, None]
+        pose, latent = there.pose(drawn, index), drawn.latent[model.particle[index]]
+        image = predict(there.deformation, moving, latent, pose=pose, disc=its_disc)
+        image = image * transfer[:, None]
         return index, pose, transfer, torch.stack([data - image, image])
 
     def of_portions() -> Iterator[tuple[int, list[Tensor]]]:
         found = in_order(of_batch, model.batches(disc))
         for portion, batches in groupby(found, lambda each: model.portions.of(each[0])):
-            sums = [empty_sum(grid) for _ in range(3)]
+            sums = [empty_sum(grid, model.device) for _ in range(3)]
             for index, pose, transfer, (left, image) in batches:
-                strength, half = counts[index], second[model.particle[index]]
+                strength, half = moved((counts[index], second[model.particle[index]]), model.device)
                 weighted = place.weighted(transfer, left)
                 sums[0].add(*weighted, pose, strength * ~half)
                 sums[1].add(*weighted, pose, strength * half)
                 sums[2].add(*place.weighted(transfer, image), pose, strength)
-            yield portion, [torch.from_numpy(each.sums) for each in sums]
+            yield portion, [each.sums.cpu() for each in sums]
 
-    like = [torch.from_numpy(empty_sum(grid).sums)] * 3
-    first, other, beads = (
-        SliceSum(grid, each.numpy()) for each in model.portions.sum(of_portions(), like)
-    )
+    like = [empty_sum(grid).sums] * 3
+    first, other, beads = (SliceSum(grid, each) for each in model.portions.sum(of_portions(), like))
     return ImageSums((first, other), beads)
 
 
@@ -233,7 +232,7 @@ class _Placing:
         """Padded images times the transfer function, and its square, both without multiplicity."""
         once = transfer / self.root
         value = torch.complex(image[:, 0], image[:, 1]) * (once * self.scale / self.root)
-        padded = torch.zeros(len(transfer), self.shape[0] * self.shape[1], dtype=value.dtype)
-        weight = torch.zeros(padded.shape)
+        padded = value.new_zeros(len(transfer), self.shape[0] * self.shape[1])
+        weight = transfer.new_zeros(padded.shape)
         padded[:, self.half_plane], weight[:, self.half_plane] = value, once.square()
         return padded.unflatten(1, self.shape), weight.unflatten(1, self.shape)
