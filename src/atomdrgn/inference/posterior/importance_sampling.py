@@ -523,21 +523,23 @@ def _quantiles(
 def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierDisc:
     """The frequencies that nearly all that the images tell of the motions is in."""
     disc = model.images.disc
-    seen, noise = model.image_model(state), model.noise(state.spectrum)
+    there, on_device, its_disc = model.at_batches(state, disc)
+    seen, noise = there.image_model(on_device), there.noise(on_device.spectrum)
+    steps = (motions.direction * motions.variance.sqrt()).to(model.device)
     some = evenly_spread(len(model.images), MEASURED)
     power = torch.zeros(len(disc))
     for index in some.split(model.images_at_once(disc)):
-        transfer, _ = model.whitened(index, disc, noise)
-        latent, pose = state.latent[model.particle[index]], model.pose(state, index)
-        power += power_along(
-            model.deformation,
+        transfer, _ = there.whitened(index, its_disc, noise)
+        told = power_along(
+            there.deformation,
             seen,
-            latent,
-            motions.direction * motions.variance.sqrt(),
-            pose=pose,
-            disc=disc,
+            on_device.latent[model.particle[index]],
+            steps,
+            pose=there.pose(on_device, index),
+            disc=its_disc,
             transfer=transfer,
-        ).sum(0)
+        )
+        power += told.sum(0).cpu()
     by_rank = torch.argsort(disc.rank)
     told = power[by_rank].cumsum(0)
     last = int(torch.searchsorted(told, ENOUGH * told[-1]))
