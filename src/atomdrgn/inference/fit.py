@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from ..devices import PROCESSOR
 from ..parallel import Processes, whole_batches_on_threads
 from ..particles.stack.stack import ParticleStack
 from ..reporting import Reporter
@@ -77,6 +78,7 @@ def fit(  # noqa: PLR0913 - a keyword a setting of the command
     settings: dict | None = None,
     reporter: Reporter | None = None,
     processes: Processes | None = None,
+    device: torch.device = PROCESSOR,
     **choices: Any,
 ) -> Run:
     """Find how the parts of a structure moved in every particle, and leave it in a folder.
@@ -112,6 +114,9 @@ def fit(  # noqa: PLR0913 - a keyword a setting of the command
     processes : Processes, optional
         That do this together, all with the same arguments; the first of them writes (see
         :func:`atomdrgn.parallel.joined_processes`).
+    device : torch.device
+        Where batches of images are worked on (see :func:`atomdrgn.devices.choose_device`). It
+        changes the result by rounding alone.
     **choices
         Options by their names, such as ``segments=20``, in place of those of `options`: see
         :class:`atomdrgn.FitOptions`.
@@ -145,7 +150,13 @@ def fit(  # noqa: PLR0913 - a keyword a setting of the command
         require_beginning(folder, structure, resume=resume, overwrite=overwrite)
     with whole_batches_on_threads():
         model = assemble(
-            structure, particles, options, memory=memory, reporter=reporter, processes=processes
+            structure,
+            particles,
+            options,
+            memory=memory,
+            reporter=reporter,
+            processes=processes,
+            device=device,
         )
         made = run_settings(
             structure,
