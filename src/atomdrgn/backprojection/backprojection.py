@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..devices import PROCESSOR
 from ..errors import InputError
 from ..inference.images.faults_before_fit import read_images
 from ..inference.images.fourier_images import FourierImages
@@ -74,6 +75,7 @@ def backproject(
     b_factor: float | None = None,
     seed: int = 0,
     reporter: Reporter | None = None,
+    device: torch.device = PROCESSOR,
 ) -> Reconstruction:
     """The map that particle images with known poses make together, and its half-maps.
 
@@ -97,6 +99,9 @@ def backproject(
         For samples and random phases.
     reporter : Reporter, optional
         Watches.
+    device : torch.device
+        Where images are transformed and added up (see :func:`atomdrgn.devices.choose_device`). It
+        changes the result by rounding alone.
 
     Raises
     ------
@@ -128,8 +133,8 @@ def backproject(
     )
     particles, strength = images.stack, strength * ~images.left_out
     counts = require_both_halves(particles, strength)
-    spectrum = measure_noise(particles[strength > 0], seed=seed)
-    sums = [empty_sum(particles.grid) for _ in range(2)]
+    spectrum = measure_noise(particles[strength > 0], seed=seed, device=device)
+    sums = [empty_sum(particles.grid, device) for _ in range(2)]
     # images that do not count have no group of noise: they stay outside
     some, kept = particles[strength > 0], strength[strength > 0]
     add_images(
@@ -152,6 +157,7 @@ def backproject(
             "images": len(some),
             "tilts": some.n_tilts,
             "weighted": weights is not None,
+            "device": str(device),
             "warnings": [*particles.warnings, *warned],
         },
     )

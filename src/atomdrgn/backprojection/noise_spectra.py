@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..devices import PROCESSOR, moved
 from ..likelihood.noise import noise_groups
 from ..parallel import in_order
 from ..particles.stack.stack import ParticleStack
@@ -21,7 +22,11 @@ FLOOR = 0.05  # of the images' power: no noise is smaller
 
 
 def measure_noise(
-    stack: ParticleStack, *, seed: int = 0, counts: Bool[Tensor, "image"] | None = None
+    stack: ParticleStack,
+    *,
+    seed: int = 0,
+    counts: Bool[Tensor, "image"] | None = None,
+    device: torch.device = PROCESSOR,
 ) -> Float[Tensor, "group shell"]:
     """Noise power of a coefficient for each pair of optics group and tilt, and ring of frequencies.
 
@@ -35,6 +40,8 @@ def measure_noise(
         For the sample.
     counts : (image,), optional
         Which images count; all by default.
+    device : torch.device
+        Where images are transformed and added; the spectra are on the processor.
 
     Returns
     -------
@@ -45,16 +52,16 @@ def measure_noise(
     if counts is not None and not counts.all():
         some, group = stack[counts], noise_groups(stack.optics_group, stack.tilt)
         result = torch.ones(int(group.max()) + 1, stack.grid.box_size // 2 + 1)
-        result[group[counts]] = measure_noise(some, seed=seed)[
+        result[group[counts]] = measure_noise(some, seed=seed, device=device)[
             noise_groups(some.optics_group, some.tilt)
         ]
         return result
     group = noise_groups(stack.optics_group, stack.tilt)
     sample = _sample(group, seed)
     some, group = stack[sample], group[sample]
-    power, seen, signal_seen = _powers(some, group)
+    power, seen, signal_seen = _powers(some, group, device)
     total = power / seen.clamp_min(1e-12)
-    halves = [empty_sum(stack.grid) for _ in range(2)]
+    halves = [empty_sum(stack.grid, device) for _ in range(2)]
     add_images(
         some,
         [
@@ -93,28 +100,28 @@ def _sample(group: Tensor, seed: int) -> Tensor:
     return torch.cat(kept).sort().values
 
 
-def _powers(stack: ParticleStack, group: Tensor) -> Tensor:
+def _powers(stack: ParticleStack, group: Tensor, device: torch.device) -> Tensor:
     """Sums over images and ring, for each group.
 
     They are power, how much noise of unit power it would hold, and how much signal.
     """
     n_shells = stack.grid.box_size // 2 + 1
-    ring = shell_index(stack.grid.box_size, 2).clamp_max(n_shells - 1)
-    multiplicity = half_plane_weight(stack.grid)
-    kx, ky = stack.grid.frequencies()
+    ring = shell_index(stack.grid.box_size, 2, device).clamp_max(n_shells - 1)
+    multiplicity = half_plane_weight(stack.grid, device)
+    kx, ky = stack.grid.frequencies(device)
 
     def measure(index: Tensor) -> tuple[Tensor, Tensor]:
         some = stack[index]
-        oscillation, envelope = some.ctf.oscillation(kx, ky), some.ctf.envelope(kx, ky)
-        noise = torch.where(some.premultiplied[:, None, None], oscillation**2, 1.0)
-        power = (transform(some.read()) / stack.grid.box_size).abs() ** 2
+        ctf, premultiplied, image = moved((some.ctf, some.premultiplied, some.read()), device)
+        oscillation, envelope = ctf.oscillation(kx, ky), ctf.envelope(kx, ky)
+        noise = torch.where(premultiplied[:, None, None], oscillation**2, 1.0)
+        power = (transform(image) / stack.grid.box_size).abs() ** 2
         sums = (
             torch.stack([power, noise.expand_as(power), noise * (oscillation * envelope) ** 2])
             * multiplicity
         )
-        return index, torch.zeros(3, len(index), n_shells).index_add_(
-            2, ring.flatten(), sums.flatten(2)
-        )
+        of_rings = sums.new_zeros(3, len(index), n_shells)
+        return index, of_rings.index_add_(2, ring.flatten(), sums.flatten(2)).cpu()
 
     result = torch.zeros(3, int(group.max()) + 1, n_shells)
     for index, sums in in_order(measure, batches_of(stack, torch.arange(len(stack)))):

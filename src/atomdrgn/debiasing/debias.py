@@ -21,6 +21,7 @@ from torch import Tensor
 from ..backprojection.backprojection import require_both_halves
 from ..backprojection.filtering import finite
 from ..backprojection.noise_spectra import measure_noise
+from ..devices import PROCESSOR
 from ..errors import FileFormatError, InputError
 from ..inference.images.faults_before_fit import read_images
 from ..inference.images.fourier_images import FourierImages
@@ -80,6 +81,8 @@ class Material:
         These latents.
     seed : int
     reporter : Reporter
+    device : torch.device
+        Where images are transformed and added.
     """
 
     run: Run
@@ -91,6 +94,7 @@ class Material:
     at: np.ndarray | None
     seed: int
     reporter: Reporter
+    device: torch.device = PROCESSOR
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
@@ -217,6 +221,7 @@ def maps_following(material: Material) -> list[Shown]:
         spectrum=material.spectrum,
         strength=material.counts.float(),
         reporter=material.reporter,
+        device=material.device,
     )
     return [
         Shown(
@@ -250,6 +255,7 @@ def maps_around(material: Material) -> list[Shown]:
             spectrum=material.spectrum,
             strength=strength,
             reporter=material.reporter,
+            device=material.device,
         )
         model = material.mean_density(weight)
         shown.append(
@@ -343,6 +349,7 @@ def debias(  # noqa: PLR0913 - a keyword a setting of the command
     overwrite: bool = False,
     settings: dict | None = None,
     reporter: Reporter | None = None,
+    device: torch.device = PROCESSOR,
 ) -> Debiased:
     """Maps on the latents of a fit, and what they say of its base model and of its motions.
 
@@ -375,6 +382,9 @@ def debias(  # noqa: PLR0913 - a keyword a setting of the command
         What summary.json shall say besides.
     reporter : Reporter, optional
         Watches.
+    device : torch.device
+        Where images are transformed and added up (see :func:`atomdrgn.devices.choose_device`);
+        fields are trained on the processor alone.
 
     Raises
     ------
@@ -402,6 +412,11 @@ def debias(  # noqa: PLR0913 - a keyword a setting of the command
             if unknown
             else f"no method: choose of {', '.join(METHODS)}"
         )
+    if "field" in methods and device != PROCESSOR:
+        raise InputError(
+            f"method 'field' on the device {device}: fields are trained on the processor; give "
+            "--device cpu, or leave the method out"
+        )
     if particles.n_particles != run.n_particles:
         raise InputError(
             f"{particles.source} has {particles.n_particles} particles and {run.folder} was fitted "
@@ -416,17 +431,22 @@ def debias(  # noqa: PLR0913 - a keyword a setting of the command
         run,
         particles,
         counts,
-        measure_noise(particles, seed=seed, counts=counts),
+        measure_noise(particles, seed=seed, counts=counts, device=device),
         beads,
         centres,
         at,
         seed,
         reporter,
+        device,
     )
     static = Shown(
         "static",
         static_maps(
-            particles, spectrum=material.spectrum, strength=counts.float(), reporter=reporter
+            particles,
+            spectrum=material.spectrum,
+            strength=counts.float(),
+            reporter=reporter,
+            device=device,
         ),
         material.bead,
         material.mean_density(torch.ones(run.n_particles)),
@@ -444,7 +464,7 @@ def debias(  # noqa: PLR0913 - a keyword a setting of the command
     best = next(name for name in (*JUDGES, *found) if name in found)
     summary = (
         _summary(material, found, gains, supports, best)
-        | {"warnings": [*particles.warnings, *warned]}
+        | {"warnings": [*particles.warnings, *warned], "device": str(device)}
         | (settings or {})
     )
     with whole_folder(out) as folder:

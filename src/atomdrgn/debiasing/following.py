@@ -14,6 +14,7 @@ from ..backprojection.backprojection import FLOOR
 from ..backprojection.filtering import regularisation
 from ..backprojection.slice_sum import SliceSum, bytes_of_sum, empty_sum
 from ..backprojection.weighted_images import Target, add_images
+from ..devices import PROCESSOR
 from ..particles.stack.stack import ParticleStack
 from ..physics.correlation import fourier_shell_correlation
 from ..physics.grid import ImageGrid
@@ -131,6 +132,7 @@ def follow_motion(
     spectrum: Float[Tensor, "group shell"],
     strength: Float[Tensor, "image"] | None = None,
     reporter: Reporter | None = None,
+    device: torch.device = PROCESSOR,
 ) -> HalfMaps:
     """Maps in which each segment stands still, blended where segments meet.
 
@@ -148,6 +150,8 @@ def follow_motion(
         Weight of each image.
     reporter : Reporter, optional
         Watches.
+    device : torch.device
+        Where images are transformed and added.
     """
     strength = torch.ones(len(stack)) if strength is None else strength
     poses = [
@@ -155,7 +159,7 @@ def follow_motion(
     ] + [stack.pose]
     blended = [torch.zeros(parts.share.shape[1:]) for _ in range(3)]
     for number, sums in half_sums(
-        stack, poses, spectrum=spectrum, strength=strength, reporter=reporter
+        stack, poses, spectrum=spectrum, strength=strength, reporter=reporter, device=device
     ):
         for total, density in zip(blended, densities(*sums), strict=True):
             total += parts.share[number] * density
@@ -168,6 +172,7 @@ def static_maps(
     spectrum: Float[Tensor, "group shell"],
     strength: Float[Tensor, "image"] | None = None,
     reporter: Reporter | None = None,
+    device: torch.device = PROCESSOR,
 ) -> HalfMaps:
     """Maps of particles that are taken to stand still.
 
@@ -175,7 +180,12 @@ def static_maps(
     """
     strength = torch.ones(len(stack)) if strength is None else strength
     ((_, sums),) = half_sums(
-        stack, [stack.pose], spectrum=spectrum, strength=strength, reporter=reporter
+        stack,
+        [stack.pose],
+        spectrum=spectrum,
+        strength=strength,
+        reporter=reporter,
+        device=device,
     )
     return HalfMaps(*densities(*sums))
 
@@ -187,6 +197,7 @@ def half_sums(
     spectrum: Tensor,
     strength: Tensor,
     reporter: Reporter | None = None,
+    device: torch.device = PROCESSOR,
 ) -> Iterator[tuple[int, tuple[SliceSum, SliceSum]]]:
     """The sums of both half-sets for each way to see the molecule.
 
@@ -194,7 +205,10 @@ def half_sums(
     """
     at_once = max(1, SUMS_BYTES // (2 * bytes_of_sum(stack.grid)))
     for some in torch.arange(len(poses)).split(at_once):
-        sums = {number: (empty_sum(stack.grid), empty_sum(stack.grid)) for number in some.tolist()}
+        sums = {
+            number: (empty_sum(stack.grid, device), empty_sum(stack.grid, device))
+            for number in some.tolist()
+        }
         add_images(
             stack,
             [
