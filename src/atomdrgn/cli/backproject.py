@@ -8,8 +8,9 @@ from typer import Option
 
 from ..errors import InputError
 from .failures import command, command_line
-from .options import General, Particles, Reading
+from .options import Device, General, Particles, Reading
 from .progress import progress
+from .setup import device_lines
 from .terminal import shell_word
 
 if TYPE_CHECKING:
@@ -114,6 +115,7 @@ def backproject(
             "--overwrite", rich_help_panel=RESULT, help="Replace a reconstruction that is there."
         ),
     ] = False,
+    device: Device = "cpu",
     general: General,
 ) -> None:
     """Reconstruct a map from particle images with known poses.
@@ -147,9 +149,10 @@ def backproject(
     from ..particles.reading import read_particles
     from ..runs.volume_run import open_either_run
     from ..structure.density_map import read_density_map
-    from .setup import use_threads
+    from .setup import find_device, use_threads
 
     use_threads(general.threads)
+    found_device = find_device(device)
     require_replaceable(out, FILES, what="a reconstruction", overwrite=overwrite)
     weight = None if weights is None else read_numbers(weights)
     stack = read_particles(particles, **reading.named())
@@ -167,6 +170,7 @@ def backproject(
             b_factor=b_factor,
             seed=seed,
             reporter=reporter,
+            device=found_device,
         )
         write_reconstruction(
             found,
@@ -191,6 +195,7 @@ def _closing_lines(found: "Reconstruction", out: Path) -> Iterator[str]:
         f"it, {_length(said['resolution_unmasked'])} without one"
     )
     yield f"sharpened by B = {said['b_factor']:g} A^2 ({said['b_factor_is']})"
+    yield from device_lines(said["device"])
     path = out / "map.mrc"
     yield (
         f"the map is {path}; a model placed in it: atomdrgn dock MODEL {shell_word(path)} --out "

@@ -6,7 +6,7 @@ from typing import Annotated
 from typer import Option
 
 from .failures import command, command_line
-from .options import Debug, FitRun, Quiet, Threads
+from .options import Debug, Device, FitRun, Quiet, Threads
 from .progress import progress
 
 MAPS, RESULT = "Maps", "The result"
@@ -70,6 +70,7 @@ def debias(
     overwrite: Annotated[
         bool, Option("--overwrite", rich_help_panel=RESULT, help="Replace a result that is there.")
     ] = False,
+    device: Device = "cpu",
     threads: Threads = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -97,9 +98,10 @@ def debias(
     from ..debiasing.debias import debias as debias_run
     from ..debiasing.run_particles import particles_of_run
     from ..runs.run import open_run
-    from .setup import use_threads
+    from .setup import device_lines, find_device, use_threads
 
     use_threads(threads)
+    found_device = find_device(device)
     require_result_folder(out, overwrite=overwrite)
     opened = open_run(run)
     places = None if at is None else parse_places(at, opened.latent.shape[1])
@@ -119,6 +121,8 @@ def debias(
             overwrite=overwrite,
             settings={"command": command_line()},
             reporter=reporter,
+            device=found_device,
         )
     if not quiet:
-        print("\n".join([*found.summary["verdict"], f"maps, support and verdict are in {out}"]))
+        said = [*found.summary["verdict"], *device_lines(found_device)]
+        print("\n".join([*said, f"maps, support and verdict are in {out}"]))

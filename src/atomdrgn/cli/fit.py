@@ -9,9 +9,17 @@ from typer import Option
 
 from ..errors import InputError
 from .failures import command, command_line
-from .options import MODEL, AsJson, Base, General, MapFile, Origin, Particles, Reading
+from .options import MODEL, AsJson, Base, Device, General, MapFile, Origin, Particles, Reading
 from .progress import progress, told_if_slow
-from .setup import is_first_process, read_model, require_files, settings_of, use_threads
+from .setup import (
+    device_lines,
+    find_device,
+    is_first_process,
+    read_model,
+    require_files,
+    settings_of,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from ..inference.fit_options import FitOptions
@@ -179,6 +187,7 @@ class Running:
             help="Memory that each process may take. Less costs time, and next to no accuracy.",
         ),
     ] = None
+    device: Device = "cpu"
     inference: Annotated[
         Inference,
         Option(
@@ -286,7 +295,8 @@ def fit(
         atomdrgn fit base.pdb particles.star --inference vae --epochs 100
         atomdrgn fit base.pdb particles.star --inference vae --deformation beads --beads 2
 
-    Several processes, on one machine or more, share the particles:
+    Several processes, on one machine or more, share the particles; with
+    --device cuda each has a GPU of its own:
 
         torchrun --nproc-per-node 4 -m atomdrgn fit base.pdb particles.star
     """
@@ -310,15 +320,19 @@ def fit(
         from .summary import summary_json, summary_lines
 
         use_threads(general.threads)
+        device = find_device(running.device if closed_form else "cpu")
         structure, centre = read_model(base, map_file=model.map_file, origin=model.origin)
         stack = read_particles(particles, **reading.named())
     out = out or Path(particles.with_suffix(".fit").name)
     how: dict[str, Any] = {
         "resume": running.resume,
         "overwrite": running.overwrite,
-        "settings": settings_of(
-            base=base, particles=particles, map=model.map_file, origin=centre, **reading.named()
-        ),
+        "settings": {
+            **settings_of(
+                base=base, particles=particles, map=model.map_file, origin=centre, **reading.named()
+            ),
+            "device": str(device),
+        },
     }
     try:
         with (
@@ -336,6 +350,7 @@ def fit(
                     memory=running.memory,
                     processes=processes,
                     reporter=reporter,
+                    device=device,
                     **how,
                 )
             elif processes.count > 1:
@@ -357,7 +372,7 @@ def fit(
     if processes.first and as_json:
         print(summary_json(run))
     elif processes.first and not general.quiet:
-        print("\n".join(summary_lines(run)))
+        print("\n".join([*device_lines(device), *summary_lines(run)]))
 
 
 def _shared(model: Model, running: Running) -> dict[str, Any]:
@@ -409,6 +424,11 @@ def _refuse_of_closed_form(model: Model, running: Running) -> None:
             "memory",
             running.memory is not None,
             "holds all images in memory; smaller ones (--box) take less",
+        ),
+        (
+            "device",
+            running.device not in ("auto", "cpu"),
+            "works on the processor; give --device cpu",
         ),
         ("refine-poses", model.refine_poses, "takes poses as they are; leave it out"),
         ("poses", model.poses is not Poses.auto, "takes poses as they are; leave it out"),

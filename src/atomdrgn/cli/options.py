@@ -134,6 +134,16 @@ Threads = Annotated[
     int | None,
     Option(metavar="N", rich_help_panel=GENERAL, show_default="all cores", help="CPU threads."),
 ]
+Device = Annotated[
+    str,
+    Option(
+        metavar="auto|cpu|cuda|cuda:N",
+        rich_help_panel=GENERAL,
+        help="Where images are worked on: the processor, a GPU of this machine (the first, or "
+        "number N from 0), or a GPU where there is one (auto). It changes the result by rounding "
+        "alone.",
+    ),
+]
 AsJson = Annotated[
     bool,
     Option(

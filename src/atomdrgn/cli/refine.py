@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from .failures import command
-from .options import MODEL, Base, General, MapFile, Origin, Particles, Reading
+from .options import MODEL, Base, Device, General, MapFile, Origin, Particles, Reading
 from .progress import progress, told_if_slow
-from .setup import read_model, require_files, settings_of, use_threads
+from .setup import (
+    device_lines,
+    find_device,
+    read_model,
+    require_files,
+    settings_of,
+    use_threads,
+)
 
 if TYPE_CHECKING:
     from ..inference.base_model.refinement import Refinement
@@ -87,6 +94,7 @@ def refine(
             help="Memory that may be taken. With less, images are read again in each pass.",
         ),
     ] = None,
+    device: Device = "cpu",
     general: General,
 ) -> None:
     """One structure for all images: correct a base structure by particle images with known poses.
@@ -111,6 +119,7 @@ def refine(
         from ..particles.reading import read_particles
 
         use_threads(general.threads)
+        found_device = find_device(device)
         structure, centre = read_model(base, map_file=map_file, origin=origin)
         stack = read_particles(particles, **reading.named())
     settings = settings_of(
@@ -133,6 +142,7 @@ def refine(
                 overwrite=overwrite,
                 settings=settings,
                 reporter=reporter,
+                device=found_device,
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped; nothing was written to {out}") from None
@@ -151,5 +161,6 @@ def _closing_lines(found: "Refinement") -> list[str]:
         f"({chosen['weight_chosen_by']})",
         f"moved by {said['displacement_rms']:.2f} A r.m.s., {said['displacement_largest']:.2f} A "
         f"at most; log likelihood gained over the base structure: {gained:,.1f}",
+        *device_lines(said["device"]),
         f"the structure is {found.folder / 'refined.cif'}",
     ]

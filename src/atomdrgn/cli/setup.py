@@ -9,6 +9,8 @@ from .failures import command_line
 from .terminal import shell_word
 
 if TYPE_CHECKING:
+    import torch
+
     from ..structure.atoms import Structure
 
 MOST_THREADS = 4096
@@ -65,6 +67,24 @@ def use_threads(count: int | None) -> None:
         import torch
 
         torch.set_num_threads(count)
+
+
+def find_device(name: str) -> "torch.device":
+    """The device of that name; of several processes on this machine each has its own GPU.
+
+    Raises
+    ------
+    InputError
+        As :func:`atomdrgn.devices.choose_device`.
+    """
+    from ..devices import choose_device
+
+    return choose_device(name, int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def device_lines(device: "torch.device | str") -> list[str]:
+    """A line that says where images were worked on, if not on the processor."""
+    return [] if str(device) == "cpu" else [f"images were worked on by the device {device}"]
 
 
 def read_model(

@@ -1,0 +1,212 @@
+"""Every step of a fit on another device: the same result to rounding, and no two devices meet."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from atomdrgn.backprojection.backprojection import backproject
+from atomdrgn.debiasing.debias import debias
+from atomdrgn.devices import PROCESSOR
+from atomdrgn.inference.base_model.refinement import refine
+from atomdrgn.inference.findings.junk import measure_signals
+from atomdrgn.inference.fit import fit
+from atomdrgn.inference.population.pose_corrections import no_corrections
+from atomdrgn.inference.posterior.gauss_newton_pass import run_pass
+from atomdrgn.inference.posterior.importance_sampling import working_disc
+from atomdrgn.inference.problem.calibration import measure
+from atomdrgn.inference.problem.fit_problem import FitModel
+from atomdrgn.inference.problem.fit_state import FitState
+from atomdrgn.inference.problem.linearisation import linearise
+from atomdrgn.inference.problem.misfit import misfits, poses_at
+from atomdrgn.inference.problem.principal_motions import motions_of
+from atomdrgn.inference.residual.residual_density import sum_images
+from atomdrgn.physics.disc import FourierDisc
+from atomdrgn.physics.maps.still_density import StillDensity
+from pretended_device import DEVICE, pretended_device
+
+Step = Callable[[FitModel, FitState, FourierDisc], Any]
+SOME = torch.arange(24)
+
+
+def _linearised(model: FitModel, state: FitState, disc: FourierDisc) -> Any:
+    return list(linearise(model, state, disc, SOME))
+
+
+def _misfits(model: FitModel, state: FitState, disc: FourierDisc) -> Any:
+    return misfits(model, state, disc, [state.latent, state.latent + 1])
+
+
+def _poses(model: FitModel, state: FitState, disc: FourierDisc) -> Any:
+    poses = no_corrections(len(model.images), model.pose_prior_sd)
+    return poses_at(model, state, disc, state.latent, poses.value)
+
+
+def _scales(model: FitModel, state: FitState, disc: FourierDisc) -> Any:
+    return measure(model, replace(state, step=1), disc, torch.Generator().manual_seed(0))
+
+
+def _signals(model: FitModel, state: FitState, disc: FourierDisc) -> Any:
+    finest = torch.ones(1, int(model.images.disc.shell.max()) + 1)
+    return measure_signals(model, replace(state, spectrum=finest))
+
+
+def _working_disc(model: FitModel, state: FitState, disc: FourierDisc) -> Any:
+    finest = torch.ones(1, int(model.images.disc.shell.max()) + 1)
+    motions = motions_of(model, state.population)
+    return len(working_disc(model, replace(state, spectrum=finest), motions))
+
+
+def _residual(model: FitModel, state: FitState, disc: FourierDisc) -> Any:
+    return sum_images(model, state, disc)
+
+
+def _pass(model: FitModel, state: FitState, disc: FourierDisc) -> Any:
+    found, _ = run_pass(model, replace(state, residual=None), disc, last=True)
+    return found.latent, found.contrast, found.spectrum
+
+
+STEPS: dict[str, Step] = {
+    "normal equations": _linearised,
+    "misfits": _misfits,
+    "poses": _poses,
+    "brightness, width and noise": _scales,
+    "signals": _signals,
+    "the frequencies that tell": _working_disc,
+    "what the beads leave": _residual,
+    "a pass": _pass,
+}
+
+
+@pytest.fixture(scope="module")
+def start(begin: Any) -> tuple[FitModel, FitState, FourierDisc]:
+    """A fit after nothing but noise was measured, with a residual density and a gain."""
+    model, state = begin(14.0)
+    disc = model.images.disc.coarser(20.0)
+    shells = int(disc.shell.max()) + 1
+    box = disc.coarse_grid()
+    blob = torch.zeros((box.box_size,) * 3)
+    blob[2:4, 3:5, 4:6] = 1e-3
+    state = replace(
+        state,
+        latent=state.latent + 0.3,
+        spectrum=torch.linspace(2, 1, shells)[None],
+        uncertainty=0.2 * state.population.root,
+        gain=torch.linspace(0.8, 1.0, shells),
+        residual=StillDensity(blob, box.pixel_size),
+    )
+    return model, state, disc
+
+
+def _with_poses(model: FitModel, state: FitState, kind: str) -> tuple[FitModel, FitState]:
+    if kind == "exact":
+        return model, state
+    model = replace(model, refine_poses=kind == "refined", unknown_poses=kind == "integrated")
+    return model, replace(state, poses=no_corrections(len(model.images), model.pose_prior_sd))
+
+
+@contextmanager
+def _where(device: torch.device) -> Iterator[None]:
+    with pretended_device() if device == DEVICE else nullcontext():
+        yield
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """All tensors that a result holds."""
+    if isinstance(value, Tensor):
+        yield value
+    elif is_dataclass(value):
+        for each in fields(value):
+            yield from _tensors(getattr(value, each.name))
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from _tensors(each)
+    elif isinstance(value, int):
+        yield torch.tensor(value)
+
+
+@pytest.mark.seconds
+@pytest.mark.parametrize("kind", ["exact", "refined", "integrated"])
+@pytest.mark.parametrize("name", list(STEPS))
+def test_a_step_is_the_same_on_another_device(name: str, kind: str, start: Any) -> None:
+    model, state = _with_poses(*start[:2], kind)
+    found = {}
+    for device in (PROCESSOR, DEVICE):
+        with _where(device):
+            found[device] = list(
+                _tensors(STEPS[name](replace(model, device=device), state, start[2]))
+            )
+    assert found[PROCESSOR] and len(found[PROCESSOR]) == len(found[DEVICE])
+    for here, there in zip(found[PROCESSOR], found[DEVICE], strict=True):
+        assert there.device == PROCESSOR
+        scale = float(here.double().abs().max())
+        torch.testing.assert_close(there.double(), here.double(), rtol=0, atol=2e-3 * scale)
+
+
+@pytest.mark.slow
+class TestWholeCommands:
+    """Commands from beginning to end on a device that refuses tensors of the processor."""
+
+    @pytest.mark.parametrize(
+        "choices",
+        [
+            {},
+            {"refine_poses": True},
+            {"poses": "refined"},
+            {"composition": True},
+            {"beads": 2, "keep_base": True, "no_residual": True},
+        ],
+        ids=str,
+    )
+    def test_fit(self, choices: dict[str, Any], hinged: Any, tmp_path: Any) -> None:
+        structure, particles, _ = hinged
+        settings = {"segments": 2, "resolution": 16.0, **choices}
+        here = fit(structure, particles, tmp_path / "here", **settings)
+        with pretended_device():
+            there = fit(structure, particles, tmp_path / "there", device=DEVICE, **settings)
+        assert len(here.summary["motions"]) == len(there.summary["motions"]) > 0
+        difference = abs(here.latent[:, 0] - there.latent[:, 0])
+        assert difference.max() < 0.1 * here.latent_sd[:, 0].mean()
+
+    def test_a_stopped_fit_goes_on_elsewhere(self, hinged: Any, tmp_path: Any) -> None:
+        structure, particles, _ = hinged
+        settings = {"segments": 2, "resolution": 16.0}
+        run = fit(structure, particles, tmp_path / "run", **settings)
+        for name in ("summary.json", "latents.npz"):
+            (tmp_path / "run" / name).unlink(missing_ok=True)
+        with pretended_device():
+            again = fit(
+                structure, particles, tmp_path / "run", device=DEVICE, resume=True, **settings
+            )
+        assert abs(run.latent - again.latent).max() < 0.1 * run.latent_sd.mean()
+
+    def test_backproject(self, hinged: Any) -> None:
+        _, particles, _ = hinged
+        here = backproject(particles)
+        with pretended_device():
+            there = backproject(particles, device=DEVICE)
+        scale = float(here.map.density.abs().max())
+        torch.testing.assert_close(there.map.density, here.map.density, rtol=0, atol=1e-3 * scale)
+        assert there.summary["device"] == str(DEVICE) and here.summary["device"] == "cpu"
+
+    def test_refine(self, hinged: Any, tmp_path: Any) -> None:
+        structure, particles, _ = hinged
+        settings: dict[str, Any] = {"beads": 1, "resolution": 16.0}
+        here = refine(structure, particles, tmp_path / "here", **settings)
+        with pretended_device():
+            there = refine(structure, particles, tmp_path / "there", device=DEVICE, **settings)
+        assert here.summary["refine"]["weight"] == there.summary["refine"]["weight"]
+        apart = (here.structure.position - there.structure.position).norm(dim=1)
+        assert float(apart.max()) < 0.05
+
+    def test_debias(self, hinged: Any, tmp_path: Any) -> None:
+        structure, particles, _ = hinged
+        run = fit(structure, particles, tmp_path / "run", segments=2, resolution=16.0)
+        here = debias(run, particles, tmp_path / "here")
+        with pretended_device():
+            there = debias(run, particles, tmp_path / "there", device=DEVICE)
+        assert here.summary["verdict"] == there.summary["verdict"]
