@@ -1,6 +1,7 @@
 # make demo    simulate particles of adenylate kinase, fit them, export the structures, compare with the truth
 # make check   linter, formatter, types and quick tests
 # make test    the same and all other tests
+# make docs    the documentation as a site, in site/: open site/index.html
 # All set up everything they need in .venv, once; PYTHON=... chooses the interpreter.
 
 VENV := .venv
@@ -8,7 +9,7 @@ VENV := .venv
 TESTS := $(VENV)/bin/python -m pytest -n auto --dist worksteal
 PYTHON ?= python3 python3.13 python3.12 python3.11 python
 
-.PHONY: demo check test lint clean
+.PHONY: demo check test lint docs clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python examples/demo.py demo
@@ -25,6 +26,10 @@ lint: $(VENV)/installed
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
 
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet
+	@echo "the site is in site/: open $(CURDIR)/site/index.html"
+
 # anew only where the dependencies have changed: the package itself is installed in place
 $(VENV)/installed: pyproject.toml constraints.txt
 	@for python in $(PYTHON); do \
@@ -39,4 +44,4 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) demo tests/node_modules
+	rm -rf $(VENV) demo site tests/node_modules
