@@ -20,6 +20,9 @@ Results are printed on standard output; progress, warnings and errors on standar
 0 for success, 2 for input or settings that cannot be used, 1 for what went wrong otherwise, such as
 a full disk, 130 for Ctrl-C. An error is one line that says what was found, what was expected and
 what to do; `--debug` shows where it comes from.
+
+`atomdrgn --install-completion` lets the Tab key complete commands, options and their values;
+`atomdrgn --show-completion SHELL` prints the script of that, for bash, zsh, fish or powershell.
 """
 
 

@@ -92,3 +92,35 @@ def test_usage_errors_are_one_line(atomdrgn, arguments, says):
 @pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)])
 def test_without_arguments_there_is_help(atomdrgn, arguments):
     assert "Usage" in atomdrgn(*arguments).out
+
+
+@pytest.mark.parametrize(
+    "typed, offered",
+    [
+        ("atomdrgn vol", ["volume", "volumes"]),
+        ("atomdrgn fit --seg", ["--segments"]),
+        ("atomdrgn export run --format m", ["mmcif"]),
+    ],
+)
+def test_the_tab_key_completes(typed, offered):
+    """As the script that bash is given asks for it."""
+    shown = subprocess.run(
+        [COMMAND],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "_ATOMDRGN_COMPLETE": "complete_bash",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(len(typed.split()) - 1),
+        },
+    )
+    assert shown.stdout.split() == offered and not shown.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_completion_is_shown(shell):
+    shown = subprocess.run(
+        [COMMAND, "--show-completion", shell], capture_output=True, text=True, check=True
+    ).stdout
+    assert "_ATOMDRGN_COMPLETE" in shown and f"complete_{shell}" in shown

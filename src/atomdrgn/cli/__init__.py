@@ -27,7 +27,7 @@ from .volumes import volumes
 
 app = typer.Typer(
     name="atomdrgn",
-    add_completion=False,
+    add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
