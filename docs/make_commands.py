@@ -22,7 +22,8 @@ a full disk, 130 for Ctrl-C. An error is one line that says what was found, what
 what to do; `--debug` shows where it comes from.
 
 `atomdrgn --install-completion` lets the Tab key complete commands, options and their values;
-`atomdrgn --show-completion SHELL` prints the script of that, for bash, zsh, fish or powershell.
+`atomdrgn --show-completion` prints the script of that. Both are for the shell they are typed in:
+bash, zsh, fish or PowerShell.
 """
 
 

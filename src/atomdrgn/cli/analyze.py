@@ -9,8 +9,9 @@ from typer import Argument, Option
 from ..errors import InputError
 from .export import Format, Frame
 from .failures import command
-from .options import Debug, Quiet
+from .options import AsJson, Debug, Quiet
 from .progress import progress
+from .terminal import tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,6 +122,7 @@ def analyze(
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace an analysis that is there.")
     ] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -172,6 +174,7 @@ def analyze(
             umap=umap,
             seed=seed,
             overwrite=overwrite,
+            as_json=as_json,
             quiet=quiet,
         )
         return
@@ -196,13 +199,15 @@ def analyze(
             overwrite=overwrite,
             reporter=reporter,
         )
-    if not quiet:
-        from ..analysis.examination.verdict import verdict
+    from ..analysis.examination.verdict import verdict
 
-        print(
-            f"{verdict(written.found)}\nthe report is {written.report}; tables and structures are "
-            f"in {written.folder}"
-        )
+    said = verdict(written.found)
+    lines = [
+        said,
+        f"the report is {written.report}; tables and structures are in {written.folder}",
+    ]
+    found = {"report": written.report, "folder": written.folder, "verdict": said}
+    tell(lines, {**found, **opened.summary}, as_json=as_json, quiet=quiet)
 
 
 def _refuse(options: Mapping[str, object], why: str) -> None:
@@ -217,6 +222,7 @@ def _analyze_volumes(
     *,
     sketch: int | None,
     mask: Path | None,
+    as_json: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
@@ -232,8 +238,13 @@ def _analyze_volumes(
             reporter=reporter,
             **options,
         )
-    if not quiet:
-        print("\n".join(_closing_lines(found)))
+    told = {
+        "folder": found.folder,
+        "latent_share": found.axes.share.tolist(),
+        "volume_share": None if found.sketch is None else found.sketch.axes.share.tolist(),
+        "settled": None if found.convergence is None else found.convergence.settled,
+    }
+    tell(_closing_lines(found), told, as_json=as_json, quiet=quiet)
 
 
 def _closing_lines(found: "VolumeAnalysis") -> Iterator[str]:

@@ -8,10 +8,10 @@ from typer import Option
 
 from ..errors import InputError
 from .failures import command, command_line
-from .options import Device, General, Particles, Reading
+from .options import AsJson, Device, General, Particles, Reading
 from .progress import progress
 from .setup import device_lines
-from .terminal import shell_word
+from .terminal import shell_word, tell
 
 if TYPE_CHECKING:
     from ..backprojection.backprojection import Reconstruction
@@ -116,6 +116,7 @@ def backproject(
         ),
     ] = False,
     device: Device = "cpu",
+    as_json: AsJson = False,
     general: General,
 ) -> None:
     """Reconstruct a map from particle images with known poses.
@@ -178,8 +179,8 @@ def backproject(
             overwrite=overwrite,
             settings={"source": str(particles), "command": command_line()},
         )
-    if not general.quiet:
-        print("\n".join(_closing_lines(found, out)))
+    told = {"map": out / "map.mrc", **found.summary}
+    tell(_closing_lines(found, out), told, as_json=as_json, quiet=general.quiet)
 
 
 def _closing_lines(found: "Reconstruction", out: Path) -> Iterator[str]:

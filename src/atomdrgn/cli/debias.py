@@ -6,8 +6,9 @@ from typing import Annotated
 from typer import Option
 
 from .failures import command, command_line
-from .options import Debug, Device, FitRun, Quiet, Threads
+from .options import AsJson, Debug, Device, FitRun, Quiet, Threads
 from .progress import progress
+from .terminal import tell
 
 MAPS, RESULT = "Maps", "The result"
 
@@ -72,6 +73,7 @@ def debias(
     ] = False,
     device: Device = "cpu",
     threads: Threads = None,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -123,6 +125,9 @@ def debias(
             reporter=reporter,
             device=found_device,
         )
-    if not quiet:
-        said = [*found.summary["verdict"], *device_lines(found_device)]
-        print("\n".join([*said, f"maps, support and verdict are in {out}"]))
+    lines = [
+        *found.summary["verdict"],
+        *device_lines(found_device),
+        f"maps, support and verdict are in {out}",
+    ]
+    tell(lines, {"folder": found.folder, **found.summary}, as_json=as_json, quiet=quiet)

@@ -9,9 +9,9 @@ from typer import Argument, Option
 from ..errors import InputError
 from ..reporting import Reporter
 from .failures import command
-from .options import Base, Debug, Quiet, Threads
+from .options import AsJson, Base, Debug, Quiet, Threads
 from .progress import progress
-from .terminal import shell_word
+from .terminal import shell_word, tell
 
 if TYPE_CHECKING:
     from ..docking.docking import Docking
@@ -85,6 +85,7 @@ def dock(
         bool, Option("--overwrite", rich_help_panel=RESULT, help="Replace files that are there.")
     ] = False,
     threads: Threads = None,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -125,16 +126,12 @@ def dock(
             overwrite=overwrite,
             reporter=reporter,
         )
-    if not quiet:
-        print(
-            "\n".join(
-                [
-                    *docked.lines(),
-                    f"wrote {docked.path} and {docked.summary_path}",
-                    _next_step(docked, map_file),
-                ]
-            )
-        )
+    lines = [
+        *docked.lines(),
+        f"wrote {docked.path} and {docked.summary_path}",
+        _next_step(docked, map_file),
+    ]
+    tell(lines, {"placed": docked.path, **docked.summary()}, as_json=as_json, quiet=quiet)
 
 
 def _docked(structure: "Structure", reporter: Reporter) -> str:

@@ -6,8 +6,8 @@ from typing import Annotated
 from typer import Argument, Option
 
 from .failures import command
-from .options import Debug, Quiet
-from .terminal import shell_word
+from .options import AsJson, Debug, Quiet
+from .terminal import shell_word, tell
 
 
 @command
@@ -18,6 +18,7 @@ def example(
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace structures that are there.")
     ] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -34,9 +35,9 @@ def example(
     from ..simulate.example_data import copy_example
 
     closed, opened = copy_example(out, overwrite=overwrite)
-    if not quiet:
-        print(f"wrote {closed} (closed) and {opened} (open)")
-        print(
-            f"next: atomdrgn simulate {shell_word(closed)} {shell_word(opened)} "
-            "--populations 0.7,0.3 --particles 400 --box 48 --pixel-size 2.5 --snr 0.1 --out set"
-        )
+    lines = [
+        f"wrote {closed} (closed) and {opened} (open)",
+        f"next: atomdrgn simulate {shell_word(closed)} {shell_word(opened)} "
+        "--populations 0.7,0.3 --particles 400 --box 48 --pixel-size 2.5 --snr 0.1 --out set",
+    ]
+    tell(lines, {"closed": closed, "open": opened}, as_json=as_json, quiet=quiet)

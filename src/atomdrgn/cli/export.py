@@ -1,5 +1,6 @@
 """``atomdrgn export``."""
 
+import json
 from enum import StrEnum
 from os.path import isfile
 from pathlib import Path
@@ -9,9 +10,10 @@ from typer import Option
 
 from ..errors import InputError
 from .failures import command
-from .options import Debug, FitRun, Quiet, Threads
+from .options import AsJson, Debug, FitRun, Quiet, Threads
 from .progress import progress
 from .setup import use_threads
+from .terminal import tell
 
 LIST = set("0123456789:, ")
 
@@ -96,6 +98,7 @@ def export(
         bool, Option("--overwrite", help="Replace structures that are there.")
     ] = False,
     threads: Threads = None,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -142,15 +145,16 @@ def export(
             reporter=reporter,
             origin=origin,
         )
-    if not quiet:
-        named = f", their atoms to {written.reference}" if written.reference else ""
-        print(f"wrote {written.count:,} structures to {written.path}{named}")
-        if written.geometry is not None:
-            print(
-                *geometry_lines(written.geometry),
-                f"  every structure: {Path(out) / 'geometry.csv'}",
-                sep="\n",
-            )
+    named = f", their atoms to {written.reference}" if written.reference else ""
+    lines = [f"wrote {written.count:,} structures to {written.path}{named}"]
+    told = {"path": written.path, "reference": written.reference, "structures": written.count}
+    if written.geometry is not None:
+        lines += [
+            *geometry_lines(written.geometry),
+            f"  every structure: {out / 'geometry.csv'}",
+        ]
+        told["geometry"] = json.loads((out / "geometry.json").read_text(encoding="utf-8"))
+    tell(lines, told, as_json=as_json, quiet=quiet)
 
 
 def parse_particles(text: str, n_particles: int) -> list[int]:

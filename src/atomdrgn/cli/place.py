@@ -1,14 +1,18 @@
 """``atomdrgn place``."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from .failures import command
-from .options import Debug, FitRun, NamedFolder, Quiet
+from .options import AsJson, Debug, FitRun, NamedFolder, Quiet
 from .progress import progress
-from .terminal import shell_word
+from .terminal import shell_word, tell
+
+if TYPE_CHECKING:
+    from ..analysis.particle_files.placing import Placed
 
 FILES = "Files"
 
@@ -78,6 +82,7 @@ def place(
     overwrite: Annotated[
         bool, Option("--overwrite", rich_help_panel=FILES, help="Replace files that are there.")
     ] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -120,17 +125,27 @@ def place(
             overwrite=overwrite,
             reporter=reporter,
         )
-    if not quiet:
-        print(
-            f"wrote {len(placed.particles):,} of the {placed.of:,} particles of tomogram "
-            f"{placed.tomogram} to {placed.folder}"
-        )
-        colours = (
-            "grey, for no motion is supported"
-            if placed.ends is None
-            else (
-                f"coloured by motion 1, from {placed.ends[0]:.3g} (dark blue) to "
-                f"{placed.ends[1]:.3g} (yellow)"
-            )
-        )
-        print(f"to see them, {colours}: chimerax {shell_word(placed.script)}")
+    told = {
+        "folder": placed.folder,
+        "script": placed.script,
+        "tomogram": placed.tomogram,
+        "particles": placed.particles.tolist(),
+        "of": placed.of,
+        "ends": placed.ends,
+    }
+    tell(_closing_lines(placed), told, as_json=as_json, quiet=quiet)
+
+
+def _closing_lines(placed: "Placed") -> Iterator[str]:
+    """A few lines on a :class:`~atomdrgn.analysis.particle_files.placing.Placed`."""
+    yield (
+        f"wrote {len(placed.particles):,} of the {placed.of:,} particles of tomogram "
+        f"{placed.tomogram} to {placed.folder}"
+    )
+    colours = (
+        "grey, for no motion is supported"
+        if placed.ends is None
+        else f"coloured by motion 1, from {placed.ends[0]:.3g} (dark blue) to "
+        f"{placed.ends[1]:.3g} (yellow)"
+    )
+    yield f"to see them, {colours}: chimerax {shell_word(placed.script)}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from .failures import command
-from .options import MODEL, Base, Device, General, MapFile, Origin, Particles, Reading
+from .options import MODEL, AsJson, Base, Device, General, MapFile, Origin, Particles, Reading
 from .progress import progress, told_if_slow
 from .setup import (
     device_lines,
@@ -16,6 +16,7 @@ from .setup import (
     settings_of,
     use_threads,
 )
+from .terminal import tell
 
 if TYPE_CHECKING:
     from ..inference.base_model.refinement import Refinement
@@ -95,6 +96,7 @@ def refine(
         ),
     ] = None,
     device: Device = "cpu",
+    as_json: AsJson = False,
     general: General,
 ) -> None:
     """One structure for all images: correct a base structure by particle images with known poses.
@@ -146,8 +148,8 @@ def refine(
             )
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped; nothing was written to {out}") from None
-    if not general.quiet:
-        print("\n".join(_closing_lines(found)))
+    told = {"structure": found.folder / "refined.cif", **found.summary}
+    tell(_closing_lines(found), told, as_json=as_json, quiet=general.quiet)
 
 
 def _closing_lines(found: "Refinement") -> list[str]:

@@ -1,13 +1,15 @@
 """``atomdrgn select``."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from .failures import command
-from .options import Debug, NamedFolder, Quiet, TiltSeries
+from .options import AsJson, Debug, NamedFolder, Quiet, TiltSeries
+from .terminal import tell
 
 if TYPE_CHECKING:
     from ..analysis.particle_files.selecting import Selected
@@ -136,6 +138,7 @@ def select(
     overwrite: Annotated[
         bool, Option("--overwrite", rich_help_panel=FILES, help="Replace files that are there.")
     ] = False,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -178,8 +181,12 @@ def select(
         data_folder=data_folder,
         overwrite=overwrite,
     )
-    if not quiet:
-        print("\n".join(_closing_lines(written, half_sets=half_sets)))
+    tell(
+        _closing_lines(written, half_sets=half_sets),
+        asdict(written),
+        as_json=as_json,
+        quiet=quiet,
+    )
 
 
 def _closing_lines(written: "Selected", *, half_sets: bool) -> Iterator[str]:

@@ -11,6 +11,7 @@ from ..errors import InputError
 from .failures import command, command_line
 from .options import (
     AllowMissingCtf,
+    AsJson,
     DataFolder,
     Debug,
     InvertContrast,
@@ -23,7 +24,7 @@ from .options import (
     Tomograms,
 )
 from .progress import progress
-from .terminal import shell_word
+from .terminal import shell_word, tell
 
 WHAT, HOW, FLAWS, RESULT = "What is imaged", "How it is imaged", "What real sets have", "The result"
 
@@ -219,6 +220,7 @@ def simulate(
         Option("--overwrite", rich_help_panel=RESULT, help="Replace particles that are there."),
     ] = False,
     threads: Threads = None,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -327,18 +329,23 @@ def simulate(
             truth={"command": np.array(command_line())},
             reporter=reporter,
         )
-    if not quiet:
-        print(
-            f"wrote {len(imaging):,} images of {imaging.n_particles:,} particles to {written}; "
-            f"conformations: {len(molecule.conformations):,}"
-        )
-        base = out / ("base.cif" if why_no_pdb(molecule.structure) else "base.pdb")
-        print(
-            f"a structure for each of them: atomdrgn fit {shell_word(base)} {shell_word(written)}"
-            + (f" --tomograms {shell_word(tomograms)}" if tomograms else "")
-            + (" --tilt-series" if tilt_series else "")
-            + (" --allow-missing-ctf" if allow_missing_ctf else "")
-        )
+    base = out / ("base.cif" if why_no_pdb(molecule.structure) else "base.pdb")
+    told = {
+        "particle_file": written,
+        "base": base,
+        "images": len(imaging),
+        "particles": imaging.n_particles,
+        "conformations": len(molecule.conformations),
+    }
+    lines = [
+        f"wrote {len(imaging):,} images of {imaging.n_particles:,} particles to {written}; "
+        f"conformations: {len(molecule.conformations):,}",
+        f"a structure for each of them: atomdrgn fit {shell_word(base)} {shell_word(written)}"
+        + (f" --tomograms {shell_word(tomograms)}" if tomograms else "")
+        + (" --tilt-series" if tilt_series else "")
+        + (" --allow-missing-ctf" if allow_missing_ctf else ""),
+    ]
+    tell(lines, told, as_json=as_json, quiet=quiet)
 
 
 def _refuse_what_does_not_go_together(

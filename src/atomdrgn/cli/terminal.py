@@ -4,7 +4,9 @@ It is so whatever stands in a file or a name.
 """
 
 import io
+import json
 import shlex
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -34,6 +36,25 @@ def shell_word(path: Path | str) -> str:
     """A path as one word of a command line, which is no option either."""
     text = str(path)
     return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def tell(lines: Iterable[str], found: Mapping[str, object], *, as_json: bool, quiet: bool) -> None:
+    """Print what a command has found: its closing lines, or all of it as one JSON object.
+
+    Parameters
+    ----------
+    lines : iterable of str
+    found : mapping
+        Of numbers, texts, paths, and lists and mappings of them.
+    as_json : bool
+        The object, also of a command that is quiet.
+    quiet : bool
+        No closing lines.
+    """
+    if as_json:
+        print(json.dumps(found, default=str, allow_nan=False))
+    elif not quiet:
+        print("\n".join(lines))
 
 
 class PlainOutput(io.TextIOBase):

@@ -9,10 +9,10 @@ from typer import Option
 
 from ..errors import InputError
 from .failures import command, command_line
-from .options import MODEL, General, Particles, Reading
+from .options import MODEL, AsJson, General, Particles, Reading
 from .progress import progress, told_if_slow
 from .setup import require_files, settings_of, use_threads
-from .terminal import shell_word
+from .terminal import shell_word, tell
 
 if TYPE_CHECKING:
     from ..runs.volume_run import VolumeRun
@@ -216,6 +216,7 @@ def volume(
             "has it.",
         ),
     ] = None,
+    as_json: AsJson = False,
     general: General,
 ) -> None:
     """What particles' volumes differ by, from the images alone, without a model.
@@ -296,8 +297,8 @@ def volume(
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
-    if not general.quiet:
-        print("\n".join(_closing_lines(run)))
+    told = {"run": run.folder, **run.summary}
+    tell(_closing_lines(run), told, as_json=as_json, quiet=general.quiet)
 
 
 def _closing_lines(run: "VolumeRun") -> Iterator[str]:

@@ -8,8 +8,9 @@ from typer import Argument, Option
 
 from ..errors import InputError
 from .failures import command
-from .options import Debug, Quiet, Threads
+from .options import AsJson, Debug, Quiet, Threads
 from .progress import progress
+from .terminal import tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +88,7 @@ def volumes(
         bool, Option("--overwrite", help="Replace volumes that are there.")
     ] = False,
     threads: Threads = None,
+    as_json: AsJson = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
@@ -137,8 +139,13 @@ def volumes(
         where = found.points_along_path(opened, parse_particles(path, opened.n_particles))
     with progress(quiet=quiet) as reporter:
         found.write_volumes(opened, out, where, overwrite=overwrite, reporter=reporter)
-    if not quiet:
-        print(f"wrote {len(where.latent):,} volumes to {out}")
+    count = len(where.latent)
+    tell(
+        [f"wrote {count:,} volumes to {out}"],
+        {"folder": out, "volumes": count},
+        as_json=as_json,
+        quiet=quiet,
+    )
 
 
 def _numbers(texts: Sequence[str]) -> "np.ndarray":
