@@ -17,11 +17,26 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from atomdrgn import ImageGrid, open_run, read_structure, simulate_particles, write_structure
-from atomdrgn.runs.run import CHECKPOINT, FILES, HALVES
+from atomdrgn.runs.run import (
+    BORDERS,
+    CHECKPOINT,
+    CORRECTION,
+    FILES,
+    HALVES,
+    JUNK,
+    POSE_VERDICT,
+)
 
 HERE = Path(__file__).parent
 PARTICLES = {"adk": 1000, "antibody": 500}
-LEFT_OUT = {CHECKPOINT, *HALVES}  # only `fit --resume` needs them
+LEFT_OUT = {
+    CHECKPOINT,
+    *HALVES,
+    BORDERS,
+    CORRECTION,
+    JUNK,
+    POSE_VERDICT,
+}  # only `fit --resume` needs them
 
 
 def adk(work):
