@@ -25,6 +25,7 @@ from .problem.half_sets import HalfSet, join, part_of
 from .problem.misfit import misfits
 from .problem.principal_motions import Motions, motions_of
 from .problem.significance import MotionSupport, is_clear
+from .residual.residual_density import with_first_residual
 
 logger = logging.getLogger(__name__)
 NEAR = 1 / 3  # of the coarsest resolution: as far as a step of the linearised fit reaches
@@ -78,8 +79,8 @@ class Passes(PosteriorMethod):
         return resolutions(self.coarsest, model.images.disc.resolution)
 
     def begin(self, model: FitModel, start: FitState) -> FitState:
-        """The start itself: the first pass measures all that it needs."""
-        return start
+        """The start, with what the base model lacks: the first pass measures all else."""
+        return with_first_residual(model, start)
 
     def steps(self, model: FitModel, *, apart: bool) -> Sequence[Step]:
         """The same for a half-set and for all particles."""
@@ -156,10 +157,9 @@ def _is_better(model: FitModel, here: Passes, moved: FitModel, there: Passes) ->
     ends = []
     for each, passes in ((model, here), (moved, there)):
         part = part_of(each, some)
-        state, steps = part.state(first_state(each)), passes.steps(part.model, apart=True)
-        for step in steps[
-            : sum(resolution >= TRIAL for resolution in passes.resolutions(part.model))
-        ]:
+        state = passes.begin(part.model, part.state(first_state(each)))
+        tried = sum(resolution >= TRIAL for resolution in passes.resolutions(part.model))
+        for step in passes.steps(part.model, apart=True)[:tried]:
             state, row = step(state)
         ends.append((part.model, state, row["resolution"]))
     disc = model.images.disc.coarser(max(resolution for *_, resolution in ends))

@@ -1,7 +1,9 @@
 """What images show and the beads do not is found, and is part of what images are compared with."""
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,10 +19,12 @@ from atomdrgn.inference.residual.residual_density import (
     halves_of,
     residual_maps,
     sum_images,
+    with_first_residual,
     with_residual,
 )
 from atomdrgn.io.mrc import read_map
-from molecules import helix, write_pdb
+from atomdrgn.physics.rotations import matrix_from_vector
+from molecules import atom_line, helix, write_pdb
 
 GRID = ImageGrid(32, 4.0)
 GUEST = (34.0, 0.0, 0.0)  # where the helix is that the base model lacks, A
@@ -146,3 +150,93 @@ def test_a_fit_writes_it_and_stays_where_it_was(lacking, tmp_path):
     assert run.summary["motions"] == []
     plain = fit(base, particles, tmp_path / "plain", segments=2, resolution=12.0, no_residual=True)
     assert "residual" not in plain.summary and not (tmp_path / "plain" / "residual.mrc").exists()
+
+
+# ---- before the first pass
+
+
+BELT, RADIUS, THICK = 2200, 32.0, 12.0  # carbons, A
+
+
+def bundle(chain, z):
+    """Three helices of 60 A beside each other."""
+    places = ((-6.0, -8.0), (6.0, -8.0), (0.0, 4.0))
+    rows = [
+        helix(chain, 40, first=1 + 40 * k, start=(x, y, z), serial=500 * k + (chain == "B") * 2000)
+        for k, (x, y) in enumerate(places)
+    ]
+    return sum(rows, [])
+
+
+def belted(folder, count, snr, seed):
+    """Two bundles, of which one turns by up to 25 degrees, in a belt of points drawn anew.
+
+    The base model has no belt. Returned is the angle of each particle, rad.
+    """
+    base = bundle("A", -45.0) + bundle("B", 16.0)
+    points = [
+        atom_line(20000 + i, "C1", "LIG", "Z", 1 + i, (0, 0, 0), record="HETATM")
+        for i in range(BELT)
+    ]
+    whole = read_structure(write_pdb(folder / "whole.pdb", base + points))
+    random = torch.Generator().manual_seed(seed)
+    angle = math.radians(25) * (2 * torch.rand(count, generator=random) - 1)
+    turn = matrix_from_vector(angle[:, None] * torch.tensor([1.0, 0, 0]))
+    foot, up = torch.tensor([0.0, -4.0, 15.0]), torch.from_numpy(whole.chain == "B")
+    atoms = whole.position.expand(count, -1, -1)
+    moved = torch.einsum("pij,aj->pai", turn, whole.position - foot) + foot
+    atoms = torch.where(up[:, None], moved, atoms)
+    around, about = 2 * math.pi * torch.rand(2, count, BELT, generator=random)
+    out = THICK * torch.rand(count, BELT, generator=random).sqrt()
+    far = RADIUS + out * about.cos()
+    atoms[:, torch.from_numpy(whole.chain == "Z")] = torch.stack(
+        [far * around.cos(), far * around.sin() - 2, out * about.sin() - 25], -1
+    )
+    simulate_particles(whole, atoms, folder, grid=ImageGrid(56, 3.5), snr=snr, generator=random)
+    write_pdb(folder / "base.pdb", base)
+    return angle
+
+
+def not_begun(folder, base):
+    model = assemble(
+        read_structure(folder / base), read_particles(folder / "particles.star"), FitOptions()
+    )
+    return model, first_state(model)
+
+
+def test_a_belt_is_found_before_anything_follows_it(tmp_path):
+    belted(tmp_path, 150, snr=0.2, seed=302)
+    model, start = not_begun(tmp_path, "base.pdb")
+    state = with_first_residual(model, start)
+    assert state.amplitude == pytest.approx(1, abs=0.15)  # electrons, as they were drawn
+    residual = state.residual
+    electrons = float(residual.density.sum()) * residual.voxel_size**3
+    assert electrons == pytest.approx(6 * BELT, rel=0.15)
+    assert state.width2 == 0 and torch.equal(state.latent, start.latent)
+    # nothing is measured, and nothing said, where it is not asked for
+    assert with_first_residual(replace(model, finds_residual=False), start) is start
+
+
+def test_a_base_model_that_lacks_nothing_begins_with_none(lacking):
+    for base, there in (("whole.pdb", False), ("two.pdb", True)):
+        state = with_first_residual(*not_begun(lacking, base))
+        assert (state.residual is not None) == there
+
+
+def test_coarse_passes_keep_what_there_is(found):
+    model, _, state, disc = found
+    assert with_residual(model, state, disc.coarser(40.0)) is state
+
+
+@pytest.mark.slow
+def test_a_domain_outside_a_belt_is_followed_as_without(tmp_path):
+    angle = belted(tmp_path, 400, snr=0.1, seed=303).numpy()
+    base, particles = (
+        read_structure(tmp_path / "base.pdb"),
+        read_particles(tmp_path / "particles.star"),
+    )
+    run = fit(base, particles, tmp_path / "run", segments=6, resolution=9.0)
+    assert run.summary["motions_supported"] >= 1 and not run.summary["warnings"]
+    assert abs(np.corrcoef(run.latent[:, 0], angle)[0, 1]) > 0.97
+    share = 6 * BELT / (6 * BELT + 7920)
+    assert run.summary["residual"]["share_of_density"] == pytest.approx(share, abs=0.05)

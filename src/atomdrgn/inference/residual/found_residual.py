@@ -9,10 +9,9 @@ from torch import Tensor
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from .blobs import Blob, find_blobs, in_words, near_residues
-from .residual_density import NOISE_LEVELS, ResidualMaps, residual_maps, sum_images
+from .residual_density import ResidualMaps, residual_maps, sum_images
 
 DENSE = 0.1  # of the largest density of the beads: what is less is ringing
-FAINTEST = 0.1  # of the largest density at the mask's resolution: less may be ringing
 AVERAGED = 200  # particles, of which the mean positions of residues are
 
 
@@ -80,7 +79,7 @@ def find_residual(model: FitModel, state: FitState, group: Int[Tensor, "trace"])
         maps.density,
         maps.signal,
         voxel_size=maps.voxel_size,
-        level=max(NOISE_LEVELS, FAINTEST * max(maps.densest, float(maps.signal.max()))),
+        level=maps.level,
         whole=float(maps.beads[maps.beads > DENSE * maps.beads.max()].sum()) * maps.voxel_size**3,
     ):
         near, its_group = near_residues(points, model.beads, trace, group)

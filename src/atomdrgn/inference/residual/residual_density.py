@@ -23,13 +23,20 @@ from ...physics.maps.maps import low_pass
 from ...physics.maps.masks import density_mask
 from ...physics.maps.still_density import StillDensity
 from ...physics.pose import Pose
+from ..problem.calibration import calibrate
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 
-FINEST = 10.0  # A, of the map: what is finer of it no motion is mistaken for
+# A, of the map: what is finer of it no motion is mistaken for, and images that are coarser do not
+# tell it from the beads (a belt at 60 A made them nearly twice as bright)
+FINEST, COARSEST = 10.0, 30.0
 MASK_RESOLUTION = 20.0  # A, at which what is dense is told from noise
 NOISE_LEVELS = 5.0  # standard deviations of the noise that dense voxels stand above
+# of the largest density at the mask's resolution: in the end less may be ringing, and at the start
+# a conformation that is not the base model's (3 to 5 % where domains turn by up to 30 degrees)
+FAINTEST = 0.1
 EXTEND, EDGE = 6.0, 12.0  # A: how far the mask reaches beyond dense voxels, and fades
+DIMMEST = 0.01  # of the beads' electrons: images that do not show them have them no dimmer
 FLOOR = (
     1e-3  # of a shell's mean weight: where no image looked, a map is not divided by next to none
 )
@@ -102,9 +109,43 @@ def sum_images(model: FitModel, state: FitState, disc: FourierDisc) -> ImageSums
 
 
 def with_residual(model: FitModel, state: FitState, disc: FourierDisc) -> FitState:
-    """The state with the residual density that images show now, or none."""
+    """The state with the residual density that images show now, or none.
+
+    In coarse passes it stays as it is.
+    """
+    if disc.resolution > COARSEST:
+        return state
     found = residual_maps(sum_images(model, state, disc))
     return replace(state, residual=None if found is None else found.still)
+
+
+def with_first_residual(model: FitModel, state: FitState) -> FitState:
+    """A state that nothing was measured of, with the residual density that is clear already.
+
+    A belt as heavy as the molecule would be what the first scales and motions follow. The beads
+    are as bright here as images have them where they themselves are dense, and particles are at
+    draws from the population that the fit begins with, whose mean map keeps what their motions
+    show out. What is fainter than the end of the fit would call a blob waits for the first pass.
+    """
+    if not model.finds_residual:
+        return state
+    disc = model.images.disc.coarser(MASK_RESOLUTION)
+    generator = torch.Generator().manual_seed(model.seed)
+    noise = calibrate(model, state, disc, generator).spectrum
+    anywhere = replace(state, spectrum=noise, uncertainty=model.start.root)
+    amplitude = _amplitude_within(sum_images(model, anywhere, disc))
+    found = residual_maps(sum_images(model, replace(anywhere, amplitude=amplitude), disc))
+    if found is None or not found.clear.any():
+        return state
+    return replace(replace(state, amplitude=amplitude), residual=found.still)
+
+
+def _amplitude_within(sums: ImageSums) -> float:
+    """What the beads have to be multiplied by where they are dense."""
+    beads = _map(sums.beads)
+    weight = (1 - outside(beads)) * beads
+    left = 0.5 * sum(float((weight * _map(each)).sum()) for each in sums.left)
+    return max(1 + left / float((weight * beads).sum()), DIMMEST)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +178,16 @@ class ResidualMaps:
     beads: Float[Tensor, "box box box"]
     densest: float
     voxel_size: float
+
+    @property
+    def level(self) -> float:
+        """What the signal of a blob is above."""
+        return max(NOISE_LEVELS, FAINTEST * max(self.densest, float(self.signal.max())))
+
+    @property
+    def clear(self) -> Bool[Tensor, "box box box"]:
+        """Where there are blobs."""
+        return self.signal > self.level
 
     @property
     def still(self) -> StillDensity:
