@@ -6,16 +6,19 @@ from atomdrgn.likelihood.normal_equations import (
     camera_motion,
     derivative_images,
     image_products,
+    pose_images,
     power_along,
     predict,
 )
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.physics.pose import Pose
+from atomdrgn.physics.projection import rigid_slices
 from atomdrgn.physics.projection.project import project_beads
 from atomdrgn.physics.rotations import matrix_from_vector
 from atomdrgn.structure.atoms import read_structure
 from atomdrgn.structure.beads import coarse_grain
+from atomdrgn.structure.motion.camera import slice_segments
 from atomdrgn.structure.motion.segment_deformation import SegmentDeformation
 from atomdrgn.structure.segmentation import make_segments
 from molecules import helix, write_pdb
@@ -185,3 +188,57 @@ def test_loops_and_tensor_operations_agree(scene):
     ):
         one, other = getattr(quick, name), getattr(slow, name)
         assert other.requires_grad and (one - other).norm() < 1e-5 * one.norm()
+
+
+def test_segments_cut_from_grids_are_their_sums(scene, monkeypatch):
+    """Borders between segments, which no grid holds, and occupancies included."""
+    args = scene_args(scene)
+    transfer = torch.rand(4, len(DISC), generator=torch.Generator().manual_seed(3)) - 0.3
+    beads = scene["beads"].bright(1.3, 2.0)
+
+    def images():
+        seen = {**args, "seen": ImageModel(beads)}
+        deformation = scene["deformation"]
+        deformation.__dict__.pop("rigid_parts", None)
+        moved = derivative_images(
+            deformation,
+            beads,
+            scene["latent"],
+            pose=scene["pose"],
+            disc=DISC,
+            transfer=transfer,
+        )
+        return [predict(**seen), *moved, *pose_images(**seen, transfer=transfer)]
+
+    summed = images()
+    monkeypatch.setattr(rigid_slices, "slices_are_quicker", lambda *asked: True)
+    cut = images()
+    assert (
+        0
+        < len(
+            slice_segments(
+                scene["deformation"],
+                beads,
+                scene["latent"],
+                fields=4,
+                pose=scene["pose"],
+                disc=DISC,
+            ).left
+        )
+        < len(scene["deformation"].members.bead)
+    )
+    for a, b in zip(cut, summed, strict=True):
+        rest, power = (each.square().sum((-2, -1)) for each in (a - b, b))
+        assert float((rest / power).max()) < 1e-3**2
+        assert not torch.equal(a, b)
+
+
+def test_a_segment_that_leaves_the_box_is_summed(scene, monkeypatch):
+    monkeypatch.setattr(rigid_slices, "slices_are_quicker", lambda *asked: True)
+    deformation, pose = scene["deformation"], scene["pose"]
+    away = Pose(pose.rotation, pose.shift + torch.tensor([0.4 * GRID.extent, 0.0]))
+    where = {"disc": DISC, "fields": 4}
+    latent = torch.zeros_like(scene["latent"])
+    here = slice_segments(deformation, scene["beads"], latent, pose=pose, **where)
+    there = slice_segments(deformation, scene["beads"], latent, pose=away, **where)
+    assert len(here.slices) > len(there.slices)

@@ -3,20 +3,21 @@
 They are Gauss-Newton's normal equations, one set an image.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..devices import looped
 from ..physics.disc import FourierDisc
 from ..physics.pose import Pose
-from ..physics.projection.bead_transform import bead_transform, wave_products
+from ..physics.projection.bead_transform import bead_transform
 from ..physics.record import Record
 from ..structure.beads import BeadModel
-from ..structure.motion.camera import motion_fields, project_centres
+from ..structure.motion.camera import SlicedSegments, motion_fields, project_centres, slice_segments
 from ..structure.motion.deformation import Deformation
 from ..structure.motion.segment_deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
 from .image_model import ImageModel, gain_on
@@ -145,11 +146,37 @@ def bead_images(
         plane = pose.apply(conformation.position)[..., :2]
         weight = (beads.amplitude * conformation.occupancy)[..., None]
         return bead_transform(plane, beads.sigma, disc, weight=weight)[:, 0, 0]
-    plane = project_centres(deformation, latent, pose)
-    weight = beads.amplitude[:, None].expand(len(plane), -1, 1)
+    sliced = slice_segments(deformation, beads, latent, pose=pose, disc=disc, fields=1)
+    if sliced is None:
+        return _summed_image(deformation, beads, latent, pose=pose, disc=disc)
+    image = sliced.images(disc)
+    some = sliced.summed_beads(deformation)
+    if not len(some):
+        return image
+    return image + _summed_image(deformation, beads, latent, pose=pose, disc=disc, some=some)
+
+
+def _summed_image(
+    deformation: SegmentDeformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+    some: Int[Tensor, "some"] | None = None,
+) -> Float[Tensor, "batch 2 frequency"]:
+    """The image of beads, or of some of them, as an exact sum."""
+    plane, amplitude, sigma = (
+        project_centres(deformation, latent, pose),
+        beads.amplitude,
+        beads.sigma,
+    )
+    weight = amplitude.expand(len(plane), -1)
     if deformation.composition:
-        weight = weight * deformation.bead_occupancy(latent)[..., None]
-    return bead_transform(plane.transpose(1, 2), beads.sigma, disc, weight=weight)[:, 0, 0]
+        weight = weight * deformation.bead_occupancy(latent)
+    if some is not None:
+        plane, weight, sigma = plane[..., some], weight[:, some], sigma[some]
+    return bead_transform(plane.mT, sigma, disc, weight=weight[..., None])[:, 0, 0]
 
 
 def latent_images(
@@ -205,61 +232,105 @@ def derivative_images(
     Where segments may be absent, a sixth image of each is how its occupancy changes the prediction:
     the segment's own image.
     """
-    members = deformation.members
-    plane = project_centres(deformation, latent, pose)[:, :, members.bead]
-    field = motion_fields(deformation, latent, pose, amplitude=beads.amplitude)
-    sigma = beads.sigma[members.bead]
-    if looped(plane, field, sigma, transfer):
-        return _derivatives_by_loops(
-            deformation, plane, field, sigma=sigma, disc=disc, transfer=transfer
-        )
-    transform = bead_transform(
-        plane.transpose(1, 2), sigma, disc, weight=field.transpose(1, 2), parts=members.parts
+    fields = segment_fields(deformation, beads, latent, pose=pose, disc=disc)
+    slot = {segment: number for number, segment in enumerate(deformation.free.tolist())}
+    if not looped(latent, pose.rotation, beads.amplitude, transfer):
+        every = torch.stack(list(fields), 1)
+        prediction = every[:, :, 0].sum(1) * transfer[:, None]
+        free = every[:, deformation.free]
+        own = free[:, :, 4:] * transfer[:, None, None, None]
+        return prediction, torch.cat([_by_rigid_motion(free, disc, transfer), own], 2)
+    prediction = torch.zeros(len(latent), 2, len(disc))
+    changes = 5 + deformation.composition
+    derivative = torch.empty(len(latent), len(slot), changes, 2, len(disc))
+    fixed = (
+        derivative
+        if len(slot) == deformation.n_segments
+        else derivative.new_empty(len(latent), 1, changes, 2, len(disc))
     )
-    prediction = transform[:, :, 0].sum(1) * transfer[:, None]
-    transform = transform[:, deformation.free]
-    own = transform[:, :, 4:] * transfer[:, None, None, None]
-    return prediction, torch.cat([_by_rigid_motion(transform, disc, transfer), own], 2)
+    for segment, field in enumerate(fields):
+        into = derivative if segment in slot else fixed
+        _add_motions(field, disc, transfer, prediction, into, slot.get(segment, 0))
+    return prediction, derivative
 
 
-def _derivatives_by_loops(
+def segment_fields(
     deformation: SegmentDeformation,
-    plane: Float[Tensor, "batch 2 bead"],
-    field: Float[Tensor, "batch field bead"],
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
     *,
-    sigma: Float[Tensor, "bead"],
+    pose: Pose,
+    disc: FourierDisc,
+) -> Iterator[Float[Tensor, "batch field 2 frequency"]]:
+    """Coefficients of the fields of one segment after the other.
+
+    They are :func:`~atomdrgn.structure.motion.camera.motion_fields`, summed over the segment's
+    beads, or cut from its grid where that costs less.
+    """
+    sliced = slice_segments(deformation, beads, latent, pose=pose, disc=disc, fields=4)
+    parts = deformation.members.parts if sliced is None else sliced.parts
+    summed = None
+    for segment, part in enumerate(parts):
+        cut = sliced.fields(segment, disc) if sliced and segment in sliced.slices else None
+        if cut is not None and part.start == part.stop:
+            yield cut
+            continue
+        if summed is None:
+            summed = _SummedBeads.of(deformation, beads, latent, pose, sliced)
+        field = summed.fields(part, disc)
+        yield field if cut is None else field + cut
+
+
+class _SummedBeads(NamedTuple):
+    """The beads of segments that no grid holds, as the camera sees them."""
+
+    plane: Tensor  # (batch, 2, entry)
+    field: Tensor  # (batch, field, entry)
+    sigma: Tensor  # (entry,)
+
+    @classmethod
+    def of(
+        cls,
+        deformation: SegmentDeformation,
+        beads: BeadModel,
+        latent: Float[Tensor, "batch latent"],
+        pose: Pose,
+        sliced: SlicedSegments | None,
+    ) -> "_SummedBeads":
+        """Those that are left."""
+        bead = deformation.members.bead
+        plane = project_centres(deformation, latent, pose)
+        field = motion_fields(deformation, latent, pose, amplitude=beads.amplitude)
+        if sliced is not None:
+            bead, field = bead[sliced.left], field[..., sliced.left]
+        return cls(plane[..., bead], field, beads.sigma[bead])
+
+    def fields(self, part: slice, disc: FourierDisc) -> Float[Tensor, "batch field 2 frequency"]:
+        """Their fields, summed over a part."""
+        some = self.plane[..., part].mT, self.sigma[part]
+        return bead_transform(*some, disc, weight=self.field[..., part].mT)[:, 0]
+
+
+def _add_motions(
+    field: Float[Tensor, "batch field 2 frequency"],
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
-) -> tuple[Tensor, Tensor]:
-    from ..physics.projection.bead_transform_loops import combine_motions, combine_own
+    prediction: Float[Tensor, "batch 2 frequency"],
+    derivative: Float[Tensor, "batch free change 2 frequency"],
+    slot: int,
+) -> None:
+    """Add a segment to a prediction, and fill in how its motions change it, by compiled loops."""
+    from ..physics.projection.bead_transform_loops import move_fields
 
-    free = {segment: number for number, segment in enumerate(deformation.free.tolist())}
-    transfer = transfer.contiguous()
-    prediction = torch.zeros(len(plane), 2, len(disc))
-    changes = 5 + deformation.composition
-    derivative = torch.empty(len(plane), len(free), changes, 2, len(disc))
-    of_fixed = (
-        torch.empty(len(plane), 1, changes, 2, len(disc))
-        if len(free) < deformation.n_segments
-        else derivative
+    move_fields(
+        field.contiguous().numpy(),
+        disc.rows,
+        disc.grid.extent,
+        transfer.contiguous().numpy(),
+        prediction.numpy(),
+        derivative.numpy(),
+        slot,
     )
-    products = wave_products(plane, sigma, disc, weight=field, parts=deformation.members.parts)
-    for segment, product in enumerate(products):
-        into = derivative if segment in free else of_fixed
-        combine_motions(
-            product.numpy(),
-            disc.rows,
-            disc.grid.extent,
-            transfer.numpy(),
-            prediction.numpy(),
-            into.numpy(),
-            free.get(segment, 0),
-        )
-        if deformation.composition and segment in free:
-            combine_own(
-                product.numpy(), disc.rows, transfer.numpy(), derivative.numpy(), free[segment]
-            )
-    return prediction, derivative
 
 
 def pose_images(
@@ -305,33 +376,41 @@ def _bead_pose_images(
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
 ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch 5 2 frequency"]]:
-    conformation = deformation.conformation(latent)
-    arm = pose.turned(conformation.position).mT
-    plane = (arm[:, :2] + pose.shift[..., None]).contiguous()
-    weight = (beads.amplitude * conformation.occupancy)[:, None]
-    field = torch.cat([weight, weight * arm], 1)
-    if not looped(plane, field, beads.sigma, transfer):
-        transform = bead_transform(plane.mT, beads.sigma, disc, weight=field.mT)
+    transform = _whole_fields(deformation, beads, latent, pose=pose, disc=disc)[:, None]
+    if not looped(transform, transfer):
         return transform[:, 0, 0] * transfer[:, None], _by_rigid_motion(transform, disc, transfer)[
             :, 0
         ]
-    from ..physics.projection.bead_transform_loops import combine_motions
-
-    prediction = torch.zeros(len(plane), 2, len(disc))
-    derivative = torch.empty(len(plane), 1, POSE_NUMBERS, 2, len(disc))
-    for product in wave_products(
-        plane, beads.sigma, disc, weight=field, parts=[slice(0, plane.shape[2])]
-    ):
-        combine_motions(
-            product.numpy(),
-            disc.rows,
-            disc.grid.extent,
-            transfer.contiguous().numpy(),
-            prediction.numpy(),
-            derivative.numpy(),
-            0,
-        )
+    prediction = torch.zeros(len(latent), 2, len(disc))
+    derivative = torch.empty(len(latent), 1, POSE_NUMBERS, 2, len(disc))
+    _add_motions(transform[:, 0], disc, transfer, prediction, derivative, 0)
     return prediction, derivative[:, 0]
+
+
+def _whole_fields(
+    deformation: Deformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+) -> Float[Tensor, "batch 4 2 frequency"]:
+    """Coefficients of the amplitude, and of that times the arm from the molecule's origin."""
+    sliced, some = None, None
+    if isinstance(deformation, SegmentDeformation):
+        sliced = slice_segments(deformation, beads, latent, pose=pose, disc=disc, fields=4)
+        some = None if sliced is None else sliced.summed_beads(deformation)
+    if sliced is not None and some is not None and not len(some):
+        return sliced.whole_fields(disc)
+    conformation, sigma = deformation.conformation(latent), beads.sigma
+    arm = pose.turned(conformation.position).mT
+    weight = (beads.amplitude * conformation.occupancy)[:, None]
+    if some is not None:
+        arm, weight, sigma = arm[..., some], weight[..., some], sigma[some]
+    plane = (arm[:, :2] + pose.shift[..., None]).contiguous()
+    field = torch.cat([weight, weight * arm], 1)
+    summed = bead_transform(plane.mT, sigma, disc, weight=field.mT)[:, 0]
+    return summed if sliced is None else summed + sliced.whole_fields(disc)
 
 
 def _by_rigid_motion(

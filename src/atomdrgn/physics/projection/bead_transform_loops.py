@@ -21,7 +21,7 @@ COSINE = tuple((-1) ** n * math.pi ** (2 * n) / math.factorial(2 * n) for n in r
 
 
 @njit(nogil=True, fastmath=True, cache=True, inline="always")
-def _turn(turns: float) -> tuple[np.floating, np.floating]:
+def turned(turns: float) -> tuple[np.floating, np.floating]:
     """Cosine and sine of an angle given in turns."""
     t = turns - math.floor(turns + np.float32(0.5))
     u = t * t
@@ -108,7 +108,7 @@ def make_waves(
         for axis in range(2):
             along = x if axis == 0 else y
             for b in range(n_beads):
-                c1[b], s1[b] = _turn(along[b] * per_extent)
+                c1[b], s1[b] = turned(along[b] * per_extent)
                 c[b], s[b] = np.float32(1), np.float32(0)
             for k in range(count):
                 damped = damping[k, start : start + n_beads]
@@ -172,8 +172,8 @@ def combine(product: np.ndarray, rows: np.ndarray, out: np.ndarray, part: int) -
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def combine_motions(
-    product: np.ndarray,
+def move_fields(
+    fields: np.ndarray,
     rows: np.ndarray,
     extent: float,
     transfer: np.ndarray,
@@ -183,13 +183,13 @@ def combine_motions(
 ) -> None:
     """Derivatives of an image by the motions of one segment.
 
-    They are shifts along x and y, and turns about x, y and z.
+    They are shifts along x and y, turns about x, y and z, and the occupancy where that is free.
 
     Parameters
     ----------
-    product : (batch, 4, 2, index, 2, index) float32
-        Of the waves of four fields: the amplitude, and the amplitude times each component of the
-        arm.
+    fields : (batch, 4 or 5, 2, frequency) float32
+        Coefficients of the amplitude, of the amplitude times each component of the arm, and of what
+        an occupancy of 1 would show.
     rows : (row, 4) int64
         See :attr:`atomdrgn.physics.disc.FourierDisc.rows`.
     extent : float
@@ -198,25 +198,20 @@ def combine_motions(
         What a prediction is multiplied by.
     prediction : (batch, 2, frequency) float32
         Is added to.
-    derivative : (batch, segment, 5, 2, frequency) float32
+    derivative : (batch, segment, 5 or 6, 2, frequency) float32
         Is filled.
     segment : int
         Where in it.
     """
     two_pi = np.float32(2 * math.pi / extent)
-    for image in range(product.shape[0]):
+    for image in range(fields.shape[0]):
         for r in range(rows.shape[0]):
             y, first, start, length = rows[r]
-            sign, q, end, last = (
-                np.float32(-1 if y < 0 else 1),
-                abs(y),
-                start + length,
-                first + length,
-            )
-            mass_cc, mass_cs, mass_sc, mass_ss = _row(product[image, 0], q, first, last)
-            x_cc, x_cs, x_sc, x_ss = _row(product[image, 1], q, first, last)
-            y_cc, y_cs, y_sc, y_ss = _row(product[image, 2], q, first, last)
-            z_cc, z_cs, z_sc, z_ss = _row(product[image, 3], q, first, last)
+            end = start + length
+            mass_re, mass_im = fields[image, 0, 0, start:end], fields[image, 0, 1, start:end]
+            x_re, x_im = fields[image, 1, 0, start:end], fields[image, 1, 1, start:end]
+            y_re, y_im = fields[image, 2, 0, start:end], fields[image, 2, 1, start:end]
+            z_re, z_im = fields[image, 3, 0, start:end], fields[image, 3, 1, start:end]
             t = transfer[image, start:end]
             seen_re, seen_im = prediction[image, 0, start:end], prediction[image, 1, start:end]
             d = derivative[image, segment]
@@ -226,57 +221,21 @@ def combine_motions(
             turn_y_re, turn_y_im = d[3, 0, start:end], d[3, 1, start:end]
             turn_z_re, turn_z_im = d[4, 0, start:end], d[4, 1, start:end]
             for i in range(length):
-                mass_re, mass_im = mass_cc[i] - sign * mass_ss[i], -(mass_cs[i] + sign * mass_sc[i])
-                x_re, x_im = x_cc[i] - sign * x_ss[i], -(x_cs[i] + sign * x_sc[i])
-                y_re, y_im = y_cc[i] - sign * y_ss[i], -(y_cs[i] + sign * y_sc[i])
-                z_re, z_im = z_cc[i] - sign * z_ss[i], -(z_cs[i] + sign * z_sc[i])
-                seen_re[i] += mass_re * t[i]
-                seen_im[i] += mass_im * t[i]
+                seen_re[i] += mass_re[i] * t[i]
+                seen_im[i] += mass_im[i] * t[i]
                 # a shift multiplies by -2 pi i k: what was imaginary becomes real, what was real
                 # becomes minus imaginary
                 along_x, along_y = two_pi * (first + i) * t[i], two_pi * y * t[i]
-                shift_x_re[i], shift_x_im[i] = along_x * mass_im, -along_x * mass_re
-                shift_y_re[i], shift_y_im[i] = along_y * mass_im, -along_y * mass_re
-                turn_x_re[i], turn_x_im[i] = -along_y * z_im, along_y * z_re
-                turn_y_re[i], turn_y_im[i] = along_x * z_im, -along_x * z_re
+                shift_x_re[i], shift_x_im[i] = along_x * mass_im[i], -along_x * mass_re[i]
+                shift_y_re[i], shift_y_im[i] = along_y * mass_im[i], -along_y * mass_re[i]
+                turn_x_re[i], turn_x_im[i] = -along_y * z_im[i], along_y * z_re[i]
+                turn_y_re[i], turn_y_im[i] = along_x * z_im[i], -along_x * z_re[i]
                 turn_z_re[i], turn_z_im[i] = (
-                    along_y * x_im - along_x * y_im,
-                    along_x * y_re - along_y * x_re,
+                    along_y * x_im[i] - along_x * y_im[i],
+                    along_x * y_re[i] - along_y * x_re[i],
                 )
-
-
-@njit(nogil=True, fastmath=True, cache=True)
-def combine_own(
-    product: np.ndarray,
-    rows: np.ndarray,
-    transfer: np.ndarray,
-    derivative: np.ndarray,
-    segment: int,
-) -> None:
-    """How the occupancy of one segment changes an image: the fifth of its fields, as an image.
-
-    Parameters
-    ----------
-    product, rows, transfer, segment
-        As for :func:`combine_motions`; `product` has five fields.
-    derivative : (batch, segment, 6, 2, frequency) float32
-        The sixth derivative is filled.
-    """
-    for image in range(product.shape[0]):
-        for r in range(rows.shape[0]):
-            y, first, start, length = rows[r]
-            sign, q, end, last = (
-                np.float32(-1 if y < 0 else 1),
-                abs(y),
-                start + length,
-                first + length,
-            )
-            cos_cos, sin_x, sin_y, sin_sin = _row(product[image, 4], q, first, last)
-            t = transfer[image, start:end]
-            real, imaginary = (
-                derivative[image, segment, 5, 0, start:end],
-                derivative[image, segment, 5, 1, start:end],
-            )
-            for i in range(length):
-                real[i] = (cos_cos[i] - sign * sin_sin[i]) * t[i]
-                imaginary[i] = -(sin_x[i] + sign * sin_y[i]) * t[i]
+        if derivative.shape[2] == 6:
+            for part in range(2):
+                own, out = fields[image, 4, part], derivative[image, segment, 5, part]
+                for i in range(len(own)):
+                    out[i] = own[i] * transfer[image, i]

@@ -3,15 +3,21 @@
 It says where they are projected to, and what their segments' motions would do there.
 """
 
+from dataclasses import dataclass
+from itertools import pairwise
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...devices import looped
+from ...physics.disc import FourierDisc
 from ...physics.pose import Pose
+from ...physics.projection.rigid_slices import PartSlices
 from ...physics.rotations import matrix_from_quaternion
+from ..beads import BeadModel
 from .motion import RigidMotion
-from .segment_deformation import SegmentDeformation
+from .segment_deformation import WHOLE, SegmentDeformation
 
 
 def project_centres(
@@ -116,3 +122,128 @@ def _full_fields(
 def _turn(motion: RigidMotion, pose: Pose) -> Float[Tensor, "batch segment 3 3"]:
     """Rotation from the base model's frame to the camera's."""
     return pose.rotation[:, None] @ matrix_from_quaternion(motion.rotation)
+
+
+@dataclass(frozen=True)
+class SlicedSegments:
+    """Segments of some images that are cut from grids, and what is left to be summed.
+
+    Parameters
+    ----------
+    slices : dict
+        The grid of each such segment.
+    turn : (batch, segment, 3, 3)
+        From the base model's frame to the camera's.
+    centre : (batch, segment, 3)
+        Each segment's moved centroid along the camera's axes, from the molecule's origin, A.
+    shift : (batch, 2)
+        Of the molecule's origin, A.
+    occupancy : (batch, segment), optional
+        Of each, where segments may be absent.
+    left : (some,)
+        Entries of the deformation's members that are summed.
+    parts : list of slice
+        Which of these are each segment's.
+    """
+
+    slices: dict[int, PartSlices]
+    turn: Float[Tensor, "batch segment 3 3"]
+    centre: Float[Tensor, "batch segment 3"]
+    shift: Float[Tensor, "batch 2"]
+    occupancy: Float[Tensor, "batch segment"] | None
+    left: Int[Tensor, "some"]
+    parts: list[slice]
+
+    def fields(self, segment: int, disc: FourierDisc) -> Float[Tensor, "batch field 2 frequency"]:
+        """As :func:`motion_fields`, transformed and summed over the beads of one segment."""
+        slices, strength = self.slices[segment]
+        field = slices.fields(*self._seen(segment), disc, strength=strength)
+        if self.occupancy is None:
+            return field
+        present = self.occupancy[:, segment, None, None, None]
+        return torch.cat([field * present, field[:, :1]], 1)
+
+    def whole_fields(self, disc: FourierDisc) -> Float[Tensor, "batch 4 2 frequency"]:
+        """The first four fields, with arms from the molecule's origin, summed over segments."""
+        total = self.shift.new_zeros(len(self.shift), 4, 2, len(disc))
+        for segment in self.slices:
+            field, centre = self.fields(segment, disc)[:, :4], self.centre[:, segment]
+            total += field
+            total[:, 1:] += centre[..., None, None] * field[:, :1]
+        return total
+
+    def summed_beads(self, deformation: SegmentDeformation) -> Int[Tensor, "some"]:
+        """Beads of which no grid holds all."""
+        return deformation.members.bead[self.left].unique()
+
+    def images(self, disc: FourierDisc) -> Float[Tensor, "batch 2 frequency"]:
+        """Coefficients of all segments that are cut from grids."""
+        total = self.shift.new_zeros(len(self.shift), 2, len(disc))
+        for segment, (slices, strength) in self.slices.items():
+            image = slices.images(*self._seen(segment), disc, strength=strength)
+            if self.occupancy is not None:
+                image = image * self.occupancy[:, segment, None, None]
+            total += image
+        return total
+
+    def _seen(self, segment: int) -> tuple[Float[Tensor, "batch 3 3"], Float[Tensor, "batch 2"]]:
+        """How a segment is turned, and where the camera sees its centroid."""
+        return self.turn[:, segment], self.centre[:, segment, :2] + self.shift
+
+
+def slice_segments(
+    deformation: SegmentDeformation,
+    beads: BeadModel,
+    latent: Float[Tensor, "batch latent"],
+    *,
+    pose: Pose,
+    disc: FourierDisc,
+    fields: int,
+) -> SlicedSegments | None:
+    """The segments whose images cost less as slices than as sums of beads; None without any.
+
+    A segment is summed where it may stand out of the box: what lies outside is left out of sums.
+
+    Parameters
+    ----------
+    deformation : SegmentDeformation
+        Of the base model.
+    beads : BeadModel
+        As images show them.
+    latent : (batch, latent)
+        One an image.
+    pose : Pose
+        (batch,) one an image.
+    disc : FourierDisc
+        Where coefficients are wanted.
+    fields : int
+        Of each bead, that are transformed.
+    """
+    found = deformation.rigid_parts.quicker(beads.amplitude, beads.sigma, disc, fields=fields)
+    if not found:
+        return None
+    motion = deformation.motion(latent)
+    turn = _turn(motion, pose)
+    centre = (deformation.centroid + motion.translation) @ pose.rotation.mT
+    reach = (centre[..., :2] + pose.shift[:, None]).abs().amax((0, 2))
+    inside = {
+        segment: part
+        for segment, part in found.items()
+        if float(reach[segment]) + part.slices.longest <= 0.5 * disc.grid.extent
+    }
+    left, parts = _left(deformation, inside)
+    occupancy = deformation.occupancy(latent) if deformation.composition else None
+    return SlicedSegments(inside, turn, centre, pose.shift, occupancy, left, parts)
+
+
+def _left(
+    deformation: SegmentDeformation, sliced: dict[int, PartSlices]
+) -> tuple[Int[Tensor, "some"], list[slice]]:
+    """Entries that no grid holds, and which of them are each segment's."""
+    members = deformation.members
+    held = torch.zeros(deformation.n_segments, dtype=torch.bool, device=members.segment.device)
+    held[list(sliced)] = True
+    summed = ~(held[members.segment] & (members.weight >= WHOLE))
+    left = torch.nonzero(summed)[:, 0]
+    ends = torch.bincount(members.segment[left], minlength=len(held)).cumsum(0).tolist()
+    return left, [slice(*pair) for pair in pairwise([0, *ends])]

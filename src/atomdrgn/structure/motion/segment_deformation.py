@@ -4,6 +4,7 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import ClassVar, NamedTuple, final
 
 import numpy as np
@@ -12,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...io.run_formats.arrays import FINITE, SIZE
+from ...physics.projection.rigid_slices import RigidParts
 from ...physics.record import Record
 from ...physics.rotations import (
     cross_matrix,
@@ -29,6 +31,7 @@ from .motion import RigidMotion, blended_rotation, screw_motion, twists, weighte
 TWIST = 6  # numbers that move a segment
 # of occupancy: a tenth of a domain changes an image about as much as 1 A of motion does
 OCCUPANCY_UNIT = 0.1
+WHOLE = 1 - 1e-6  # membership: what follows one segment alone
 SMALLEST_PRESENCE = 0.01  # what is nearly never there still has a place
 
 
@@ -273,6 +276,17 @@ class SegmentDeformation(Deformation):
     def membership(self) -> Float[Tensor, "bead segment"]:
         """Which bead follows which segment."""
         return self.weight
+
+    @cached_property
+    def rigid_parts(self) -> RigidParts:
+        """The beads of each segment that no other one moves, by segment."""
+        members = self.members
+        alone = members.weight >= WHOLE
+        ends = torch.cat([alone.new_zeros(1), alone]).cumsum(0)[
+            torch.cat([members.ends.new_zeros(1), members.ends])
+        ]
+        parts = [slice(*pair) for pair in pairwise(ends.tolist())]
+        return RigidParts(members.bead[alone], members.arm.T[alone].contiguous(), parts)
 
     @property
     def transforms(self) -> Transforms:
