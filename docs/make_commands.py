@@ -11,7 +11,11 @@ import typer
 from atomdrgn.cli import app
 
 PAGE = Path(__file__).parent / "commands.md"
-SHARED = {"volumes": "volume", "example": "tutorial"}  # commands on the page of another
+SHARED = {
+    "volumes": "volume",
+    "example": "tutorial",
+    "fit-more": "fit",
+}  # commands on the page of another
 HEAD = """# Commands
 
 Made from the texts of `--help` by docs/make_commands.py; do not edit it by hand.

@@ -171,7 +171,7 @@ def names_of_files(page):
 
 def test_every_command_has_a_page():
     made = runpy.run_path(DOCS / "make_commands.py")["reference"]()
-    links = re.findall(r"(?m)^- \[(\w+)\]\((.*)\)$", made)
+    links = re.findall(r"(?m)^- \[([\w-]+)\]\((.*)\)$", made)
     assert {name for name, _ in links} == set(typer.main.get_command(app).commands)
     for name, page in links:
         assert f"atomdrgn {name}" in (DOCS / page).read_text(), page

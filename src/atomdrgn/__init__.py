@@ -28,6 +28,7 @@ _HOME = {
     "read_particles": "particles.reading",
     "inspect": "inspection",
     "fit": "inference.fit",
+    "fit_more": "inference.more_particles",
     "FitOptions": "inference.fit_options",
     "refine": "inference.base_model.refinement",
     "Refinement": "inference.base_model.refinement",

@@ -15,6 +15,8 @@ from atomdrgn.devices import PROCESSOR
 from atomdrgn.inference.base_model.refinement import refine
 from atomdrgn.inference.findings.junk import measure_signals
 from atomdrgn.inference.fit import fit
+from atomdrgn.inference.placing.likelihood_between import Comparison
+from atomdrgn.inference.placing.nodes import Boxes, Nodes
 from atomdrgn.inference.population.pose_corrections import no_corrections
 from atomdrgn.inference.posterior.gauss_newton_pass import run_pass
 from atomdrgn.inference.posterior.importance_sampling import working_disc
@@ -27,6 +29,7 @@ from atomdrgn.inference.problem.principal_motions import motions_of
 from atomdrgn.inference.residual.residual_density import sum_images
 from atomdrgn.physics.disc import FourierDisc
 from atomdrgn.physics.maps.still_density import StillDensity
+from atomdrgn.structure.motion.surface import straight_surface
 from pretended_device import DEVICE, pretended_device
 
 Step = Callable[[FitModel, FitState, FourierDisc], Any]
@@ -70,6 +73,22 @@ def _pass(model: FitModel, state: FitState, disc: FourierDisc) -> Any:
     return found.latent, found.contrast, found.spectrum
 
 
+def _placed(model: FitModel, state: FitState, disc: FourierDisc) -> Any:
+    motions = motions_of(model, state.population).first(3)
+    spread = motions.variance.sqrt()
+    surface = straight_surface(motions.mean, motions.direction, spread)
+    eye = torch.eye(3)[:, :1]
+    along = surface.reparametrised(torch.zeros(3), eye)
+    poses = model.pose_prior_sd if model.finds_poses else None
+    comparison = Comparison(model, replace(state, poses=None), along, disc, poses)
+    boxes = Boxes(
+        torch.zeros(model.n_particles, 1), spread[:1].diag().expand(model.n_particles, -1, -1)
+    )
+    found = [each for _, each in comparison.between(Nodes.of_box([4]), boxes, SOME)]
+    others = comparison.along_others(surface, torch.zeros(model.n_particles, 1))
+    return found, others, comparison.of_base()
+
+
 STEPS: dict[str, Step] = {
     "normal equations": _linearised,
     "misfits": _misfits,
@@ -79,6 +98,7 @@ STEPS: dict[str, Step] = {
     "the frequencies that tell": _working_disc,
     "what the beads leave": _residual,
     "a pass": _pass,
+    "placing": _placed,
 }
 
 
@@ -158,6 +178,7 @@ class TestWholeCommands:
             {"refine_poses": True},
             {"poses": "refined"},
             {"composition": True},
+            {"learn_on": 100},
             {"beads": 2, "keep_base": True, "no_residual": True},
         ],
         ids=str,

@@ -16,6 +16,7 @@ from .example import example
 from .export import export
 from .failures import nobody_reads
 from .fit import fit
+from .fit_more import fit_more
 from .inspect import inspect
 from .place import place
 from .refine import refine
@@ -37,6 +38,7 @@ app.command(no_args_is_help=True)(inspect)
 app.command(no_args_is_help=True)(dock)
 app.command(no_args_is_help=True)(refine)
 app.command(no_args_is_help=True)(fit)
+app.command("fit-more", no_args_is_help=True)(fit_more)
 app.command(no_args_is_help=True)(analyze)
 app.command(no_args_is_help=True)(export)
 app.command(no_args_is_help=True)(place)

@@ -169,6 +169,16 @@ class Running:
             help="Finest resolution that is used.",
         ),
     ] = None
+    learn_on: Annotated[
+        str,
+        Option(
+            metavar="N|all",
+            rich_help_panel=RUN,
+            show_default="2,000, and more until half-sets agree",
+            help="Particles that motions, density and noise are learned on, chosen by half-set, "
+            "optics group, view and defocus; all particles are placed on what was learned.",
+        ),
+    ] = "auto"
     seed: Annotated[
         int, Option(metavar="N", rich_help_panel=RUN, help="The same seed gives the same result.")
     ] = 0
@@ -399,7 +409,18 @@ def _fit_options(model: Model, running: Running) -> "FitOptions":
         poses=model.poses.value,
         keep_base=model.keep_base,
         no_residual=model.no_residual,
+        learn_on=_learn_on(running.learn_on),
     )
+
+
+def _learn_on(said: str) -> int | str:
+    """The number of particles, or what stands for it."""
+    if said in ("auto", "all"):
+        return said
+    try:
+        return int(said)
+    except ValueError:
+        raise InputError(f"--learn-on {said}: expected a number of particles, or all") from None
 
 
 def _refuse_of_segments(model: Model) -> None:
@@ -439,6 +460,7 @@ def _refuse_of_closed_form(model: Model, running: Running) -> None:
         ),
         ("keep-base", model.keep_base, "never corrects the base model; leave it out"),
         ("no-residual", model.no_residual, "looks for no other density; leave it out"),
+        ("learn-on", running.learn_on != "auto", "learns on all particles; leave it out"),
     ):
         if given:
             raise InputError(f"--{name} belongs to the closed form: --inference vae {instead}")

@@ -36,6 +36,7 @@ def summary_lines(run: "Run") -> list[str]:
         f"{found['resolution']:.1f} A with {_moving(found)} of {found['residues']:,} residues",
         f"log-likelihood gained over the base structure: {found['mean_log_likelihood_gain']:.1f} a "
         "particle, on average",
+        *_part_lines(found.get("learned_on")),
         *_base_lines(found.get("against_base")),
         *_far_lines(found.get("far_start")),
         *_correction_lines(found.get("base_correction")),
@@ -64,6 +65,18 @@ def _moving(found: Mapping) -> str:
         if "segments" in found
         else f"each of {found['beads']:,} beads free"
     )
+
+
+def _part_lines(part: Mapping | None) -> list[str]:
+    """What was learned on, where that is not all particles."""
+    if part is None:
+        return []
+    if "run" in part:
+        return [f"placed on what {part['run']} has learned on {part['particles']:,} particles"]
+    return [
+        f"learned on {part['particles']:,} particles, on which motions were tested: a state of "
+        f"fewer than {part['rarest_state']:.1%} of the particles could not have been seen"
+    ]
 
 
 def _base_lines(against: Mapping | None) -> list[str]:

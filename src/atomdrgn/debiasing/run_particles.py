@@ -94,8 +94,8 @@ def particles_of_run(run: Run, particle_file: Path | str | None = None) -> Parti
 
 
 def has_halves(run: Run) -> bool:
-    """Whether half-sets were fitted apart."""
-    return all((run.folder / name).exists() for name in HALVES)
+    """Whether half-sets were fitted apart, all particles in one of them."""
+    return "learned_on" not in run.summary and all((run.folder / name).exists() for name in HALVES)
 
 
 def particle_numbers(stack: ParticleStack) -> Int[Tensor, "image"]:
@@ -123,8 +123,8 @@ def half_latents(run: Run, stack: ParticleStack) -> Tensor:
     """
     if not has_halves(run):
         raise MissingFileError(
-            f"{run.folder}: holds no fits of half-sets ({' and '.join(HALVES)}); the closed form "
-            "leaves them: fit again without --inference vae"
+            f"{run.folder}: holds no fits of half-sets of all particles ({' and '.join(HALVES)}); "
+            "the closed form leaves them: fit again without --inference vae or --learn-on"
         )
     half, free = half_of_particle(stack), len(run.model["free"])
     latent = torch.zeros(len(half), TWIST * free)

@@ -28,6 +28,7 @@ from ..runs.run import (
     HALVES,
     HISTORY,
     JUNK,
+    PART,
     POSE_VERDICT,
     Run,
     open_run,
@@ -36,7 +37,14 @@ from ..runs.run import (
     write_arrays,
     write_json,
 )
-from ..runs.run_folder import begin_run, only_writer, read_history, require_beginning, run_settings
+from ..runs.run_folder import (
+    begin_run,
+    forget_steps,
+    only_writer,
+    read_history,
+    require_beginning,
+    run_settings,
+)
 from ..structure.atoms import Structure
 from ..structure.motion.lifting import lift_residues
 from .base_model.base_correction import BaseCorrection, correct_base
@@ -53,6 +61,9 @@ from .fit_assembly import assemble, first_state
 from .fit_options import FitOptions
 from .fit_stages import ALL_PARTICLES, FitProgress, Stage, go_on, go_through, write_history
 from .images.faults_before_fit import read_images
+from .placing.everyone import Everyone
+from .placing.learned import learned_from
+from .placing.part_choice import PartSize, choose_part
 from .posterior.gauge import in_gauge
 from .posterior.pose_verdict import REFINED, PoseVerdict, judge_poses
 from .posterior_method import Borders
@@ -61,7 +72,7 @@ from .problem.fit_state import FitState, load_state, save_state
 from .problem.half_sets import half_sets, join
 from .problem.principal_motions import motions_of
 from .problem.resegmentation import carried_over, with_base, with_borders
-from .run_writer import write_results
+from .run_writer import remove_placed, write_results
 
 STATES = (CHECKPOINT, *HALVES)  # files of all particles and of each half-set
 
@@ -149,9 +160,11 @@ def fit(  # noqa: PLR0913 - a keyword a setting of the command
     if processes.first:
         require_beginning(folder, structure, resume=resume, overwrite=overwrite)
     with whole_batches_on_threads():
+        size = _part_size(particles, options, folder, resume=resume)
+        part = choose_part(particles, size.count, seed=options.seed)
         model = assemble(
             structure,
-            particles,
+            part,
             options,
             memory=memory,
             reporter=reporter,
@@ -183,10 +196,69 @@ def fit(  # noqa: PLR0913 - a keyword a setting of the command
                     model,
                     history=tuple(read_history(folder / HISTORY, None)),
                     warned=_read(model) if resume else warned,
+                    particles=None if part is particles else particles,
                 )
-                write_results(go_through(STAGES, begun))
+                learned = _learn(begun, size, partial(assemble, memory=memory))
+                write_results(go_through(STAGES, learned, first=LEARNING))
                 processes.wait()
+            elif processes.first:
+                remove_placed(folder)  # of a fit that was stopped as it had written its results
     return open_run(folder)
+
+
+# ---- how many particles are learned on
+
+
+def _part_size(
+    particles: ParticleStack, options: FitOptions, folder: Path, *, resume: bool
+) -> PartSize:
+    """The number of particles that a fit begins with, or goes on with."""
+    count = particles.n_particles
+    first = PartSize.first(options.learn_on, count, composition=options.composition)
+    if resume and (folder / PART).exists():
+        reached = int(read_json(folder / PART, contents.PART)["particles"])
+        return PartSize(reached, True).up_to(count)
+    return first
+
+
+def _learn(
+    progress: FitProgress, size: PartSize, assemble_part: Callable[..., FitModel]
+) -> FitProgress:
+    """The fit of as many particles as are enough; it begins again with each larger number."""
+    while True:
+        progress = go_through(STAGES, progress, last=LEARNING)
+        everyone = progress.particles
+        if everyone is None:
+            return progress
+        larger = size.larger(progress.found_ensemble, everyone.n_particles)
+        if larger is None:
+            return progress
+        model, options = progress.model, progress.options
+        model.reporter.say(
+            f"half-sets of {size.count:,} particles differ by more than their own errors allow: "
+            f"learning on {larger.count:,}"
+        )
+        model.processes.wait()  # until each has read what was there
+        if model.processes.first:
+            forget_steps(progress.folder)
+            write_json(progress.folder / PART, {"particles": larger.count})
+        model.processes.wait()
+        size, part = larger, choose_part(everyone, larger.count, seed=options.seed)
+        again = assemble_part(
+            progress.structure,
+            part,
+            options,
+            reporter=model.reporter,
+            processes=model.processes,
+        )
+        progress = FitProgress(
+            progress.folder,
+            progress.structure,
+            options,
+            again,
+            warned=_read(again),
+            particles=None if part is everyone else everyone,
+        )
 
 
 def _read(model: FitModel) -> tuple[str, ...]:
@@ -571,6 +643,19 @@ def _bend_segments(progress: FitProgress) -> Iterator[FitProgress]:
     yield replace(progress, flexing=flexing)
 
 
+# ---- particles that were not learned on
+
+
+def _place_everyone(progress: FitProgress) -> Iterator[FitProgress]:
+    particles, model = progress.particles, progress.model
+    assert particles is not None, "there are others than were learned on"
+    learned = learned_from(model, progress.state, progress.found_ensemble)
+    learned = learned.with_noise_of(particles)
+    everyone = Everyone(learned, particles, progress.folder)
+    everyone.place(model.reporter)
+    yield replace(progress, everyone=everyone)
+
+
 def _half_set(
     number: int,
     what: str = "to the end",
@@ -630,4 +715,11 @@ STAGES = (
         _bend_segments,
         when=lambda progress: bool(progress.correction and progress.found_ensemble.supported),
     ),
+    Stage(
+        "placing all particles",
+        _place_everyone,
+        when=lambda progress: progress.particles is not None,
+        share=3.0,
+    ),
 )
+LEARNING = len(STAGES) - 1  # stages before all particles are placed

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral
 from typing import Any
 
 from ..errors import InputError
@@ -9,8 +10,10 @@ from ..runs.run_folder import CLOSED_FORM, SEGMENTS
 
 # temperatures: beyond them borders are everywhere or of no width, to single precision
 SOFTEST, SHARPEST = 1e-6, 1e6
+FEWEST_LEARNED = 100  # particles: fewer show no motion
 # That are said in run.json where they are on; runs of versions that had none of them say nothing.
 SWITCHES = ("composition", "refine_poses", "keep_base", "no_residual")
+PARTS = ("auto", "all")
 POSES = ("auto", "exact", "independent", "refined")
 
 
@@ -51,6 +54,11 @@ class FitOptions:
         For the images of which noise and brightness are measured, and for draws.
     resolution : float, optional
         Finest that is used, A; by default Nyquist's or 5 A, whichever is coarser.
+    learn_on : int or {"auto", "all"}
+        Particles that the population is learned on, chosen by what the particle file says of them;
+        all particles are placed on what was learned. By default these are some thousand, and more
+        as long as half-sets of them differ by more than a part of a particle's own error; all where
+        there are few.
     deformation : str
         What moves: a name of :data:`~atomdrgn.structure.motion.kinds.KINDS`. What is not the
         segments themselves is made of the base model and how that is cut into segments; borders
@@ -80,11 +88,13 @@ class FitOptions:
     no_residual: bool = False
     seed: int = 0
     resolution: float | None = None
+    learn_on: int | str = "auto"
     deformation: str = SEGMENTS
 
     def __post_init__(self) -> None:
         if isinstance(self.parts, str):
             raise InputError(f"parts {self.parts!r}: expected a list of selections")
+        self._require_part()
         if self.poses not in POSES:
             raise InputError(f"poses {self.poses!r}: expected one of {', '.join(POSES)}")
         object.__setattr__(self, "parts", tuple(self.parts) if self.parts else None)
@@ -93,6 +103,25 @@ class FitOptions:
             raise InputError(
                 f"a temperature of {sharpness}: expected {SOFTEST:g} to {SHARPEST:g}; larger is "
                 "sharper"
+            )
+
+    def _require_part(self) -> None:
+        """Refuse numbers of particles that nothing can be learned on."""
+        asked = self.learn_on
+        if isinstance(asked, str):
+            if asked not in PARTS:
+                raise InputError(f"learn_on {asked!r}: expected a number, 'all' or 'auto'")
+            return
+        # numbers of numpy too
+        if isinstance(asked, bool) or not isinstance(asked, Integral):
+            raise InputError(f"learn_on {asked!r}: expected a number, 'all' or 'auto'")
+        object.__setattr__(self, "learn_on", int(asked))
+        if asked < FEWEST_LEARNED:
+            raise InputError(f"learn_on {asked}: expected {FEWEST_LEARNED} particles or more")
+        if self.composition:
+            raise InputError(
+                "learn_on with composition: whether parts are absent is found for particles that "
+                "are learned on alone; leave one of them out"
             )
 
     @property
@@ -132,6 +161,7 @@ class FitOptions:
             **said,
             **{name: said[name] or None for name in SWITCHES},
             "poses": None if self.poses == "auto" else self.poses,
+            "learn_on": None if self.learn_on == "auto" else self.learn_on,
             "resolution": round(resolution, 4),
         }
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from ..particles.stack.stack import ParticleStack
 from ..runs.run import HISTORY, write_table
 from ..structure.atoms import Structure
 from ..structure.beads import BeadModel
@@ -25,6 +26,7 @@ from .findings.composition import Composition
 from .findings.ensemble import Ensemble
 from .findings.junk import Junk
 from .fit_options import FitOptions
+from .placing.everyone import Everyone
 from .posterior.pose_verdict import PoseVerdict
 from .posterior_method import PosteriorMethod, Step
 from .problem.fit_problem import FitModel
@@ -87,6 +89,10 @@ class FitProgress:
         How much better images are explained than by the base model, where half-sets were asked.
     flexing : FoundFlexing, optional
         How beads move within their segments, where that was looked at.
+    particles : ParticleStack, optional
+        All particles, where only some of them are learned on.
+    everyone : Everyone, optional
+        These on what was learned, once they are placed.
     """
 
     folder: Path
@@ -110,6 +116,8 @@ class FitProgress:
     ensemble: Ensemble | None = None
     against_base: AgainstBase | None = None
     flexing: FoundFlexing | None = None
+    particles: ParticleStack | None = None
+    everyone: Everyone | None = None
 
     @property
     def state(self) -> FitState:
@@ -199,10 +207,22 @@ class Stage:
     share: float = 0.5
 
 
-def go_through(stages: Sequence[Stage], progress: FitProgress) -> FitProgress:
-    """The progress after all stages, each gone on with from what is on disk of it."""
+def go_through(
+    stages: Sequence[Stage], progress: FitProgress, *, first: int = 0, last: int | None = None
+) -> FitProgress:
+    """The progress after some stages, each gone on with from what is on disk of it.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        All of a fit.
+    progress : FitProgress
+        Before the first of these.
+    first, last : int, optional
+        From which of them on, and up to which; by default all.
+    """
     ends = list(accumulate(stage.share for stage in stages))
-    for number, stage in enumerate(stages):
+    for number, stage in list(enumerate(stages))[first:last]:
         if not stage.when(progress):
             continue
         logger.debug("stage: %s", stage.name)

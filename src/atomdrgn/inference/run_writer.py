@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..particles.stack.stack import ParticleStack
-from ..physics.rotations import euler_from_matrix
 from ..runs.run import (
     BASE,
     BLOBS,
+    LANDSCAPE,
     LATENTS,
     MODEL,
     MOTIONS,
     PARTICLES,
+    PLACED,
     POSES,
     RESIDUAL_MAPS,
     RESIDUES,
@@ -34,12 +36,22 @@ from .base_model.base_correction import BaseCorrection
 from .base_model.segment_bending import FoundFlexing
 from .findings.base_comparison import AgainstBase
 from .findings.composition import composition_columns, composition_summary
-from .findings.conformational_states import States, find_states
+from .findings.conformational_states import SMALLEST, find_states
 from .findings.ensemble import Ensemble
 from .findings.groups import Groups, find_groups
 from .findings.held_out_support import TestedMotion
-from .findings.junk import junk_columns, junk_summary
+from .findings.junk import Junk, junk_columns, junk_summary
+from .findings.particle_results import (
+    MOST_ODD,
+    pose_columns,
+    rounded,
+    spread_of,
+    write_results_of,
+)
 from .fit_stages import FitProgress
+from .placing.everyone import Everyone
+from .placing.learned import names_of_groups, pose_errors_of
+from .population.latent_density import Density
 from .population.pose_corrections import PoseCorrections
 from .posterior.pose_errors import Play
 from .posterior.pose_verdict import kind_after_fit
@@ -49,17 +61,14 @@ from .problem.half_sets import part_of
 from .problem.misfit import misfits
 from .residual.found_residual import FoundResidual, find_residual
 
-MOST_ODD = 1e6  # an outlier score, where pixels are beyond all bounds
+FEWEST_OF_STATE = 20  # particles: fewer show no state of their own
 
 
 def write_results(progress: FitProgress) -> None:
     """Write what a fit has found; summary.json, last, says that the run is whole."""
     model, state, ensemble = progress.model, progress.state, progress.found_ensemble
     folder, composition, correction = progress.folder, progress.composition, progress.correction
-    latent = ensemble.latent
-    # junk is judged as if it were particles
-    judged = model.leaving_out(torch.zeros(model.n_particles, dtype=torch.bool))
-    gain, outlier = _judge(judged, state, latent)
+    gain, outlier = _judge_all(progress) if progress.everyone is None else (None, None)
     groups = find_groups(model, state, ensemble)
     residual = find_residual(model, state, groups.of_trace) if model.finds_residual else None
     if not model.processes.first:
@@ -79,6 +88,98 @@ def write_results(progress: FitProgress) -> None:
         **_base_shift(correction),
         **_flexing(progress.flexing),
     )
+    write_arrays(folder / LANDSCAPE, **landscape_arrays(model, ensemble))
+    if progress.everyone is None:
+        assert gain is not None and outlier is not None  # of these particles, judged above
+        found = _write_own(progress, gain=gain, outlier=outlier)
+    else:
+        found = write_placed(folder, progress.everyone)
+    _write_residues(folder, model, ensemble, groups, correction)
+    if residual is not None:
+        write_residual(folder, residual)
+    parts = {} if composition is None else {"composition": composition_summary(model, composition)}
+    said = _summary(progress, found, groups=groups)
+    corrected = {} if state.poses is None else {"pose_correction": _pose_summary(state.poses)}
+    far, flexing = progress.far, progress.flexing
+    begun = (
+        {}
+        if far is None
+        else {"far_start": {"selection": far.selection, "turn": round(far.turn, 1)}}
+    )
+    moved = (
+        {} if correction is None else {"base_correction": _correction_summary(model, correction)}
+    )
+    flexes = {} if flexing is None else {"flexing": _flexing_summary(flexing)}
+    compared = progress.against_base
+    against = {} if compared is None else {"against_base": _against_base(compared)}
+    astray = {} if ensemble.play is None else {"pose_errors": _pose_errors(ensemble.play)}
+    asked = progress.options.poses != "auto" or progress.options.asks_poses
+    written = {"poses": _pose_kind(progress)} if asked else {}
+    besides = {} if residual is None else {"residual": residual.summary(progress.structure.name)}
+    more = besides | against | begun | moved | flexes | parts | corrected | astray | written
+    write_json(folder / SUMMARY, said | more)
+    remove_placed(folder)
+
+
+def remove_placed(folder: Path) -> None:
+    """Remove files of placed particles, once all that they say is in the run."""
+    for path in folder.glob(PLACED):
+        path.unlink()
+
+
+@dataclass(frozen=True, eq=False)
+class FoundOfAll:
+    """What summary.json says of all particles.
+
+    Parameters
+    ----------
+    particles, images : int
+        How many there are.
+    density : Density or None
+        Of particles over latent coordinates.
+    sd : (particle, k)
+        Of each along each motion.
+    states : list of dict
+        Rows of the states.
+    junk : Junk
+        Which are junk.
+    gain : float
+        Log-likelihood that a particle gains over the base model, on average.
+    """
+
+    particles: int
+    images: int
+    density: Density | None
+    sd: Float[Tensor, "particle k"]
+    states: list[dict]
+    junk: Junk
+    gain: float
+
+    def facts(self) -> dict[str, Any]:
+        """What summary.json says of them, but for the motions."""
+        return {
+            "particles": self.particles,
+            "images": self.images,
+            "states": self.states,
+            "junk": junk_summary(self.junk),
+            "mean_log_likelihood_gain": round(self.gain, 3),
+        }
+
+    def variance(self, of_motions: Float[Tensor, "k"]) -> Float[Tensor, "k"]:
+        """Of the particles along each motion, whatever the shape of their distribution, A^2."""
+        variance = of_motions.clone()
+        if self.density is not None:
+            wide = self.density.variance()
+            variance[: len(wide)] = wide
+        return variance
+
+
+def _write_own(
+    progress: FitProgress, *, gain: Float[Tensor, "particle"], outlier: Float[Tensor, "particle"]
+) -> FoundOfAll:
+    """Files of particles that were all learned on."""
+    folder, model, state = progress.folder, progress.model, progress.state
+    ensemble, composition = progress.found_ensemble, progress.composition
     write_arrays(
         folder / LATENTS,
         latent=ensemble.place.numpy(),
@@ -88,7 +189,7 @@ def write_results(progress: FitProgress) -> None:
     present = {} if composition is None else {"present": composition.present.numpy()}
     write_arrays(
         folder / MOTIONS,
-        **model.deformation.motion_arrays(latent),
+        **model.deformation.motion_arrays(ensemble.latent),
         **present,
     )
     states = find_states(
@@ -108,32 +209,57 @@ def write_results(progress: FitProgress) -> None:
         | left_out_column(model.particle, model.images.spoilt)
         | ({} if composition is None else composition_columns(composition)),
     )
-    _write_residues(folder, model, ensemble, groups, correction)
-    if residual is not None:
-        write_residual(folder, residual)
     if state.poses is not None:
-        write_poses(folder, model, state, state.poses)
-    parts = {} if composition is None else {"composition": composition_summary(model, composition)}
-    found = _summary(progress, gain=gain, groups=groups, states=states)
-    corrected = {} if state.poses is None else {"pose_correction": _pose_summary(state.poses)}
-    far, flexing = progress.far, progress.flexing
-    begun = (
-        {}
-        if far is None
-        else {"far_start": {"selection": far.selection, "turn": round(far.turn, 1)}}
+        write_poses(folder, model, state.poses)
+    return FoundOfAll(
+        model.n_particles,
+        len(model.images),
+        ensemble.density,
+        ensemble.sd,
+        states.rows,
+        progress.found_junk,
+        float(gain[model.seen].mean()),
     )
-    moved = (
-        {} if correction is None else {"base_correction": _correction_summary(model, correction)}
+
+
+def write_placed(folder: Path, everyone: Everyone) -> FoundOfAll:
+    """Write the files of particles that were placed, some thousand at a time."""
+    totals, deformation = everyone.totals, everyone.learned.model.deformation
+    any_left_out = any(bool(placed.left_out.any()) for placed in everyone.placed())
+    write_results_of(folder, everyone.results(), deformation, any_left_out=any_left_out)
+    return FoundOfAll(
+        len(totals.seen),
+        len(everyone.particles),
+        totals.density,
+        totals.sd,
+        totals.states.rows,
+        totals.junk,
+        totals.gain,
     )
-    flexes = {} if flexing is None else {"flexing": _flexing_summary(flexing)}
-    compared = progress.against_base
-    against = {} if compared is None else {"against_base": _against_base(compared)}
-    astray = {} if ensemble.play is None else {"pose_errors": _pose_errors(ensemble.play)}
-    asked = progress.options.poses != "auto" or progress.options.asks_poses
-    written = {"poses": _pose_kind(progress)} if asked else {}
-    besides = {} if residual is None else {"residual": residual.summary(progress.structure.name)}
-    more = besides | against | begun | moved | flexes | parts | corrected | astray | written
-    write_json(folder / SUMMARY, found | more)
+
+
+def landscape_arrays(model: FitModel, ensemble: Ensemble) -> dict[str, np.ndarray]:
+    """What landscape.npz says, by which further particles are placed."""
+    names = names_of_groups(model.images.stack)
+    held = {
+        "group_name": np.array([name for name, _ in names]),
+        "group_tilt": np.array([tilt for _, tilt in names]),
+    }
+    pose_sd, density = pose_errors_of(model, ensemble), ensemble.density
+    if pose_sd is not None:
+        held["pose_sd"] = pose_sd.numpy()
+    if density is not None:
+        held |= {name: getattr(density, name).numpy() for name in ("weight", "mean", "root")}
+    return held
+
+
+def _judge_all(
+    progress: FitProgress,
+) -> tuple[Float[Tensor, "particle"], Float[Tensor, "particle"]]:
+    """As :func:`_judge`, junk as if it were particles."""
+    model = progress.model
+    judged = model.leaving_out(torch.zeros(model.n_particles, dtype=torch.bool))
+    return _judge(judged, progress.state, progress.found_ensemble.latent)
 
 
 def write_residual(folder: Path, found: FoundResidual) -> None:
@@ -154,38 +280,10 @@ def left_out_column(
     return {"images_left_out": count.tolist()} if left_out.any() else {}
 
 
-def write_poses(folder: Path, model: FitModel, state: FitState, poses: PoseCorrections) -> None:
-    """poses.csv: a line for each image, in the order of the particle file.
-
-    `shift` (A) and `turn` (a rotation vector, degrees) are what was found beyond the pose of the
-    file, in the camera's axes, with standard deviations; `rot`, `tilt`, `psi` (degrees), `origin_x`
-    and `origin_y` (A) are the corrected pose as RELION writes it.
-    """
-    stack, axes = (
-        model.images.stack,
-        ("shift_x", "shift_y", "turn_x", "turn_y", "turn_z"),
-    )
-    unit = torch.tensor([1.0] * 2 + [180 / torch.pi] * 3)
-    corrected = model.pose(state, torch.arange(len(stack)))
-    columns = {
-        name: column
-        for prefix, values in (("", poses.value), ("sd_", poses.sd))
-        for name, column in zip([prefix + axis for axis in axes], (values * unit).T, strict=True)
-    }
-    angles = torch.rad2deg(euler_from_matrix(corrected.rotation)).T
-    columns |= dict(
-        zip(
-            ("rot", "tilt", "psi", "origin_x", "origin_y"),
-            [*angles, *-corrected.shift.T],
-            strict=True,
-        )
-    )
-    whose = {
-        "row": stack.row.tolist(),
-        "tilt_number": stack.tilt.tolist(),
-        "particle": model.particle.tolist(),
-    }
-    write_table(folder / POSES, whose | {name: rounded(column) for name, column in columns.items()})
+def write_poses(folder: Path, model: FitModel, poses: PoseCorrections) -> None:
+    """poses.csv: a line for each image, in the order of the particle file."""
+    columns = pose_columns(model.images.stack, model.particle, value=poses.value, sd=poses.sd)
+    write_table(folder / POSES, columns)
 
 
 def _pose_summary(poses: PoseCorrections) -> dict[str, float]:
@@ -365,11 +463,6 @@ def write_particles(  # noqa: PLR0913 - a keyword a column
     )
 
 
-def rounded(values: Float[Tensor, "row"]) -> list[float]:
-    """A column of a table, to three decimals."""
-    return np.round(values.double().numpy(), 3).tolist()
-
-
 def outlier_scores(
     misfit: Float[Tensor, "particle"], count: Float[Tensor, "particle"]
 ) -> Float[Tensor, "particle"]:
@@ -383,8 +476,8 @@ def outlier_scores(
         Weighted squares of what is left, and the numbers that they are of.
     """
     excess = (misfit - count) / (2 * count).clamp_min(1).sqrt()
-    spread = 1.4826 * (excess - excess.median()).abs().median()
-    return (excess - excess.median()) / spread.clamp_min(1e-3)
+    middle, width = spread_of(excess)
+    return (excess - middle) / width
 
 
 def _judge(
@@ -435,26 +528,19 @@ def _scores_of_left_out(
     )
 
 
-def _summary(
-    progress: FitProgress, *, gain: Float[Tensor, "particle"], groups: Groups, states: States
-) -> dict[str, Any]:
+def _summary(progress: FitProgress, found: FoundOfAll, *, groups: Groups) -> dict[str, Any]:
     """What summary.json says of any fit."""
     model, state, ensemble = progress.model, progress.state, progress.found_ensemble
     left_out = unmodelled(progress.structure)
     stack, motions = model.images.stack, ensemble.motions
-    variance = motions.variance.clone()
-    # of the particles, whatever the shape of their distribution
-    if ensemble.density is not None:
-        wide = ensemble.density.variance()
-        variance[: len(wide)] = wide
-    rows = motion_rows(variance, motions.share, ensemble.sd)
+    rows = motion_rows(found.variance(motions.variance), motions.share, found.sd)
     for number, row in enumerate(rows):
         if ensemble.tested:
             row["half_set_agreement"] = round(float(ensemble.agreement[number]), 3)
             row |= _worth(ensemble.tested[number])
     return {
-        "particles": model.n_particles,
-        "images": len(model.images),
+        **found.facts(),
+        **_learned_on(progress),
         "segments": model.n_segments,
         "residues": int(model.beads.trace.sum()),
         "chains": len(set(model.beads.chain.tolist())),
@@ -464,16 +550,27 @@ def _summary(
         "motions": rows,
         "motions_tested": tested_rows(ensemble.tested),
         "groups": groups.rows,
-        "states": states.rows,
-        "junk": junk_summary(progress.found_junk),
         "half_set_error": _known_error(ensemble) if ensemble.tested else None,
-        "mean_log_likelihood_gain": round(float(gain[model.seen].mean()), 3),
         "bead_width": round(model.bead_width(state), 3),
         "contrast_sd": round(state.contrast_sd, 4),
         "unmodelled": left_out,
         "warnings": [*stack.warnings, *progress.warned],
         "passes": state.step,
         "base": BASE,
+    }
+
+
+def _learned_on(progress: FitProgress) -> dict[str, Any]:
+    """What summary.json says of the particles that were learned on, where these are not all."""
+    if progress.everyone is None:
+        return {}
+    ensemble, count = progress.found_ensemble, progress.model.n_particles
+    return {
+        "learned_on": {
+            "particles": count,
+            "own_error": round(float(ensemble.trace_error2().mean().sqrt()), 3),
+            "rarest_state": round(max(SMALLEST, FEWEST_OF_STATE / count), 5),
+        }
     }
 
 

@@ -100,6 +100,10 @@ HALF_MAPS, MASK, CORRELATION, POPULATION = (
     "population.npz",
 )
 COMPONENTS = "component*.mrc"  # one a component, counted from 1
+# of a fit that was learned on a part: what further particles are placed by, and particles that are
+# placed so far, some thousand a file
+LANDSCAPE, PLACED = "landscape.npz", "placed*.safetensors"
+PART = "part.json"  # how many particles are learned on, where these grew
 FILES = (
     SETTINGS,
     BASE,
@@ -118,6 +122,8 @@ FILES = (
     POSE_VERDICT,
     *RESIDUAL_MAPS,
     BLOBS,
+    LANDSCAPE,
+    PART,
     FIELD,
     MEAN,
     MAP,
@@ -674,8 +680,8 @@ def create_run_folder(folder: Path, *, overwrite: bool) -> None:
     """
     require_free(folder, overwrite=overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    components = {path.name for path in folder.glob(COMPONENTS)}
-    names = {*FILES, POSES, *components} - {SETTINGS}
+    counted = {path.name for kind in (COMPONENTS, PLACED) for path in folder.glob(kind)}
+    names = {*FILES, POSES, *counted} - {SETTINGS}
     for name in sorted(names, key=lambda name: name != SUMMARY):
         (folder / name).unlink(missing_ok=True)
     # before the new run.json: it shall not be found with files of the run before
@@ -685,6 +691,11 @@ def create_run_folder(folder: Path, *, overwrite: bool) -> None:
 def component_file(number: int) -> str:
     """Name of the map of a component, counted from 1."""
     return COMPONENTS.replace("*", str(number))
+
+
+def placed_file(number: int) -> str:
+    """Name of a file of particles that were placed, counted from 0."""
+    return PLACED.replace("*", f"{number:06d}")
 
 
 def write_base(folder: Path, structure: Structure) -> None:

@@ -48,6 +48,14 @@ MOTIONS = {
 BORDERS = {"segment": ("residue", "whole")}
 JUNK = {"junk": ("particle", FLAG)}
 CORRECTION = {"shifts": ("half bead 3", FINITE), "gain": ("", FINITE), "supported": ("", FLAG)}
+LANDSCAPE = {
+    "group_name": ("group", TEXT),
+    "group_tilt": ("group", "whole"),
+    "pose_sd": ("5", SIZE),
+    "weight": ("component", SIZE),
+    "mean": ("component motion", FINITE),
+    "root": ("component motion motion", FINITE),
+}
 NEEDED = {
     "latent",
     "latent_sd",
@@ -286,6 +294,7 @@ SLOPES = {
     "turns_in_plane": (OF_SLOPES,),
     "bands": OF_BANDS,
 }
+PART = {"particles": whole}
 POSE_VERDICT = {"kind": (text,), "slopes": (SLOPES,)}
 SUMMARY = {
     "particles": whole,

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import FileFormatError, InputError, MissingFileError
 from ..io.folder_lock import locked_folder
 from ..io.star import read_star
+from ..io.whole_file import sync_folder
 from ..parallel import Processes
 from ..particles.stack.fingerprint import fingerprint
 from ..particles.stack.stack import ParticleStack
@@ -19,7 +20,14 @@ from ..reporting import Reporter
 from ..structure.atoms import Structure
 from .run import (
     BASE,
+    BORDERS,
+    CHECKPOINT,
+    CORRECTION,
     FORMAT,
+    HALVES,
+    HISTORY,
+    JUNK,
+    POSE_VERDICT,
     SETTINGS,
     SUMMARY,
     create_run_folder,
@@ -269,6 +277,13 @@ def begin_run(
         if structure is not None:
             write_base(folder, structure)
     return True
+
+
+def forget_steps(folder: Path) -> None:
+    """Remove what steps of a fit have left, so that it begins again."""
+    for name in (HISTORY, CHECKPOINT, *HALVES, BORDERS, JUNK, CORRECTION, POSE_VERDICT):
+        (folder / name).unlink(missing_ok=True)
+    sync_folder(folder)
 
 
 def _is_complete(folder: Path, reporter: Reporter) -> bool:

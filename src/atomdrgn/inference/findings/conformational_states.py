@@ -43,12 +43,17 @@ class States:
 
     def columns(self) -> dict[str, list[float]]:
         """Columns of particles.csv: the probability of each state, where there are at least two."""
-        if not self.rows:
-            return {}
-        return {
-            f"state_probability_{row['number']}": [round(value, 6) for value in column.tolist()]
-            for row, column in zip(self.rows, self.probability.double().T, strict=True)
-        }
+        return state_columns(self.probability)
+
+
+def state_columns(probability: Float[Tensor, "particle state"]) -> dict[str, list[float]]:
+    """Columns of particles.csv: the probability of each state, where there are at least two."""
+    if probability.shape[1] < 2:
+        return {}
+    return {
+        f"state_probability_{number}": [round(value, 6) for value in column.tolist()]
+        for number, column in enumerate(probability.double().T, 1)
+    }
 
 
 def find_states(
@@ -74,14 +79,38 @@ def find_states(
     seen : (particle,), optional
         The particles that count towards populations; by default all.
     """
+    of_components = None
+    if density is not None and looked is not None:
+        of_components = likelihood_by_component(density, looked)
+    return states_of(density, of_components, particles=particles, seen=seen)
+
+
+def states_of(
+    density: Density | None,
+    of_components: Float[Tensor, "particle component"] | None,
+    *,
+    particles: int,
+    seen: Bool[Tensor, "particle"] | None = None,
+) -> States:
+    """As :func:`find_states`, by each particle's likelihood in each component of the density.
+
+    Parameters
+    ----------
+    density : Density or None
+        Of particles over their places.
+    of_components : (particle, component) or None
+        As :func:`likelihood_by_component` finds them.
+    particles, seen
+        As there.
+    """
     one = States([], torch.ones(particles, 1))
-    if density is None or looked is None:
+    if density is None or of_components is None:
         return one
     number = _peaks(density)
     n_states = int(number.max()) + 1
     if n_states < 2:
         return one
-    likelihood = _by_state(_by_component(density, looked), density, number)
+    likelihood = _by_state(of_components, density, number)
     counted = slice(None) if seen is None else seen
     population = _most_likely(likelihood[counted], density, number)
     probability = (likelihood + population.log()).softmax(1)
@@ -101,7 +130,9 @@ def find_states(
     return States(rows, probability[:, order].float())
 
 
-def _by_component(density: Density, looked: Looked) -> Float[Tensor, "particle component"]:
+def likelihood_by_component(
+    density: Density, looked: Looked
+) -> Float[Tensor, "particle component"]:
     """Logarithm of each particle's likelihood if it comes from one component of the density."""
     count = len(density.weight)
     batch = max(1, AT_ONCE // (len(looked.place) * count))

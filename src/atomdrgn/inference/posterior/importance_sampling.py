@@ -522,10 +522,17 @@ def _quantiles(
 
 def working_disc(model: FitModel, state: FitState, motions: Motions) -> FourierDisc:
     """The frequencies that nearly all that the images tell of the motions is in."""
+    return finest_that_tells(model, state, motions.direction * motions.variance.sqrt())
+
+
+def finest_that_tells(
+    model: FitModel, state: FitState, steps: Float[Tensor, "latent k"]
+) -> FourierDisc:
+    """The frequencies that nearly all is in that images tell of some steps of the latents."""
     disc = model.images.disc
     there, on_device, its_disc = model.at_batches(state, disc)
     seen, noise = there.image_model(on_device), there.noise(on_device.spectrum)
-    steps = (motions.direction * motions.variance.sqrt()).to(model.device)
+    steps = steps.to(model.device)
     some = evenly_spread(len(model.images), MEASURED)
     power = torch.zeros(len(disc))
     for index in some.split(model.images_at_once(disc)):

@@ -20,6 +20,9 @@ RIDGE = 1e-2
 class PosesAlong(Record):
     """The likeliest correction of each image's pose at any place of its particle.
 
+    Of particles whose images share one, as those of a tilt series, it is one of six numbers for
+    each particle: a shift (A) and a turn (rad) along and about the molecule's axes.
+
     Parameters
     ----------
     value : (image, 5)
@@ -30,9 +33,9 @@ class PosesAlong(Record):
         What a step along each motion adds.
     """
 
-    value: Float[Tensor, "image 5"]
+    value: Float[Tensor, "image number"]
     place: Float[Tensor, "image k"]
-    slope: Float[Tensor, "image 5 k"]
+    slope: Float[Tensor, "image number k"]
 
     @property
     def stays(self) -> bool:
@@ -43,7 +46,7 @@ class PosesAlong(Record):
         """The same with further motions, that poses do not follow."""
         return PosesAlong(self.value, pad(self.place, (0, more)), pad(self.slope, (0, more)))
 
-    def at(self, place: Float[Tensor, "image k"]) -> Float[Tensor, "image 5"]:
+    def at(self, place: Float[Tensor, "*some image k"]) -> Float[Tensor, "*some image number"]:
         """The corrections at places of the images' particles."""
         return self.value + (self.slope @ (place - self.place)[..., None])[..., 0]
 
@@ -67,7 +70,7 @@ def poses_that_stay(value: Float[Tensor, "image 5"], k: int) -> PosesAlong:
 
 def poses_along(
     place: Float[Tensor, "draw image k"],
-    mode: Float[Tensor, "draw image 5"],
+    mode: Float[Tensor, "draw image number"],
     log_weight: Float[Tensor, "draw image"],
 ) -> PosesAlong:
     """How poses follow the motions, by least squares over places that were looked at.
@@ -76,7 +79,7 @@ def poses_along(
     ----------
     place : (draw, image, k)
         Places of each image's particle.
-    mode : (draw, image, 5)
+    mode : (draw, image, 5), or (draw, particle, 6)
         The likeliest correction of the pose at each.
     log_weight : (draw, image)
         Logarithm of each place's weight in the particle's posterior.
@@ -85,7 +88,8 @@ def poses_along(
     centre = torch.einsum("di,dik->ik", posterior, place)
     offset = place - centre
     across = torch.einsum("di,dik->ik", weight, offset.square()).clamp_min(1e-12).sqrt()
-    feature = torch.cat([torch.ones_like(offset[..., :1]), offset / across], -1)
+    one = offset.new_ones(*offset.shape[:-1], 1)
+    feature = torch.cat([one, offset / across], -1)
     matrix = torch.einsum("di,dif,dig->ifg", weight, feature, feature)
     matrix = matrix + RIDGE * torch.eye(matrix.shape[-1])
     matrix[:, 0, 0] -= RIDGE

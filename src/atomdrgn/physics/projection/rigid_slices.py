@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
-from ..compiled import looped
+from ...devices import looped
 from ..disc import FourierDisc
 from .rigid_slice_loops import BETA, OVERSAMPLING, WIDTH, kernel_taps
 
@@ -358,6 +358,12 @@ class RigidParts:
         # for so many fields: what was asked last, and what was found
         self._last: dict[int, tuple[tuple, dict[int, PartSlices]]] = {}
         self._lock = Lock()
+
+    def on_device(self, device: torch.device) -> "RigidParts":
+        """The same for beads on a device; what was made stays where it is."""
+        if self._arm.device == device:
+            return self
+        return RigidParts(self._bead.to(device), self._arm.to(device), self._parts)
 
     def quicker(
         self,

@@ -1,0 +1,1 @@
+"""Particles on a landscape that was learned on others: each by a few images, in one reading."""
