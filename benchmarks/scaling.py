@@ -34,18 +34,21 @@ def main(
     ] = "1,2",
     segments: Annotated[int, typer.Option()] = 12,
     memory: Annotated[float | None, typer.Option(help="GB for each process.")] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda or cuda:N; with cuda a GPU a process.")
+    ] = "cpu",
     one: Annotated[Path | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Print the table."""
     if one is not None:
-        fit_one(folder, int(images), segments=segments, memory=memory, out=one)
+        fit_one(folder, int(images), segments=segments, memory=memory, out=one, device=device)
         return
     with tempfile.TemporaryDirectory() as temporary:
         counts = [int(count) for count in images.split(",")]
         folder = folder or simulated(Path(temporary) / "set", max(counts))
         print(
-            f"{folder.name}, {segments} segments, {os.cpu_count()} cores; memory is the largest "
-            "process's"
+            f"{folder.name}, {segments} segments, {os.cpu_count()} cores, device {device}; memory "
+            "is the largest process's"
         )
         titles = ("images", "processes", "seconds", "ms an image", "images a second", "peak GB")
         print("".join(f"{title:>17}" for title in titles), flush=True)
@@ -58,6 +61,7 @@ def main(
                     segments=segments,
                     memory=memory,
                     out=Path(temporary) / "run",
+                    device=device,
                 )
                 row = (
                     count,
@@ -91,7 +95,7 @@ def simulated(folder, count):
     return folder
 
 
-def measure(folder, count, processes, *, segments, memory, out):
+def measure(folder, count, processes, *, segments, memory, out, device):
     """Seconds and peak memory (GB) of a fit in a program of its own, start and end included."""
     launcher = (
         ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
@@ -112,6 +116,8 @@ def measure(folder, count, processes, *, segments, memory, out):
         str(segments),
         "--one",
         str(out),
+        "--device",
+        device,
         *more,
     ]
     started = time.monotonic()
@@ -124,9 +130,10 @@ def measure(folder, count, processes, *, segments, memory, out):
     )
 
 
-def fit_one(folder, count, *, segments, memory, out):
+def fit_one(folder, count, *, segments, memory, out, device):
     """Fit the first images of a set, and print this process's peak memory."""
     import atomdrgn
+    from atomdrgn.devices import choose_device
     from atomdrgn.parallel import joined_processes
 
     structure, particles = (
@@ -142,6 +149,7 @@ def fit_one(folder, count, *, segments, memory, out):
             memory=memory,
             overwrite=True,
             processes=processes,
+            device=choose_device(device, int(os.environ.get("LOCAL_RANK", "0"))),
         )
     # each process writes its line at once, so that lines of several do not mix
     os.write(

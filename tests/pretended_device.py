@@ -31,6 +31,10 @@ INDEXED = {
 }
 
 
+# where even a number has to be on the device
+STRICT = ("cat", "stack", "index_add", "index_select", "gather", "scatter", "mm", "bmm", "baddbmm")
+
+
 class MixedDevicesError(RuntimeError):
     """Two devices met in one operation."""
 
@@ -101,7 +105,8 @@ def _refuse_mixed(func: Any, args: tuple, tensors: list[Tensor], there: list[Els
         mixed = bool(there) and not isinstance(args[0], Elsewhere)
     else:
         mixed = False
-    here = [each for each in tensors if not isinstance(each, Elsewhere) and each.ndim]
+    strict = func._schema.name.removeprefix("aten::").rstrip("_") in STRICT
+    here = [each for each in tensors if not isinstance(each, Elsewhere) and (each.ndim or strict)]
     if mixed or (there and here):
         shapes = [(tuple(each.shape), str(each.device)) for each in tensors]
         raise MixedDevicesError(f"{func} of {shapes}")

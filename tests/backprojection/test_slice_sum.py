@@ -7,6 +7,7 @@ from torch.nn.functional import pad
 from torch.testing import assert_close
 
 from atomdrgn.backprojection.slice_sum import bytes_of_sum, empty_sum, padded_grid
+from atomdrgn.devices import moved
 from atomdrgn.physics.correlation import fourier_shell_correlation
 from atomdrgn.physics.fourier import transform
 from atomdrgn.physics.grid import ImageGrid
@@ -15,6 +16,7 @@ from atomdrgn.physics.maps.maps import mirrored
 from atomdrgn.physics.pose import Pose
 from atomdrgn.physics.projection.project import project_beads
 from atomdrgn.physics.rotations import matrix_from_quaternion
+from pretended_device import pretended_device
 
 N_IMAGES = 400
 
@@ -95,6 +97,22 @@ def test_the_loop_is_the_sum_as_it_is_written():
     total.add(value, weight, pose, strength)
     np.testing.assert_allclose(total.sums, slow_sum(grid, value, weight, pose, strength), atol=2e-5)
     assert total.sums.nbytes == bytes_of_sum(grid)
+
+
+def test_a_sum_on_another_device_is_the_same():
+    grid, pose = ImageGrid(9, 3.0), poses(5)
+    generator = torch.Generator().manual_seed(2)
+    value = torch.randn(5, 18, 10, generator=generator, dtype=torch.complex64)
+    weight, strength = torch.rand(5, 18, 10, generator=generator), torch.arange(5.0)
+    here = empty_sum(grid)
+    here.add(value, weight, pose, strength)
+    with pretended_device() as device:
+        there = empty_sum(grid, device)
+        there.add(*moved((value, weight, pose, strength), device))
+        found = there.sums.cpu()
+        density = there.density(torch.full((5,), 0.1))
+    assert_close(found, here.sums, rtol=0, atol=2e-5)
+    assert_close(density, here.density(torch.full((5,), 0.1)), rtol=1e-3, atol=1e-3)
 
 
 def test_two_sums_are_the_sum_of_both():

@@ -29,11 +29,16 @@ from atomdrgn.inference.problem.principal_motions import motions_of
 from atomdrgn.inference.residual.residual_density import sum_images
 from atomdrgn.physics.disc import FourierDisc
 from atomdrgn.physics.maps.still_density import StillDensity
+from atomdrgn.runs.run import SUMMARY
 from atomdrgn.structure.motion.surface import straight_surface
+from hinge import make_hinged
 from pretended_device import DEVICE, pretended_device
 
 Step = Callable[[FitModel, FitState, FourierDisc], Any]
 SOME = torch.arange(24)
+# the pretended one, and a GPU where there is one
+ELSEWHERE = [DEVICE, *([torch.device("cuda", 0)] if torch.cuda.is_available() else [])]
+elsewhere = pytest.mark.parametrize("device", ELSEWHERE, ids=str)
 
 
 def _linearised(model: FitModel, state: FitState, disc: FourierDisc) -> Any:
@@ -150,24 +155,33 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 @pytest.mark.seconds
+@elsewhere
 @pytest.mark.parametrize("kind", ["exact", "refined", "integrated"])
 @pytest.mark.parametrize("name", list(STEPS))
-def test_a_step_is_the_same_on_another_device(name: str, kind: str, start: Any) -> None:
+def test_a_step_is_the_same_on_another_device(
+    name: str, kind: str, device: torch.device, start: Any
+) -> None:
     model, state = _with_poses(*start[:2], kind)
     found = {}
-    for device in (PROCESSOR, DEVICE):
-        with _where(device):
-            found[device] = list(
-                _tensors(STEPS[name](replace(model, device=device), state, start[2]))
-            )
-    assert found[PROCESSOR] and len(found[PROCESSOR]) == len(found[DEVICE])
-    for here, there in zip(found[PROCESSOR], found[DEVICE], strict=True):
+    for where in (PROCESSOR, device):
+        with _where(where):
+            made = STEPS[name](replace(model, device=where), state, start[2])
+            found[where] = list(_tensors(made))
+    assert found[PROCESSOR] and len(found[PROCESSOR]) == len(found[device])
+    for here, there in zip(found[PROCESSOR], found[device], strict=True):
         assert there.device == PROCESSOR
         scale = float(here.double().abs().max())
         torch.testing.assert_close(there.double(), here.double(), rtol=0, atol=2e-3 * scale)
 
 
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """As few particles as have half-sets: on the pretended device every operation takes long."""
+    return make_hinged(tmp_path_factory.mktemp("few"), count=44)
+
+
 @pytest.mark.slow
+@elsewhere
 class TestWholeCommands:
     """Commands from beginning to end on a device that refuses tensors of the processor."""
 
@@ -175,59 +189,62 @@ class TestWholeCommands:
         "choices",
         [
             {},
-            {"refine_poses": True},
             {"poses": "refined"},
-            {"composition": True},
+            {"composition": True, "refine_poses": True},
             {"learn_on": 100},
-            {"beads": 2, "keep_base": True, "no_residual": True},
         ],
         ids=str,
     )
-    def test_fit(self, choices: dict[str, Any], hinged: Any, tmp_path: Any) -> None:
-        structure, particles, _ = hinged
-        settings = {"segments": 2, "resolution": 16.0, **choices}
+    def test_fit(
+        self, choices: dict[str, Any], device: torch.device, few: Any, tmp_path: Any
+    ) -> None:
+        structure, particles, _ = few
+        settings = {"segments": 2, "resolution": 20.0, **choices}
         here = fit(structure, particles, tmp_path / "here", **settings)
-        with pretended_device():
-            there = fit(structure, particles, tmp_path / "there", device=DEVICE, **settings)
+        with _where(device):
+            there = fit(structure, particles, tmp_path / "there", device=device, **settings)
         assert len(here.summary["motions"]) == len(there.summary["motions"]) > 0
+        # with poses integrated out, rounding chooses between places that are as good
         difference = abs(here.latent[:, 0] - there.latent[:, 0])
-        assert difference.max() < 0.1 * here.latent_sd[:, 0].mean()
+        assert difference.mean() < 0.1 * here.latent_sd[:, 0].mean()
+        assert difference.max() < 0.5 * here.latent_sd[:, 0].mean()
 
-    def test_a_stopped_fit_goes_on_elsewhere(self, hinged: Any, tmp_path: Any) -> None:
-        structure, particles, _ = hinged
-        settings = {"segments": 2, "resolution": 16.0}
+    def test_a_stopped_fit_goes_on_elsewhere(
+        self, device: torch.device, few: Any, tmp_path: Any
+    ) -> None:
+        structure, particles, _ = few
+        settings = {"segments": 2, "resolution": 20.0}
         run = fit(structure, particles, tmp_path / "run", **settings)
-        for name in ("summary.json", "latents.npz"):
-            (tmp_path / "run" / name).unlink(missing_ok=True)
-        with pretended_device():
+        (tmp_path / "run" / SUMMARY).unlink()
+        with _where(device):
             again = fit(
-                structure, particles, tmp_path / "run", device=DEVICE, resume=True, **settings
+                structure, particles, tmp_path / "run", device=device, resume=True, **settings
             )
         assert abs(run.latent - again.latent).max() < 0.1 * run.latent_sd.mean()
 
-    def test_backproject(self, hinged: Any) -> None:
-        _, particles, _ = hinged
+    def test_backproject(self, device: torch.device, few: Any) -> None:
+        _, particles, _ = few
         here = backproject(particles)
-        with pretended_device():
-            there = backproject(particles, device=DEVICE)
+        with _where(device):
+            there = backproject(particles, device=device)
         scale = float(here.map.density.abs().max())
         torch.testing.assert_close(there.map.density, here.map.density, rtol=0, atol=1e-3 * scale)
-        assert there.summary["device"] == str(DEVICE) and here.summary["device"] == "cpu"
+        assert there.summary["device"] == str(device) and here.summary["device"] == "cpu"
 
-    def test_refine(self, hinged: Any, tmp_path: Any) -> None:
-        structure, particles, _ = hinged
-        settings: dict[str, Any] = {"beads": 1, "resolution": 16.0}
+    def test_refine(self, device: torch.device, few: Any, tmp_path: Any) -> None:
+        structure, particles, _ = few
+        settings: dict[str, Any] = {"beads": 1, "resolution": 20.0}
         here = refine(structure, particles, tmp_path / "here", **settings)
-        with pretended_device():
-            there = refine(structure, particles, tmp_path / "there", device=DEVICE, **settings)
+        with _where(device):
+            there = refine(structure, particles, tmp_path / "there", device=device, **settings)
         assert here.summary["refine"]["weight"] == there.summary["refine"]["weight"]
         apart = (here.structure.position - there.structure.position).norm(dim=1)
         assert float(apart.max()) < 0.05
 
-    def test_debias(self, hinged: Any, tmp_path: Any) -> None:
-        structure, particles, _ = hinged
-        run = fit(structure, particles, tmp_path / "run", segments=2, resolution=16.0)
+    def test_debias(self, device: torch.device, few: Any, tmp_path: Any) -> None:
+        structure, particles, _ = few
+        run = fit(structure, particles, tmp_path / "run", segments=2, resolution=20.0)
         here = debias(run, particles, tmp_path / "here")
-        with pretended_device():
-            there = debias(run, particles, tmp_path / "there", device=DEVICE)
+        with _where(device):
+            there = debias(run, particles, tmp_path / "there", device=device)
         assert here.summary["verdict"] == there.summary["verdict"]

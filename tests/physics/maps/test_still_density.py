@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from atomdrgn.devices import moved
 from atomdrgn.errors import InputError
 from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.grid import ImageGrid
@@ -13,6 +14,7 @@ from atomdrgn.physics.maps.still_density import StillDensity
 from atomdrgn.physics.pose import Pose
 from atomdrgn.physics.projection.bead_transform import bead_transform
 from atomdrgn.physics.rotations import matrix_from_vector
+from pretended_device import pretended_device
 
 GRID = ImageGrid(48, 2.0)
 DISC = make_disc(GRID, 8.0)
@@ -83,3 +85,13 @@ def test_images_of_another_extent_are_refused() -> None:
         StillDensity(torch.zeros(16, 16, 16), 6.0).images(
             poses(), make_disc(ImageGrid(48, 3.0), 9.0)
         )
+
+
+def test_images_on_another_device_are_the_same() -> None:
+    still = density(30)
+    expected = still.images(poses(), DISC), still.arms(poses(), DISC)
+    with pretended_device() as device:
+        there, pose, disc = moved((still, poses(), DISC), device)
+        found = there.images(pose, disc).cpu(), there.arms(pose, disc).cpu()
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5 * float(other.abs().max()))

@@ -38,7 +38,7 @@ Place = Callable[[Tensor, Tensor], Tensor]
 CONTRAST_SD = 0.2  # of images about their mean strength, as where a population fit starts
 BATCH_NUMBERS = 2**22  # in the waves of one batch
 MOST_AT_ONCE = 64  # images of a batch
-BATCH_NUMBERS_ELSEWHERE, MOST_ELSEWHERE = 2**28, 1024  # the same where that is not the processor
+BATCH_NUMBERS_ELSEWHERE, MOST_ELSEWHERE = 2**26, 1024  # the same where that is not the processor
 STEPS = 6  # most Gauss-Newton steps at one resolution
 ENOUGH = 0.05  # A r.m.s.: no shorter step is followed by another at its resolution
 # 1/A^2: a step of 10 A costs one half

@@ -29,7 +29,7 @@ from .fit_state import FitState
 BATCH_BYTES = 2**26  # what the arrays of one batch may take
 MOST_AT_ONCE = 64  # images of a batch
 # the same where batches are worked on elsewhere: few large ones
-BATCH_BYTES_ELSEWHERE, MOST_ELSEWHERE = 2**30, 1024
+BATCH_BYTES_ELSEWHERE, MOST_ELSEWHERE = 2**28, 1024
 
 
 def evenly_spread(size: int, count: int) -> Int[Tensor, "some"]:
