@@ -8,13 +8,12 @@ alone its "cuda" tensors cannot be sliced. The device is called "meta", which an
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
@@ -119,22 +118,23 @@ class _Mode(TorchDispatchMode):
         return _run(func, args, kwargs or {})
 
 
-class _Data(TorchFunctionMode):
-    """Tensors of Python numbers: of "meta" torch would drop the numbers."""
+def _from_data(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`torch.tensor` of Python numbers: of "meta" torch would drop the numbers."""
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") is not None:
-            device = torch.device(kwargs["device"])
-            here = kwargs | {"device": args[0].device if isinstance(args[0], Tensor) else "cpu"}
-            return func(*args, **here).to(device)
-        return func(*args, **kwargs)
+    def made(data: Any, *, device: Any = None, **more: Any) -> Tensor:
+        found = make(data, **more)
+        return found if device is None else found.to(device)
+
+    return made
 
 
 @contextmanager
 def pretended_device() -> Iterator[torch.device]:
     """Inside, the device is there: it computes on the processor, and refuses its tensors."""
-    with _Data(), _Mode():
-        yield DEVICE
+    kept = torch.tensor, torch.as_tensor
+    torch.tensor, torch.as_tensor = map(_from_data, kept)
+    try:
+        with _Mode():
+            yield DEVICE
+    finally:
+        torch.tensor, torch.as_tensor = kept

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, final
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -30,6 +31,9 @@ from atomdrgn.inference.residual.residual_density import sum_images
 from atomdrgn.physics.disc import FourierDisc
 from atomdrgn.physics.maps.still_density import StillDensity
 from atomdrgn.runs.run import SUMMARY
+from atomdrgn.structure.beads import BeadModel
+from atomdrgn.structure.motion.deformation import Deformation
+from atomdrgn.structure.motion.motion import BeadMotion
 from atomdrgn.structure.motion.surface import straight_surface
 from hinge import make_hinged
 from pretended_device import DEVICE, pretended_device
@@ -161,17 +165,86 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 def test_a_step_is_the_same_on_another_device(
     name: str, kind: str, device: torch.device, start: Any
 ) -> None:
-    model, state = _with_poses(*start[:2], kind)
+    _compare(name, *_with_poses(*start[:2], kind), start[2], device)
+
+
+def _compare(
+    name: str, model: FitModel, state: FitState, disc: FourierDisc, device: torch.device
+) -> None:
+    """A step on the processor and elsewhere."""
     found = {}
     for where in (PROCESSOR, device):
         with _where(where):
-            made = STEPS[name](replace(model, device=where), state, start[2])
+            made = STEPS[name](replace(model, device=where), state, disc)
             found[where] = list(_tensors(made))
     assert found[PROCESSOR] and len(found[PROCESSOR]) == len(found[device])
     for here, there in zip(found[PROCESSOR], found[device], strict=True):
         assert there.device == PROCESSOR
         scale = float(here.double().abs().max())
         torch.testing.assert_close(there.double(), here.double(), rtol=0, atol=2e-3 * scale)
+
+
+@final
+class Stretch(Deformation):
+    """A deformation of one's own: a number that moves beads along one direction each."""
+
+    kind = "stretch"
+
+    def __init__(self, position: Tensor, along: Tensor) -> None:
+        self.position, self.along = position, along
+
+    @property
+    def n_latent(self) -> int:
+        return 1
+
+    def motion(self, latent: Tensor) -> BeadMotion:
+        return BeadMotion(latent[..., None] * self.along)
+
+    def beads(self, motion: BeadMotion) -> Tensor:
+        return self.position + motion.offset
+
+    def atoms(self, motion: BeadMotion, atom: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {"along": self.along.numpy()}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Tensor], beads: Callable[[], BeadModel]) -> "Stretch":
+        return cls(arrays["bead"], arrays["along"])
+
+
+@pytest.mark.seconds
+@elsewhere
+# its normal equations are derivatives of forward mode, which no dispatch mode of torch survives
+@pytest.mark.parametrize("name", ["misfits", "what the beads leave"])
+def test_a_deformation_of_ones_own_goes_along(name: str, device: torch.device, start: Any) -> None:
+    model, state, disc = start
+    base = model.beads.position
+    model = replace(model, deformation=Stretch(base, 0.02 * base.flip(1)))
+    state = replace(state, latent=state.latent[:, :1], uncertainty=torch.eye(1))
+    _compare(name, model, state, disc, device)
+
+
+@pytest.mark.seconds
+@elsewhere
+@pytest.mark.parametrize(
+    "name", ["normal equations", "misfits", "brightness, width and noise", "what the beads leave"]
+)
+def test_images_of_a_series_share_their_particle(
+    name: str, device: torch.device, start: Any
+) -> None:
+    model, state, disc = start
+    half = model.n_particles // 2
+    model = replace(
+        model,
+        particle=model.particle // 2,
+        portion=model.portion[:half],
+        my_particles=model.my_particles[:half],
+    )
+    halved = {name: getattr(state, name)[:half] for name in ("latent", "latent_sd", "freedom")}
+    state = replace(state, **halved)
+    _compare(name, model, state, disc, device)
 
 
 @pytest.fixture(scope="module")
