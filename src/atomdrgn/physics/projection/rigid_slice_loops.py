@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from jaxtyping import Float
-from numba import njit
+from numba import njit, uint64
 from numpy.polynomial import Polynomial
 from torch import Tensor
 
@@ -105,52 +105,52 @@ def _gather(
     Grid points along x are next to each other, with all their numbers: a `line` of them is summed
     over y and z at once, and then over x. `out` is (number, frequency).
     """
-    numbers, run = shape[3], WIDTH * shape[3]
-    in_y = shape[2] * numbers
-    in_z = shape[1] * in_y
+    # counted without a sign: an index that may be negative is looked at before each use
+    numbers = uint64(shape[3])
+    in_y = uint64(shape[2]) * numbers
+    in_z = uint64(shape[1]) * in_y
     x, y, z = taps
     for f in range(length):
-        first = at[f]
-        second, third, fourth = first + in_z, first + 2 * in_z, first + 3 * in_z
         y0, y1, y2, y3 = y[0, f], y[1, f], y[2, f], y[3, f]
-        w0, w1, w2, w3 = z[0, f] * y0, z[0, f] * y1, z[0, f] * y2, z[0, f] * y3
-        w4, w5, w6, w7 = z[1, f] * y0, z[1, f] * y1, z[1, f] * y2, z[1, f] * y3
-        w8, w9, wa, wb = z[2, f] * y0, z[2, f] * y1, z[2, f] * y2, z[2, f] * y3
-        wc, wd, we, wf = z[3, f] * y0, z[3, f] * y1, z[3, f] * y2, z[3, f] * y3
-        r0, r1 = flat[first : first + run], flat[first + in_y : first + in_y + run]
-        r2, r3 = (
-            flat[first + 2 * in_y : first + 2 * in_y + run],
-            flat[first + 3 * in_y : first + 3 * in_y + run],
-        )
-        r4, r5 = flat[second : second + run], flat[second + in_y : second + in_y + run]
-        r6, r7 = (
-            flat[second + 2 * in_y : second + 2 * in_y + run],
-            flat[second + 3 * in_y : second + 3 * in_y + run],
-        )
-        r8, r9 = flat[third : third + run], flat[third + in_y : third + in_y + run]
-        ra, rb = (
-            flat[third + 2 * in_y : third + 2 * in_y + run],
-            flat[third + 3 * in_y : third + 3 * in_y + run],
-        )
-        rc, rd = flat[fourth : fourth + run], flat[fourth + in_y : fourth + in_y + run]
-        re, rf = (
-            flat[fourth + 2 * in_y : fourth + 2 * in_y + run],
-            flat[fourth + 3 * in_y : fourth + 3 * in_y + run],
-        )
-        for n in range(len(line)):
+        z0, z1, z2, z3 = z[0, f], z[1, f], z[2, f], z[3, f]
+        a0, a1, a2, a3 = z0 * y0, z0 * y1, z0 * y2, z0 * y3
+        b0, b1, b2, b3 = z1 * y0, z1 * y1, z1 * y2, z1 * y3
+        c0, c1, c2, c3 = z2 * y0, z2 * y1, z2 * y2, z2 * y3
+        d0, d1, d2, d3 = z3 * y0, z3 * y1, z3 * y2, z3 * y3
+        o0 = uint64(at[f])
+        o1 = o0 + in_z
+        o2 = o1 + in_z
+        o3 = o2 + in_z
+        p0 = o0
+        p1 = p0 + in_y
+        p2 = p1 + in_y
+        p3 = p2 + in_y
+        q0 = o1
+        q1 = q0 + in_y
+        q2 = q1 + in_y
+        q3 = q2 + in_y
+        r0 = o2
+        r1 = r0 + in_y
+        r2 = r1 + in_y
+        r3 = r2 + in_y
+        s0 = o3
+        s1 = s0 + in_y
+        s2 = s1 + in_y
+        s3 = s2 + in_y
+        for n in range(uint64(WIDTH) * numbers):
             line[n] = (
-                (w0 * r0[n] + w1 * r1[n] + w2 * r2[n] + w3 * r3[n])
-                + (w4 * r4[n] + w5 * r5[n] + w6 * r6[n] + w7 * r7[n])
-                + (w8 * r8[n] + w9 * r9[n] + wa * ra[n] + wb * rb[n])
-                + (wc * rc[n] + wd * rd[n] + we * re[n] + wf * rf[n])
+                (a0 * flat[p0 + n] + a1 * flat[p1 + n] + a2 * flat[p2 + n] + a3 * flat[p3 + n])
+                + (b0 * flat[q0 + n] + b1 * flat[q1 + n] + b2 * flat[q2 + n] + b3 * flat[q3 + n])
+                + (c0 * flat[r0 + n] + c1 * flat[r1 + n] + c2 * flat[r2 + n] + c3 * flat[r3 + n])
+                + (d0 * flat[s0 + n] + d1 * flat[s1 + n] + d2 * flat[s2 + n] + d3 * flat[s3 + n])
             )
         x0, x1, x2, x3 = x[0, f], x[1, f], x[2, f], x[3, f]
         for n in range(numbers):
             out[n, f] = (
                 x0 * line[n]
                 + x1 * line[numbers + n]
-                + x2 * line[2 * numbers + n]
-                + x3 * line[3 * numbers + n]
+                + x2 * line[uint64(2) * numbers + n]
+                + x3 * line[uint64(3) * numbers + n]
             )
 
 

@@ -360,7 +360,7 @@ class RigidParts:
         self._lock = Lock()
 
     def on_device(self, device: torch.device) -> "RigidParts":
-        """The same for beads on a device; what was made stays where it is."""
+        """The same for beads on a device; grids are made there."""
         if self._arm.device == device:
             return self
         return RigidParts(self._bead.to(device), self._arm.to(device), self._parts)
