@@ -122,3 +122,13 @@ def test_unlike_maps_cannot_be_compared():
         require_same_voxels(example(), example((6, 8, 9)))
     with pytest.raises(InputError, match="different places"):
         require_same_voxels(example(), example(centre=(2.5, 0.0, 0.0)))
+
+
+def test_the_density_at_places_is_interpolated_and_none_beyond():
+    values = torch.zeros(4, 6, 8)
+    values[2, 3, 4], values[2, 3, 5] = 1.0, 3.0
+    density_map = DensityMap(values, 2.0, (10.0, 20.0, 30.0))
+    places = torch.tensor(
+        [[10.0, 20.0, 30.0], [12.0, 20.0, 30.0], [11.0, 20.0, 30.0], [12.0, 21.0, 30.0], [99.0] * 3]
+    )
+    assert density_map.at(places).tolist() == pytest.approx([1.0, 3.0, 2.0, 1.5, 0.0])

@@ -143,6 +143,27 @@ class Model:
             "with it too.",
         ),
     ] = False
+    mask: Annotated[
+        Path | None,
+        Option(
+            metavar="MAP",
+            rich_help_panel=MODEL,
+            show_default=False,
+            help="A mask in the frame of the poses, such as that of a focused refinement. Residues "
+            "where it is less than a half do not move, and the residual density explains what is "
+            "there.",
+        ),
+    ] = None
+    parts_mask: Annotated[
+        str | None,
+        Option(
+            "--parts-mask",
+            metavar="SELECTION+A",
+            rich_help_panel=MODEL,
+            show_default=False,
+            help="The same, made of residues and how many A around them, such as A:1-200+8.",
+        ),
+    ] = None
     temperature: Annotated[
         float | None,
         Option(
@@ -301,6 +322,7 @@ def fit(
         atomdrgn fit base.cif particles.cs --map consensus.mrc --box 128
         atomdrgn fit base.pdb tilts.star --tomograms tomograms.star
         atomdrgn fit base.pdb particles.star --parts A:1-226,B --fixed C
+        atomdrgn fit base.pdb particles.star --parts-mask A:1-226,B+8
         atomdrgn fit base.pdb particles.star --resume
         atomdrgn fit base.pdb particles.star --inference vae --epochs 100
         atomdrgn fit base.pdb particles.star --inference vae --deformation beads --beads 2
@@ -322,7 +344,7 @@ def fit(
         _refuse_of_closed_form(model, running)
     if training.deformation is Deformation.beads:
         _refuse_of_segments(model)
-    require_files("fit", base=base, particles=particles)
+    require_files("fit", base=base, particles=particles, mask=model.mask)
     speaks = not general.quiet and is_first_process()
     with told_if_slow(f"reading {base} and {particles}", quiet=not speaks):
         from ..parallel import joined_processes
@@ -410,6 +432,8 @@ def _fit_options(model: Model, running: Running) -> "FitOptions":
         keep_base=model.keep_base,
         no_residual=model.no_residual,
         learn_on=_learn_on(running.learn_on),
+        mask=model.mask,
+        parts_mask=model.parts_mask,
     )
 
 
@@ -461,6 +485,8 @@ def _refuse_of_closed_form(model: Model, running: Running) -> None:
         ("keep-base", model.keep_base, "never corrects the base model; leave it out"),
         ("no-residual", model.no_residual, "looks for no other density; leave it out"),
         ("learn-on", running.learn_on != "auto", "learns on all particles; leave it out"),
+        ("mask", model.mask is not None, "fits the whole molecule; leave it out"),
+        ("parts-mask", model.parts_mask is not None, "fits the whole molecule; leave it out"),
     ):
         if given:
             raise InputError(f"--{name} belongs to the closed form: --inference vae {instead}")

@@ -19,7 +19,9 @@ STRUCTURES = (".pdb", ".ent", ".cif", ".mmcif", ".bcif")  # what names of struct
 PARTICLES = (".star", ".cs")
 
 
-def require_files(command: str, *, base: Path | None = None, particles: Path) -> None:
+def require_files(
+    command: str, *, base: Path | None = None, particles: Path, mask: Path | None = None
+) -> None:
     """Refuse files that are not there, or that were given in the other order.
 
     It takes no time: nothing is read, and nothing heavy is loaded.
@@ -28,7 +30,7 @@ def require_files(command: str, *, base: Path | None = None, particles: Path) ->
     ----------
     command : str
         Its name, for the message.
-    base, particles : Path
+    base, particles, mask : Path
         As they were given.
 
     Raises
@@ -48,6 +50,8 @@ def require_files(command: str, *, base: Path | None = None, particles: Path) ->
         )
     if not particles.exists():
         raise MissingFileError(f"{particles}: no such file; give the path of a particle file")
+    if mask is not None and not mask.exists():
+        raise MissingFileError(f"{mask}: no such file; give the path of a map that is a mask")
 
 
 def _ends_in(path: Path, endings: tuple[str, ...]) -> bool:

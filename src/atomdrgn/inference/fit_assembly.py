@@ -11,6 +11,7 @@ from ..particles.stack.stack import ParticleStack
 from ..reporting import Reporter
 from ..structure.atoms import Structure
 from ..structure.beads import BeadModel, coarse_grain
+from ..structure.density_map import read_density_map
 from ..structure.motion.deformation import Deformation
 from ..structure.motion.kinds import KINDS
 from ..structure.placement import require_inside
@@ -22,6 +23,7 @@ from .images.resolution_schedule import finest_resolution
 from .problem.fit_problem import FitModel
 from .problem.fit_state import FitState
 from .problem.resegmentation import cut
+from .residual.focus import Focus, focus_on, inside_mask, near_residues_named
 
 logger = logging.getLogger(__name__)
 START_CONTRAST_SD = 0.2
@@ -59,12 +61,17 @@ def assemble(
     beads = coarse_grain(structure, beads=options.beads)
     require_inside(beads, particles.grid)
     _require_extent(beads, structure.name)
-    named = len(options.parts or []) + (options.fixed is not None)
+    focus = _focus(options, beads)
+    fixed = options.fixed if focus is None else focus.fixed
+    named = len(options.parts or []) + (fixed is not None)
+    segments = segments_that_fit(beads, options.segments, named=named)
+    if focus is not None:
+        segments = min(segments, named + max(not named, focus.free // SHORTEST))
     segmentation = make_segments(
         beads,
-        segments_that_fit(beads, options.segments, named=named),
+        segments,
         parts=options.parts,
-        fixed=options.fixed,
+        fixed=fixed,
         temperature=TEMPERATURE if options.temperature is None else options.temperature,
     )
     deformation = _kind(options.deformation).of_beads(beads, segmentation)
@@ -94,12 +101,24 @@ def assemble(
         refine_poses=options.refine_poses,
         unknown_poses=options.poses == "refined",
         finds_residual=not options.no_residual,
+        outside=None if focus is None else focus.outside,
         seed=options.seed,
         reporter=reporter or Reporter(),
         processes=processes,
         device=device,
         **cut(beads, segmentation, deformation),
     )
+
+
+def _focus(options: FitOptions, beads: BeadModel) -> Focus | None:
+    """What of the molecule the fit is about; None where it is all."""
+    if options.parts_mask is not None:
+        inside = near_residues_named(options.parts_mask, beads)
+    elif options.mask is not None:
+        inside = inside_mask(read_density_map(options.mask), beads)
+    else:
+        return None
+    return focus_on(inside, beads, parts=options.parts or (), fixed=options.fixed)
 
 
 def _kind(name: str) -> type[Deformation]:

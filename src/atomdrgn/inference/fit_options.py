@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from numbers import Integral
+from os import PathLike
 from typing import Any
 
 from ..errors import InputError
-from ..runs.run_folder import CLOSED_FORM, SEGMENTS
+from ..runs.run_folder import CLOSED_FORM, SEGMENTS, hash_of_file
 
 # temperatures: beyond them borders are everywhere or of no width, to single precision
 SOFTEST, SHARPEST = 1e-6, 1e6
@@ -50,6 +51,12 @@ class FitOptions:
     no_residual : bool
         Leave out what images show besides the base model. By default its density is estimated as
         the fit goes and is part of what images are compared with.
+    mask : path, optional
+        A map in the frame of the poses that is 1 where the fit shall look and 0 where it shall not.
+        Residues where it is less than a half do not move and are no part of what images are
+        compared with: the residual density explains what is there.
+    parts_mask : str, optional
+        The same by residues and how many A around them: "A:1-200+8".
     seed : int
         For the images of which noise and brightness are measured, and for draws.
     resolution : float, optional
@@ -67,7 +74,8 @@ class FitOptions:
     Raises
     ------
     InputError
-        A temperature that leaves no borders, or parts that are one text.
+        A temperature that leaves no borders, parts that are one text, or a mask twice or without
+        a residual density.
 
     Examples
     --------
@@ -86,6 +94,8 @@ class FitOptions:
     poses: str = "auto"
     keep_base: bool = False
     no_residual: bool = False
+    mask: str | PathLike[str] | None = None
+    parts_mask: str | None = None
     seed: int = 0
     resolution: float | None = None
     learn_on: int | str = "auto"
@@ -97,6 +107,12 @@ class FitOptions:
         self._require_part()
         if self.poses not in POSES:
             raise InputError(f"poses {self.poses!r}: expected one of {', '.join(POSES)}")
+        if self.mask is not None and self.parts_mask is not None:
+            raise InputError("two masks of what the fit is about: give the map or the residues")
+        if self.focused and self.no_residual:
+            raise InputError(
+                "a mask without a residual density: that is what explains what lies outside"
+            )
         object.__setattr__(self, "parts", tuple(self.parts) if self.parts else None)
         sharpness = self.temperature
         if sharpness is not None and (0 < sharpness < SOFTEST or sharpness > SHARPEST):
@@ -125,13 +141,18 @@ class FitOptions:
             )
 
     @property
+    def focused(self) -> bool:
+        """Whether the fit is about a part of the molecule."""
+        return self.mask is not None or self.parts_mask is not None
+
+    @property
     def learns_borders(self) -> bool:
         """Whether images may move the borders between segments.
 
-        They may not where selections name segments, or something else moves; where a part is
-        absent, its motion says nothing of borders.
+        They may not where selections or a mask name segments, or something else moves; where a part
+        is absent, its motion says nothing of borders.
         """
-        own = self.deformation == SEGMENTS and not self.parts
+        own = self.deformation == SEGMENTS and not self.parts and not self.focused
         return own and self.fixed is None and not self.composition
 
     @property
@@ -142,7 +163,7 @@ class FitOptions:
     @property
     def corrects_base(self) -> bool:
         """Whether the base model is corrected where images show that it is wrong."""
-        moved = self.deformation == SEGMENTS and not self.keep_base
+        moved = self.deformation == SEGMENTS and not self.keep_base and not self.focused
         return moved and self.fixed is None and not self.composition
 
     def as_settings(self, resolution: float) -> dict[str, Any]:
@@ -163,6 +184,8 @@ class FitOptions:
             "poses": None if self.poses == "auto" else self.poses,
             "learn_on": None if self.learn_on == "auto" else self.learn_on,
             "resolution": round(resolution, 4),
+            "mask": None if self.mask is None else str(self.mask),
+            "mask_sha256": None if self.mask is None else hash_of_file(self.mask),
         }
 
     @classmethod

@@ -56,8 +56,11 @@ class Rounds(PosteriorMethod):
 
     @classmethod
     def suited(cls, model: FitModel) -> Begun | None:
-        """The rounds, where there are many particles in two half-sets, and each tells little."""
-        if not (surfaces_are_for(model) and half_sets(model)):
+        """The rounds, where there are many particles in two half-sets, and each tells little.
+
+        They have no residual density, which is all that explains what is outside of a mask.
+        """
+        if model.outside is not None or not (surfaces_are_for(model) and half_sets(model)):
             return None
         finest = finest_if_weak(model, first_state(model))
         return None if finest is None else Begun(cls(finest), model)

@@ -41,6 +41,7 @@ from ..io.whole_file import is_leftover, sync_folder, whole_file
 from ..physics.record import Record
 from ..structure.atoms import Structure, read_structure, write_structure
 from ..structure.beads import BeadModel, coarse_grain
+from ..structure.density_map import DensityMap, read_density_map
 from ..structure.motion.bead_deformation import BeadDeformation
 from ..structure.motion.deformation import Deformation
 from ..structure.motion.flexing import with_feature
@@ -316,6 +317,12 @@ class Run(AnyRun):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the fit has given them
             return read_structure(self.folder / BASE)
+
+    @property
+    def residual(self) -> DensityMap | None:
+        """The density that images show and the base model lacks, where any stands out."""
+        path = self.folder / RESIDUAL_MAPS[0]
+        return read_density_map(path) if path.exists() else None
 
     @cached_property
     def model(self) -> dict[str, np.ndarray]:

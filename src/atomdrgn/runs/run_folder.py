@@ -6,6 +6,7 @@ It says whether a run that was stopped can be gone on with.
 import hashlib
 from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
+from os import PathLike
 from pathlib import Path
 
 from ..errors import FileFormatError, InputError, MissingFileError
@@ -113,7 +114,7 @@ def run_settings(
     }
 
 
-def hash_of_file(path: str | Path) -> str:
+def hash_of_file(path: str | PathLike[str]) -> str:
     """SHA-256 of what a file holds."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 

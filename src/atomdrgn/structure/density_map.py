@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from ..errors import FileFormatError, InputError
@@ -93,6 +94,13 @@ class DensityMap:
     def with_density(self, density: Tensor) -> "DensityMap":
         """Other values on the same voxels."""
         return replace(self, density=density)
+
+    def at(self, position: Float[Tensor, "place 3"]) -> Float[Tensor, "place"]:
+        """The density at places, x, y, z, A, interpolated: 0 beyond the voxels."""
+        middle = torch.tensor([n // 2 for n in self.density.shape])
+        place = (position - torch.tensor(self.centre)).flip(-1) / self.voxel_size + middle
+        found = map_coordinates(self.density.numpy(), place.T.numpy(), order=1, mode="constant")
+        return torch.from_numpy(found).float()
 
     def in_pose_frame(self) -> "DensityMap":
         """The same map with voxel ``n // 2`` at (0, 0, 0), whatever the frame of its file."""

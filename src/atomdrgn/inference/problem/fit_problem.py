@@ -100,6 +100,9 @@ class FitModel:
         ring by ring, where it is not that of one width.
     device : torch.device
         Where batches of images are worked on; what is known of all particles stays here.
+    outside : (bead,), optional
+        Beads that are no part of what images are compared with: they do not move, and the residual
+        density shows what is there.
     """
 
     images: FourierImages
@@ -120,6 +123,7 @@ class FitModel:
     unknown_poses: bool = False
     finds_residual: bool = False
     device: torch.device = PROCESSOR
+    outside: Bool[Tensor, "bead"] | None = None
 
     @cached_property
     def there(self) -> "FitModel":
@@ -128,6 +132,7 @@ class FitModel:
             self,
             beads=moved(self.beads, self.device),
             deformation=moved(self.deformation, self.device),
+            outside=moved(self.outside, self.device),
         )
 
     def at_batches(
@@ -300,7 +305,10 @@ class FitModel:
 
     def bright_beads(self, state: FitState) -> BeadModel:
         """The beads as the images show them: with the fitted amplitude and width."""
-        return self.beads.bright(state.amplitude, state.width2)
+        beads = self.beads.bright(state.amplitude, state.width2)
+        if self.outside is None:
+            return beads
+        return replace(beads, amplitude=beads.amplitude * ~self.outside)
 
     def image_model(self, state: FitState) -> ImageModel:
         """What images show: the beads with the fitted scales, and what they are not."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from .blobs import Blob, find_blobs, in_words, near_residues
-from .residual_density import ResidualMaps, residual_maps, sum_images
+from .residual_density import ResidualMaps, residual_of
 
 DENSE = 0.1  # of the largest density of the beads: what is less is ringing
 AVERAGED = 200  # particles, of which the mean positions of residues are
@@ -70,9 +70,21 @@ def find_residual(model: FitModel, state: FitState, group: Int[Tensor, "trace"])
     group : (trace,)
         The group that each residue moves with, from 0.
     """
-    maps = residual_maps(sum_images(model, state, model.images.disc))
+    maps = residual_of(model, state, model.images.disc)
+    if model.outside is None:
+        return FoundResidual(maps, _blobs(model, state, maps, group))
+    # what the base model has outside is nothing that it lacks
+    whole = replace(model, outside=None)
+    beyond = residual_of(whole, state, model.images.disc)
+    return FoundResidual(maps, _blobs(whole, state, beyond, group))
+
+
+def _blobs(
+    model: FitModel, state: FitState, maps: ResidualMaps | None, group: Int[Tensor, "trace"]
+) -> list[Blob]:
+    """The parts of a residual density, with the residues that are near."""
     if maps is None:
-        return FoundResidual(None, [])
+        return []
     trace = _mean_trace(model, state).numpy()
     blobs = []
     for points, blob in find_blobs(
@@ -84,7 +96,7 @@ def find_residual(model: FitModel, state: FitState, group: Int[Tensor, "trace"])
     ):
         near, its_group = near_residues(points, model.beads, trace, group)
         blobs.append(replace(blob, near=near, group=its_group))
-    return FoundResidual(maps, blobs)
+    return blobs
 
 
 def _mean_trace(model: FitModel, state: FitState) -> Tensor:

@@ -19,10 +19,12 @@ from ...parallel import in_order
 from ...physics.correlation import fourier_shell_correlation
 from ...physics.disc import FourierDisc
 from ...physics.grid import ImageGrid
+from ...physics.maps.atom_density import density_of_atoms
 from ...physics.maps.maps import low_pass
 from ...physics.maps.masks import density_mask
 from ...physics.maps.still_density import StillDensity
 from ...physics.pose import Pose
+from ...structure.beads import BeadModel
 from ..problem.calibration import calibrate
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
@@ -32,9 +34,12 @@ from ..problem.fit_state import FitState
 FINEST, COARSEST = 10.0, 30.0
 MASK_RESOLUTION = 20.0  # A, at which what is dense is told from noise
 NOISE_LEVELS = 5.0  # standard deviations of the noise that dense voxels stand above
-# of the largest density at the mask's resolution: in the end less may be ringing, and at the start
-# a conformation that is not the base model's (3 to 5 % where domains turn by up to 30 degrees)
-FAINTEST = 0.1
+FAINTEST = 0.1  # of the largest density at the mask's resolution: less may be ringing
+# of the same of the base model, before the first pass: less may be a wide motion (0.14 and 0.21
+# where a domain turns by up to 30 degrees; bound proteins and a belt come to 1.0 to 1.1)
+FIRST = 0.4
+DRAWS = 20  # of the first population, of which two have to reach a place
+SIGMA = 0.225  # of a Gaussian that is a density at a resolution, in this
 EXTEND, EDGE = 6.0, 12.0  # A: how far the mask reaches beyond dense voxels, and fades
 DIMMEST = 0.01  # of the beads' electrons: images that do not show them have them no dimmer
 FLOOR = (
@@ -115,17 +120,50 @@ def with_residual(model: FitModel, state: FitState, disc: FourierDisc) -> FitSta
     """
     if disc.resolution > COARSEST:
         return state
-    found = residual_maps(sum_images(model, state, disc))
+    found = residual_of(model, state, disc)
     return replace(state, residual=None if found is None else found.still)
+
+
+def residual_of(model: FitModel, state: FitState, disc: FourierDisc) -> "ResidualMaps | None":
+    """The residual density that images show where particles are; None where nothing stands out."""
+    sums = sum_images(model, state, disc)
+    return residual_maps(sums, owned=_owned(model, sums.beads.grid))
+
+
+def _owned(model: FitModel, grid: ImageGrid) -> Float[Tensor, "box box box"] | None:
+    """How much of the base model's density is of beads that are no part of what images show."""
+    if model.outside is None:
+        return None
+    whole, apart = (
+        _coarse(
+            replace(model.beads, amplitude=model.beads.amplitude * share),
+            model.beads.position,
+            grid,
+        )
+        for share in (1.0, model.outside)
+    )
+    dense = _dense(whole)
+    share = (apart / whole.clamp_min(1e-3 * dense)).clamp(0, 1)
+    return share * (1 - outside(whole, dense))
+
+
+def _coarse(
+    beads: BeadModel, position: Float[Tensor, "bead 3"], grid: ImageGrid
+) -> Float[Tensor, "box box box"]:
+    """The density of beads at places, at the mask's resolution."""
+    wide = (beads.sigma**2 + (SIGMA * MASK_RESOLUTION) ** 2).sqrt()
+    return density_of_atoms(
+        position, beads.amplitude, wide, box_size=grid.box_size, voxel_size=grid.pixel_size
+    )
 
 
 def with_first_residual(model: FitModel, state: FitState) -> FitState:
     """A state that nothing was measured of, with the residual density that is clear already.
 
     A belt as heavy as the molecule would be what the first scales and motions follow. The beads
-    are as bright here as images have them where they themselves are dense, and particles are at
-    draws from the population that the fit begins with, whose mean map keeps what their motions
-    show out. What is fainter than the end of the fit would call a blob waits for the first pass.
+    are as bright here as images have them where they themselves are dense. It waits where all of
+    it may be motions: where nothing is clear beyond the reach of the beads in the population that
+    the fit begins with.
     """
     if not model.finds_residual:
         return state
@@ -134,16 +172,51 @@ def with_first_residual(model: FitModel, state: FitState) -> FitState:
     noise = calibrate(model, state, disc, generator).spectrum
     anywhere = replace(state, spectrum=noise, uncertainty=model.start.root)
     amplitude = _amplitude_within(sum_images(model, anywhere, disc))
-    found = residual_maps(sum_images(model, replace(anywhere, amplitude=amplitude), disc))
-    if found is None or not found.clear.any():
+    scaled = replace(anywhere, amplitude=amplitude)
+    found = residual_of(model, scaled, disc)
+    if found is None:
         return state
-    return replace(replace(state, amplitude=amplitude), residual=found.still)
+    reach = _reach(model, scaled, disc.coarse_grid(), generator)
+    beyond = float((found.signal * (1 - reach.reached)).max()) * found.noise
+    if beyond < FIRST * reach.densest:
+        return state
+    return replace(state, amplitude=amplitude, residual=found.still)
+
+
+@dataclass(frozen=True, eq=False)
+class _Reach:
+    """Where the beads may come to.
+
+    Parameters
+    ----------
+    reached : (box, box, box)
+        1 where they are dense in more than one of some draws, falling to 0 where in none.
+    densest : float
+        Of the base model itself, at the mask's resolution.
+    """
+
+    reached: Float[Tensor, "box box box"]
+    densest: float
+
+
+def _reach(model: FitModel, state: FitState, grid: ImageGrid, generator: torch.Generator) -> _Reach:
+    """How far the beads reach in the population that the fit begins with."""
+    beads, start = model.bright_beads(state), model.start
+    white = torch.randn(DRAWS, len(start.mean), generator=generator)
+
+    def density(latent: Float[Tensor, "latent"]) -> Float[Tensor, "box box box"]:
+        return _coarse(beads, model.deformation.conformation(latent).position, grid)
+
+    base = density(start.mean)
+    drawn = torch.stack([density(start.mean + start.root @ each) for each in white])
+    second = torch.maximum(drawn.sort(0).values[-2], base)
+    return _Reach(1 - outside(second, _dense(base)), float(base.max()))
 
 
 def _amplitude_within(sums: ImageSums) -> float:
     """What the beads have to be multiplied by where they are dense."""
     beads = _map(sums.beads)
-    weight = (1 - outside(beads)) * beads
+    weight = (1 - outside(beads, _dense(beads))) * beads
     left = 0.5 * sum(float((weight * _map(each)).sum()) for each in sums.left)
     return max(1 + left / float((weight * beads).sum()), DIMMEST)
 
@@ -167,6 +240,8 @@ class ResidualMaps:
         The beads' mean map, made the same way.
     densest : float
         What the signal would be where the beads are densest.
+    noise : float
+        Standard deviation of the noise at the mask's resolution, per A^3.
     voxel_size : float
         A.
     """
@@ -177,6 +252,7 @@ class ResidualMaps:
     signal: Float[Tensor, "box box box"]
     beads: Float[Tensor, "box box box"]
     densest: float
+    noise: float
     voxel_size: float
 
     @property
@@ -185,27 +261,34 @@ class ResidualMaps:
         return max(NOISE_LEVELS, FAINTEST * max(self.densest, float(self.signal.max())))
 
     @property
-    def clear(self) -> Bool[Tensor, "box box box"]:
-        """Where there are blobs."""
-        return self.signal > self.level
-
-    @property
     def still(self) -> StillDensity:
         """The density as part of what images show."""
         return StillDensity(self.density, self.voxel_size)
 
 
-def residual_maps(sums: ImageSums) -> ResidualMaps | None:
+def residual_maps(
+    sums: ImageSums,
+    *,
+    owned: Float[Tensor, "box box box"] | None = None,
+) -> ResidualMaps | None:
     """The residual density that sums of images make; None where nothing stands out.
 
     It is what is dense outside the beads in both halves, weighted shell by shell by how far the
     halves agree there.
+
+    Parameters
+    ----------
+    sums : ImageSums
+    owned : (box, box, box), optional
+        1 where the density is looked for whatever beads are near.
     """
     grid = sums.beads.grid
     one, other = (_map(each) for each in sums.left)
     beads = _map(sums.beads)
-    free = outside(beads)
-    signal, densest = _signal(one * free, other * free, beads, grid)
+    free = outside(beads, _dense(beads))
+    if owned is not None:
+        free = torch.maximum(free, owned)
+    signal, densest, noise = _signal(one * free, other * free, beads, grid)
     if not (signal > NOISE_LEVELS).any():
         return None
     mask = density_mask(
@@ -219,7 +302,7 @@ def residual_maps(sums: ImageSums) -> ResidualMaps | None:
     correlation = fourier_shell_correlation(one * mask, other * mask)
     whole = sums.left[0].plus(sums.left[1])
     density = whole.density(regularisation(correlation, whole.shell_weight())) * mask
-    return ResidualMaps(density, (one, other), mask, signal, beads, densest, grid.pixel_size)
+    return ResidualMaps(density, (one, other), mask, signal, beads, densest, noise, grid.pixel_size)
 
 
 def _signal(
@@ -227,22 +310,26 @@ def _signal(
     second: Float[Tensor, "box box box"],
     beads: Float[Tensor, "box box box"],
     grid: ImageGrid,
-) -> tuple[Float[Tensor, "box box box"], float]:
-    """The mean of two halves over the noise of half their difference, and the beads' highest."""
+) -> tuple[Float[Tensor, "box box box"], float, float]:
+    """The mean of two halves over the noise, the beads' highest over it, and that noise."""
     resolution = max(MASK_RESOLUTION, 3 * grid.pixel_size)
     coarse, noise, dense = (
         low_pass(each, voxel_size=grid.pixel_size, resolution=resolution)
         for each in (0.5 * (first + second), 0.5 * (first - second), beads)
     )
     inside = box_sphere(grid)
-    sd = noise[inside > 0.5].std()
-    return coarse * inside / sd, float(dense.max() / sd)
+    sd = float(noise[inside > 0.5].std())
+    return coarse * inside / sd, float(dense.max()) / sd, sd
 
 
-def outside(beads: Float[Tensor, "box box box"]) -> Float[Tensor, "box box box"]:
-    """1 where the beads have next to no density, falling to 0 where they have theirs."""
-    level = torch.quantile(beads.flatten(), 0.999)
-    return 1 - (beads / (0.2 * level)).clamp(0, 1)
+def outside(beads: Float[Tensor, "box box box"], dense: float) -> Float[Tensor, "box box box"]:
+    """1 where the beads have next to no density, falling to 0 where a fifth of what is dense."""
+    return 1 - (beads / (0.2 * dense)).clamp(0, 1)
+
+
+def _dense(beads: Float[Tensor, "box box box"]) -> float:
+    """What beads have where they are dense."""
+    return float(torch.quantile(beads.flatten(), 0.999))
 
 
 def _map(total: SliceSum) -> Float[Tensor, "box box box"]:
