@@ -66,7 +66,8 @@ def export(
         Option(
             metavar="poses|base",
             help="poses: the box centre is (0, 0, 0). base: where the base structure stood before "
-            "--map or --origin placed it, so that the structures overlay that map.",
+            "--map or --origin placed it, so that the structures overlay that map; residual.mrc "
+            "is written in that frame too.",
         ),
     ] = Frame.poses,
     samples: Annotated[

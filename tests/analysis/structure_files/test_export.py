@@ -19,6 +19,7 @@ from atomdrgn.errors import InputError, MissingPackageError, OutputExistsError
 from atomdrgn.io.folder_lock import LOCK
 from atomdrgn.runs.run import Run
 from atomdrgn.structure.beads import coarse_grain
+from atomdrgn.structure.density_map import DensityMap, read_density_map
 from hinged import hinged_run, two_helices
 from molecules import atom_line, helix, peptide, write_pdb
 from runs import write_bead_run
@@ -32,6 +33,7 @@ def run_of(structure, n):
     class Moved(Run):
         n_particles = n
         model = {}
+        residual = None
 
         def __init__(self):
             pass
@@ -248,6 +250,24 @@ def test_what_makes_no_sense_is_refused(run, tmp_path, settings, says):
     with pytest.raises(InputError, match=says):
         export(run, tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_residual_density_goes_with_another_frame(run, tmp_path):
+    """Voxel n // 2 stands where the poses' origin does."""
+    values = torch.zeros(6, 8, 8)
+    values[3, 4, 6] = 1.0
+    run.residual = DensityMap(values, 2.5)
+    export(run, tmp_path / "poses", particles=[0])
+    assert not (tmp_path / "poses" / "residual.mrc").exists()
+    export(run, tmp_path / "base", particles=[0], origin=(50.0, -20.0, 7.0))
+    written = read_density_map(tmp_path / "base" / "residual.mrc")
+    assert written.centre == pytest.approx((50.0, -20.0, 7.0)) and written.voxel_size == 2.5
+    assert float(written.at(torch.tensor([[55.0, -20.0, 7.0]]))) == pytest.approx(1.0)
+    # it is replaced, or taken away, when asked
+    with pytest.raises(OutputExistsError):
+        export(run, tmp_path / "base", particles=[0], origin=(0.0, 0.0, 0.0))
+    export(run, tmp_path / "base", particles=[0], overwrite=True)
+    assert not (tmp_path / "base" / "residual.mrc").exists()
 
 
 def test_a_file_in_place_of_the_folder(run, tmp_path):

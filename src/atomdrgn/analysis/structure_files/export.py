@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 
@@ -17,16 +17,18 @@ from ...io.trajectories import write_trajectory
 from ...io.whole_file import synced_together, whole_file
 from ...parallel import in_order
 from ...reporting import Reporter
-from ...runs.run import Run
+from ...runs.run import RESIDUAL_MAPS, Run
 from ...structure.atoms import Structure, why_no_pdb, write_pdb_or_mmcif, write_structure
 from ...structure.bonds.bonding import find_bonds
 from ...structure.bonds.relaxation import Relaxation
+from ...structure.density_map import write_density_map
 from ...structure.placement import place
 from .geometry import FILES as GEOMETRY_FILES
 from .geometry import Geometry, GeometryReport, write_geometry
 
 ENDINGS = {"pdb": "pdb", "mmcif": "cif", "bcif": "bcif"}
 TRAJECTORIES = ("dcd", "xtc")
+RESIDUAL = RESIDUAL_MAPS[0]
 REFERENCES = ("reference.pdb", "reference.cif")
 MOST_SERIES = 32
 COORDINATES_AT_A_TIME = 2**22  # 16 MiB in single precision
@@ -89,7 +91,8 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
         Numbers of particles; all by default.
     origin : (3,), optional
         Where the origin of the poses stands in the frame that is wanted, A, such as the centre of
-        the consensus map's box; by default the frame is that of the poses.
+        the consensus map's box; by default the frame is that of the poses. With it the residual
+        density of the run, where there is one, is written in that frame: ``out/residual.mrc``.
     samples : int, optional
         Write so many draws from each particle's posterior, particle after particle; single files
         are then named ``out/000000_00.pdb``. Where no motion is supported all are the same
@@ -140,10 +143,10 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
         else [f"{name}.{ENDINGS[format]}" for name in names]
     )
     measured = relax or geometry
+    residual = None if origin is None else run.residual
+    others = [*(GEOMETRY_FILES if measured else ()), *((RESIDUAL,) if residual else ())]
     with locked_folder(out, reporter) as unfinished, synced_together():
-        refuse_what_is_there(
-            out, [*files, *(GEOMETRY_FILES if measured else ())], overwrite=overwrite
-        )
+        refuse_what_is_there(out, [*files, *others], overwrite=overwrite)
         _refuse_another_kind(out, files)
         settled = _Settled(run, relax=relax) if measured else None
         if samples is not None and not _moves(run):
@@ -152,8 +155,11 @@ def export(  # noqa: PLR0913 - a keyword a setting of the command
             )
         unfinished.begin()
         if overwrite:  # what belongs to structures that are replaced
-            for name in (*GEOMETRY_FILES, *(REFERENCES if trajectory else ())):
+            for name in (*GEOMETRY_FILES, RESIDUAL, *(REFERENCES if trajectory else ())):
                 (out / name).unlink(missing_ok=True)
+        if residual is not None:
+            x, y, z = at.tolist()
+            write_density_map(out / RESIDUAL, replace(residual, centre=(x, y, z)))
         conformations = _conformations(run, chosen, samples)
         shapes: Iterator[np.ndarray] = (
             (conformation.numpy() for conformation in conformations)
