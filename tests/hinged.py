@@ -45,11 +45,13 @@ def hinged_run(
     composition: dict | None = None,
     moving: np.ndarray | None = None,
     flexing: np.ndarray | None = None,
+    columns: dict | None = None,
 ):
     """An opened run in which the particles stand at `place` (particle,): turned by DEGREES_PER_UNIT
     times that, exactly.
 
     `moving` (bead,) is the second half by default, and there is no `flexing` (feature, bead, 3).
+    `columns` are further ones of particles.csv, or others in place of its own.
     With `supported` 0 nothing moves, whatever `place` says.
     """
     folder, rng = folder / name, np.random.default_rng(seed)
@@ -117,6 +119,7 @@ def hinged_run(
             "outlier_score": rng.normal(0, 1, len(place)).tolist(),
             **along,
             "state": [1] * len(place),
+            **(columns or {}),
         },
     )
     groups = [~moving, moving] if k else [moving | True]

@@ -405,8 +405,7 @@ def test_a_corrected_base_model_is_told_of(fit):
     said = {"supported": True, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}
     lines = summary_lines(replace(run, summary=run.summary | {"base_correction": said}))
     assert any(
-        "within its segments the base model is off in all particles alike, by 0.50 A" in line
-        for line in lines
+        "the base model has an error common to all particles, 0.50 A" in line for line in lines
     )
 
 

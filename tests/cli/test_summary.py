@@ -55,17 +55,17 @@ def test_numbers_stand_below_the_ends_of_their_names(tested):
 def test_residues_move_within_segments_where_that_changes_along_the_motions(orders, moves):
     """What is of order 0 is the same in all particles, and no movement."""
     flexing = {"supported": bool(orders), "orders": orders, "rms": 0.4, "held_out_gain": 1.0}
-    said = "within their segments residues move by another 0.40 A r.m.s., as images of both half-sets want"
+    said = "segments bend: within them residues move by another 0.40 A r.m.s., supported by both half-sets"
     assert (said in lines_of(flexing=flexing)) is moves
-    assert any("within their segments" in line for line in lines_of(flexing=flexing)) is moves
+    assert any("segments bend" in line for line in lines_of(flexing=flexing)) is moves
 
 
 @pytest.mark.parametrize("supported", [True, False])
 def test_the_base_model_is_off_within_its_segments(supported):
     correction = {"supported": supported, "rms": 0.5, "largest": 2.0, "held_out_gain": 1.0}
     said = (
-        "within its segments the base model is off in all particles alike, by 0.50 A r.m.s. a "
-        "residue, and was corrected: residues.csv"
+        "the base model has an error common to all particles, 0.50 A r.m.s. a residue within "
+        "segments; it was corrected: residues.csv"
     )
     assert (said in lines_of(base_correction=correction)) is supported
 
@@ -79,8 +79,8 @@ def test_the_kind_of_the_poses_is_printed():
 
 def test_poses_are_off_where_they_are_and_not_corrected():
     said = (
-        "molecules stand off their poses by 1.20 degrees and 0.90 A r.m.s. an axis, by what poses "
-        "or model have wrong; errors allow for it (--refine-poses corrects poses)"
+        "estimated pose error: 1.20 degrees and 0.90 A r.m.s. an axis, of the poses themselves or "
+        "of the model; errors of particles allow for it (--refine-poses corrects poses)"
     )
     assert said in lines_of(pose_errors={"shift": 0.9, "turn": 1.2})
     assert not any("poses" in line for line in lines_of(pose_errors={"shift": 0.1, "turn": 0.4}))

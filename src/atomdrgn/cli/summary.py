@@ -102,8 +102,9 @@ def _correction_lines(correction: Mapping | None) -> list[str]:
     if correction is None or not correction["supported"]:
         return []
     return [
-        "within its segments the base model is off in all particles alike, by "
-        f"{correction['rms']:.2f} A r.m.s. a residue, and was corrected: residues.csv"
+        "the base model has an error common to all particles, "
+        f"{correction['rms']:.2f} A r.m.s. a residue within segments; it was corrected: "
+        "residues.csv"
     ]
 
 
@@ -132,8 +133,8 @@ def _flexing_lines(flexing: Mapping | None) -> list[str]:
     if flexing is None or not any(order > 0 for order in flexing["orders"]):
         return []
     return [
-        f"within their segments residues move by another {flexing['rms']:.2f} A r.m.s., as images "
-        "of both half-sets want"
+        f"segments bend: within them residues move by another {flexing['rms']:.2f} A r.m.s., "
+        "supported by both half-sets"
     ]
 
 
@@ -147,12 +148,12 @@ def _support_lines(found: Mapping) -> list[str]:
         nothing = (
             "no motion is confirmed"
             if any_unconfirmed(found)
-            else "no motion is supported: none makes images likelier that had no part in finding it"
+            else "no motion is supported: none improves the likelihood of held-out images"
         )
         return [nothing, "all particles are given one structure"]
     return [
-        f"{number} {'motion makes' if number == 1 else 'motions make'} images likelier that had no "
-        f"part in finding {'it' if number == 1 else 'them'}; error by half-sets: "
+        f"{number} {'motion is' if number == 1 else 'motions are'} supported: held-out images are "
+        f"likelier with {'it' if number == 1 else 'them'}; error by half-sets: "
         f"{found['half_set_error']:.2f} A r.m.s. a residue"
     ]
 
@@ -256,8 +257,8 @@ def _pose_lines(found: dict) -> list[str]:
     if off is not None and poses_are_off(found):
         return [
             *lines,
-            f"molecules stand off their poses by {off['turn']:.2f} degrees and {off['shift']:.2f} "
-            "A r.m.s. an axis, by what poses or model have wrong; errors allow for it "
+            f"estimated pose error: {off['turn']:.2f} degrees and {off['shift']:.2f} A r.m.s. an "
+            "axis, of the poses themselves or of the model; errors of particles allow for it "
             "(--refine-poses corrects poses)",
         ]
     return lines

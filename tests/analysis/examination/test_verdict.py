@@ -34,7 +34,9 @@ def test_a_motion_is_told_in_degrees_and_residues(hinge_run):
 
 
 def test_a_run_in_which_nothing_moves_says_so(still_run):
-    assert verdict(examined(still_run)).startswith("Nothing moves: no motion makes images likelier")
+    assert verdict(examined(still_run)).startswith(
+        "Nothing moves: no motion improves the likelihood"
+    )
 
 
 TESTED = {
@@ -128,12 +130,11 @@ def changed(folder, structure, *, particles=1200, **summary):
                     "held_out_gain": 1.0,
                 }
             },
-            "Within its segments the base model is off in all particles alike, by 0.50 A r.m.s. a "
-            "residue",
+            "The base model has an error common to all particles, 0.50 A r.m.s. a residue",
         ),
         (
             {"pose_errors": {"shift": 0.9, "turn": 1.2}},
-            "Molecules stand off their poses by 1.2 degrees and 0.9 A r.m.s. an axis",
+            "Estimated pose error: 1.2 degrees and 0.9 A r.m.s. an axis",
         ),
         (
             {"motions": [{"number": 1, "variance": 0.25, "share": 1.0, "median_sd": 2.0}]},

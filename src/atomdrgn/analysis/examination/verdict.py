@@ -55,17 +55,17 @@ def cautions(found: Examination, *, angstrom: str = "A") -> list[str]:
     correction = summary.get("base_correction", {"supported": False})
     if correction["supported"]:
         said.append(
-            "Within its segments the base model is off in all particles alike, by "
-            f"{correction['rms']:.2f} {angstrom} r.m.s. a residue and at most "
+            f"The base model has an error common to all particles, {correction['rms']:.2f} "
+            f"{angstrom} r.m.s. a residue within segments and at most "
             f"{correction['largest']:.1f} {angstrom}: structures are those of a corrected one "
             "(base_correction in residues.csv of the run)."
         )
     if poses_are_off(summary):
         off = summary["pose_errors"]
         said.append(
-            f"Molecules stand off their poses by {off['turn']:.1f} degrees and {off['shift']:.1f} "
-            f"{angstrom} r.m.s. an axis, by what poses or model have wrong: errors of single "
-            "structures allow for it."
+            f"Estimated pose error: {off['turn']:.1f} degrees and {off['shift']:.1f} {angstrom} "
+            "r.m.s. an axis, of the poses themselves or of the model. Errors of single structures "
+            "allow for it."
         )
     if poses_are_shared(summary, found.run.settings):
         said.append(SHARED_POSES)
@@ -147,8 +147,8 @@ def kind_of_poses(summary: Mapping, *, plus_minus: str = "+-") -> str:
         for name in ("turns", "shifts")
     ]
     return (
-        f"{told[kind]} (slopes of the likelihood over those of noise, below 1 only after a "
-        f"refinement: {_listed(each)})"
+        f"{told[kind]} (slopes of the likelihood by pose over those of noise are {_listed(each)}; "
+        "only a refinement makes them smaller than 1)"
     )
 
 
@@ -189,9 +189,7 @@ def _support(found: Examination) -> str:
         elif any_unconfirmed(found.run.summary):
             nothing = "No motion is confirmed."
         else:
-            nothing = (
-                "Nothing moves: no motion makes images likelier that had no part in finding it."
-            )
+            nothing = "Nothing moves: no motion improves the likelihood of held-out images."
         return f"{nothing} All {n:,} particles are given one structure."
     if number is None:
         count = len(found.run.summary["motions"])

@@ -32,7 +32,7 @@ from .static_page import static_page
 from .tables import particle_columns
 
 PAGE = files(__package__) / "page"
-SCRIPTS = ("decoder.js", "viewer.js", "charts.js", "map.js", "report.js")
+SCRIPTS = ("decoder.js", "viewer.js", "charts.js", "map.js", "compare.js", "report.js")
 MOST_DRAWN = 200_000  # points on the map; of more particles, so many are drawn evenly
 # Columns of so many particles have 16 bits a value. Of more, only the first motions have, others
 # 8, and the page holds no more columns than its size allows.

@@ -19,6 +19,7 @@ function nameOf(column) {
 
 const decoder = new Decoder(DATA.molecule, DATA.decoder);
 const stage = makeStage(by("viewer"), DATA, decoder);
+const comparison = new Comparison(stage, decoder, DATA);
 const player = { way: null, time: 0, playing: false, last: 0, place: null };
 const moves = DATA.traversals.filter(way => way.name !== "centres");
 let map = null;
@@ -57,11 +58,38 @@ function peopled(place) {
 function showPlace(place, says) {
   const there = peopled(place);
   player.place = place;
+  player.title = says.split("   ·   ").at(-1);
   stage.hide([]);
   stage.show(place);
   by("viewer").classList.toggle("nobody", !there);
   by("now").textContent = there ? says : `${says}   ·   no particles here`;
+  compared();
   if (map) map.mark({ at: columnsAt(place) });
+}
+
+// how far what is shown is from what is laid over it, which is drawn anew where nothing plays
+function compared() {
+  const says = player.place && comparison.tell(player.place, !player.playing);
+  by("apart").hidden = !says;
+  by("apart").textContent = says || "";
+  if (by("colour").value === "apart") paint("apart");
+}
+
+// what can be laid over what is shown
+function besides() {
+  const select = by("beside"), first = DATA.traversals.find(way => way.name === "motion1"), fixed = [];
+  if (first) fixed.push(["the low end of motion 1", first.place[0]], ["the high end of motion 1", first.place.at(-1)]);
+  if (DATA.states.length > 1) for (const state of DATA.states) fixed.push([`state ${state.number}`, state.place]);
+  select.append(html("option", { value: "" }, "nothing"), html("option", { value: "now" }, "what is shown now"), ...fixed.map(([title], i) => html("option", { value: `${i}` }, title)));
+  select.addEventListener("change", () => {
+    if (!select.value) comparison.hold(null);
+    else if (select.value === "now") comparison.hold(player.place, player.title);
+    else comparison.hold(fixed[+select.value][1], fixed[+select.value][0]);
+    if (select.value) pause();
+    by("colour").value = select.value ? "apart" : by("colour").options[0].value;
+    paint(by("colour").value);
+    compared();
+  });
 }
 
 function showTime() {
@@ -78,11 +106,20 @@ function showParticle(index) {
   const says = place.map((value, axis) => `motion ${axis + 1}: ${value.toFixed(1)} ± ${errors[axis].toFixed(1)} Å`).slice(0, 3).join(",  ");
   const absent = absentFrom(index);
   player.place = place;
+  player.title = `particle ${index}`;
   stage.hide(absent);
   stage.show(place);
   by("viewer").classList.remove("nobody");
-  by("now").textContent = k ? `particle ${index}   ·   ${says}${absent.length ? `   ·   without ${absent.map(segment => DATA.segments[segment]).join(",")}` : ""}`
+  compared();
+  by("now").textContent = k ? `particle ${index}   ·   ${says}${toldOf(index)}${absent.length ? `   ·   without ${absent.map(segment => DATA.segments[segment]).join(",")}` : ""}`
                             : `particle ${index}: all particles share this structure`;
+}
+
+// what else the fit says of a particle
+function toldOf(index) {
+  const column = name => DATA.particles.columns[name] ? map.column(name)[index] : NaN, state = column("state"), signal = column("signal"), junk = column("junk");
+  return [Number.isFinite(state) ? `state ${state.toFixed(0)}` : "", Number.isFinite(signal) ? `signal ${signal.toFixed(1)}` : "", Number.isFinite(junk) ? `junk ${(100 * junk).toFixed(0)} %` : ""]
+    .filter(Boolean).map(text => `   ·   ${text}`).join("");
 }
 
 function absentFrom(index) {
@@ -100,8 +137,10 @@ function play() {
 }
 
 function pause() {
+  const was = player.playing;
   player.playing = false;
   by("play").textContent = "▶";
+  if (was) compared();
 }
 
 const SECONDS = 5;      // there and back
@@ -142,7 +181,7 @@ function strip() {
 
 // ---- colours -------------------------------------------------------------------------------------------------------------------
 
-const SHADES = { groups: "parts that move as one", rmsf: "how far it moves", half_set_error: "half-set error", segment: "segments" };
+const SHADES = { groups: "parts that move as one", rmsf: "how far it moves", half_set_error: "half-set error", segment: "segments", apart: "how far from the one beside" };
 
 function paint(mode) {
   const { group, segment, columns } = DATA.residues, legend = by("legend");
@@ -154,11 +193,11 @@ function paint(mode) {
     for (const [text, colour] of shown.slice(0, 8)) { const dot = html("i"); dot.style.background = colour; legend.append(html("span", {}, dot, text.length > 60 ? `${text.slice(0, 58)}…` : text)); }
     return;
   }
-  const values = columns[mode], sorted = values.filter(v => v !== null).sort((a, b) => a - b), high = sorted[Math.floor(0.98 * (sorted.length - 1))] || 1;
+  const values = mode === "apart" ? comparison.apart || group.map(() => null) : columns[mode], sorted = values.filter(v => v !== null).sort((a, b) => a - b), high = sorted[Math.floor(0.98 * (sorted.length - 1))] || 1;
   stage.colour(values.map(value => value === null ? "#bbbbbb" : ramp(value / high)));
   const strip = html("span", { class: "ramp" });
   strip.style.background = RAMP_CSS;
-  legend.append(html("span", {}, "0", strip, `${high.toFixed(1)} Å ${mode === "rmsf" ? "r.m.s. fluctuation" : "between half-sets"}`));
+  legend.append(html("span", {}, "0", strip, `${high.toFixed(1)} Å ${{ rmsf: "r.m.s. fluctuation", apart: "apart" }[mode] || "between half-sets"}`));
 }
 
 // the still part is grey: what has a colour moves; scripts and notebooks have the same colours
@@ -429,13 +468,22 @@ function controls() {
   by("play").addEventListener("click", () => player.playing ? pause() : play());
   by("home").addEventListener("click", () => stage.home());
   by("picture").addEventListener("click", () => stage.picture(name => `${DATA.name}_${name}.png`));
+  by("film").hidden ||= !moves.length || !window.MediaRecorder;
+  by("film").addEventListener("click", async () => {
+    pause();
+    by("film").disabled = true;
+    player.filmed = await film(stage.canvas(), time => { player.time = time; showTime(); }, `${DATA.name}_${player.way.name}`, { paper: PAPER });
+    by("film").disabled = false;
+  });
+  besides();
+  nameResidues(by("viewer"), comparison);
   // the space bar plays and pauses, wherever nothing else takes it
   document.addEventListener("keydown", event => {
     if (event.key !== " " || event.target !== document.body || !player.way) return;
     event.preventDefault();
     player.playing ? pause() : play();
   });
-  const modes = Object.keys(SHADES).filter(mode => mode === "groups" ? DATA.groups.length : mode === "segment" || (DATA.residues.columns[mode] || []).some(v => v));
+  const modes = Object.keys(SHADES).filter(mode => mode === "groups" ? DATA.groups.length : mode === "segment" || mode === "apart" || (DATA.residues.columns[mode] || []).some(v => v));
   if (!k) modes.sort((a, b) => (b === "half_set_error") - (a === "half_set_error"));
   for (const mode of modes) colour.append(html("option", { value: mode }, SHADES[mode]));
   colour.addEventListener("change", () => paint(colour.value));
@@ -463,4 +511,4 @@ function start() {
 }
 
 start();
-window.atomdrgn = { data: DATA, decoder, stage, player, get map() { return map; } };
+window.atomdrgn = { data: DATA, decoder, stage, player, comparison, get map() { return map; } };

@@ -1,6 +1,8 @@
 // The moving structure: 3Dmol draws it, the decoder says where its atoms are.
 "use strict";
 
+const OTHER = "#8a5a9e";      // of a structure that is laid over: no part and no state has it
+
 class Stage {
   constructor(element, data, decoder) {
     this.element = element;
@@ -71,6 +73,33 @@ class Stage {
     });
   }
 
+  // another structure, pale, behind the one that moves; null takes it away
+  beside(xyz) {
+    if (this.other) this.viewer.removeModel(this.other);
+    this.other = null;
+    if (xyz) {
+      this.other = this.viewer.addModel();
+      this.other.addAtoms(this.described.map((atom, index) => ({ ...atom, index, x: xyz[3 * index], y: xyz[3 * index + 1], z: xyz[3 * index + 2] })));
+      const look = this.data.molecule.ribbon ? { arrows: true, thickness: 0.4 } : { style: "trace", thickness: 0.5 };
+      this.other.setStyle({}, { cartoon: { ...look, color: OTHER, opacity: 0.55 } });
+    }
+    this.viewer.render();
+  }
+
+  // where drawn atoms are
+  atomsAt(numbers) {
+    if (!this.byNumber) { this.byNumber = []; for (const atom of this.atoms) this.byNumber[atom.mine] = atom; }
+    return numbers.map(number => this.byNumber[number]);
+  }
+
+  // in the coordinates of the window
+  onScreen(atoms) {
+    const seen = this.viewer.modelToScreen(atoms);
+    return seen.map(point => ({ x: point.x - window.scrollX, y: point.y - window.scrollY }));
+  }
+
+  canvas() { return this.element.querySelector("canvas"); }
+
   // the view in which motions are in the plane of the screen, and everything on it
   home() {
     const view = this.viewer.getView(), box = this.element.getBoundingClientRect();
@@ -111,10 +140,14 @@ class Stage {
 class EmptyStage {
   constructor(element) {
     element.replaceChildren(html("p", { class: "empty" }, "The structure cannot be drawn: this browser offers no WebGL, or has switched it off. Everything else on this page is complete, and the structures are in the folder analysis beside it."));
-    by("home").hidden = by("picture").hidden = true;
+    by("home").hidden = by("picture").hidden = by("film").hidden = true;
   }
 
   picture() {}
+  beside() {}
+  atomsAt() { return []; }
+  onScreen() { return []; }
+  canvas() { return null; }
   colour() {}
   hide() {}
   show() {}
