@@ -37,6 +37,10 @@ def test_one_motion_is_a_histogram_and_columns_are_points(run, ax):
 def test_residues_are_those_of_the_table(run, ax):
     run.plot.residues(["motion"], ax=ax)
     np.testing.assert_allclose(ax.lines[0].get_ydata(), run.residues["motion"])
+    named = [each.get_text() for each in ax.get_xticklabels()]
+    numbers = [int(each.removeprefix("A:")) for each in named]
+    assert len(numbers) > 1 and numbers == sorted(numbers)
+    assert numbers[0] == run.residues["residue"].iloc[0], "where the chain begins"
 
 
 def test_history_is_a_line_for_each_half(run, ax, tmp_path):

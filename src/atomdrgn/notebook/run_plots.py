@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 ALL, HALVES = 0, (1, 2)  # as history.csv numbers all particles, and half-sets
+TICKS, MOST_TICKS = (20, 50, 100, 200, 500, 1000, 10**9), 11  # residues from one to the next
 MOST_KINDS = 8  # values of a column that have a colour each
 
 
@@ -189,7 +190,10 @@ class RunPlots:
         starts = [0, *(np.flatnonzero(chain[1:] != chain[:-1]) + 1)]
         for start in starts[1:]:
             ax.axvline(start - 0.5, color="0.7", lw=0.8)
-        ax.set_xticks(starts, [f"{chain[i]}:{table['residue'].iloc[i]}" for i in starts])
+        every = next(step for step in TICKS if len(table) / step + len(starts) <= MOST_TICKS)
+        ticks = sorted({*starts, *np.flatnonzero(table["residue"].to_numpy() % every == 0)})
+        named = [i for i in ticks if i in starts or all(abs(i - s) > every / 3 for s in starts)]
+        ax.set_xticks(named, [f"{chain[i]}:{table['residue'].iloc[i]}" for i in named])
         ax.set_xlabel("residue")
         ax.set_ylabel("A r.m.s.")
         ax.legend(frameon=False)

@@ -1,11 +1,12 @@
-"""Particle tables that are DataFrames, as starfile reads them, as tables of a STAR file."""
+"""DataFrames, as starfile reads and writes them, as tables of a STAR file, and the way back."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from ..errors import InputError
-from ..io.star import StarTable, token_of
+from ..io.notebook_display import data_frame
+from ..io.star import StarTable, read_star, token_of
 
 if TYPE_CHECKING:
     import pandas
@@ -32,6 +33,46 @@ def tables_of(frames: Frames) -> tuple[StarTable, ...]:
     return tuple(
         _table(name, frame, line) for line, (name, frame) in enumerate(blocks.items(), start=1)
     )
+
+
+def frames_of(path: Path, *, numbers: bool = True) -> "dict[str, pandas.DataFrame | dict]":
+    """The blocks of a STAR file, as starfile gives and takes them.
+
+    Parameters
+    ----------
+    path : path
+    numbers : bool
+        Columns that hold numbers alone are numbers. Without it every token is a text, and
+        starfile writes it as it was.
+
+    Returns
+    -------
+    dict
+        A DataFrame by the name of each block; a block of names and values is a dict.
+
+    Raises
+    ------
+    FileFormatError
+        It is no STAR file.
+    MissingPackageError
+        pandas is not installed.
+    """
+    frames: dict[str, Any] = {}
+    for table in read_star(path):
+        columns = {name: _values(tokens, numbers) for name, tokens in table.columns.items()}
+        single = {name: values[0] for name, values in columns.items() if not table.is_loop}
+        frames[table.block] = data_frame(columns) if table.is_loop else single
+    return frames
+
+
+def _values(tokens: list[str], numbers: bool) -> list:
+    """Tokens as whole numbers or numbers, where all of them are and that is wanted."""
+    for kind in (int, float) if numbers else ():
+        try:
+            return [kind(token) for token in tokens]
+        except ValueError:
+            continue
+    return tokens
 
 
 def _table(name: str, frame: Any, line: int) -> StarTable:

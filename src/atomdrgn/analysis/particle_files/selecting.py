@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from io import StringIO
 from itertools import dropwhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
@@ -13,6 +14,7 @@ from jaxtyping import Int
 from ...errors import FileFormatError, InputError, OutputExistsError
 from ...io.numbers import WHOLE, read_numbers
 from ...io.text import read_text
+from ...particles.data_frames import frames_of
 from ...particles.formats.particle_format import ParticleFile
 from ...particles.formats.star_file import StarFile
 from ...particles.stack.stack import ParticleStack
@@ -28,6 +30,9 @@ from ...runs.run_folder import hash_of_file
 from ...runs.volume_run import VolumeRun
 from .conditions import where as rows_where
 from .following_frame import motion_of_part
+
+if TYPE_CHECKING:
+    import pandas
 
 STATE = "state"  # the column of a run's table that classes come from, if no other is named
 # of tables that are not parted by commas, as spreadsheets write them
@@ -65,6 +70,26 @@ class Selected:
     of: int
     images: int
     parted_images: int
+
+    def frames(self, *, numbers: bool = True) -> "dict[str, pandas.DataFrame | dict]":
+        """The blocks of a .star file that was written, as `starfile.write` takes them.
+
+        Parameters
+        ----------
+        numbers : bool
+            Columns of numbers are numbers. Without it every token is a text, as it stands in the
+            file.
+
+        Raises
+        ------
+        InputError
+            A .cs file was written, which has no blocks.
+        MissingPackageError
+            pandas is not installed.
+        """
+        if self.path.suffix.lower() != ".star":
+            raise InputError(f"{self.path}: DataFrames are those of a .star file")
+        return frames_of(self.path, numbers=numbers)
 
 
 def select_particles(  # noqa: PLR0913 - a keyword a setting of the command
