@@ -2,8 +2,6 @@
 
 import posixpath
 import re
-import shutil
-from pathlib import Path
 
 ELSEWHERE = "https://unpkg.com/iframe-worker/shim"  # the theme's script of searches in files
 SHIM = "site/iframe-worker.js"
@@ -14,13 +12,6 @@ def on_post_page(output, *, page, config):
     """The page with the script of searches that is here, and without Sphinx's roles."""
     here = posixpath.relpath(SHIM, posixpath.dirname(page.file.dest_uri) or ".")
     return ROLE.sub("", output.replace(ELSEWHERE, here))
-
-
-def on_post_build(*, config):
-    """The script itself, which mkdocs leaves out as it is no page's."""
-    target = Path(config.site_dir) / SHIM
-    target.parent.mkdir(exist_ok=True)
-    shutil.copy(Path(config.docs_dir) / SHIM, target)
 
 
 def on_post_template(output_content, *, template_name, config):
