@@ -10,7 +10,7 @@ from atomdrgn.physics.disc import make_disc
 from atomdrgn.physics.maps.slices import SliceSource
 from atomdrgn.physics.rotations import matrix_from_quaternion
 from atomdrgn.subspace.component_grid import ComponentGrid, packed
-from atomdrgn.subspace.component_loops import add_to_sums, image_systems, solve_voxels
+from atomdrgn.subspace.component_loops import add_to_sums, image_systems, solve_voxels, times_voxels
 
 BOX, PIXEL, IMAGES, VOLUMES = 20, 3.0, 5, 3
 
@@ -81,3 +81,5 @@ def test_voxels_are_solved():
     expected = np.linalg.solve(matrix + precision[:, :, None] * np.eye(VOLUMES), right)
     found = solve_voxels(systems, precision)
     assert np.allclose(found, expected[..., 0] + 1j * expected[..., 1], rtol=1e-3, atol=1e-4)
+    again = times_voxels(systems, precision, found)
+    assert np.allclose(again, right[..., 0] + 1j * right[..., 1], rtol=1e-3, atol=1e-4)

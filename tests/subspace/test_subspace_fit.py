@@ -44,18 +44,18 @@ def structure(tmp_path_factory):
     return read_structure(write_pdb(tmp_path_factory.mktemp("structure") / "base.pdb", lines))
 
 
-def imaged(folder, structure, state, *, tilts=0):
+def imaged(folder, structure, state, *, tilts=0, box=24, snr=0.2):
     """Particles of two states: the third of three helices is here or there."""
     moving = torch.as_tensor(structure.residue > 60)[:, None] * AWAY
     atoms = structure.position + state[:, None, None] * moving
-    grid, generator = ImageGrid(24, 4.0), torch.Generator().manual_seed(1)
+    grid, generator = ImageGrid(box, 4.0), torch.Generator().manual_seed(1)
     how = (
         {"imaging": image_tilts(len(state), grid, generator, tilts=tilts)}
         if tilts
         else {"grid": grid}
     )
     return read_particles(
-        simulate_particles(structure, atoms, folder, snr=0.2, generator=generator, **how)
+        simulate_particles(structure, atoms, folder, snr=snr, generator=generator, **how)
     )
 
 
@@ -90,6 +90,13 @@ def test_two_states_are_told_apart(run, states):
     assert set(run.table) >= {"first_row", "z1", "sd1", "contrast", "junk"}
 
 
+@pytest.mark.parametrize("box, snr", [(24, 0.2), (32, 0.2), (32, 0.05), (48, 0.02)])
+def test_nothing_is_found_where_nothing_moves(structure, tmp_path, box, snr):
+    stack = imaged(tmp_path / "set", structure, torch.zeros(COUNT), box=box, snr=snr)
+    run = fit_subspace(stack, tmp_path / "run", latent=2)
+    assert run.summary["latent"] == 0 and run.summary["contrast_sd"] < 0.12
+
+
 def test_volumes_show_the_states(run, states, structure):
     """Density moves from where the helix is to where it is in the other state."""
     points = points_of_clusters(run, 2)
@@ -120,11 +127,24 @@ def test_images_of_a_tilt_series_add_up(structure, tmp_path):
 
 
 def test_it_repeats_with_images_that_are_read_again(run, states, tmp_path, monkeypatch):
-    """Images in half precision, and those that are not kept, give the same but for rounding."""
-    monkeypatch.setattr(subspace_fit, "whiten_images", lambda *args: whiten_images(*args, memory=0))
+    """Images in half precision, and those that are not kept, give the same but for rounding.
+
+    From random numbers on, 34 rounds make more of the last digits.
+    """
+
+    def read_again(*args):
+        kept, made = whiten_images(*args), whiten_images(*args, memory=0)
+        some = torch.arange(50)
+        assert made.kept is None
+        for name in ("transfer", "data"):
+            first, second = (getattr(each.batch(some), name) for each in (kept, made))
+            assert np.allclose(first, second, rtol=1e-3, atol=1e-3)
+        return made
+
+    monkeypatch.setattr(subspace_fit, "whiten_images", read_again)
     again = fit_subspace(states[0], tmp_path / "run", latent=3)
     assert again.summary["latent"] == run.summary["latent"]
-    assert abs(np.corrcoef(again.latent[:, 0], run.latent[:, 0])[0, 1]) > 0.999
+    assert abs(np.corrcoef(again.latent[:, 0], run.latent[:, 0])[0, 1]) > 0.998
 
 
 def test_it_goes_on_where_it_was_stopped(states, run, tmp_path, monkeypatch):
@@ -138,7 +158,7 @@ def test_it_goes_on_where_it_was_stopped(states, run, tmp_path, monkeypatch):
             fit_subspace(states[0], folder, latent=3)
     assert (folder / HALVES[1]).exists() and not (folder / SUMMARY).exists()
     with monkeypatch.context() as patched:
-        patched.setattr(subspace_fit, "_fit_half", stop)  # both half-sets are there
+        patched.setattr(subspace_fit, "_fit_halves", stop)  # both half-sets are there
         fit_subspace(states[0], folder, latent=3, resume=True)
     assert (folder / PARTICLES).read_bytes() == (run.folder / PARTICLES).read_bytes()
     assert torch.equal(open_volume_run(folder).components, run.components)

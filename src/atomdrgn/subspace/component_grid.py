@@ -5,16 +5,17 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from ..physics.disc import FourierDisc
 from ..physics.grid import ImageGrid
 from ..physics.maps.maps import map_frequencies
 from ..physics.maps.slices import padded_transform
-from .component_loops import solve_voxels
+from .component_loops import solve_voxels, times_voxels
 
 PADDING = 2  # the box in which slices are interpolated, in boxes
+STEPS = 3  # of conjugate gradients in a round
 SPARE = 2  # voxels of one over the extent beyond the finest frequency
 
 
@@ -86,12 +87,12 @@ class ComponentGrid:
         sums[:, :, 0] = plane
         return sums[self._inside]
 
-    def solved(
+    def filtered(
         self,
         systems: Float[np.ndarray, "voxel numbers"],
         power: Float[np.ndarray, "volume shell"],
     ) -> Float[Tensor, "volume z y x"]:
-        """The volumes that images and a prior make likeliest.
+        """The volumes that each voxel of the transform gives by itself, anywhere in the box.
 
         Parameters
         ----------
@@ -105,35 +106,125 @@ class ComponentGrid:
         -------
         (volume, z, y, x)
             A^-3.
+        """
+        coefficient = solve_voxels(systems, self._precision(power))
+        return self._density(coefficient) / (self.scale * self._dimming)
+
+    def solved(
+        self,
+        systems: Float[np.ndarray, "voxel numbers"],
+        power: Float[np.ndarray, "volume shell"],
+        mask: Float[Tensor, "z y x"],
+        start: Float[Tensor, "volume z y x"],
+    ) -> Float[Tensor, "volume z y x"]:
+        """The volumes that images and a prior make likeliest, of those within a mask.
+
+        A few steps of conjugate gradients from volumes that are near. Density in a mask has
+        neighbouring coefficients alike, which all say something of each other: voxels that are
+        solved one by one, and masked afterwards, are far too faint where few images reach them.
+
+        Parameters
+        ----------
+        systems : (voxel, 2 volume + packed)
+            As :meth:`collected` gives them.
+        power : (volume, shell)
+            Mean square of the coefficients of each volume, before any image is seen, as on the
+            disc.
+        mask : (z, y, x)
+            What volumes are multiplied by.
+        start : (volume, z, y, x)
+            A^-3.
+
+        Returns
+        -------
+        (volume, z, y, x)
+            A^-3.
 
         References
         ----------
         Tagare et al., J. Struct. Biol. 191 (2015), 245-262: components of volumes by
-        expectation-maximisation.
+        expectation-maximisation. Nocedal & Wright, Numerical Optimization (2006), algorithm 5.3:
+        preconditioned conjugate gradients.
         """
-        count, n, box = len(power), PADDING * self.grid.box_size, self.grid.box_size
-        precision = np.stack(
-            [
-                np.interp(self._reached, np.arange(self.shells), 1 / each)
-                for each in np.maximum(power, 1e-30)
-            ],
-            1,
-        )
-        coefficient = solve_voxels(systems, precision.astype(np.float32))
-        first = n // 2 - box // 2
-        kept = (slice(first, first + box),) * 3
-        # sharing coefficients between neighbours dims the padded box as sinc^2 along each axis
-        dimming = torch.sinc((torch.arange(box) - box // 2) / n) ** 2
-        factor = self.scale * dimming[:, None, None] * dimming[:, None] * dimming
-        result = torch.empty(count, box, box, box)
-        for number in range(count):
+        precision = self._precision(self.spread_over(mask) * power)
+        right = systems[:, : 2 * len(power)].copy().view(np.complex64)
+        parts = systems.copy()
+
+        def product(volumes: Tensor) -> Tensor:
+            coefficient = self._coefficients(mask * volumes)
+            return mask * self._density(times_voxels(systems, precision, coefficient))
+
+        def nearly_solved(rest: Tensor) -> Tensor:
+            parts[:, : 2 * len(power)] = self._coefficients(mask * rest).view(np.float32)
+            return mask * self._density(solve_voxels(parts, precision))
+
+        volumes = self.scale * start
+        rest = mask * self._density(right) / self._dimming - product(volumes)
+        step = nearly_solved(rest)
+        direction, size = step, (rest * step).sum()
+        for number in range(STEPS):
+            ahead = product(direction)
+            length = size / (direction * ahead).sum().clamp_min(1e-30)
+            volumes = volumes + length * direction
+            if number + 1 < STEPS:
+                rest = rest - length * ahead
+                step = nearly_solved(rest)
+                before, size = size, (rest * step).sum()
+                direction = step + size / before.clamp_min(1e-30) * direction
+        return mask * volumes / self.scale
+
+    def spread_over(self, mask: Float[Tensor, "z y x"]) -> float:
+        """Voxels of the padded transform to one number of what a mask holds."""
+        return (PADDING * self.grid.box_size) ** 3 / float(mask.square().sum())
+
+    def _precision(
+        self, power: Float[np.ndarray, "volume shell"]
+    ) -> Float[np.ndarray, "voxel volume"]:
+        shells = np.arange(self.shells)
+        each = [np.interp(self._reached, shells, 1 / p) for p in np.maximum(power, 1e-30)]
+        return np.stack(each, 1).astype(np.float32)
+
+    @cached_property
+    def _dimming(self) -> Float[Tensor, "z y x"]:
+        """What sharing coefficients between neighbours does to the box: sinc^2 along each axis."""
+        box = self.grid.box_size
+        along = torch.sinc((torch.arange(box) - box // 2) / (PADDING * box)) ** 2
+        return along[:, None, None] * along[:, None] * along
+
+    def _density(
+        self, coefficient: Complex[np.ndarray, "voxel volume"]
+    ) -> Float[Tensor, "volume z y x"]:
+        """Volumes of the coefficients that images reach, cut out of their padded box."""
+        n, kept = PADDING * self.grid.box_size, (self._middle,) * 3
+        result = torch.empty(coefficient.shape[1], *(self.grid.box_size,) * 3)
+        for number, each in enumerate(coefficient.T):
             whole = np.zeros(self._inside.shape, np.complex64)
-            whole[self._inside] = coefficient[:, number]
+            whole[self._inside] = each
             density = torch.fft.irfftn(
                 torch.fft.ifftshift(torch.from_numpy(whole), dim=(0, 1)), s=(n,) * 3
             )
-            result[number] = torch.fft.fftshift(density)[kept] / factor
+            result[number] = torch.fft.fftshift(density)[kept]
         return result
+
+    def _coefficients(
+        self, volumes: Float[Tensor, "volume z y x"]
+    ) -> Complex[np.ndarray, "voxel volume"]:
+        """Coefficients that images reach of volumes in their padded box."""
+        n, kept = PADDING * self.grid.box_size, (self._middle,) * 3
+        result = np.empty((len(self._reached), len(volumes)), np.complex64)
+        for number, each in enumerate(volumes):
+            padded = torch.zeros(n, n, n)
+            padded[kept] = each
+            whole = torch.fft.rfftn(torch.fft.ifftshift(padded))
+            result[:, number] = torch.fft.fftshift(whole, dim=(0, 1)).numpy()[self._inside]
+        return result
+
+    @property
+    def _middle(self) -> slice:
+        """Of the padded box along an edge."""
+        box = self.grid.box_size
+        first = PADDING * box // 2 - box // 2
+        return slice(first, first + box)
 
     def mean_weight(
         self, systems: Float[np.ndarray, "voxel numbers"]
@@ -148,9 +239,21 @@ class ComponentGrid:
         self, volumes: Float[Tensor, "volume z y x"]
     ) -> Float[np.ndarray, "volume shell"]:
         """Mean square of the coefficients of each volume in each shell, as on the disc."""
+        return self.shell_product(volumes, volumes)
+
+    def shell_product(
+        self, volumes: Float[Tensor, "volume z y x"], others: Float[Tensor, "volume z y x"]
+    ) -> Float[np.ndarray, "volume shell"]:
+        """Mean product of the coefficients of each volume and another in each shell."""
         shell, count = self._shell_of_voxel, self._shell_of_voxel.bincount().float()
-        power = (torch.fft.rfftn(volumes, dim=(1, 2, 3)).abs() * self.scale).square().flatten(1)
-        total = torch.zeros(len(volumes), len(count)).index_add(1, shell, power)
+        if not len(volumes):  # the libraries behind torch.fft refuse an empty batch
+            return np.zeros((0, self.shells))
+        first, second = (
+            (torch.fft.rfftn(each, dim=(1, 2, 3)) * self.scale).flatten(1)
+            for each in (volumes, others)
+        )
+        product = (first * second.conj()).real
+        total = torch.zeros(len(volumes), len(count)).index_add(1, shell, product)
         return (total / count)[:, : self.shells].double().numpy()
 
     def with_power(

@@ -162,3 +162,36 @@ def solve_voxels(
         for p in range(count):
             result[v, p] = value[p, 0] + 1j * value[p, 1]
     return result
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def times_voxels(
+    sums: Float[np.ndarray, "voxel numbers"],
+    precision: Float[np.ndarray, "voxel volume"],
+    coefficient: Complex[np.ndarray, "voxel volume"],
+) -> Complex[np.ndarray, "voxel volume"]:
+    """The matrices that :func:`solve_voxels` inverts, times coefficients.
+
+    Parameters
+    ----------
+    sums, precision
+        As there.
+    coefficient : (voxel, volume) complex64
+
+    Returns
+    -------
+    (voxel, volume) complex64
+    """
+    voxels, count = precision.shape
+    result = np.zeros((voxels, count), np.complex64)
+    for v in range(voxels):
+        k = 2 * count
+        for p in range(count):
+            result[v, p] += precision[v, p] * coefficient[v, p]
+            for q in range(p + 1):
+                a = sums[v, k]
+                k += 1
+                result[v, p] += a * coefficient[v, q]
+                if q != p:
+                    result[v, q] += a * coefficient[v, p]
+    return result

@@ -6,7 +6,7 @@ other half-set likelier count; the fit of all particles goes on with these.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from ..reporting import Reporter
 from ..runs.run import CHECKPOINT, HALVES, VOLUME
 from ..runs.run_folder import begin_run, only_writer, require_beginning, run_settings
 from ..runs.volume_run import SUBSPACE, VolumeRun, open_volume_run
-from .component_fit import Components, begin, mean_of, run_round
+from .component_fit import Components, agreed_power, begin, mean_of, run_round
 from .component_grid import ComponentGrid, resized
 from .component_support import ComponentSupport, held_out_gains, judged
 from .latent_axes import axes_by_neighbours
@@ -196,16 +196,11 @@ def find_subspace(
         extend=MASK_EXTEND,
         edge=MASK_EDGE,
     )
-    halves = []
-    for number, particle in enumerate(sets):
-
-        def fit(number: int = number, particle: Tensor = particle) -> Components:
-            reporter.start(f"half-set {number + 1}", COARSE_ROUNDS + FINE_ROUNDS)
-            made = _fit_half(images, particle, mask, latent, seed=seed + number, reporter=reporter)
-            reporter.finish()
-            return made
-
-        halves.append(_kept(folder / HALVES[number], grid, fit))
+    halves = _kept(
+        [folder / name for name in HALVES],
+        grid,
+        lambda: _fit_halves(images, sets, mask, latent, seed=seed, reporter=reporter),
+    )
     gains = [
         held_out_gains(other, particle_systems(images, grid, other.volumes, particle))
         for particle, other in zip(sets, halves[::-1], strict=True)
@@ -214,17 +209,47 @@ def find_subspace(
     count = sum(each.supported for each in tested)
     everyone = torch.nonzero(images.seen)[:, 0]
 
-    def fit_all() -> Components:
-        components = halves[0].first(count)
+    def fit_all() -> list[Components]:
+        start = replace(halves[0], power=agreed_power(*halves))
+        components = start.first(count)
         for _ in reporter.watch(range(WHOLE_ROUNDS), "all particles", WHOLE_ROUNDS):
             components = run_round(images, components, everyone, mask)
-        return components
+        return [components]
 
-    components = _kept(folder / CHECKPOINT, grid, fit_all)
+    (components,) = _kept([folder / CHECKPOINT], grid, fit_all)
     return _placed(images, components, tested, seed=seed)
 
 
-def _fit_half(
+def _fit_halves(
+    images: WhitenedImages,
+    sets: list[Tensor],
+    mask: Float[Tensor, "z y x"],
+    latent: int,
+    *,
+    seed: int,
+    reporter: Reporter,
+) -> list[Components]:
+    """Components of each half-set: found at a coarse resolution, then sharpened.
+
+    Each is found without the other; which power is no noise is learned from both.
+    """
+    reporter.start("half-sets", len(sets) * (COARSE_ROUNDS + FINE_ROUNDS))
+    fine = ComponentGrid(images.disc)
+    halves = [
+        _found(images, particle, mask, latent, seed=seed + number, reporter=reporter).on(fine, mask)
+        for number, particle in enumerate(sets)
+    ]
+    for _ in range(FINE_ROUNDS):
+        powers = [agreed_power(*halves), agreed_power(*halves[::-1])]
+        for number, (particle, power) in enumerate(zip(sets, powers, strict=True)):
+            start = replace(halves[number], power=power)
+            halves[number] = run_round(images, start, particle, mask)
+            reporter.advance()
+    reporter.finish()
+    return halves
+
+
+def _found(
     images: WhitenedImages,
     particle: Int[Tensor, "some"],
     mask: Float[Tensor, "z y x"],
@@ -233,8 +258,7 @@ def _fit_half(
     seed: int,
     reporter: Reporter,
 ) -> Components:
-    """Components of some particles: found at a coarse resolution, then sharpened."""
-    fine = ComponentGrid(images.disc)
+    """Components of some particles at a coarse resolution."""
     widest = images.disc.grid.extent / LEAST_SHELLS
     coarse_images = images.coarser(min(max(COARSE, images.disc.resolution), widest))
     coarse = ComponentGrid(coarse_images.disc)
@@ -248,10 +272,6 @@ def _fit_half(
     )
     for _ in range(COARSE_ROUNDS):
         components = run_round(coarse_images, components, particle, coarse_mask)
-        reporter.advance()
-    components = components.on(fine, mask)
-    for _ in range(FINE_ROUNDS):
-        components = run_round(images, components, particle, mask)
         reporter.advance()
     return components
 
@@ -289,25 +309,31 @@ def _placed(
     )
 
 
-def _kept(path: Path, grid: ComponentGrid, fit: Callable[[], Components]) -> Components:
-    """Components that a file holds, or those of a fit, which it holds then.
+def _kept(
+    paths: list[Path], grid: ComponentGrid, fit: Callable[[], list[Components]]
+) -> list[Components]:
+    """Components that files hold, or those of a fit, which they hold then.
 
     Raises
     ------
     FileFormatError
-        The file is damaged.
+        A file is damaged.
     """
-    if not path.exists():
+    if not all(path.exists() for path in paths):
         made = fit()
-        write_tensors(path, made.tensors())
+        for path, each in zip(paths, made, strict=True):
+            write_tensors(path, each.tensors())
         return made
-    try:
-        return Components.of_tensors(grid, read_tensors(path))
-    except (FileFormatError, KeyError, RuntimeError, ValueError) as error:
-        raise FileFormatError(
-            f"{path}: not a checkpoint of this run, or damaged ({error}); start again with "
-            "--overwrite"
-        ) from error
+    found = []
+    for path in paths:
+        try:
+            found.append(Components.of_tensors(grid, read_tensors(path)))
+        except (FileFormatError, KeyError, RuntimeError, ValueError) as error:
+            raise FileFormatError(
+                f"{path}: not a checkpoint of this run, or damaged ({error}); start again with "
+                "--overwrite"
+            ) from error
+    return found
 
 
 def _require_sound(particles: ParticleStack, latent: int, resolution: float | None) -> None:
