@@ -26,6 +26,7 @@ ROOMS = [
     ("analysis.report", "analysis.particle_files"),
     ("analysis.examination", "analysis.structure_files"),
     ("debiasing",),
+    ("latent_maps",),
     ("volume", "subspace"),
     ("inference.amortised",),
     ("inference",),

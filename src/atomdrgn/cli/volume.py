@@ -44,11 +44,7 @@ class Precision(StrEnum):
     float32 = "float32"
 
 
-class Latents(StrEnum):
-    """What tells a particle's volume."""
-
-    subspace = "subspace"
-    encoder = "encoder"
+SUBSPACE, ENCODER = "subspace", "encoder"
 
 
 @command
@@ -66,14 +62,15 @@ def volume(
         ),
     ] = None,
     latents: Annotated[
-        Latents,
+        str,
         Option(
-            metavar="subspace|encoder",
+            metavar="subspace|encoder|FILE",
             rich_help_panel=MODEL,
-            help="Where latents come from: principal components of the volumes, in closed form; or "
-            "a network with an encoder, trained together.",
+            help="Where latents come from: principal components of the volumes, in closed form; "
+            "a network with an encoder, trained together; or a file of another program, .npy, "
+            ".npz, .csv or .star with a row a particle.",
         ),
-    ] = Latents.subspace,
+    ] = SUBSPACE,
     latent: Annotated[
         int | None,
         Option(
@@ -228,7 +225,9 @@ def volume(
     their errors. [bold]atomdrgn volumes[/bold] writes volumes. With --latent 0 there is
     one volume, map.mrc.
 
-    With --latents encoder a network learns what is added to the mean volume, and
+    With --latents z.npy the latents are those of a file, such as cryoDRGN or
+    RECOVAR have found: what volumes go with them, and whether these make held-out
+    images likelier. With --latents encoder a network learns what is added to the mean volume, and
     another one tells each particle's place (cryoDRGN's and tomoDRGN's method).
 
     Images of a tilt series are put together; particles may have different
@@ -241,6 +240,7 @@ def volume(
         atomdrgn volume tilts.star --tomograms tomograms.star --box 64
         atomdrgn volume particles.star --out varied --resume
         atomdrgn volume particles.star --latents encoder --epochs 10 --out field
+        atomdrgn volume particles.star --latents z.npy --out theirs
     """
     if resume and overwrite:
         raise InputError(
@@ -262,26 +262,47 @@ def volume(
         "precision": precision,
     }
     given = {name: value for name, value in training.items() if value is not None}
-    closed_form = latents is Latents.subspace
+    closed_form = latents != ENCODER
     if closed_form and given:
         names = " and ".join("--" + name.replace("_", "-") for name in given)
         raise InputError(
             f"{names}: training of a network, which the closed form has none of; leave it out, or "
             "give --latents encoder"
         )
+    from_file = latents not in (SUBSPACE, ENCODER)
+    if from_file and (latent is not None or resume):
+        raise InputError(
+            f"--latents {latents} says how many numbers there are, and nothing is left to go on "
+            "with: leave out --latent and --resume"
+        )
     require_files("volume", particles=particles)
     with told_if_slow(f"reading {particles}", quiet=general.quiet):
+        from ..latent_maps.latent_regression import fit_on_latents
         from ..particles.reading import read_particles
+        from ..runs.given_latents import read_latents
         from ..subspace.subspace_fit import fit_subspace
         from ..volume.volume_fit import fit_volume
 
         use_threads(general.threads)
         stack = read_particles(particles, **reading.named())
+        theirs = read_latents(latents, stack) if from_file else None
     settings = settings_of(particles=particles, **reading.named())
     out = out or Path(particles.with_suffix(".volume").name)
     given |= {name: value for name, value in (("latent", latent),) if value is not None}
     with progress(quiet=general.quiet, compiles=True) as reporter:
         try:
+            if theirs is not None:
+                run = fit_on_latents(
+                    stack,
+                    theirs,
+                    out,
+                    resolution=resolution,
+                    seed=seed,
+                    overwrite=overwrite,
+                    settings=settings | {"latents_file": latents},
+                    reporter=reporter,
+                )
+                return _tell(run, as_json=as_json, quiet=general.quiet)
             fit: Callable[..., VolumeRun] = fit_subspace if closed_form else fit_volume
             run = fit(
                 stack,
@@ -297,8 +318,12 @@ def volume(
         except KeyboardInterrupt:
             again = command_line(without=("--overwrite", "--resume"))
             raise KeyboardInterrupt(f"stopped; to go on: {again} --resume") from None
+    _tell(run, as_json=as_json, quiet=general.quiet)
+
+
+def _tell(run: "VolumeRun", *, as_json: bool, quiet: bool) -> None:
     told = {"run": run.folder, **run.summary}
-    tell(_closing_lines(run), told, as_json=as_json, quiet=general.quiet)
+    tell(_closing_lines(run), told, as_json=as_json, quiet=quiet)
 
 
 def _closing_lines(run: "VolumeRun") -> Iterator[str]:
@@ -331,6 +356,9 @@ def _components(run: "VolumeRun") -> Iterator[str]:
         f"contrast of particles varies by {100 * said['contrast_sd']:.0f} %; "
         f"{100 * said['junk']:.1f} % of them are junk"
     )
+    if "latent_centre" in said:
+        yield _of_given(run)
+        return
     if said["tried"] and not said["latent"]:
         yield (
             "nothing varies: no component makes images of the other half-set likelier than the "
@@ -342,3 +370,18 @@ def _components(run: "VolumeRun") -> Iterator[str]:
             f"{said['latent']} of {said['tried']} components make images of the other half-set "
             f"likelier, by {gains} nats a particle"
         )
+
+
+def _of_given(run: "VolumeRun") -> str:
+    """What latents of a file are worth."""
+    gains = [run.history[name][0] for name in ("gain1", "gain2")]
+    if not run.history["supported"][0]:
+        return (
+            "volumes that go with these latents make images of the other half-set no likelier than "
+            "the mean volume does"
+        )
+    return (
+        "volumes that go with these latents make images of the other half-set likelier, by "
+        f"{sum(gains) / 2:.2f} nats a particle; some of it is chance where the latents were found "
+        "on the same images"
+    )

@@ -33,7 +33,8 @@ from .run import (
     read_summary,
 )
 
-SUBSPACE = "subspace"  # what run.json says as `latents` of a run in closed form
+# what run.json says as `latents` of a run in closed form, and of one on latents of a file
+SUBSPACE, GIVEN = "subspace", "given"
 
 
 class VolumeRun(AnyRun):
@@ -63,7 +64,13 @@ class VolumeRun(AnyRun):
     @property
     def closed_form(self) -> bool:
         """Whether it has components, and no network."""
-        return self.settings.get("fit", {}).get("latents") == SUBSPACE
+        return self.settings.get("fit", {}).get("latents") in (SUBSPACE, GIVEN)
+
+    @property
+    def centre(self) -> Float[np.ndarray, "latent"]:
+        """The latent at which the volume is the mean."""
+        said = self.summary.get("latent_centre")
+        return np.zeros(self.latent.shape[1]) if said is None else np.array(said, dtype=float)
 
     @cached_property
     def components(self) -> Float[Tensor, "latent z y x"]:

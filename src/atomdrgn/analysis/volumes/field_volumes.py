@@ -117,10 +117,10 @@ def volumes_at(run: VolumeRun, latent: Float[ndarray, "point latent"]) -> Iterat
     if run.closed_form:
         components = run.components
         return in_order(
-            lambda point: (
-                mean.density + torch.tensordot(torch.from_numpy(point).float(), components, 1)
+            lambda off: (
+                mean.density + torch.tensordot(torch.from_numpy(off).float(), components, 1)
             ),
-            latent,
+            latent - run.centre,
         )
     field = run.field
     grid = ImageGrid(mean.box_size, mean.voxel_size)
