@@ -29,7 +29,7 @@ from atomdrgn.inference.population.elastic_prior import start_and_prior
 from atomdrgn.io.run_formats.arrays import FINITE, SIZE
 from atomdrgn.likelihood.image_model import ImageModel
 from atomdrgn.likelihood.noise import Noise, noise_groups
-from atomdrgn.likelihood.normal_equations import image_products, power_along, predict
+from atomdrgn.likelihood.normal_equations import Unknowns, image_products, power_along, predict
 from atomdrgn.likelihood.restraints.restraint_equations import restraint_equations
 from atomdrgn.likelihood.restraints.segment_restraints import OF_SEGMENTS, make_restraints
 from atomdrgn.physics.disc import make_disc
@@ -206,7 +206,12 @@ def test_its_equations_are_those_of_segments_that_can_do_no_more(structure, imag
     for by_pose in (False, True):
         one, other = (
             image_products(
-                each, ImageModel(beads), z, **images.where, **images.seen, by_pose=by_pose
+                each,
+                ImageModel(beads),
+                z,
+                **images.where,
+                **images.seen,
+                unknowns=Unknowns(pose=by_pose),
             )
             for each, z in ((moving, latent), (segments, twists))
         )

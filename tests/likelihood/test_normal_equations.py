@@ -3,6 +3,7 @@ import torch
 
 from atomdrgn.likelihood.image_model import ImageModel
 from atomdrgn.likelihood.normal_equations import (
+    Unknowns,
     camera_motion,
     derivative_images,
     image_products,
@@ -134,6 +135,32 @@ def test_products_and_their_expansion(scene):
     before, after = (data - predict(**scene_args(scene, latent=q)) for q in (near, near + step))
     assert (after.square().sum((1, 2)) < 0.01 * before.square().sum((1, 2))).all()
     torch.testing.assert_close(equations.chi2, before.square().sum((1, 2)), rtol=0.02, atol=1e-2)
+
+
+@pytest.mark.parametrize("by_pose", [False, True])
+def test_products_along_steps_are_those_of_the_numbers_turned(scene, by_pose):
+    """Each image has its own steps, and the pose stands behind them."""
+    generator = torch.Generator().manual_seed(5)
+    batch, n = scene["latent"].shape
+    along = torch.randn(batch, n, 3, generator=generator)
+    seen = {
+        "transfer": torch.rand(batch, len(DISC), generator=generator),
+        "data": torch.randn(batch, 2, len(DISC), generator=generator),
+    }
+    whole, few = (
+        image_products(**scene_args(scene), **seen, unknowns=Unknowns(steps, by_pose))
+        for steps in (None, along)
+    )
+    turn = torch.stack(
+        [torch.block_diag(each, torch.eye(5)) if by_pose else each for each in along]
+    )
+    for found, expected in (
+        (few.matrix, turn.mT @ whole.matrix @ turn),
+        (few.with_data, (turn.mT @ whole.with_data[..., None])[..., 0]),
+        (few.with_prediction, (turn.mT @ whole.with_prediction[..., None])[..., 0]),
+        (few.prediction_data, whole.prediction_data),
+    ):
+        assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 def test_contrast_is_found_and_its_uncertainty_leaves_the_equations(scene):

@@ -10,6 +10,7 @@ from atomdrgn.likelihood.image_model import ImageModel
 from atomdrgn.likelihood.normal_equations import (
     POSE_NUMBERS,
     NormalEquations,
+    Unknowns,
     image_products,
     pose_images,
     pose_products,
@@ -114,7 +115,7 @@ def test_the_pose_stands_behind_the_latent_in_the_products(scene):
     data = predict(**scene) * TRANSFER[:, None] + 0.1 * torch.randn(
         4, 2, len(DISC), generator=torch.Generator().manual_seed(1)
     )
-    of_both = image_products(**scene, transfer=TRANSFER, data=data, by_pose=True)
+    of_both = image_products(**scene, transfer=TRANSFER, data=data, unknowns=Unknowns(pose=True))
     of_latent, of_pose = (
         call(**scene, transfer=TRANSFER, data=data) for call in (image_products, pose_products)
     )
@@ -134,9 +135,9 @@ def test_a_known_pose_changes_nothing(scene):
     random = torch.randn(data.shape, generator=torch.Generator().manual_seed(4))
     data = 1.1 * data + 0.5 * data.std() * random
     without, wide = (
-        image_products(**scene, transfer=TRANSFER, data=data, by_pose=by_pose).normal_equations(
-            0.2, torch.zeros(4)
-        )
+        image_products(
+            **scene, transfer=TRANSFER, data=data, unknowns=Unknowns(pose=by_pose)
+        ).normal_equations(0.2, torch.zeros(4))
         for by_pose in (False, True)
     )
     reduced, _ = eliminate_pose(

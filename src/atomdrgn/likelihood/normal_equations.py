@@ -50,6 +50,26 @@ class NormalEquations(Record):
 
 
 @dataclass(frozen=True)
+class Unknowns:
+    """By what an image is differentiated.
+
+    Parameters
+    ----------
+    along : (batch, latent, direction), optional
+        Steps of each image's latent; by default its numbers one by one. What few steps have in
+        common costs little, whatever the number of segments.
+    pose : bool
+        Behind these, the five numbers of the image's pose (:func:`pose_images`).
+    """
+
+    along: Float[Tensor, "batch latent direction"] | None = None
+    pose: bool = False
+
+
+LATENT_ALONE = Unknowns()
+
+
+@dataclass(frozen=True)
 class ImageProducts(Record):
     """All inner products among an image's derivative images, its prediction and its data.
 
@@ -471,21 +491,33 @@ def power_along(
         Steps, A: of the roots of a covariance, the power that such a spread of conformations adds.
     """
     beads, transfer = seen.beads, seen.on_beads(transfer, disc)
-    if not isinstance(deformation, SegmentDeformation):
-        _, rows = latent_images(deformation, beads, latent, pose=pose, disc=disc, transfer=transfer)
-        return (direction.T @ rows.flatten(2)).square().sum(1).unflatten(1, (2, -1)).sum(1)
-    _, derivative = derivative_images(
-        deformation, beads, latent, pose=pose, disc=disc, transfer=transfer
+    where: dict[str, Any] = {"pose": pose, "disc": disc, "transfer": transfer}
+    _, derivative = (
+        derivative_images(deformation, beads, latent, **where)
+        if isinstance(deformation, SegmentDeformation)
+        else latent_images(deformation, beads, latent, **where)
     )
-    change = camera_motion(deformation, latent, pose)
-    step = (change @ direction.unflatten(0, (-1, deformation.numbers))).flatten(1, 2)
-    return (
-        (step.transpose(1, 2) @ derivative.flatten(1, 2).flatten(2))
-        .square()
-        .sum(1)
-        .unflatten(1, (2, -1))
-        .sum(1)
-    )
+    along = direction.expand(len(latent), -1, -1)
+    return _changes_along(deformation, latent, derivative, along, pose).square().sum((1, 2))
+
+
+def _changes_along(
+    deformation: Deformation,
+    latent: Float[Tensor, "batch latent"],
+    derivative: Float[Tensor, "batch ... 2 frequency"],
+    along: Float[Tensor, "batch latent direction"],
+    pose: Pose,
+) -> Float[Tensor, "batch direction 2 frequency"]:
+    """How steps of each latent change its image, from its derivatives.
+
+    These are by the motions of each segment (:func:`derivative_images`), or by the numbers of the
+    latent where something else moves.
+    """
+    if isinstance(deformation, SegmentDeformation):
+        change = camera_motion(deformation, latent, pose)
+        along = (change @ along.unflatten(1, (-1, deformation.numbers))).flatten(1, 2)
+        derivative = derivative.flatten(1, 2)
+    return (along.mT @ derivative.flatten(2)).unflatten(2, (2, -1))
 
 
 def image_products(
@@ -497,7 +529,7 @@ def image_products(
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
     data: Float[Tensor, "batch 2 frequency"],
-    by_pose: bool = False,
+    unknowns: Unknowns = LATENT_ALONE,
 ) -> ImageProducts:
     """Inner products from which the normal equations of each image are made.
 
@@ -512,8 +544,8 @@ def image_products(
         amplitude, with the root of the multiplicity.
     data : (batch, 2, frequency)
         Whitened coefficients of the images.
-    by_pose : bool
-        Behind the derivatives by the latent, those of :func:`pose_images`.
+    unknowns : Unknowns
+        By what images are differentiated.
     """
     where: dict[str, Any] = {"pose": pose, "disc": disc}
     on_beads = seen.on_beads(transfer, disc)
@@ -523,11 +555,13 @@ def image_products(
         else latent_images(deformation, seen.beads, latent, transfer=on_beads, **where)
     )
     turned = None
-    if by_pose:
+    if unknowns.pose:
         prediction, turned = pose_images(deformation, seen, latent, transfer=transfer, **where)
     elif seen.still:
         prediction = prediction + seen.still_images(pose, disc) * transfer[:, None]
-    if not isinstance(deformation, SegmentDeformation):
+    if unknowns.along is not None:
+        derivative = _changes_along(deformation, latent, derivative, unknowns.along, pose)
+    if unknowns.along is not None or not isinstance(deformation, SegmentDeformation):
         every = derivative if turned is None else torch.cat([derivative, turned], 1)
         return _products(prediction, every, data)
     rows, compared = (

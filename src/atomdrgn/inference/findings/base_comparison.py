@@ -10,7 +10,7 @@ from ..population.population import Population
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from ..problem.half_sets import HalfSet, part_of
-from ..problem.linearisation import Linearised, linearise
+from ..problem.linearisation import LinearisedAlong, linearise_along, motions_and_way_to
 from ..problem.misfit import misfits
 from ..problem.occupancy import keep_occupancy
 from ..problem.principal_motions import motions_of
@@ -96,20 +96,24 @@ def _evidence(
     Constants that conformations do not change are left out.
     """
     model, state = part.model.by_images, part.state(whole)
-    disc, number = model.images.disc, model.deformation.motion_numbers
-    root = roots_of(model, population, motions_of(model, population).first(count))[number]
-    mean = population.mean[number]
+    disc = model.images.disc
+    root = roots_of(model, population, motions_of(model, population).first(count))
 
-    def marginalised(found: Linearised) -> tuple[Tensor, Tensor]:
-        matrix, gradient = found.of_motions(model.deformation, state.latent)
-        step = mean - state.latent[found.block.particle][:, number]
-        pulled = (matrix @ step[..., None])[..., 0]
-        at_mean = ((gradient - 0.5 * pulled) * step).sum(1)
-        spread = log_evidence(root.T @ matrix @ root, (gradient - pulled) @ root)
+    def marginalised(found: LinearisedAlong) -> tuple[Tensor, Tensor]:
+        pulled, matrix = found.matrix[:, :, -1], found.matrix[:, :-1, :-1]
+        at_mean = found.gradient[:, -1] - 0.5 * pulled[:, -1]
+        spread = log_evidence(matrix, found.gradient[:, :-1] - pulled[:, :-1])
         return found.block.particle, at_mean + spread
 
     gain = torch.zeros(model.n_particles)
-    for particle, of_these in linearise(model, state, disc, model.my_particles, then=marginalised):
+    for particle, of_these in linearise_along(
+        model,
+        state,
+        disc,
+        model.my_particles,
+        along=motions_and_way_to(model, state, root, population.mean),
+        then=marginalised,
+    ):
         gain[particle] = of_these
     (left,), _ = misfits(model, state, disc, [state.latent])
     return model.processes.total(gain) - 0.5 * left

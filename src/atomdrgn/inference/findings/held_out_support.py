@@ -12,7 +12,7 @@ from ..population.population import Population
 from ..problem.fit_problem import FitModel
 from ..problem.fit_state import FitState
 from ..problem.half_sets import HalfSet
-from ..problem.linearisation import Linearised, linearise
+from ..problem.linearisation import LinearisedAlong, linearise_along, motions_and_way_to
 from ..problem.misfit import misfits
 from ..problem.principal_motions import Motions, how_alike, motions_of
 from ..problem.significance import FIRST_ALIKE, SIGNIFICANT, MotionSupport, is_clear
@@ -81,19 +81,23 @@ def held_out_support(
     model = half.model
     motions = motions_of(model, other.population)
     root = roots_of(model, other.population, motions)
-    n_whole, number = root.shape[1] - len(motions.variance), model.deformation.motion_numbers
-    root, mean = root[number], other.population.mean[number]
+    n_whole = root.shape[1] - len(motions.variance)
     model.reporter.start("support of the motions", len(model.my_images))
 
-    def reduced(found: Linearised) -> tuple[Tensor, Tensor, Tensor]:
+    def reduced(found: LinearisedAlong) -> tuple[Tensor, Tensor, Tensor]:
         model.reporter.advance(len(found.block.image))
-        matrix, gradient = found.of_motions(model.deformation, state.latent)
-        here = state.latent[found.block.particle][:, number]
-        right = gradient + (matrix @ (here - mean)[..., None])[..., 0]
-        return found.block.particle, root.T @ matrix @ root, right @ root
+        matrix = found.matrix[:, :-1, :-1]
+        return found.block.particle, matrix, found.gradient[:, :-1] - found.matrix[:, :-1, -1]
 
     evidence = torch.zeros(model.n_particles, root.shape[1] - n_whole + 1)
-    for particle, matrix, right in linearise(model, state, disc, model.my_particles, then=reduced):
+    for particle, matrix, right in linearise_along(
+        model,
+        state,
+        disc,
+        model.my_particles,
+        along=motions_and_way_to(model, state, root, other.population.mean),
+        then=reduced,
+    ):
         for k in range(evidence.shape[1]):
             count = n_whole + k
             evidence[particle, k] = log_evidence(matrix[:, :count, :count], right[:, :count])

@@ -15,9 +15,9 @@ from ...physics.disc import FourierDisc
 from ...physics.record import Record
 from ...structure.motion.surface import Surface
 from ..population.pose_corrections import UNKNOWN_SHIFT_SD, UNKNOWN_TURN_SD
-from ..problem.fit_problem import FitModel, evenly_spread
+from ..problem.fit_problem import Block, FitModel, evenly_spread
 from ..problem.fit_state import FitState
-from ..problem.linearisation import Linearised, linearise
+from ..problem.linearisation import LinearisedAlong, linearise_along, motions_alone
 from ..problem.misfit import Conformations
 from ..problem.occupancy import keep_occupancy
 from ..problem.significance import is_clear
@@ -111,7 +111,7 @@ def play_of_poses(
     if not whole.shape[1]:  # what is fixed holds the rest
         return no_play(place, offset)
     whole, step = whole.float(), (offset.double() @ read.T).float()
-    k, motion = place.shape[1], model.deformation.motion_numbers
+    k = place.shape[1]
     seen = (
         keep_occupancy(model, state, surface.at(place))[torch.arange(model.n_particles)]
         + step @ whole.T
@@ -120,21 +120,19 @@ def play_of_poses(
     matrix, target = at.new_zeros(*at.shape, at.shape[1]), torch.zeros_like(at)
     model.reporter.start("errors of the poses", len(model.my_images))
 
-    def by_both(found: Linearised) -> tuple[Tensor, Tensor, Tensor]:
+    def both(block: Block) -> Float[Tensor, "particle latent both"]:
+        slope = surface.slope(place[block.particle])
+        steps = torch.cat([slope, whole.T.expand(len(slope), -1, -1)], 1)
+        return motions_alone(model, steps.mT)
+
+    def by_both(found: LinearisedAlong) -> tuple[Tensor, Tensor, Tensor]:
         model.reporter.advance(len(found.block.image))
         particle = found.block.particle
-        along = surface.slope(place[particle])
-        both = torch.cat([along, whole.T.expand(len(particle), -1, -1)], 1)[..., motion]
-        of_motions, gradient = found.of_motions(model.deformation, seen)
-        of_both = both @ of_motions @ both.mT
-        return (
-            particle,
-            of_both,
-            ((both @ gradient[..., None]) + of_both @ at[particle, :, None])[..., 0],
-        )
+        target = found.gradient + (found.matrix @ at[particle, :, None])[..., 0]
+        return particle, found.matrix, target
 
-    for particle, of_matrix, of_target in linearise(
-        model, replace(state, latent=seen), disc, model.my_particles, then=by_both
+    for particle, of_matrix, of_target in linearise_along(
+        model, replace(state, latent=seen), disc, model.my_particles, along=both, then=by_both
     ):
         matrix[particle], target[particle] = of_matrix, of_target
     model.reporter.finish()

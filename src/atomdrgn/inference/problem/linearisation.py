@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...devices import brought_back, moved
-from ...likelihood.normal_equations import image_products
+from ...likelihood.normal_equations import Unknowns, image_products
 from ...likelihood.pose_equations import PoseGiven, eliminate_pose
 from ...likelihood.restraints.restraint_equations import restraint_equations
 from ...parallel import even_batches, in_order
@@ -79,6 +79,34 @@ class Linearised:
         return self.full[:, number[:, None], number], gradient[:, number]
 
 
+@dataclass(frozen=True)
+class LinearisedAlong:
+    """Of the particles of a block, along some steps of each one's latent.
+
+    Parameters
+    ----------
+    block : Block
+        Which particles and images.
+    matrix : (particle, direction, direction)
+        Second derivatives of minus the log-likelihood.
+    gradient : (particle, direction)
+        First derivatives of the log-likelihood where the particle is.
+    contrast, contrast_sd, pose
+        As :class:`Linearised` has them, the pose for every direction.
+    """
+
+    block: Block
+    matrix: Float[Tensor, "particle direction direction"]
+    gradient: Float[Tensor, "particle direction"]
+    contrast: Float[Tensor, "image"]
+    contrast_sd: Float[Tensor, "image"]
+    pose: PoseGiven | None = None
+
+
+# from a block to steps of the latents of its particles (particle, latent, direction)
+Along = Callable[[Block], Tensor]
+
+
 def linearise(
     model: FitModel,
     state: FitState,
@@ -100,15 +128,63 @@ def linearise(
     then : callable
         Makes of each block's :class:`Linearised` what is yielded, on the thread that made it.
     """
+
+    def whole(found: LinearisedAlong) -> Any:
+        latent = state.latent[found.block.particle]
+        target = found.gradient + (found.matrix @ latent[..., None])[..., 0]
+        return then(
+            Linearised(
+                found.block, found.matrix, target, found.contrast, found.contrast_sd, found.pose
+            )
+        )
+
+    return _each_block(model, state, disc, particles, None, whole)
+
+
+def linearise_along(
+    model: FitModel,
+    state: FitState,
+    disc: FourierDisc,
+    particles: Int[Tensor, "some"],
+    *,
+    along: Along,
+    then: Callable[[LinearisedAlong], Any],
+) -> Iterator[Any]:
+    """As :func:`linearise`, along a few steps of each particle's latent.
+
+    Their number decides the work on what derivatives have in common, and not that of the latents.
+
+    Parameters
+    ----------
+    model, state, disc, particles
+        As there.
+    along : callable
+        Gives the steps of a block's particles.
+    then : callable
+        Of each block's :class:`LinearisedAlong`.
+    """
+    return _each_block(model, state, disc, particles, along, then)
+
+
+def _each_block(
+    model: FitModel,
+    state: FitState,
+    disc: FourierDisc,
+    particles: Int[Tensor, "some"],
+    along: Along | None,
+    then: Callable[[LinearisedAlong], Any],
+) -> Iterator[Any]:
+    """What is made of each block's equations: along all numbers of a latent, or along steps."""
     there, on_device, its_disc = model.at_batches(state, disc)
     seen, noise = there.image_model(on_device), there.noise(on_device.spectrum)
 
-    def of_images(block: Block) -> Linearised:
-        latent = on_device.latent[block.particle]
-        matrix, gradient = moved(
-            _restrained(model, state.latent[block.particle], block.particle), model.device
-        )
-        contrast, contrast_sd, given = [], [], []
+    def of_images(block: Block) -> LinearisedAlong:
+        step = None if along is None else along(block)
+        matrix, gradient = _restrained(model, state.latent[block.particle], block.particle)
+        if step is not None:
+            matrix, gradient = step.mT @ matrix @ step, (step.mT @ gradient[..., None])[..., 0]
+        matrix, gradient, step = moved((matrix, gradient, step), model.device)
+        latent, contrast, contrast_sd, given = on_device.latent[block.particle], [], [], []
         parts = even_batches(len(block.image), model.images_at_once(disc))
         for image, row in zip(
             block.image.tensor_split(parts), block.row.tensor_split(parts), strict=True
@@ -122,7 +198,7 @@ def linearise(
                 disc=its_disc,
                 transfer=transfer,
                 data=data,
-                by_pose=state.poses is not None,
+                unknowns=Unknowns(None if step is None else step[row], state.poses is not None),
             )
             hidden = there.hidden(on_device, image)
             equations = products.normal_equations(state.contrast_sd, hidden)
@@ -137,11 +213,10 @@ def linearise(
             strength, sd = products.contrast(state.contrast_sd, hidden)
             contrast.append(strength)
             contrast_sd.append(sd)
-        target = gradient + (matrix @ latent[..., None])[..., 0]
-        return Linearised(
+        return LinearisedAlong(
             block,
             matrix,
-            target,
+            gradient,
             torch.cat(contrast),
             torch.cat(contrast_sd),
             joined(given) if given else None,
@@ -149,6 +224,33 @@ def linearise(
 
     found = brought_back(of_images, model.device)
     return in_order(lambda block: then(found(block)), model.blocks(particles, disc))
+
+
+def motions_alone(
+    model: FitModel, steps: Float[Tensor, "*batch latent direction"]
+) -> Float[Tensor, "*batch latent direction"]:
+    """Steps of the motions: each particle's occupancies stay as they are."""
+    moves = torch.zeros(model.deformation.n_latent)
+    moves[model.deformation.motion_numbers] = 1.0
+    return steps * moves[:, None]
+
+
+def motions_and_way_to(
+    model: FitModel,
+    state: FitState,
+    directions: Float[Tensor, "latent direction"],
+    to: Float[Tensor, "latent"],
+) -> Along:
+    """Steps along directions, and last of each particle the one that leads to a latent.
+
+    Occupancies have no part in them.
+    """
+
+    def steps(block: Block) -> Float[Tensor, "particle latent step"]:
+        way = (to - state.latent[block.particle])[..., None]
+        return motions_alone(model, torch.cat([directions.expand(len(way), -1, -1), way], 2))
+
+    return steps
 
 
 def mean_information(
