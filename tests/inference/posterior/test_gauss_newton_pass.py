@@ -3,9 +3,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from atomdrgn.inference.fit_assembly import assemble, first_state
+from atomdrgn.inference.fit_options import FitOptions
 from atomdrgn.inference.images.memory_budget import Memory
+from atomdrgn.inference.population import bounded_directions
+from atomdrgn.inference.population.bounded_directions import is_bounded
+from atomdrgn.inference.posterior import gauss_newton_pass
 from atomdrgn.inference.posterior.gauss_newton_pass import measure_directions, run_pass
+from atomdrgn.inference.problem import calibration, linearisation
 from atomdrgn.inference.problem.half_sets import part_of
+from atomdrgn.inference.problem.principal_motions import motions_of
 from atomdrgn.parallel import Processes
 
 
@@ -94,3 +101,33 @@ def test_few_directions_are_seen_by_coarse_images(begun):
     )
     assert coarse.seen.shape[1] <= fine.seen.shape[1] <= model.deformation.n_latent
     assert coarse.seen.shape[1] + coarse.unseen.shape[1] == model.deformation.n_latent
+
+
+@pytest.mark.seconds
+def test_many_segments_are_fitted_along_few_directions(hinged, monkeypatch):
+    """They find the hinge as they do where all numbers of their latents are free."""
+    structure, particles, angle = hinged
+    model = assemble(structure, particles, FitOptions(segments=30, resolution=15.0))
+    model.images.load()
+    start, told = first_state(model), []
+    assert is_bounded(model.deformation.n_latent)
+    for bounded in (True, False):
+        if not bounded:
+            for module in (gauss_newton_pass, bounded_directions, linearisation, calibration):
+                monkeypatch.setattr(module, "is_bounded", lambda numbers: False)
+        state = start
+        for resolution in (56.0, 40.0, 30.0, 22.0, 15.0):
+            state = passed(model, state, resolution)
+        assert state.uncertainty.shape == (model.deformation.n_latent,) * 2
+        told.append(
+            share_of_variance(motions_of(model, state.population).place(state.latent), angle)
+        )
+    few, every = told
+    assert few > 0.8 and few > every - 0.05
+
+
+def share_of_variance(place, angle):
+    """Part of the variance of the angle that places along the motions explain together."""
+    rows = torch.cat([place, torch.ones(len(place), 1)], 1)
+    left = angle - (rows @ torch.linalg.lstsq(rows, angle[:, None]).solution)[:, 0]
+    return float(1 - left.var() / angle.var())

@@ -94,6 +94,7 @@ def informative_directions(
     covariance: Float[Tensor, "latent latent"],
     *,
     least: float,
+    most: int | None = None,
 ) -> Directions:
     """The directions that images tell of: with information of at least `least`.
 
@@ -107,11 +108,13 @@ def informative_directions(
         Of the population, A^2.
     least : float
         Information, where 1 halves the variance.
+    most : int, optional
+        More directions are not taken, though images tell of more.
     """
     root = torch.linalg.cholesky(covariance.double())
     value, vector = torch.linalg.eigh(root.T @ matrix.double() @ root)
     value, turned = value.flip(0), (root @ vector.flip(1)).float()
-    count = max(1, int((value >= least).sum()))
+    count = max(1, int((value[:most] >= least).sum()))
     return Directions(
         turned[:, :count].contiguous(),
         turned[:, count:].contiguous(),
@@ -223,16 +226,29 @@ def fit_population(
         ):
             break
     found = problem.estimate(covariance)[0]
-    seen, unseen = directions.seen @ torch.linalg.cholesky(covariance).float(), directions.unseen
-    if unseen.shape[1]:
-        others = slice(n_seen, None)
-        known, belief = (
-            problem.in_directions(each.covariance)[others, others] for each in (before, prior)
-        )
-        unseen = (
-            unseen @ torch.linalg.cholesky(keep_unseen * known + (1 - keep_unseen) * belief).float()
-        )
+    seen = directions.seen @ torch.linalg.cholesky(covariance).float()
+    unseen = unseen_root(directions, before, prior, keep_unseen)
     return Population(found.mean.float(), torch.cat([seen, unseen], 1)), [*history, found.evidence]
+
+
+def unseen_root(
+    directions: Directions, before: Population, prior: PopulationPrior, keep: float
+) -> Float[Tensor, "latent other"]:
+    """Root of a population's covariance along the directions that images do not see.
+
+    Parameters
+    ----------
+    directions, before, prior
+        As in :func:`fit_population`.
+    keep : float
+        Part of the covariance before that stays; for the rest the prior takes its place.
+    """
+    if not directions.unseen.shape[1]:
+        return directions.unseen
+    back = torch.linalg.inv(torch.cat([directions.seen, directions.unseen], 1).double())
+    back = back[directions.seen.shape[1] :]
+    known, belief = (back @ each.covariance.double() @ back.T for each in (before, prior))
+    return directions.unseen @ torch.linalg.cholesky(keep * known + (1 - keep) * belief).float()
 
 
 class _Problem:

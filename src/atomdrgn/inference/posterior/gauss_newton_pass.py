@@ -19,6 +19,13 @@ from ...likelihood.pose_equations import PoseGiven
 from ...parallel import Portions, in_order
 from ...physics.disc import FourierDisc
 from ...physics.record import joined
+from ..population.bounded_directions import (
+    MOST_DIRECTIONS,
+    AlongDirections,
+    PassNumbers,
+    is_bounded,
+    numbers_of,
+)
 from ..population.population import (
     CHUNK,
     ROUNDS,
@@ -33,9 +40,15 @@ from ..population.population import (
 )
 from ..population.pose_corrections import COARSEST, PoseCorrections, no_corrections
 from ..problem.calibration import calibrate
-from ..problem.fit_problem import FitModel
+from ..problem.fit_problem import Block, FitModel
 from ..problem.fit_state import FitState
-from ..problem.linearisation import Linearised, linearise, mean_information
+from ..problem.linearisation import (
+    Linearised,
+    LinearisedAlong,
+    linearise,
+    linearise_along,
+    mean_information,
+)
 from ..problem.misfit import poses_at
 from ..problem.occupancy import prior_with_settled_occupancies, settle_brightness
 from ..problem.principal_motions import Motions, motions_of
@@ -134,25 +147,25 @@ def run_pass(
     """
     state = _with_scales(model, state, disc, last=last)
     model.reporter.start(f"{disc.resolution:.0f} A", len(model.my_images))
-    directions = measure_directions(model, state, disc)
-    kept, others = _divide(model, directions)
+    numbers = numbers_of(measure_directions(model, state, disc), state.population)
+    kept, others = _divide(model, numbers.own)
     found = PassResult.empty(model, posed=0 if state.poses is None else len(model.images))
     portions = replace(model.particle_portions, number=model.portion[kept])
     equations, posed = _collect(
-        _noted(model, state, disc, kept, partial(_reduced, directions=directions), found),
+        _noted(model, state, disc, kept, numbers, partial(_reduced, own=numbers.own), found),
         count=len(kept),
-        directions=directions,
+        own=numbers.own,
         portions=model.particle_portions,
     )
-    population, evidence = _fitted_population(
-        model, state, equations, directions, portions, last=last
-    )
-    directions = replace(directions, unseen=population.root[:, directions.seen.shape[1] :])
-    given = _GivenPopulation.of(population, directions, motions_of(model, population))
+    given, evidence = _fitted_population(model, state, equations, numbers, portions, last=last)
     found.latent_sd = torch.zeros(model.n_particles, len(given.motions.variance))
 
     def of_chunk(some: Int[Tensor, "some"]) -> _SomePosteriors:
-        of_poses = None if posed is None else posed.of_particles(some, state.latent[kept[some]])
+        of_poses = (
+            None
+            if posed is None
+            else posed.of_particles(some, _linearised_at(numbers, state, kept[some]))
+        )
         return given.posteriors(equations.cross[some], equations.target[some], of_poses)
 
     def of_kept() -> Iterator[tuple[int, tuple[Tensor]]]:
@@ -161,11 +174,11 @@ def run_pass(
             yield found.note(model, kept[some], posteriors)
 
     def of_others() -> Iterator[tuple[int, tuple[Tensor]]]:
-        then = partial(_then_settled, given=given, latent=state.latent)
-        for linearised, posteriors in _noted(model, state, disc, others, then, found):
+        then = partial(_then_settled, given=given, state=state)
+        for linearised, posteriors in _noted(model, state, disc, others, numbers, then, found):
             yield found.note(model, linearised.block.particle, posteriors)
 
-    n_seen = directions.seen.shape[1]
+    n_seen = numbers.own.seen.shape[1]
     covariance = torch.zeros(n_seen, n_seen)
     for terms in (of_kept(), of_others()):
         (part,) = model.particle_portions.sum(terms, [torch.zeros(n_seen, n_seen)])
@@ -180,7 +193,7 @@ def run_pass(
         evidence=evidence,
         directions=n_seen,
         contrast_sd=contrast_sd,
-        variance=torch.linalg.eigvalsh(population.covariance).flip(0),
+        variance=torch.linalg.eigvalsh(given.population.covariance).flip(0),
     )
     logger.info("%s", row)
     state = _after(state, model, found, given, covariance / int(model.seen.sum()))
@@ -215,6 +228,7 @@ def _noted(
     state: FitState,
     disc: FourierDisc,
     particles: Int[Tensor, "some"],
+    numbers: PassNumbers,
     then: Callable[[Linearised], tuple[Linearised, Any]],
     found: PassResult,
 ) -> Iterator[tuple[Linearised, Any]]:
@@ -222,7 +236,7 @@ def _noted(
 
     Contrasts are noted, and the reporter told, before.
     """
-    for linearised, made in linearise(model, state, disc, particles, then=then):
+    for linearised, made in _equations(model, state, disc, particles, numbers, then):
         image = linearised.block.image
         found.contrast[image] = linearised.contrast
         found.contrast_sd[image] = linearised.contrast_sd
@@ -230,31 +244,83 @@ def _noted(
         yield linearised, made
 
 
+def _equations(
+    model: FitModel,
+    state: FitState,
+    disc: FourierDisc,
+    particles: Int[Tensor, "some"],
+    numbers: PassNumbers,
+    then: Callable[[Linearised], Any],
+) -> Iterator[Any]:
+    """What `then` makes of particles' equations in the numbers of the pass, block by block.
+
+    How far a particle is from the origin besides the directions has its part in them, as one step
+    more.
+    """
+    if not isinstance(numbers, AlongDirections):
+        return linearise(model, state, disc, particles, then=then)
+    n = numbers.own.seen.shape[1]
+
+    def along(block: Block) -> Float[Tensor, "particle latent step"]:
+        astray = (state.latent[block.particle] - numbers.origin)[..., None]
+        return torch.cat([numbers.directions.seen.expand(len(astray), -1, -1), astray], 2)
+
+    def about_origin(found: LinearisedAlong) -> Any:
+        pose = found.pose
+        if pose is not None:
+            step = pose.step + pose.follow[..., n]
+            pose = PoseGiven(step, pose.follow[..., :n], pose.covariance)
+        target = found.gradient[:, :n] + found.matrix[:, :n, n]
+        return then(
+            Linearised(
+                found.block,
+                found.matrix[:, :n, :n],
+                target,
+                found.contrast,
+                found.contrast_sd,
+                pose,
+            )
+        )
+
+    return linearise_along(model, state, disc, particles, along=along, then=about_origin)
+
+
+def _linearised_at(
+    numbers: PassNumbers, state: FitState, particle: Int[Tensor, "some"]
+) -> Float[Tensor, "some number"]:
+    """Where the equations of particles hold, in the numbers of the pass."""
+    if isinstance(numbers, AlongDirections):
+        return torch.zeros(len(particle), numbers.own.seen.shape[1])
+    return state.latent[particle]
+
+
 def _fitted_population(
     model: FitModel,
     state: FitState,
     equations: Equations,
-    directions: Directions,
+    numbers: PassNumbers,
     portions: Portions,
     *,
     last: bool,
-) -> tuple[Population, float]:
+) -> tuple["_GivenPopulation", float]:
     """The likeliest population of the particles, and its evidence."""
-    rounds = _rounds(model, directions)
+    own, prior = numbers.own, prior_with_settled_occupancies(model, state)
+    rounds = _rounds(model, own)
     # what images say nothing of moves towards the prior as it would if each round counted it in
     keep_unseen = (
         0.0 if last else (model.n_particles / (model.n_particles + model.prior.particles)) ** rounds
     )
-    population, evidence = fit_population(
+    found, evidence = fit_population(
         equations,
-        directions,
-        state.population,
-        prior=prior_with_settled_occupancies(model, state),
+        own,
+        numbers.before(state.population),
+        prior=numbers.prior(prior),
         keep_unseen=keep_unseen,
         rounds=rounds,
         portions=portions,
     )
-    return population, evidence[-1]
+    population = numbers.population(found, state.population, prior, keep_unseen)
+    return _GivenPopulation.of(model, population, found, numbers), evidence[-1]
 
 
 def _shared_brightness(model: FitModel, found: PassResult) -> tuple[float, float]:
@@ -327,10 +393,11 @@ def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> D
 
     They are found by the mean information of some particles.
     """
-    mean = mean_information(model, state, disc)
+    mean, n = mean_information(model, state, disc), model.deformation.n_latent
     wide = state.population.covariance + WIDER * model.start.covariance
     least = max(LEAST_INFORMATION, math.sqrt(2 / model.n_particles) / WORST_VARIANCE)
-    return informative_directions(mean, wide, least=least)
+    most = MOST_DIRECTIONS if is_bounded(n) else None
+    return informative_directions(mean, wide, least=least, most=most)
 
 
 def _divide(
@@ -372,26 +439,31 @@ def _rounds(model: FitModel, directions: Directions) -> int:
     return max(FEWEST_ROUNDS, min(ROUNDS, int(FEWEST_ROUNDS * ROUND_WORK / work)))
 
 
-def _reduced(found: Linearised, directions: Directions) -> tuple[Linearised, tuple[Tensor, Tensor]]:
+def _reduced(found: Linearised, own: Directions) -> tuple[Linearised, tuple[Tensor, Tensor]]:
     """What is kept of a block: rows of its matrices along the directions, and their sum."""
     return replace(found, matrix=None), (
-        directions.seen.T @ found.full,
+        own.seen.T @ found.full,
         found.full.sum(0, dtype=torch.float64),
     )
 
 
 def _then_settled(
-    found: Linearised, given: "_GivenPopulation", latent: Float[Tensor, "particle latent"]
+    found: Linearised, given: "_GivenPopulation", state: FitState
 ) -> tuple[Linearised, "_SomePosteriors"]:
     """Where the particles of a block are, when the population is known already."""
     block = found.block
     posed = (
         None
         if found.pose is None
-        else _Posed(block.image, block.row, found.pose, latent[block.particle])
+        else _Posed(
+            block.image,
+            block.row,
+            found.pose,
+            _linearised_at(given.numbers, state, block.particle),
+        )
     )
     return replace(found, matrix=None, pose=None), given.posteriors(
-        given.directions.seen.T @ found.full, found.target, posed
+        given.numbers.own.seen.T @ found.full, found.target, posed
     )
 
 
@@ -399,10 +471,10 @@ def _collect(
     blocks: Iterator[tuple[Linearised, tuple[Tensor, Tensor]]],
     *,
     count: int,
-    directions: Directions,
+    own: Directions,
     portions: Portions,
 ) -> tuple[Equations, "_Posed | None"]:
-    n_latent, n_seen = directions.seen.shape
+    n_latent, n_seen = own.seen.shape
     cross, target, posed = torch.empty(count, n_seen, n_latent), torch.empty(count, n_latent), []
 
     def matrices() -> Iterator[tuple[int, tuple[Tensor]]]:
@@ -475,30 +547,38 @@ class _GivenPopulation:
     population: Population
     directions: Directions
     motions: Motions
+    numbers: PassNumbers
+    mean: Tensor  # (number,), of the population in the numbers of the pass
     precision: Tensor  # (direction, direction)
 
     @classmethod
     def of(
-        cls, population: Population, directions: Directions, motions: Motions
+        cls, model: FitModel, population: Population, found: Population, numbers: PassNumbers
     ) -> "_GivenPopulation":
-        """With its precision along the directions: once, as blocks are small."""
-        return cls(population, directions, motions, precision_along(directions, population))
+        """A population, as it was found in the numbers of the pass.
+
+        With its precision along the directions: once, as blocks are small.
+        """
+        directions, precision = numbers.directions, precision_along(numbers.own, found)
+        unseen = population.root[:, directions.seen.shape[1] :]
+        motions = motions_of(model, population)
+        directions = replace(directions, unseen=unseen)
+        return cls(population, directions, motions, numbers, found.mean, precision)
 
     def posteriors(
         self, cross: Tensor, target: Tensor, posed: _Posed | None = None
     ) -> _SomePosteriors:
         """Posteriors of some particles, by rows of their matrices and the right sides."""
-        directions = self.directions
-        each = posterior(cross, target, self.population.mean, self.precision, seen=directions.seen)
+        own = self.numbers.own
+        each = posterior(cross, target, self.mean, self.precision, seen=own.seen)
         freedom = (
-            torch.einsum("pde,ped->p", cross @ directions.seen, each.covariance)
-            + directions.left_out
+            torch.einsum("pde,ped->p", cross @ own.seen, each.covariance) + self.directions.left_out
         )
         return _SomePosteriors(
-            each.mean,
-            self.motions.sd(each, directions),
+            self.numbers.latent(each.mean),
+            self.motions.sd(each, self.directions),
             freedom,
             each.covariance.sum(0),
             posed,
-            None if posed is None else posed.settle(each, directions),
+            None if posed is None else posed.settle(each, own),
         )

@@ -18,6 +18,7 @@ from ...parallel import Portions, in_order
 from ...physics.disc import FourierDisc
 from ...physics.record import Record
 from ...structure.beads import BeadModel
+from ..population.bounded_directions import MOST_DIRECTIONS, is_bounded
 from .fit_problem import FitModel
 from .fit_state import FitState
 
@@ -337,6 +338,10 @@ def measure(
     moving = replace(seen, still=())
     flat = there.noise(torch.ones(n_groups, n_shells, device=model.device))
 
+    # images see next to nothing of what stands behind the directions of a pass
+    most = MOST_DIRECTIONS if is_bounded(model.deformation.n_latent) else None
+    uncertainty = on_device.uncertainty[:, :most]
+
     def compared(index: Int[Tensor, "batch"]) -> tuple[Tensor, Tensor, Tensor]:
         transfer, data = there.whitened(index, its_disc, flat)
         transfer = transfer * on_device.contrast[index, None]
@@ -361,9 +366,7 @@ def measure(
                 "transfer": transfer[chosen],
             }
             latent = on_device.latent[model.particle[some]]
-            power[chosen] = power_along(
-                there.deformation, seen, latent, on_device.uncertainty, **where
-            )
+            power[chosen] = power_along(there.deformation, seen, latent, uncertainty, **where)
             if on_device.poses is not None:
                 _, by_pose = pose_images(there.deformation, seen, latent, **where)
                 power[chosen] += (
