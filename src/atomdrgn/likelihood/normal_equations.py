@@ -22,6 +22,7 @@ from ..structure.motion.deformation import Deformation
 from ..structure.motion.segment_deformation import OCCUPANCY_UNIT, TWIST, SegmentDeformation
 from .image_model import ImageModel, gain_on
 
+ROWS_MIRRORED = 40  # from so many rows on, products are made once and mirrored
 POSE_NUMBERS = 5  # of an image's pose: shift along x and y, turns about x, y and z
 
 
@@ -570,9 +571,7 @@ def image_products(
     )
     among = compared @ compared.transpose(-1, -2)
     change = camera_motion(deformation, latent, pose)
-    matrix, right = _to_latent(
-        rows @ rows.transpose(-1, -2), rows @ compared.transpose(-1, -2), change
-    )
+    matrix, right = _to_latent(_among(rows), rows @ compared.transpose(-1, -2), change)
     if turned is not None:
         flat = turned.flatten(-2)
         mixed = torch.einsum(
@@ -609,7 +608,24 @@ def _products(
 ) -> ImageProducts:
     rows, seen = derivative.flatten(-2), torch.stack([prediction, data], 1).flatten(-2)
     among, right = seen @ seen.mT, seen @ rows.mT
-    return _put_together(rows @ rows.mT, right, among)
+    return _put_together(_among(rows), right, among)
+
+
+def _among(rows: Float[Tensor, "batch change number"]) -> Float[Tensor, "batch change change"]:
+    """Products of rows among themselves: of what mirrors each other, one half.
+
+    A third of the rows at a time is multiplied with those from there on; few rows at once, as
+    small products cost more than they save.
+    """
+    n, third = rows.shape[1], -(-rows.shape[1] // 3)
+    if n < ROWS_MIRRORED:
+        return rows @ rows.mT
+    among = rows.new_empty(len(rows), n, n)
+    for start in range(0, n, third):
+        own = slice(start, start + third)
+        among[:, own, start:] = rows[:, own] @ rows[:, start:].mT
+        among[:, own, :start] = among[:, :start, own].mT
+    return among
 
 
 def _put_together(
