@@ -391,23 +391,30 @@ def descend(
     damping = FIRST_DAMPING
     strength = transfer_power(problem, look, disc)
     here, gradient = _posterior(problem, position, look, disc, restraints=restraints, weight=weight)
-    matrix = None
-    for _ in range(steps):
+    matrix, shortest = None, max(enough, 0.01 * disc.resolution)
+    for number in range(steps):
         if matrix is None:
             matrix = _curvature(
                 problem, position, look, disc, strength, restraints=restraints, weight=weight
             )
         step = -_solved(matrix, damping, gradient)
         moved = float(step.square().sum(-1).mean().sqrt())
+        last = moved < shortest or number + 1 == steps
         there, slope = _posterior(
-            problem, position + step, look, disc, restraints=restraints, weight=weight
+            problem,
+            position + step,
+            look,
+            disc,
+            restraints=restraints,
+            weight=weight,
+            sloped=not last,
         )
         better = there < here
         if better:
             position, here, gradient, matrix = position + step, there, slope, None
         yield Step(position, here, moved if better else 0.0)
         damping = min(max(damping / 3 if better else damping * 100, LEAST_DAMPING), MOST_DAMPING)
-        if moved < max(enough, 0.01 * disc.resolution):
+        if last:
             return
 
 
@@ -438,27 +445,32 @@ def _posterior(
     *,
     restraints: Restraints,
     weight: float,
+    sloped: bool = True,
 ) -> tuple[float, Float[Tensor, "*field bead 3"]]:
-    """Minus the log posterior and its gradient (bead, 3)."""
-    place = position.detach().clone().requires_grad_()
+    """Minus the log posterior and its gradient (bead, 3).
+
+    Where no slope is asked for, which costs as much again as the value, it is zero.
+    """
+    place = position.detach().clone().requires_grad_(sloped)
 
     def of_batch(index: Int[Tensor, "image"]) -> tuple[int, tuple[Tensor, ...]]:
         value = -problem.compare(place, look, index, disc).log_likelihood(CONTRAST_SD).sum()
         return problem.shares.of(index), (
             value.detach().double().cpu(),
-            *torch.autograd.grad(value, place),
+            *(torch.autograd.grad(value, place) if sloped else (torch.zeros_like(place),)),
         )
 
-    total, place.grad = problem.shares.sum(
+    total, gradient = problem.shares.sum(
         in_order(of_batch, problem.batches(disc)),
         [torch.zeros((), dtype=torch.float64), torch.zeros_like(place.detach())],
     )
     value = float(total)
     if weight:
         strain = weight * restraints.strain(place).sum()
-        strain.backward()
         value += float(strain.detach())
-    return value, place.grad
+        if sloped:
+            gradient += torch.autograd.grad(strain, place)[0]
+    return value, gradient
 
 
 def _curvature(
