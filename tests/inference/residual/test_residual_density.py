@@ -110,15 +110,8 @@ def test_what_one_half_alone_shows_is_noise(found):
     """Halves that differ have no density in common."""
     model, _, state, disc = found
     sums = sum_images(model, state, disc)
-    noise = replace(sums.left[1], sums=-sums.left[0].sums * [1, 1, -1])
-    assert (
-        residual_maps(
-            ImageSums(
-                (sums.left[0], noise.__class__(noise.grid, noise.sums.astype("f4"))), sums.beads
-            )
-        )
-        is None
-    )
+    noise = replace(sums.left[1], sums=-sums.left[0].sums * torch.tensor([1.0, 1.0, -1.0]))
+    assert residual_maps(ImageSums((sums.left[0], noise), sums.beads)) is None
 
 
 def test_each_half_set_has_two_halves_of_its_own(lacking):
