@@ -4,8 +4,8 @@ They are Gauss-Newton's normal equations, one set an image.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +14,7 @@ from torch import Tensor
 from ..devices import looped
 from ..physics.disc import FourierDisc
 from ..physics.pose import Pose
-from ..physics.projection.bead_transform import bead_transform
+from ..physics.projection.bead_transform import bead_transform, wave_products
 from ..physics.record import Record
 from ..structure.beads import BeadModel
 from ..structure.motion.camera import SlicedSegments, motion_fields, project_centres, slice_segments
@@ -253,61 +253,28 @@ def derivative_images(
     Where segments may be absent, a sixth image of each is how its occupancy changes the prediction:
     the segment's own image.
     """
-    fields = segment_fields(deformation, beads, latent, pose=pose, disc=disc)
-    slot = {segment: number for number, segment in enumerate(deformation.free.tolist())}
-    if not looped(latent, pose.rotation, beads.amplitude, transfer):
-        every = torch.stack(list(fields), 1)
-        prediction = every[:, :, 0].sum(1) * transfer[:, None]
-        free = every[:, deformation.free]
-        own = free[:, :, 4:] * transfer[:, None, None, None]
-        return prediction, torch.cat([_by_rigid_motion(free, disc, transfer), own], 2)
-    prediction = torch.zeros(len(latent), 2, len(disc))
-    changes = 5 + deformation.composition
-    derivative = torch.empty(len(latent), len(slot), changes, 2, len(disc))
-    fixed = (
-        derivative
-        if len(slot) == deformation.n_segments
-        else derivative.new_empty(len(latent), 1, changes, 2, len(disc))
-    )
-    for segment, field in enumerate(fields):
-        into = derivative if segment in slot else fixed
-        _add_motions(field, disc, transfer, prediction, into, slot.get(segment, 0))
-    return prediction, derivative
-
-
-def segment_fields(
-    deformation: SegmentDeformation,
-    beads: BeadModel,
-    latent: Float[Tensor, "batch latent"],
-    *,
-    pose: Pose,
-    disc: FourierDisc,
-) -> Iterator[Float[Tensor, "batch field 2 frequency"]]:
-    """Coefficients of the fields of one segment after the other.
-
-    They are :func:`~atomdrgn.structure.motion.camera.motion_fields`, summed over the segment's
-    beads, or cut from its grid where that costs less.
-    """
     sliced = slice_segments(deformation, beads, latent, pose=pose, disc=disc, fields=4)
-    parts = deformation.members.parts if sliced is None else sliced.parts
-    summed = None
-    for segment, part in enumerate(parts):
-        cut = sliced.fields(segment, disc) if sliced and segment in sliced.slices else None
-        if cut is not None and part.start == part.stop:
-            yield cut
-            continue
-        if summed is None:
-            summed = _SummedBeads.of(deformation, beads, latent, pose, sliced)
-        field = summed.fields(part, disc)
-        yield field if cut is None else field + cut
+    summed = _SummedBeads.of(deformation, beads, latent, pose, sliced)
+    if looped(latent, pose.rotation, beads.amplitude, transfer):
+        return _derivatives_by_loops(deformation, summed, sliced, disc=disc, transfer=transfer)
+    every = summed.fields(disc)
+    if sliced is not None:
+        for segment in sliced.slices:
+            every[:, segment] += sliced.fields(segment, disc)
+    prediction = every[:, :, 0].sum(1) * transfer[:, None]
+    free = every[:, deformation.free]
+    own = free[:, :, 4:] * transfer[:, None, None, None]
+    return prediction, torch.cat([_by_rigid_motion(free, disc, transfer), own], 2)
 
 
-class _SummedBeads(NamedTuple):
+@dataclass(frozen=True)
+class _SummedBeads:
     """The beads of segments that no grid holds, as the camera sees them."""
 
     plane: Tensor  # (batch, 2, entry)
     field: Tensor  # (batch, field, entry)
     sigma: Tensor  # (entry,)
+    parts: list[slice]  # of the entries, those of each segment
 
     @classmethod
     def of(
@@ -319,39 +286,65 @@ class _SummedBeads(NamedTuple):
         sliced: SlicedSegments | None,
     ) -> "_SummedBeads":
         """Those that are left."""
-        bead = deformation.members.bead
+        bead, fields = deformation.members.bead, 4 + deformation.composition
+        if sliced is not None and not len(sliced.left):
+            none = latent.new_zeros(len(latent), fields, 0)
+            return cls(none[:, :2], none, none[0, 0], sliced.parts)
         plane = project_centres(deformation, latent, pose)
         field = motion_fields(deformation, latent, pose, amplitude=beads.amplitude)
-        if sliced is not None:
-            bead, field = bead[sliced.left], field[..., sliced.left]
-        return cls(plane[..., bead], field, beads.sigma[bead])
+        if sliced is None:
+            return cls(plane[..., bead], field, beads.sigma[bead], deformation.members.parts)
+        bead, field = bead[sliced.left], field[..., sliced.left]
+        return cls(plane[..., bead], field, beads.sigma[bead], sliced.parts)
 
-    def fields(self, part: slice, disc: FourierDisc) -> Float[Tensor, "batch field 2 frequency"]:
-        """Their fields, summed over a part."""
-        some = self.plane[..., part].mT, self.sigma[part]
-        return bead_transform(*some, disc, weight=self.field[..., part].mT)[:, 0]
+    def fields(self, disc: FourierDisc) -> Float[Tensor, "batch segment field 2 frequency"]:
+        """Coefficients of their fields, summed over each segment."""
+        return bead_transform(
+            self.plane.mT, self.sigma, disc, weight=self.field.mT, parts=self.parts
+        )
+
+    def products(self, disc: FourierDisc) -> Iterator[Tensor]:
+        """The waves of each segment's fields, multiplied."""
+        return wave_products(self.plane, self.sigma, disc, weight=self.field, parts=self.parts)
 
 
-def _add_motions(
-    field: Float[Tensor, "batch field 2 frequency"],
+def _derivatives_by_loops(
+    deformation: SegmentDeformation,
+    summed: _SummedBeads,
+    sliced: SlicedSegments | None,
+    *,
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
-    prediction: Float[Tensor, "batch 2 frequency"],
-    derivative: Float[Tensor, "batch free change 2 frequency"],
-    slot: int,
-) -> None:
-    """Add a segment to a prediction, and fill in how its motions change it, by compiled loops."""
-    from ..physics.projection.bead_transform_loops import move_fields
+) -> tuple[Tensor, Tensor]:
+    from ..physics.projection.bead_transform_loops import combine, move_fields, move_products
 
-    move_fields(
-        field.contiguous().numpy(),
-        disc.rows,
-        disc.grid.extent,
-        transfer.contiguous().numpy(),
-        prediction.numpy(),
-        derivative.numpy(),
-        slot,
-    )
+    slot = {segment: number for number, segment in enumerate(deformation.free.tolist())}
+    n, changes = len(transfer), 5 + deformation.composition
+    prediction = torch.zeros(n, 2, len(disc))
+    derivative = torch.empty(n, len(slot), changes, 2, len(disc))
+    fixed = derivative
+    if len(slot) < deformation.n_segments:
+        fixed = torch.empty(n, 1, changes, 2, len(disc))
+    where = disc.rows, disc.grid.extent, transfer.contiguous().numpy(), prediction.numpy()
+    cut = [sliced is not None and segment in sliced.slices for segment in range(len(summed.parts))]
+    some = [
+        part
+        for part, whole in zip(summed.parts, cut, strict=True)
+        if not whole or part.start < part.stop
+    ]
+    products = replace(summed, parts=some).products(disc)
+    for segment, part in enumerate(summed.parts):
+        into = (derivative if segment in slot else fixed).numpy(), slot.get(segment, 0)
+        if sliced is None or not cut[segment]:
+            move_products(next(products).numpy(), *where, *into)
+            continue
+        field = sliced.fields(segment, disc).contiguous()
+        if part.start < part.stop:
+            own = torch.empty_like(field)
+            combine(next(products).numpy(), disc.rows, own[:, None].numpy(), 0)
+            field += own
+        move_fields(field.numpy(), *where, *into)
+    return prediction, derivative
 
 
 def pose_images(
@@ -397,14 +390,23 @@ def _bead_pose_images(
     disc: FourierDisc,
     transfer: Float[Tensor, "batch frequency"],
 ) -> tuple[Float[Tensor, "batch 2 frequency"], Float[Tensor, "batch 5 2 frequency"]]:
-    transform = _whole_fields(deformation, beads, latent, pose=pose, disc=disc)[:, None]
+    transform = _whole_fields(deformation, beads, latent, pose=pose, disc=disc)
     if not looped(transform, transfer):
-        return transform[:, 0, 0] * transfer[:, None], _by_rigid_motion(transform, disc, transfer)[
-            :, 0
-        ]
+        turned = _by_rigid_motion(transform[:, None], disc, transfer)[:, 0]
+        return transform[:, 0] * transfer[:, None], turned
+    from ..physics.projection.bead_transform_loops import move_fields
+
     prediction = torch.zeros(len(latent), 2, len(disc))
     derivative = torch.empty(len(latent), 1, POSE_NUMBERS, 2, len(disc))
-    _add_motions(transform[:, 0], disc, transfer, prediction, derivative, 0)
+    move_fields(
+        transform.contiguous().numpy(),
+        disc.rows,
+        disc.grid.extent,
+        transfer.contiguous().numpy(),
+        prediction.numpy(),
+        derivative.numpy(),
+        0,
+    )
     return prediction, derivative[:, 0]
 
 

@@ -142,6 +142,19 @@ def _row(
     )
 
 
+@njit(nogil=True, fastmath=True, cache=True, inline="always")
+def _combine(product: np.ndarray, row: np.ndarray, out: np.ndarray, at: int) -> None:
+    """Coefficients of one row of an image's fields, (field, 2, frequency) from `at` on."""
+    y, first, _, length = row
+    sign = np.float32(-1 if y < 0 else 1)
+    for field in range(product.shape[0]):
+        cos_cos, sin_x, sin_y, sin_sin = _row(product[field], abs(y), first, first + length)
+        real, imaginary = out[field, 0, at : at + length], out[field, 1, at : at + length]
+        for i in range(length):
+            real[i] = cos_cos[i] - sign * sin_sin[i]
+            imaginary[i] = -(sin_x[i] + sign * sin_y[i])
+
+
 @njit(nogil=True, fastmath=True, cache=True)
 def combine(product: np.ndarray, rows: np.ndarray, out: np.ndarray, part: int) -> None:
     """Real and imaginary parts of each field's coefficients.
@@ -158,17 +171,56 @@ def combine(product: np.ndarray, rows: np.ndarray, out: np.ndarray, part: int) -
         Where in it.
     """
     for image in range(product.shape[0]):
-        for field in range(product.shape[1]):
-            for r in range(rows.shape[0]):
-                y, first, start, length = rows[r]
-                sign = np.float32(-1 if y < 0 else 1)
-                cos_cos, sin_x, sin_y, sin_sin = _row(
-                    product[image, field], abs(y), first, first + length
-                )
-                real, imaginary = out[image, part, field, :, start : start + length]
-                for i in range(length):
-                    real[i] = cos_cos[i] - sign * sin_sin[i]
-                    imaginary[i] = -(sin_x[i] + sign * sin_y[i])
+        for r in range(rows.shape[0]):
+            _combine(product[image], rows[r], out[image, part], rows[r, 2])
+
+
+@njit(nogil=True, fastmath=True, cache=True, inline="always")
+def _move(
+    fields: np.ndarray,
+    at: int,
+    row: np.ndarray,
+    two_pi: np.floating,
+    transfer: np.ndarray,
+    prediction: np.ndarray,
+    derivative: np.ndarray,
+) -> None:
+    """One row of an image's derivatives by the motions of a segment.
+
+    `at` is where the row stands in the segment's fields, (4 or 5, 2, frequency).
+    """
+    y, first, start, length = row
+    end, there = start + length, at + length
+    mass_re, mass_im = fields[0, 0, at:there], fields[0, 1, at:there]
+    x_re, x_im = fields[1, 0, at:there], fields[1, 1, at:there]
+    y_re, y_im = fields[2, 0, at:there], fields[2, 1, at:there]
+    z_re, z_im = fields[3, 0, at:there], fields[3, 1, at:there]
+    t = transfer[start:end]
+    seen_re, seen_im = prediction[0, start:end], prediction[1, start:end]
+    shift_x_re, shift_x_im = derivative[0, 0, start:end], derivative[0, 1, start:end]
+    shift_y_re, shift_y_im = derivative[1, 0, start:end], derivative[1, 1, start:end]
+    turn_x_re, turn_x_im = derivative[2, 0, start:end], derivative[2, 1, start:end]
+    turn_y_re, turn_y_im = derivative[3, 0, start:end], derivative[3, 1, start:end]
+    turn_z_re, turn_z_im = derivative[4, 0, start:end], derivative[4, 1, start:end]
+    for i in range(length):
+        seen_re[i] += mass_re[i] * t[i]
+        seen_im[i] += mass_im[i] * t[i]
+        # a shift multiplies by -2 pi i k: what was imaginary becomes real, what was real becomes
+        # minus imaginary
+        along_x, along_y = two_pi * (first + i) * t[i], two_pi * y * t[i]
+        shift_x_re[i], shift_x_im[i] = along_x * mass_im[i], -along_x * mass_re[i]
+        shift_y_re[i], shift_y_im[i] = along_y * mass_im[i], -along_y * mass_re[i]
+        turn_x_re[i], turn_x_im[i] = -along_y * z_im[i], along_y * z_re[i]
+        turn_y_re[i], turn_y_im[i] = along_x * z_im[i], -along_x * z_re[i]
+        turn_z_re[i], turn_z_im[i] = (
+            along_y * x_im[i] - along_x * y_im[i],
+            along_x * y_re[i] - along_y * x_re[i],
+        )
+    if derivative.shape[0] == 6:
+        for part in range(2):
+            own, out = fields[4, part, at:there], derivative[5, part, start:end]
+            for i in range(length):
+                out[i] = own[i] * t[i]
 
 
 @njit(nogil=True, fastmath=True, cache=True)
@@ -205,37 +257,34 @@ def move_fields(
     """
     two_pi = np.float32(2 * math.pi / extent)
     for image in range(fields.shape[0]):
+        seen, into, t = prediction[image], derivative[image, segment], transfer[image]
         for r in range(rows.shape[0]):
-            y, first, start, length = rows[r]
-            end = start + length
-            mass_re, mass_im = fields[image, 0, 0, start:end], fields[image, 0, 1, start:end]
-            x_re, x_im = fields[image, 1, 0, start:end], fields[image, 1, 1, start:end]
-            y_re, y_im = fields[image, 2, 0, start:end], fields[image, 2, 1, start:end]
-            z_re, z_im = fields[image, 3, 0, start:end], fields[image, 3, 1, start:end]
-            t = transfer[image, start:end]
-            seen_re, seen_im = prediction[image, 0, start:end], prediction[image, 1, start:end]
-            d = derivative[image, segment]
-            shift_x_re, shift_x_im = d[0, 0, start:end], d[0, 1, start:end]
-            shift_y_re, shift_y_im = d[1, 0, start:end], d[1, 1, start:end]
-            turn_x_re, turn_x_im = d[2, 0, start:end], d[2, 1, start:end]
-            turn_y_re, turn_y_im = d[3, 0, start:end], d[3, 1, start:end]
-            turn_z_re, turn_z_im = d[4, 0, start:end], d[4, 1, start:end]
-            for i in range(length):
-                seen_re[i] += mass_re[i] * t[i]
-                seen_im[i] += mass_im[i] * t[i]
-                # a shift multiplies by -2 pi i k: what was imaginary becomes real, what was real
-                # becomes minus imaginary
-                along_x, along_y = two_pi * (first + i) * t[i], two_pi * y * t[i]
-                shift_x_re[i], shift_x_im[i] = along_x * mass_im[i], -along_x * mass_re[i]
-                shift_y_re[i], shift_y_im[i] = along_y * mass_im[i], -along_y * mass_re[i]
-                turn_x_re[i], turn_x_im[i] = -along_y * z_im[i], along_y * z_re[i]
-                turn_y_re[i], turn_y_im[i] = along_x * z_im[i], -along_x * z_re[i]
-                turn_z_re[i], turn_z_im[i] = (
-                    along_y * x_im[i] - along_x * y_im[i],
-                    along_x * y_re[i] - along_y * x_re[i],
-                )
-        if derivative.shape[2] == 6:
-            for part in range(2):
-                own, out = fields[image, 4, part], derivative[image, segment, 5, part]
-                for i in range(len(own)):
-                    out[i] = own[i] * transfer[image, i]
+            _move(fields[image], rows[r, 2], rows[r], two_pi, t, seen, into)
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def move_products(
+    product: np.ndarray,
+    rows: np.ndarray,
+    extent: float,
+    transfer: np.ndarray,
+    prediction: np.ndarray,
+    derivative: np.ndarray,
+    segment: int,
+) -> None:
+    """:func:`combine` and :func:`move_fields` at once, row by row.
+
+    Parameters
+    ----------
+    product : (batch, 4 or 5, 2, index, 2, index) float32
+        Of the waves of each field.
+    rows, extent, transfer, prediction, derivative, segment
+        As for :func:`move_fields`.
+    """
+    two_pi = np.float32(2 * math.pi / extent)
+    fields = np.empty((product.shape[1], 2, rows[:, 3].max()), np.float32)
+    for image in range(product.shape[0]):
+        seen, into, t = prediction[image], derivative[image, segment], transfer[image]
+        for r in range(rows.shape[0]):
+            _combine(product[image], rows[r], fields, 0)
+            _move(fields, 0, rows[r], two_pi, t, seen, into)
