@@ -2,20 +2,24 @@
 answer each other.
 """
 
+import base64
 import json
 import re
+import shutil
 import time
 from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
 from browser import CHROMIUM, DRIVER, Browser
 
 from atomdrgn.analysis.examination.examination import examine
 from atomdrgn.analysis.report import report
 from atomdrgn.analysis.report.report import page_data, report_page
 from atomdrgn.runs.run import Run
+from atomdrgn.structure.density_map import DensityMap, write_density_map
 from atomdrgn.structure.motion.motion import RigidMotion
 from hinged import hinged_run
 
@@ -206,6 +210,12 @@ def test_nothing_is_wider_than_the_screen(shown, width):
     shown.resize(1280, 900)
 
 
+def test_without_density_beyond_the_model_nothing_is_said_of_it(shown):
+    assert shown.run(
+        "return document.getElementById('besides').hidden && !document.getElementById('lacks').textContent"
+    )
+
+
 def test_a_run_in_which_nothing_moves_is_shown_at_rest(browser, still_run, tmp_path):
     browser.open(page_of(still_run, tmp_path / "still.html"))
     browser.wait("return !!window.atomdrgn")
@@ -216,6 +226,46 @@ def test_a_run_in_which_nothing_moves_is_shown_at_rest(browser, still_run, tmp_p
         browser.run("return document.getElementById('play').hidden")
         and canvas_pixels(browser) > 0.01
     )
+    assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def with_ball(run, folder):
+    """The run, and a ball of density beside its structure."""
+    shutil.copytree(run.folder, folder)
+    along = (torch.arange(80) - 40) * 2.0
+    z, y, x = torch.meshgrid(along, along, along, indexing="ij")
+    place = run.structure.position.mean(0) + torch.tensor([30.0, 0.0, 0.0])
+    distance = ((x - place[0]) ** 2 + (y - place[1]) ** 2 + (z - place[2]) ** 2).sqrt()
+    write_density_map(folder / "residual.mrc", DensityMap((12 - distance).clamp_min(0), 2.0))
+    said = {"residual": {"said": "a fifth of the density is not in base.pdb", "blobs": 1}}
+    return replace(run, folder=folder, summary=run.summary | said), place
+
+
+def test_what_the_base_model_lacks_is_a_surface_about_the_structure(browser, hinge_run, tmp_path):
+    run, place = with_ball(hinge_run, tmp_path / "ball.fit")
+    page = page_of(run, tmp_path / "ball.html")
+    held = page_data(examine(run, clusters=3, frames=7))["residual"]
+    values = np.frombuffer(base64.b64decode(held["values"]), np.uint8).reshape(held["size"])
+    assert max(held["size"]) <= 16 and values.max() >= 250
+    grid = np.stack(np.meshgrid(*map(np.arange, held["size"]), indexing="ij"), -1)
+    centre = (values[..., None] * grid).sum((0, 1, 2)) / values.sum() * held["voxel"]
+    np.testing.assert_allclose(centre + held["first"], place.numpy(), atol=0.5)
+    browser.open(page)
+    browser.wait("return !!window.atomdrgn && !!atomdrgn.stage.besides")
+    browser.run("pause()")
+    middle = browser.run("""
+        const points = atomdrgn.stage.besides.geo.geometryGroups.flatMap(group =>
+            Array.from(group.vertexArray.slice(0, 3 * group.vertices)));
+        const mean = axis => points.filter((_, i) => i % 3 === axis).reduce((a, b) => a + b) / (points.length / 3);
+        return [mean(0), mean(1), mean(2)];
+    """)
+    np.testing.assert_allclose(middle, place.numpy(), atol=1.5)
+    assert "a fifth of the density" in browser.run(
+        "return document.getElementById('lacks').textContent"
+    )
+    drawn = canvas_pixels(browser)
+    browser.run("document.getElementById('surround').click()")
+    assert browser.run("return atomdrgn.stage.besides === null") and canvas_pixels(browser) < drawn
     assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []
 
 

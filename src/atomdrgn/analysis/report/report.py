@@ -16,6 +16,7 @@ import torch
 
 from ...errors import FileFormatError
 from ...io.run_formats.json_objects import read_json_object
+from ...physics.maps.maps import low_pass
 from ...runs.run import HISTORY, RESIDUES, Run, column_of_numbers, read_text_table
 from ...runs.run_contents import check_said, number, text, whole
 from ...structure.atoms import Structure
@@ -49,6 +50,8 @@ GEOMETRY_SAYS = {
     "median": {(number,)},
     "largest": {(number,)},
 }
+MOST_VOXELS = 64  # of the residual density along an edge
+SURFACE = 0.2  # of its largest value: where its surface is drawn
 MISSING = {16: 65535, 8: 255}  # a value that is not there, by the bits of the column
 
 
@@ -89,6 +92,7 @@ def page_data(found: Examination, also: Sequence[Path] = ()) -> dict:
         "stateColours": STATE_COLOURS,
         "molecule": molecule,
         "decoder": _decoder(found, used),
+        "residual": _residual(run),
         "view": _view(found),
         "residues": _residues(found, also),
         "segments": _segments(run),
@@ -182,6 +186,46 @@ def _rounded(values: np.ndarray, digits: int = 3) -> list[float | None]:
         None if not np.isfinite(value) else round(float(value), digits)
         for value in np.asarray(values, dtype=float)
     ]
+
+
+# ---- what the base model lacks ------------------------------------------------------------------
+
+
+def _residual(run: Run) -> dict[str, Any] | None:
+    """The residual density around what is dense in it, as 8-bit numbers, and where it is drawn.
+
+    `size`, `first` (A) and `voxel` (A) are along x, y and z; z changes fastest.
+    """
+    found, said = run.residual, run.summary.get("residual")
+    if found is None or not said or float(found.density.max()) <= 0:
+        return None
+    every = -(-max(found.density.shape) // MOST_VOXELS)
+    smooth = found.density
+    if every > 1:
+        smooth = low_pass(
+            smooth, voxel_size=found.voxel_size, resolution=2 * every * found.voxel_size
+        )
+    # the middle voxel stays one
+    middle = [n // 2 for n in smooth.shape]
+    part = tuple(slice(n % every, None, every) for n in middle)
+    density = smooth[part].permute(2, 1, 0).clamp_min(0)
+    centre = torch.tensor([n // every for n in middle[::-1]])
+    voxel = every * found.voxel_size
+    level = SURFACE * float(density.max())
+    there = torch.nonzero(density > 0.5 * level)
+    low = (there.amin(0) - 1).clamp_min(0)
+    high = torch.minimum(there.amax(0) + 2, torch.tensor(density.shape))
+    shown = density[tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))]
+    first = (low - centre) * voxel
+    step = float(density.max()) / 255
+    return {
+        "said": said["said"],
+        "size": list(shown.shape),
+        "first": [round(float(value), 3) for value in first],
+        "voxel": round(voxel, 4),
+        "level": level / step,
+        "values": _packed((shown / step).round().numpy(), "<u1"),
+    }
 
 
 # ---- the molecule and its motion ----------------------------------------------------------------

@@ -466,6 +466,12 @@ function controls() {
   way.addEventListener("change", () => { player.way = moves[way.value]; player.time = 0; haunt(); strip(); if (calm) showTime(); else play(); });
   by("step").addEventListener("input", event => { pause(); player.time = event.target.value / 1000; showTime(); });
   by("play").addEventListener("click", () => player.playing ? pause() : play());
+  if (DATA.residual) {
+    by("besides").hidden = stage instanceof EmptyStage;
+    by("lacks").textContent = `Grey surface: ${DATA.residual.said}`;
+    by("surround").addEventListener("change", event => stage.surround(DATA.residual, event.target.checked));
+    stage.surround(DATA.residual, true);
+  }
   by("home").addEventListener("click", () => stage.home());
   by("picture").addEventListener("click", () => stage.picture(name => `${DATA.name}_${name}.png`));
   by("film").hidden ||= !moves.length || !window.MediaRecorder;

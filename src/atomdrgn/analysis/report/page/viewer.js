@@ -26,6 +26,22 @@ class Stage {
     this.hidden = new Set();
     this.colours = this.residue.length ? data.residues.group.map(() => "#888888") : [];
     this.ghosts = [];
+    this.besides = null;
+    this.corners = [];
+  }
+
+  // the density that the base model lacks, as a surface about the structure; nothing where it is not wanted
+  surround(residual, wanted) {
+    if (this.besides) this.viewer.removeShape(this.besides);
+    this.besides = null;
+    this.corners = [];
+    if (wanted) {
+      const [x, y, z] = residual.size, [ox, oy, oz] = residual.first, unit = residual.voxel;
+      const volume = { size: { x, y, z }, unit: { x: unit, y: unit, z: unit }, origin: { x: ox, y: oy, z: oz }, matrix: null, data: new Uint8Array(bytesOf(residual.values)) };
+      this.besides = this.viewer.addIsosurface(volume, { isoval: residual.level, color: FAINT, opacity: 0.45, smoothness: 3 });
+      this.corners = [0, 1].flatMap(i => [0, 1].flatMap(j => [0, 1].map(l => [ox + i * (x - 1) * unit, oy + j * (y - 1) * unit, oz + l * (z - 1) * unit])));
+    }
+    this.viewer.render();
   }
 
   restyle() {
@@ -106,7 +122,7 @@ class Stage {
     view.splice(4, 4, ...quaternionOfMatrix(this.data.view));
     this.viewer.setView(view);
     this.viewer.zoomTo();
-    const points = [this.model, ...this.ghosts].flatMap(model => model.selectedAtoms({}).map(atom => [atom.x, atom.y, atom.z]));
+    const points = [this.model, ...this.ghosts].flatMap(model => model.selectedAtoms({}).map(atom => [atom.x, atom.y, atom.z])).concat(this.corners);
     const sides = this.data.view.map(direction => extent(points, direction)), span = sides.map(side => side.high - side.low);
     const centre = [0, 1, 2].map(axis => sides.reduce((sum, side, row) => sum + this.data.view[row][axis] * 0.5 * (side.low + side.high), 0));
     view.splice(0, 4, ...centre.map(value => -value), this.viewer.getView()[3]);
@@ -140,7 +156,7 @@ class Stage {
 class EmptyStage {
   constructor(element) {
     element.replaceChildren(html("p", { class: "empty" }, "The structure cannot be drawn: this browser offers no WebGL, or has switched it off. Everything else on this page is complete, and the structures are in the folder analysis beside it."));
-    by("home").hidden = by("picture").hidden = by("film").hidden = true;
+    by("home").hidden = by("picture").hidden = by("film").hidden = by("besides").hidden = true;
   }
 
   picture() {}
@@ -152,6 +168,7 @@ class EmptyStage {
   hide() {}
   show() {}
   haunt() {}
+  surround() {}
   home() {}
   axes() {}
 }
