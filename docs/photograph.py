@@ -36,7 +36,7 @@ def photograph(report, picture, *, begin=None, size=(1030, 640), at=0.3):
             browser.run(AT, at)
             if begin:
                 browser.run(TO, begin)
-            browser.command("Emulation.setScrollbarsHidden", hidden=True)
+            browser.run("document.documentElement.style.scrollbarWidth = 'none'")
             time.sleep(1)  # until it is drawn
             Path(picture).write_bytes(browser.screenshot())
 
