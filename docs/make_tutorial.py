@@ -35,12 +35,10 @@ def main(folder):
         text = "".join(printed_by(words, folder) for words in commands())
         printed.write_text(text)
     PAGE.write_text(with_lines(PAGE.read_text(), printed.read_text().splitlines()))
-    photograph(
-        folder / "particles.fit" / "report.html",
-        IMAGES / "tutorial-report.png",
-        size=(1250, 760),
-        at=0.95,
-    )
+    report = folder / "particles.fit" / "report.html"
+    photograph(report, IMAGES / "tutorial-report.png", size=(1250, 760), at=0.95)
+    landscape = {"begin": "Free-energy landscape", "size": (1085, 1060), "at": 0.95}
+    photograph(report, IMAGES / "report-landscape.png", **landscape)
     for draw in (images, consensus_map, motion):
         figure = draw(folder)
         figure.savefig(IMAGES / f"tutorial-{draw.__name__.replace('_', '-')}.png", dpi=110)
