@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -189,3 +190,28 @@ def test_the_closed_form_is_the_default(atomdrgn, folder):
     ended = atomdrgn("volume", "particles.star", "--epochs", 2, "--out", "trained")
     assert ended.code == 2 and "--latents encoder" in ended.err and ended.err.count("\n") == 1
     assert not (folder / "trained").exists()
+
+
+def test_latents_of_a_file(atomdrgn, folder):
+    """A run with volumes that go with them; local ones are refused where few particles are near."""
+    np.save(folder / "z.npy", np.arange(24.0).reshape(12, 2) ** 2)
+    ended = atomdrgn("volume", "particles.star", "--latents", "z.npy", "--out", "theirs")
+    assert ended.code == 0 and "volumes that go with these latents" in ended.out
+    assert json.loads((folder / "theirs" / "run.json").read_text())["latents_file"] == "z.npy"
+    ended = atomdrgn("volumes", "theirs", "--at", "4,9", "--out", "one")
+    assert ended.code == 0 and (folder / "one" / "0000.mrc").exists()
+    ended = atomdrgn("volumes", "theirs", "--at", "4,9", "--local", "--out", "near")
+    assert ended.code == 2 and "particles of each half-set are near" in ended.err
+    assert not (folder / "near").exists()
+    ended = atomdrgn("volumes", "theirs", "--at", "4,9", "--particles-file", "a", "--out", "b")
+    assert ended.code == 2 and "--local" in ended.err
+    (folder / "z.pkl").write_bytes(b"\x80\x04.")
+    for options, says in (
+        (["--latents", "z.pkl"], "a pickle"),
+        (["--latents", "z.npy", "--latent", 2], "leave out --latent"),
+        (["--latents", "none.npy"], "no such file"),
+        (["--latents", "z.npy", "--epochs", 2], "--latents encoder"),
+    ):
+        ended = atomdrgn("volume", "particles.star", *options, "--out", "refused")
+        assert ended.code == 2 and says in ended.err and ended.err.count("\n") == 1
+        assert not (folder / "refused").exists()

@@ -4,50 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from atomdrgn import ImageGrid, analyze_volumes, read_particles, read_structure, simulate_particles
+from atomdrgn import analyze_volumes
 from atomdrgn.analysis.volumes.field_volumes import points_at, volumes_at
 from atomdrgn.errors import InputError
 from atomdrgn.latent_maps.latent_regression import fit_on_latents
 from atomdrgn.runs.given_latents import read_latents
-from molecules import helix, write_pdb
 
 pytestmark = pytest.mark.seconds
-
-COUNT = 200
-AWAY = torch.tensor([-24.0, 34.0, 0.0])  # A, where the third helix is in the second state
-
-
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    """Structure, particles and the state of each."""
-    folder = tmp_path_factory.mktemp("scene")
-    lines = sum(
-        (
-            helix("A", 30, first=1 + 30 * k, start=(12.0 * k - 12, 0, -20), serial=1000 * k)
-            for k in range(3)
-        ),
-        [],
-    )
-    structure = read_structure(write_pdb(folder / "base.pdb", lines))
-    state = torch.rand(COUNT, generator=torch.Generator().manual_seed(301)) < 0.5
-    moving = torch.as_tensor(structure.residue > 60)[:, None] * AWAY
-    particles = read_particles(
-        simulate_particles(
-            structure,
-            structure.position + state[:, None, None] * moving,
-            folder / "set",
-            grid=ImageGrid(24, 4.0),
-            snr=0.2,
-            generator=torch.Generator().manual_seed(302),
-        )
-    )
-    return structure, particles, state.numpy()
 
 
 def test_volumes_go_with_latents(scene, tmp_path):
     """The latent 40 is one state and 10 the other, and another number says nothing."""
-    structure, particles, state = scene
-    noise = np.random.default_rng(0).normal(size=COUNT)
+    structure, particles, state, away = scene
+    noise = np.random.default_rng(0).normal(size=len(state))
     np.save(tmp_path / "z.npy", np.stack([10.0 + 30 * state, noise], 1))
     run = fit_on_latents(particles, read_latents(tmp_path / "z.npy", particles), tmp_path / "run")
     assert run.history["supported"][0] == 1 and run.summary["gain"][0][0] > 1
@@ -57,7 +26,7 @@ def test_volumes_go_with_latents(scene, tmp_path):
     helix_at = structure.position[structure.residue > 60]
     before, after = (
         change[tuple(((helix_at + off) / 4.0).round().long().flip(1).add(12).clamp(0, 23).T)]
-        for off in (torch.zeros(3), AWAY)
+        for off in (torch.zeros(3), away)
     )
     assert after.mean() > 0 > before.mean()
     size = run.components.flatten(1).norm(dim=1).numpy() * run.latent.std(0)
@@ -67,7 +36,7 @@ def test_volumes_go_with_latents(scene, tmp_path):
 
 
 def test_latents_that_say_nothing_are_told(scene, tmp_path):
-    np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(COUNT, 2)))
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(len(scene[2]), 2)))
     particles = scene[1]
     run = fit_on_latents(particles, read_latents(tmp_path / "z.npy", particles), tmp_path / "run")
     assert run.history["supported"][0] == 0 and run.summary["gain"] == []

@@ -83,6 +83,22 @@ def volumes(
             "to where particles are: 3,70,12.",
         ),
     ] = None,
+    local: Annotated[
+        bool,
+        Option(
+            "--local",
+            help="Of the images near each latent, with half-maps and their correlation, in place "
+            "of the run's own volumes.",
+        ),
+    ] = False,
+    particles_file: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            show_default="where it was",
+            help="Where the run's particle file is now, for --local.",
+        ),
+    ] = None,
     seed: Annotated[int, Option(metavar="N", help="For where k-means starts.")] = 0,
     overwrite: Annotated[
         bool, Option("--overwrite", help="Replace volumes that are there.")
@@ -98,14 +114,20 @@ def volumes(
     of each and the particle next to it. Volumes stand as the poses have them:
     the origin is voxel box // 2.
 
+    With --local a volume is made of the images whose particles are near its
+    latent, by a kernel whose width the half-sets choose in each shell of
+    resolution: it holds what no component does.
+
     [bold]Examples[/bold]
 
         atomdrgn volumes field --clusters 5 --out centres
         atomdrgn volumes field --axis 1 --points 10 --out motion
         atomdrgn volumes field --at 0.5,-1,0,0,0,0,0,0 --out one
         atomdrgn volumes field --particles 0: --out all
+        atomdrgn volumes varied --clusters 3 --local --out near
     """
     from ..analysis.volumes import field_volumes as found
+    from ..debiasing.run_particles import particles_of_run
     from ..runs.volume_run import open_volume_run
     from .export import parse_particles
     from .setup import use_threads
@@ -123,9 +145,12 @@ def volumes(
             f"{' and '.join(given) or 'nothing'} {'say' if len(given) > 1 else 'says'} which "
             f"volumes: give one of {', '.join(asked)}"
         )
+    if particles_file is not None and not local:
+        raise InputError("--particles-file names the images, which are read for --local alone")
     use_threads(threads)
     opened = open_volume_run(run)
     found.refuse_used(out, overwrite=overwrite)
+    images = particles_of_run(opened, particles_file) if local else None
     if at is not None:
         where = found.points_at(opened, _numbers(at))
     elif particles is not None:
@@ -138,7 +163,9 @@ def volumes(
         assert path is not None  # one of them is given
         where = found.points_along_path(opened, parse_particles(path, opened.n_particles))
     with progress(quiet=quiet) as reporter:
-        found.write_volumes(opened, out, where, overwrite=overwrite, reporter=reporter)
+        found.write_volumes(
+            opened, out, where, images=images, overwrite=overwrite, reporter=reporter
+        )
     count = len(where.latent)
     tell(
         [f"wrote {count:,} volumes to {out}"],

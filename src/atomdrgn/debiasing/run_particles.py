@@ -11,7 +11,7 @@ from ..inference.problem.fit_state import load_state
 from ..particles.reading import read_particles
 from ..particles.stack.fingerprint import fingerprint
 from ..particles.stack.stack import ParticleStack
-from ..runs.run import HALVES, Run
+from ..runs.run import HALVES, AnyRun, Run
 from ..runs.run_files import (
     data_folder_of_run,
     find_file_of_run,
@@ -33,12 +33,12 @@ READING = (
 )
 
 
-def particles_of_run(run: Run, particle_file: Path | str | None = None) -> ParticleStack:
+def particles_of_run(run: AnyRun, particle_file: Path | str | None = None) -> ParticleStack:
     """The images of a run, read as the fit read them.
 
     Parameters
     ----------
-    run : Run
+    run : AnyRun
     particle_file : path, optional
         Where the particle file is now, if it has moved and does not lie beside the run.
 

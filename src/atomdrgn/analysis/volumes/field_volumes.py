@@ -3,6 +3,7 @@
 They are at latents: of particles, of clusters, along axes and paths.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,15 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from ...backprojection.backprojection import write_correlation
 from ...errors import InputError
 from ...io.whole_file import require_replaceable, whole_folder
+from ...latent_maps.local_volumes import LocalVolumes
 from ...parallel import in_order
+from ...particles.stack.stack import ParticleStack
 from ...physics.grid import ImageGrid
 from ...reporting import Reporter
-from ...runs.run import MAP, write_table
+from ...runs.run import MAP, MASK, write_table
 from ...runs.volume_run import VolumeRun
 from ...structure.density_map import DensityMap, write_density_map
 from ...volume.field_maps import field_map
@@ -30,6 +34,7 @@ from ..examination.latent_space import (
 )
 
 TABLE, CLUSTERS = "volumes.csv", "clusters.csv"
+WRITTEN = re.compile(r"[0-9]+(_half[12])?\.mrc|[0-9]+_fsc\.csv")  # names of volumes' files
 # between which particles lie on an axis that is gone along: Zhong et al., CryoDRGN (2021), figure 3
 PERCENTILES = (5, 95)
 
@@ -57,12 +62,14 @@ def write_volumes(
     out: Path | str,
     points: Points,
     *,
+    images: ParticleStack | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> Path:
     """A map at each point, and a table that says where they are.
 
-    They are 0000.mrc and so on and volumes.csv, in a folder that appears whole.
+    They are 0000.mrc and so on and volumes.csv, in a folder that appears whole. Of local volumes
+    there are half-maps (0000_half1.mrc), shell correlations (0000_fsc.csv) and mask.mrc too.
 
     Parameters
     ----------
@@ -70,6 +77,8 @@ def write_volumes(
     out : path
         Folder.
     points : Points
+    images : ParticleStack, optional
+        Those of the run: volumes are local, made of the images near each point.
     overwrite : bool
         Replace volumes that are there.
     reporter : Reporter, optional
@@ -79,14 +88,24 @@ def write_volumes(
     ------
     OutputExistsError
         The folder holds something.
+    InputError
+        Too few particles are near for a local volume.
     """
     out, reporter = Path(out), reporter or Reporter()
     names = [f"{number:04d}.mrc" for number in range(len(points.latent))]
     refuse_used(out, overwrite=overwrite)
     with whole_folder(out) as folder:
-        maps = volumes_at(run, points.latent)
-        for name, density in zip(names, reporter.watch(maps, "volumes", len(names)), strict=True):
-            write_density_map(folder / name, DensityMap(density, run.mean.voxel_size, name=name))
+        local: dict[str, list] = {}
+        if images is None:
+            maps = volumes_at(run, points.latent)
+            for name, density in zip(
+                names, reporter.watch(maps, "volumes", len(names)), strict=True
+            ):
+                write_density_map(
+                    folder / name, DensityMap(density, run.mean.voxel_size, name=name)
+                )
+        else:
+            local = _write_local(folder, LocalVolumes(run, images), points, names, reporter)
         numbers = {
             f"z{k + 1}": [f"{value:.6g}" for value in column]
             for k, column in enumerate(points.latent.T)
@@ -97,13 +116,33 @@ def write_volumes(
             else {"particles": np.bincount(points.label, minlength=len(names))}
         )
         write_table(
-            folder / TABLE, {"volume": names, "particle": points.particle, **sizes, **numbers}
+            folder / TABLE,
+            {"volume": names, "particle": points.particle, **sizes, **local, **numbers},
         )
         if points.label is not None:
             write_table(
                 folder / CLUSTERS, {"particle": range(len(points.label)), "cluster": points.label}
             )
     return out
+
+
+def _write_local(
+    folder: Path, local: LocalVolumes, points: Points, names: list[str], reporter: Reporter
+) -> dict[str, list]:
+    """Local volumes with their half-maps; columns of the table."""
+    columns: dict[str, list] = {"resolution": [], "effective_particles": []}
+    for name, latent in zip(names, points.latent, strict=True):
+        found = local.at(latent.astype(np.float64), reporter=reporter)
+        made, stem = found.reconstruction, name.removesuffix(".mrc")
+        write_density_map(folder / name, made.map)
+        for number, half in enumerate(made.halves, 1):
+            write_density_map(folder / f"{stem}_half{number}.mrc", half)
+        write_correlation(folder / f"{stem}_fsc.csv", made.correlation)
+        write_density_map(folder / MASK, made.mask)
+        resolution = made.summary["resolution"]
+        columns["resolution"].append("" if resolution is None else f"{resolution:.4g}")
+        columns["effective_particles"].append(f"{found.effective_particles:.1f}")
+    return columns
 
 
 def refuse_used(out: Path | str, *, overwrite: bool) -> None:
@@ -228,5 +267,5 @@ class _Written:
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (
-            name in (TABLE, CLUSTERS) or name.endswith(".mrc") and name[:-4].isdigit()
+            name in (TABLE, CLUSTERS, MASK) or WRITTEN.fullmatch(name) is not None
         )
