@@ -18,5 +18,8 @@ def together(count, work):
             barrier.wait()
             return found
 
+        def wait(self):
+            barrier.wait()
+
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(work, [Threads(rank, count) for rank in range(count)]))

@@ -5,6 +5,7 @@ import pytest
 from atomdrgn.inference.fit_assembly import assemble, first_state
 from atomdrgn.inference.fit_options import FitOptions
 from hinge import make_hinged
+from learned_on_part import learn_on_part
 from refined_poses import refined
 
 
@@ -42,3 +43,9 @@ def begin(hinged):
         return model, first_state(model)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def part_run(tmp_path_factory):
+    """A fit that was learned on about half of its particles."""
+    return learn_on_part(tmp_path_factory.mktemp("part"))
