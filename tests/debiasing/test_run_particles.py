@@ -2,15 +2,16 @@
 images are others.
 """
 
+import json
 import shutil
 
 import numpy as np
 import pytest
 
 from atomdrgn import ImageGrid, read_particles, read_structure, simulate_particles
-from atomdrgn.debiasing.run_particles import particles_of_run
+from atomdrgn.debiasing.run_particles import half_latents, has_halves, particles_of_run
 from atomdrgn.errors import InputError, MissingFileError
-from atomdrgn.runs.run import SETTINGS, open_run, write_json
+from atomdrgn.runs.run import HALVES, SETTINGS, SUMMARY, open_run, write_json
 from atomdrgn.runs.run_folder import run_settings
 from molecules import helix, write_pdb
 from runs import write_bead_run
@@ -67,3 +68,17 @@ def test_a_run_of_an_earlier_version_does_not_say_what_its_images_were(fitted):
         (fitted / "set" / "particles.mrcs").read_bytes()[:-4] + bytes(4)
     )
     assert len(particles_of_run(open_run("set/particles.fit"))) == 20
+
+
+def test_half_sets_of_a_part_are_not_those_of_all_particles(fitted):
+    """Particles that were not learned on are placed by what both half-sets have found."""
+    run = open_run("set/particles.fit")
+    for name in HALVES:
+        (run.folder / name).write_bytes(b"")
+    assert has_halves(run)
+    summary = json.loads((run.folder / SUMMARY).read_text())
+    write_json(run.folder / SUMMARY, summary | {"learned_on": {"particles": 100}})
+    part = open_run("set/particles.fit")
+    assert not has_halves(part)
+    with pytest.raises(MissingFileError, match="--learn-on"):
+        half_latents(part, particles_of_run(part))

@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,9 +8,15 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from atomdrgn.errors import FileFormatError, InputError, OutputExistsError
-from atomdrgn.inference.fit import fit
-from atomdrgn.inference.fit_assembly import segments_that_fit
+from atomdrgn.inference import fit as fitting
+from atomdrgn.inference.findings.ensemble import Ensemble
+from atomdrgn.inference.fit import STATES, fit
+from atomdrgn.inference.fit_assembly import assemble, segments_that_fit
+from atomdrgn.inference.fit_options import FitOptions
+from atomdrgn.inference.fit_stages import FitProgress
+from atomdrgn.inference.placing.part_choice import PartSize
 from atomdrgn.inference.problem.fit_state import load_state
+from atomdrgn.parallel import Processes
 from atomdrgn.particles.reading import read_particles
 from atomdrgn.physics.grid import ImageGrid
 from atomdrgn.reporting import Reporter
@@ -24,6 +31,7 @@ from atomdrgn.runs.run import (
     MAP,
     MASK,
     MEAN,
+    PART,
     POPULATION,
     REPORT,
     RESIDUAL_MAPS,
@@ -451,3 +459,36 @@ def test_two_beads_a_residue(hinged, tmp_path):
     structure, particles, angle = hinged
     run = fit(structure, particles, tmp_path / "run", segments=2, beads=2, resolution=12.0)
     assert abs(np.corrcoef(run.latent[:, 0], angle.numpy())[0, 1]) > 0.95
+
+
+def test_it_begins_again_with_a_larger_part_while_half_sets_disagree(
+    hinged, begin, tmp_path, monkeypatch
+):
+    """Nothing is left of what was found on fewer; a fit that is gone on with knows how many."""
+    structure, particles, _ = hinged
+    model, state = begin(20.0)
+    counts, wanted = [], [PartSize(60, True), PartSize(120, True), None]
+
+    def found(stages, progress, *, last):
+        assert last == len(stages) - 1
+        counts.append(progress.model.n_particles)
+        assert progress.history == () and progress.states == (None, None, None)
+        for name in STATES:
+            assert not (progress.folder / name).exists()
+            (progress.folder / name).write_bytes(b"steps")
+        return replace(progress, ensemble=object.__new__(Ensemble))
+
+    monkeypatch.setattr(fitting, "go_through", found)
+    monkeypatch.setattr(PartSize, "larger", lambda self, ensemble, particles: wanted.pop(0))
+    options = FitOptions(segments=2, resolution=20.0, keep_base=True)
+    first = replace(model, processes=Processes())
+    begun = FitProgress(tmp_path, structure, options, first, particles=particles)
+    learned = fitting._learn(begun, PartSize(30, True), assemble)
+    assert counts == [150, 60, 120] and learned.model.n_particles == 120
+    assert json.loads((tmp_path / PART).read_text()) == {"particles": 120}
+    again = fitting._part_size(particles, options, tmp_path, resume=True)
+    assert again == PartSize(150, False)  # all of them, where few would be left
+    monkeypatch.setattr(type(particles), "n_particles", 1000)
+    assert fitting._part_size(particles, options, tmp_path, resume=True) == PartSize(120, True)
+    wanted_first = fitting._part_size(particles, options, tmp_path, resume=False)
+    assert wanted_first == PartSize(1000, False)

@@ -111,3 +111,18 @@ def test_one_record_and_its_options_by_name_are_the_same_fit(hinged, tmp_path):
     fit(structure, some, tmp_path / "run", again, resume=True)
     with pytest.raises(InputError, match="seed was 4 and is 0"):
         fit(structure, some, tmp_path / "run", segments=2, resolution=20.0, resume=True)
+
+
+def test_a_part_is_a_number_of_particles():
+    """Runs of earlier versions, which had none, are gone on with."""
+    said = FitOptions(learn_on=200).as_settings(5.0)
+    assert json.loads(json.dumps(said))["learn_on"] == 200
+    assert FitOptions.from_settings({"fit": said}).learn_on == 200
+    assert FitOptions().as_settings(5.0)["learn_on"] is None
+    assert FitOptions.from_settings({"fit": {"resolution": 5.0}}).learn_on == "auto"
+    for wrong in ("many", 0, 99, -3):
+        with pytest.raises(InputError, match="learn_on"):
+            FitOptions(learn_on=wrong)
+    with pytest.raises(InputError, match="composition"):
+        FitOptions(learn_on=200, composition=True)
+    assert FitOptions(learn_on="all", composition=True).learn_on == "all"
