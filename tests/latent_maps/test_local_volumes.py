@@ -29,7 +29,7 @@ def test_nearness_is_the_expected_kernel():
 
 def test_shells_are_those_of_the_kernel_that_is_best_there():
     grid = ImageGrid(8, 2.0)
-    sums = [SliceSum(grid, np.full_like(empty_sum(grid).sums, value)) for value in (1.0, 2.0)]
+    sums = [SliceSum(grid, torch.full_like(empty_sum(grid).sums, value)) for value in (1.0, 2.0)]
     found = joined(sums, np.array([1, 1, 0, 0, 0])).sums
     middle = found.shape[0] // 2
     assert (found[middle, middle, :3] == 2).all() and (found[middle, middle, 3:] == 1).all()

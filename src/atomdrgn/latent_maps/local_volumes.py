@@ -226,9 +226,9 @@ def joined(sums: list[SliceSum], best: np.ndarray) -> SliceSum:
     half = np.arange(sums[0].sums.shape[2]) / PADDING
     radius = np.sqrt(along[:, None, None] ** 2 + along[:, None] ** 2 + half**2)
     which = best[np.minimum(np.round(radius).astype(np.int64), len(best) - 1)]
-    result = np.zeros_like(sums[0].sums)
+    result = torch.zeros_like(sums[0].sums)
     for number, total in enumerate(sums):
-        mine = which == number
+        mine = torch.from_numpy(which == number).to(result.device)
         result[mine] = total.sums[mine]
     return SliceSum(sums[0].grid, result)
 
