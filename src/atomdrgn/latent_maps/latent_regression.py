@@ -90,8 +90,8 @@ def fit_on_latents(
     >>> particles = read_particles("particles.star")
     >>> np.save("theirs.npy", np.arange(16.0).reshape(8, 2) ** 2)
     >>> run = fit_on_latents(particles, read_latents("theirs.npy", particles), "on_theirs")
-    >>> run.latent.shape, run.components.shape
-    ((8, 2), (2, 24, 24, 24))
+    >>> run.latent.shape, len(run.components)
+    ((8, 2), 2)
     """
     folder, reporter, began = Path(out), reporter or Reporter(), time.process_time()
     if resolution is not None and resolution < particles.grid.nyquist:
