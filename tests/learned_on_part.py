@@ -15,8 +15,8 @@ from atomdrgn.runs.run import Run
 from atomdrgn.structure.atoms import Structure
 from hinge import make_hinged
 
-CHUNK = 64  # particles of a file of placed ones
-CHOICES = {"segments": 2, "resolution": 10.0, "learn_on": 130}
+CHUNK = 32  # particles of a file of placed ones
+CHOICES = {"segments": 2, "resolution": 14.0, "learn_on": 100}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class PartRun:
         )
 
 
-def learn_on_part(folder, count=240):
+def learn_on_part(folder, count=160):
     """Fit so many particles, stopped as all are placed, and gone on with."""
     structure, particles, angle = make_hinged(folder, count=count)
     kept, out = [], folder / "part.fit"

@@ -36,7 +36,7 @@ def test_the_same_images_are_where_the_run_has_them(more, part_run):
     assert np.sqrt(np.square(apart).mean(0)).max() < 0.25
     assert np.abs(np.median(more.latent_sd / run.latent_sd[:COUNT], axis=0) - 1).max() < 0.1
     said = more.summary["learned_on"]
-    assert said["run"] == str(run.folder) and said["particles"] == 130
+    assert said["run"] == str(run.folder) and said["particles"] == 100
     assert len(more.summary["motions"]) == len(run.summary["motions"])
     assert not list(more.folder.glob(PLACED))
     np.testing.assert_array_equal(more.model["bead"], run.model["bead"])

@@ -191,5 +191,5 @@ def test_where_nothing_moves(part_run, tmp_path):
 
 
 def test_a_run_of_a_part_is_exported(part_run, tmp_path):
-    export(open_run(part_run.run.folder), tmp_path / "out", format="pdb", particles=[0, 200])
+    export(open_run(part_run.run.folder), tmp_path / "out", format="pdb", particles=[0, 150])
     assert list((tmp_path / "out").iterdir())
