@@ -31,7 +31,7 @@ def more(part_run, tmp_path_factory):
 def test_the_same_images_are_where_the_run_has_them(more, part_run):
     """But for the density, which is theirs alone."""
     run = part_run.run
-    assert more.n_particles == COUNT == len(more.table) == more.summary["particles"]
+    assert more.n_particles == COUNT == len(more.table["particle"]) == more.summary["particles"]
     apart = (more.latent - run.latent[:COUNT]) / run.latent_sd[:COUNT]
     assert np.sqrt(np.square(apart).mean(0)).max() < 0.25
     assert np.abs(np.median(more.latent_sd / run.latent_sd[:COUNT], axis=0) - 1).max() < 0.1
@@ -55,7 +55,10 @@ def test_images_of_an_unknown_optics_group_have_noise_of_their_own(more, part_ru
     some = part_run.particles[:COUNT]
     second = torch.arange(COUNT) % 10 == 0
     other = replace(
-        some, optics_group=second.long(), optics_group_names=(*some.optics_group_names[:1], "new")
+        some,
+        optics_group=second.long(),
+        optics_group_names=(*some.optics_group_names[:1], "new"),
+        optics_group_grids=some.optics_group_grids[:1] * 2,
     )
     found = fit_more(part_run.run, other, tmp_path / "one.fit")
     assert np.abs(np.median(found.latent_sd / more.latent_sd, axis=0) - 1).max() < 0.15
