@@ -216,3 +216,19 @@ def test_what_shrinks_fast_is_not_extrapolated_beyond_single_precision():
     # raises where it is not positive definite
     torch.linalg.cholesky(torch.linalg.inv(found).float())
     assert torch.linalg.eigvalsh(found).max() > 2.5
+
+
+def test_what_rounding_leaves_of_nothing_is_no_reason_for_a_wide_population():
+    """Particles that tell very much along one direction, and along another a little less than
+    nothing, as sums in single precision may leave it.
+    """
+    n = 200
+    generator = torch.Generator().manual_seed(301)
+    matrix = torch.tensor([4e5, 1.0, -7e-4]).diag().expand(n, 3, 3).contiguous()
+    latent = torch.randn(n, 3, generator=generator)
+    target = (matrix @ latent[..., None])[..., 0]
+    target[:, 2] = 0.5 * torch.randn(n, generator=generator)
+    prior = PopulationPrior(torch.zeros(3), 1e4 * torch.eye(3), torch.eye(3), 20.0)
+    found, history = fitted(matrix, target, prior=prior)
+    assert found.covariance.diagonal().max() < 100
+    assert torch.tensor(history).isfinite().all() and max(history) < 1e6

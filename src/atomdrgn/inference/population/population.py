@@ -22,6 +22,7 @@ ENOUGH = 0.01
 # Logarithms of a covariance in units of the start's: what is narrower does not move, and its
 # inverse would not fit into single precision.
 LOG_RANGE = -10.0, 18.0
+ROUNDING = 3e-7  # of the largest number of a matrix, in single precision
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ class _Problem:
         self.chunks = [
             (
                 equations.cross[chunk],
-                equations.cross[chunk] @ self.seen,
+                _at_least_rounding(equations.cross[chunk] @ self.seen),
                 equations.target[chunk] @ self.seen,
             )
             for chunk in chunks
@@ -365,6 +366,19 @@ class _Problem:
 
         like = [torch.zeros_like(self.prior), torch.zeros((), dtype=torch.float64)]
         return self._sum(in_order(of_chunk, zip(self.chunks, each, strict=True)), like)
+
+
+def _at_least_rounding(
+    information: Float[Tensor, "particle direction direction"],
+) -> Float[Tensor, "particle direction direction"]:
+    """Information of particles with what its rounding may have taken.
+
+    Of one that tells very much along some directions and nothing along others rounding leaves less
+    than nothing there, and a population could never be wide enough.
+    """
+    most = information.diagonal(dim1=1, dim2=2).amax(1)
+    symmetric = 0.5 * (information + information.mT)
+    return symmetric + torch.diag_embed((ROUNDING * most)[:, None].expand(information.shape[:2]))
 
 
 def _seen_through(
