@@ -161,7 +161,7 @@ def _write(run: Run, everyone: Everyone) -> None:
         | {
             "motions": [row | new for row, new in zip(before, after, strict=True)],
             "learned_on": learned_on | {"run": str(run.folder)},
-            "warnings": [*everyone.particles.warnings],
+            "warnings": [*everyone.particles.warnings, *found.said],
         },
     )
     remove_placed(folder)

@@ -1,6 +1,7 @@
 """What a fit writes when it is done: the files that others read."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,6 +146,8 @@ class FoundOfAll:
         Which are junk.
     gain : float
         Log-likelihood that a particle gains over the base model, on average.
+    said : tuple of str
+        What was odd about images that were placed.
     """
 
     particles: int
@@ -154,6 +157,7 @@ class FoundOfAll:
     states: list[dict]
     junk: Junk
     gain: float
+    said: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """What summary.json says of them, but for the motions."""
@@ -225,8 +229,8 @@ def _write_own(
 def write_placed(folder: Path, everyone: Everyone) -> FoundOfAll:
     """Write the files of particles that were placed, some thousand at a time."""
     totals, deformation = everyone.totals, everyone.learned.model.deformation
-    any_left_out = any(bool(placed.left_out.any()) for placed in everyone.placed())
-    write_results_of(folder, everyone.results(), deformation, any_left_out=any_left_out)
+    left_out = sum(int(placed.left_out.sum()) for placed in everyone.placed())
+    write_results_of(folder, everyone.results(), deformation, any_left_out=left_out > 0)
     return FoundOfAll(
         len(totals.seen),
         len(everyone.particles),
@@ -235,7 +239,21 @@ def write_placed(folder: Path, everyone: Everyone) -> FoundOfAll:
         totals.states.rows,
         totals.junk,
         totals.gain,
+        _said_of(left_out, everyone.particles),
     )
+
+
+def _said_of(left_out: int, particles: ParticleStack) -> tuple[str, ...]:
+    """What is said of images that were given no weight as they were placed."""
+    if not left_out:
+        return ()
+    said = (
+        f"{particles.source.name}: {left_out:,} of {len(particles):,} images "
+        f"{'are' if left_out > 1 else 'is'} nothing like the others in power or in single pixels, "
+        "and given no weight (images_left_out in particles.csv)"
+    )
+    warnings.warn(said, stacklevel=2)
+    return (said,)
 
 
 def landscape_arrays(model: FitModel, ensemble: Ensemble) -> dict[str, np.ndarray]:
@@ -554,7 +572,7 @@ def _summary(progress: FitProgress, found: FoundOfAll, *, groups: Groups) -> dic
         "bead_width": round(model.bead_width(state), 3),
         "contrast_sd": round(state.contrast_sd, 4),
         "unmodelled": left_out,
-        "warnings": [*stack.warnings, *progress.warned],
+        "warnings": list(dict.fromkeys([*stack.warnings, *progress.warned, *found.said])),
         "passes": state.step,
         "base": BASE,
     }
