@@ -43,7 +43,7 @@ def main() -> None:
     print("box  resolution  beads  fields  sum (ms)  slices (ms)  chosen  grid (s)")
     for box, pixel_size, resolution in ((64, 3.0, 8.0), (128, 2.0, 6.0), (256, 1.6, 5.0)):
         disc = make_disc(ImageGrid(box, pixel_size), resolution)
-        reach, strength = float(torch.hypot(disc.kx, disc.ky).max()), torch.ones(len(disc))
+        reach = float(torch.hypot(disc.kx, disc.ky).max())
         for count in (50, 100, 200, 400, 800):
             beads = globular_protein(count, generator=generator)
             start = time.process_time()
@@ -54,7 +54,7 @@ def main() -> None:
             for fields, cut in ((1, slices.images), (4, slices.fields)):
                 some = field[:, :fields].mT
                 summed = partial(bead_transform, seen[:, :2].mT, beads.sigma, disc, weight=some)
-                sliced = partial(cut, turn, origin, disc, strength=strength)
+                sliced = partial(cut, turn, origin, disc)
                 by_sum, by_slices = (processor_time(each) / len(turn) for each in (summed, sliced))
                 chosen = "slices" if slices_are_quicker(count, fields, disc) else "sum"
                 print(

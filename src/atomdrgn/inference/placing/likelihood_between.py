@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...devices import brought_back, moved
+from ...likelihood.image_model import ImageModel
 from ...likelihood.normal_equations import (
     POSE_NUMBERS,
     ImageProducts,
@@ -88,6 +89,11 @@ class Comparison:
         others = moved((self.surface, self.pose_sd, self.poses), self.model.device)
         surface, pose_sd, poses = others
         return Comparison(model, state, surface, disc, pose_sd, poses)
+
+    @cached_property
+    def seen(self) -> ImageModel:
+        """What images show, but for where conformations and poses have it."""
+        return self.model.image_model(self.state)
 
     @property
     def integrates(self) -> bool:
@@ -394,7 +400,7 @@ class Comparison:
         transfer: Float[Tensor, "image frequency"],
     ) -> Float[Tensor, "image node 2 frequency"]:
         """Predictions at nodes; where poses are integrated out, without what stands still."""
-        seen, deformation, made = self.model.image_model(self.state), self.model.deformation, []
+        seen, deformation, made = self.seen, self.model.deformation, []
         beads = replace(seen, still=())
         for place in places:
             pose = self._pose(index, place)
@@ -422,7 +428,7 @@ class Comparison:
         transfer: Float[Tensor, "image frequency"],
     ) -> Float[Tensor, "image node_or_none 2 frequency"]:
         """What stands still, at the poses of nodes; none where nothing does."""
-        seen = self.model.image_model(self.state)
+        seen = self.seen
         if not seen.still:
             return transfer.new_zeros(len(index), 0, 2, len(self.disc))
         made = [seen.still_images(self._pose(index, place), self.disc) for place in places]
@@ -435,7 +441,7 @@ class Comparison:
         transfer: Float[Tensor, "image frequency"],
     ) -> Float[Tensor, "image node 5 2 frequency"]:
         """How poses change predictions at nodes."""
-        seen, deformation, made = self.model.image_model(self.state), self.model.deformation, []
+        seen, deformation, made = self.seen, self.model.deformation, []
         for place in places:
             _, change = pose_images(
                 deformation,

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from threading import Lock
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Complex, Float, Int
@@ -25,7 +24,6 @@ TAIL = 3.0  # r.m.s. widths of the beads, by which the box is wider than their c
 # field (benchmarks.rigid_slices).
 PRODUCTS_A_COEFFICIENT, PRODUCTS_A_FIELD = 700, 160
 LARGEST = 2**26  # numbers of a grid (256 MiB); what is larger is summed
-SAME = 1e-5  # relative: beads are those of the grid, but for brightness and width
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +67,6 @@ class RigidSlices:
         turn: Float[Tensor, "batch 3 3"],
         origin: Float[Tensor, "batch 2"],
         disc: FourierDisc,
-        *,
-        strength: Float[Tensor, "frequency"],
     ) -> Float[Tensor, "batch 4 2 frequency"]:
         """Coefficients of the amplitude, and of that times each component of the arm.
 
@@ -82,8 +78,6 @@ class RigidSlices:
             Where the camera sees the origin of the arms, A.
         disc : FourierDisc
             Where coefficients are wanted.
-        strength : (frequency,)
-            What they are multiplied by.
 
         Returns
         -------
@@ -91,18 +85,16 @@ class RigidSlices:
             Arms along the camera's axes, A; scaled as the images' transforms are by
             :func:`~atomdrgn.physics.projection.bead_transform.bead_transform`.
         """
-        return self._cut(self.values, turn, origin, disc, strength)
+        return self._cut(self.values, turn, origin, disc)
 
     def images(
         self,
         turn: Float[Tensor, "batch 3 3"],
         origin: Float[Tensor, "batch 2"],
         disc: FourierDisc,
-        *,
-        strength: Float[Tensor, "frequency"],
     ) -> Float[Tensor, "batch 2 frequency"]:
         """Coefficients of the amplitude alone; parameters as for :meth:`fields`."""
-        return self._cut(self._amplitude, turn, origin, disc, strength)[:, 0]
+        return self._cut(self._amplitude, turn, origin, disc)[:, 0]
 
     @cached_property
     def _amplitude(self) -> Float[Tensor, "z y x 2"]:
@@ -114,12 +106,12 @@ class RigidSlices:
         turn: Float[Tensor, "batch 3 3"],
         origin: Float[Tensor, "batch 2"],
         disc: FourierDisc,
-        strength: Float[Tensor, "frequency"],
     ) -> Float[Tensor, "batch field 2 frequency"]:
         seen = turn @ self.axes.T
         middle = origin + turn[:, :2] @ self.centre
         along = seen[:, :2] * (self.period / disc.grid.extent)
-        strength = strength / (disc.grid.pixel_size**2 * disc.grid.box_size)
+        scale = 1 / (disc.grid.pixel_size**2 * disc.grid.box_size)
+        strength = torch.full_like(disc.kx, scale)
         if not looped(values, turn, origin, strength):
             return _cut_by_tensors(values, seen, along, middle, disc) * strength
         from .rigid_slice_loops import cut_slices
@@ -312,33 +304,11 @@ def slices_are_quicker(beads: int, fields: int, disc: FourierDisc) -> bool:
     return summed > len(disc) * (PRODUCTS_A_COEFFICIENT + PRODUCTS_A_FIELD * fields)
 
 
-class PartSlices(NamedTuple):
-    """The slices of one part, and what images show of them.
-
-    Parameters
-    ----------
-    slices : RigidSlices
-    strength : (frequency,)
-        What their coefficients are multiplied by.
-    """
-
-    slices: RigidSlices
-    strength: Float[Tensor, "frequency"]
-
-
-class _Made(NamedTuple):
-    """The grid of a part, and the beads that it was made of."""
-
-    slices: RigidSlices
-    amplitude: Tensor  # (bead,)
-    sigma: Tensor  # (bead,)
-
-
 class RigidParts:
-    """Parts of a model that move as rigid bodies, with their grids: made when first asked for.
+    """Parts of a model that move as rigid bodies, with their grids: made when asked for.
 
-    Beads that are brighter or wider by the same for all of a part are no others: their transform is
-    that of the grid times a Gaussian.
+    They are made of the beads that are asked for and of nothing that was before, so that a fit that
+    goes on from a file ends with the same bits.
 
     Parameters
     ----------
@@ -354,9 +324,8 @@ class RigidParts:
         self, bead: Int[Tensor, "entry"], arm: Float[Tensor, "entry 3"], parts: list[slice]
     ) -> None:
         self._bead, self._arm, self._parts = bead, arm, parts
-        self._made: dict[int, _Made] = {}
         # for so many fields: what was asked last, and what was found
-        self._last: dict[int, tuple[tuple, dict[int, PartSlices]]] = {}
+        self._last: dict[int, tuple[tuple, dict[int, RigidSlices]]] = {}
         self._lock = Lock()
 
     def on_device(self, device: torch.device) -> "RigidParts":
@@ -372,7 +341,7 @@ class RigidParts:
         disc: FourierDisc,
         *,
         fields: int,
-    ) -> dict[int, PartSlices]:
+    ) -> dict[int, RigidSlices]:
         """The parts whose slices cost less than their sums, by number.
 
         Parameters
@@ -390,12 +359,12 @@ class RigidParts:
             # the same of one batch after the other
             if last is not None and all(a is b for a, b in zip(last[0], asked, strict=True)):
                 return last[1]
-            found: dict[int, PartSlices] = {}
-            gaussian = _Gaussians(disc)
+            found: dict[int, RigidSlices] = {}
+            reach = float((disc.kx**2 + disc.ky**2).max().sqrt())
             for number, part in enumerate(self._parts):
                 if slices_are_quicker(part.stop - part.start, fields, disc):
                     entry = self._bead[part]
-                    slices = self._part(number, amplitude[entry], sigma[entry], gaussian)
+                    slices = self._part(number, amplitude[entry], sigma[entry], reach)
                     found |= {} if slices is None else {number: slices}
             self._last[fields] = (asked, found)
             return found
@@ -405,61 +374,16 @@ class RigidParts:
         number: int,
         amplitude: Float[Tensor, "bead"],
         sigma: Float[Tensor, "bead"],
-        gaussian: "_Gaussians",
-    ) -> PartSlices | None:
+        reach: float,
+    ) -> RigidSlices | None:
         """Slices of one part; none where they are too many, or where nothing is there."""
-        if not bool((amplitude != 0).any()):
+        arm = self._arm[self._parts[number]]
+        if not bool((amplitude != 0).any()) or _numbers(arm, reach) > LARGEST:
             return None
-        made, reach = self._made.get(number), gaussian.reach
-        scales = None if made is None else _scales(made, amplitude, sigma)
-        if made is None or scales is None or made.slices.reach < reach:
-            arm = self._arm[self._parts[number]]
-            if _numbers(arm, reach) > LARGEST:
-                return None
-            slices = make_rigid_slices(arm, sigma, amplitude, reach=reach)
-            made, scales = _Made(slices, amplitude, sigma), (1.0, 0.0)
-            self._made[number] = made
-        return PartSlices(made.slices, gaussian.of(*scales))
+        return make_rigid_slices(arm, sigma, amplitude, reach=reach)
 
 
 def _numbers(arm: Float[Tensor, "bead 3"], reach: float) -> float:
     """About how many numbers a grid of beads has: those of the box that holds them at any turn."""
     across = 2 * float((arm - arm.mean(0)).norm(dim=1).max())
     return 4 * (2 * reach * OVERSAMPLING * across) ** 3
-
-
-def _scales(
-    made: _Made, amplitude: Float[Tensor, "bead"], sigma: Float[Tensor, "bead"]
-) -> tuple[float, float] | None:
-    """By what factor beads are brighter than those of a grid, and by how much wider, A^2.
-
-    None where that is not the same for all of them.
-    """
-    largest = int(made.amplitude.abs().argmax())
-    factor = float(amplitude[largest] / made.amplitude[largest])
-    width2 = float(sigma[largest] ** 2 - made.sigma[largest] ** 2)
-    bright = (amplitude - factor * made.amplitude).abs() <= SAME * amplitude.abs()
-    apart = (sigma**2 - made.sigma**2 - width2).abs()
-    wide = apart <= SAME * torch.maximum(sigma, made.sigma) ** 2
-    return (factor, width2) if bool((bright & wide).all()) else None
-
-
-class _Gaussians:
-    """Strengths on a disc, each made once.
-
-    Parameters
-    ----------
-    disc : FourierDisc
-    """
-
-    def __init__(self, disc: FourierDisc) -> None:
-        self._k2 = disc.kx**2 + disc.ky**2
-        self.reach = float(self._k2.max().sqrt())
-        self._made: dict[tuple[float, float], Tensor] = {}
-
-    def of(self, factor: float, width2: float) -> Float[Tensor, "frequency"]:
-        """A factor, and a Gaussian of some squared width, A^2."""
-        key = (float(f"{factor:.6g}"), round(width2, 4))  # alike but for rounding
-        if key not in self._made:
-            self._made[key] = key[0] * torch.exp(-2 * math.pi**2 * key[1] * self._k2)
-        return self._made[key]

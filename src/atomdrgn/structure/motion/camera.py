@@ -13,7 +13,7 @@ from torch import Tensor
 from ...devices import looped
 from ...physics.disc import FourierDisc
 from ...physics.pose import Pose
-from ...physics.projection.rigid_slices import PartSlices
+from ...physics.projection.rigid_slices import RigidSlices
 from ...physics.rotations import matrix_from_quaternion
 from ..beads import BeadModel
 from .motion import RigidMotion
@@ -146,7 +146,7 @@ class SlicedSegments:
         Which of these are each segment's.
     """
 
-    slices: dict[int, PartSlices]
+    slices: dict[int, RigidSlices]
     turn: Float[Tensor, "batch segment 3 3"]
     centre: Float[Tensor, "batch segment 3"]
     shift: Float[Tensor, "batch 2"]
@@ -156,8 +156,7 @@ class SlicedSegments:
 
     def fields(self, segment: int, disc: FourierDisc) -> Float[Tensor, "batch field 2 frequency"]:
         """As :func:`motion_fields`, transformed and summed over the beads of one segment."""
-        slices, strength = self.slices[segment]
-        field = slices.fields(*self._seen(segment), disc, strength=strength)
+        field = self.slices[segment].fields(*self._seen(segment), disc)
         if self.occupancy is None:
             return field
         present = self.occupancy[:, segment, None, None, None]
@@ -179,8 +178,8 @@ class SlicedSegments:
     def images(self, disc: FourierDisc) -> Float[Tensor, "batch 2 frequency"]:
         """Coefficients of all segments that are cut from grids."""
         total = self.shift.new_zeros(len(self.shift), 2, len(disc))
-        for segment, (slices, strength) in self.slices.items():
-            image = slices.images(*self._seen(segment), disc, strength=strength)
+        for segment, slices in self.slices.items():
+            image = slices.images(*self._seen(segment), disc)
             if self.occupancy is not None:
                 image = image * self.occupancy[:, segment, None, None]
             total += image
@@ -229,7 +228,7 @@ def slice_segments(
     inside = {
         segment: part
         for segment, part in found.items()
-        if float(reach[segment]) + part.slices.longest <= 0.5 * disc.grid.extent
+        if float(reach[segment]) + part.longest <= 0.5 * disc.grid.extent
     }
     left, parts = _left(deformation, inside)
     occupancy = deformation.occupancy(latent) if deformation.composition else None
@@ -237,7 +236,7 @@ def slice_segments(
 
 
 def _left(
-    deformation: SegmentDeformation, sliced: dict[int, PartSlices]
+    deformation: SegmentDeformation, sliced: dict[int, RigidSlices]
 ) -> tuple[Int[Tensor, "some"], list[slice]]:
     """Entries that no grid holds, and which of them are each segment's."""
     members = deformation.members
