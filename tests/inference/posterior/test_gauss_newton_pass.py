@@ -10,7 +10,7 @@ from atomdrgn.inference.population import bounded_directions
 from atomdrgn.inference.population.bounded_directions import is_bounded
 from atomdrgn.inference.posterior import gauss_newton_pass
 from atomdrgn.inference.posterior.gauss_newton_pass import measure_directions, run_pass
-from atomdrgn.inference.problem import calibration
+from atomdrgn.inference.problem import calibration, linearisation
 from atomdrgn.inference.problem.half_sets import part_of
 from atomdrgn.inference.problem.principal_motions import motions_of
 from atomdrgn.parallel import Processes
@@ -113,7 +113,7 @@ def test_many_segments_are_fitted_along_few_directions(hinged, monkeypatch):
     assert is_bounded(model.deformation.n_latent)
     for bounded in (True, False):
         if not bounded:
-            for module in (gauss_newton_pass, bounded_directions, calibration):
+            for module in (gauss_newton_pass, bounded_directions, linearisation, calibration):
                 monkeypatch.setattr(module, "is_bounded", lambda numbers: False)
         state = start
         for resolution in (56.0, 40.0, 30.0, 22.0, 15.0):

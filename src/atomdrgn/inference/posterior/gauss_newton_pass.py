@@ -64,7 +64,6 @@ WORST_VARIANCE, LEAST_INFORMATION = 3.0, 0.012
 # that was given up can return: the bend of a wide hinge's path is such a direction (trace RMSD of a
 # hinge 1.43 A without, 1.31 A with it).
 WIDER = 0.1
-DIRECTIONS_OF = 64  # particles, whose views decide what images tell of
 # Multiplications that a round of the population fit may take (particles times directions cubed):
 # two thousand particles tell a population along fifty directions, and where little is known
 # directions are few and particles many.
@@ -394,8 +393,7 @@ def measure_directions(model: FitModel, state: FitState, disc: FourierDisc) -> D
 
     They are found by the mean information of some particles.
     """
-    mean = mean_information(model, state, disc, count=DIRECTIONS_OF)
-    n = model.deformation.n_latent
+    mean, n = mean_information(model, state, disc), model.deformation.n_latent
     wide = state.population.covariance + WIDER * model.start.covariance
     least = max(LEAST_INFORMATION, math.sqrt(2 / model.n_particles) / WORST_VARIANCE)
     most = MOST_DIRECTIONS if is_bounded(n) else None

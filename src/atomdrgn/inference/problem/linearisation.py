@@ -19,10 +19,13 @@ from ...parallel import even_batches, in_order
 from ...physics.disc import FourierDisc
 from ...physics.record import joined
 from ...structure.motion.deformation import Deformation
+from ..population.bounded_directions import is_bounded
 from .fit_problem import Block, FitModel
 from .fit_state import FitState
 
-PARTICLES_MEASURED = 256  # of which the mean information is measured
+# of which the information on each direction is measured, where latents are short and long: the
+# views of 64 particles tell the directions of many segments
+PARTICLES_MEASURED, FEW_MEASURED = 256, 64
 
 
 @dataclass(frozen=True)
@@ -254,11 +257,11 @@ def motions_and_way_to(
 
 
 def mean_information(
-    model: FitModel, state: FitState, disc: FourierDisc, *, count: int = PARTICLES_MEASURED
+    model: FitModel, state: FitState, disc: FourierDisc
 ) -> Float[Tensor, "latent latent"]:
     """Mean of the particles' normal matrices, measured on some of them, evenly spread."""
     n = model.deformation.n_latent
-    some = model.evenly_spread(count)
+    some = model.evenly_spread(FEW_MEASURED if is_bounded(n) else PARTICLES_MEASURED)
     (total,) = sum_linearised(
         model,
         state,
