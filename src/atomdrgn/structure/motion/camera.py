@@ -202,7 +202,7 @@ def slice_segments(
     """The segments whose images cost less as slices than as sums of beads; None without any.
 
     Only compiled loops were measured to be quicker: where tensor operations are wanted, beads are
-    summed. A segment is summed where it may stand out of the box: what lies outside is left out of sums.
+    summed. So is a segment that may stand out of the box: what lies outside is left out of sums.
 
     Parameters
     ----------
