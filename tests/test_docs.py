@@ -156,6 +156,7 @@ NOT_HERE = {
     "weights.csv",
     "component1.mrc",
     "blobs.csv",
+    "part.json",
     "residual.mrc",
     "residual_half1.mrc",
     "residual_half2.mrc",
