@@ -122,6 +122,7 @@ def test_the_commands_of_a_whole_analysis(atomdrgn, tmp_path, monkeypatch):  # n
     (tmp_path / "base.pdb").rename("true.pdb")
     (tmp_path / "consensus.mrc").symlink_to("map/map.mrc")
     (tmp_path / "more.star").symlink_to("particles.star")
+    np.save("z.npy", np.linspace(-1, 1, 40)[:, None])
     (tmp_path / "lasso.txt").write_text("3\n7\n")
     for page in (
         "backproject",
@@ -157,6 +158,9 @@ NOT_HERE = {
     "component1.mrc",
     "blobs.csv",
     "part.json",
+    "0000_fsc.csv",
+    "0000_half1.mrc",
+    "0000_half2.mrc",
     "residual.mrc",
     "residual_half1.mrc",
     "residual_half2.mrc",
