@@ -253,7 +253,7 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return make_hinged(tmp_path_factory.mktemp("few"), count=44)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @elsewhere
 class TestWholeCommands:
     """Commands from beginning to end on a device that refuses tensors of the processor."""
