@@ -130,11 +130,16 @@ def _from_data(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 @contextmanager
 def pretended_device() -> Iterator[torch.device]:
-    """Inside, the device is there: it computes on the processor, and refuses its tensors."""
-    kept = torch.tensor, torch.as_tensor
+    """Inside, the device is there: it computes on the processor, and refuses its tensors.
+
+    All is done on one thread: others would not know of the device.
+    """
+    kept, threads = (torch.tensor, torch.as_tensor), torch.get_num_threads()
+    torch.set_num_threads(1)
     torch.tensor, torch.as_tensor = map(_from_data, kept)
     try:
         with _Mode():
             yield DEVICE
     finally:
         torch.tensor, torch.as_tensor = kept
+        torch.set_num_threads(threads)
