@@ -145,10 +145,12 @@ def agreement_of_halves(
     first, second = (_response(motions, population) for population in populations)
     length = (
         torch.stack([torch.einsum("ik,ij,jk->k", each, metric, each) for each in (first, second)])
+        .clamp_min(0.0)  # a body that moves as a whole keeps its shape, to rounding
         .prod(0)
         .sqrt()
     )
-    return torch.einsum("ik,ij,jk->k", first, metric, second) / length.clamp_min(1e-12)
+    cosine = torch.einsum("ik,ij,jk->k", first, metric, second) / length.clamp_min(1e-12)
+    return cosine.clamp(-1.0, 1.0)
 
 
 def _response(motions: Motions, population: Population) -> Float[Tensor, "latent k"]:
