@@ -44,6 +44,7 @@ from .findings.held_out_support import TestedMotion
 from .findings.junk import Junk, junk_columns, junk_summary
 from .findings.particle_results import (
     MOST_ODD,
+    particle_columns,
     pose_columns,
     rounded,
     spread_of,
@@ -459,22 +460,11 @@ def write_particles(  # noqa: PLR0913 - a keyword a column
     more : dict, optional
         Further columns.
     """
-    last = torch.full((len(gain),), torch.iinfo(torch.int64).max)
-    first = last.scatter_reduce(0, particle, stack.row, "amin")
-    along = {
-        f"{name}{k + 1}": rounded(column)
-        for k in range(place.shape[1])
-        for name, column in (("motion", place[:, k]), ("sd", sd[:, k]))
-    }
+    columns = particle_columns(stack, particle, gain=gain, outlier=outlier, place=place, sd=sd)
     write_table(
         folder / PARTICLES,
         {
-            "particle": range(len(gain)),
-            "first_row": first.tolist(),
-            "rows": torch.bincount(particle).tolist(),
-            "log_likelihood_gain": rounded(gain),
-            "outlier_score": rounded(outlier),
-            **along,
+            **columns,
             **({} if state is None else {"state": state.tolist()}),
             **(more or {}),
         },

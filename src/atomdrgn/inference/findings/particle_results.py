@@ -1,6 +1,6 @@
 """What a fit says of each particle, and the files that hold it: latents, motions, tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,22 +108,19 @@ def write_results_of(
 def _append_particles(
     table: RowTable, found: ParticleResults, first: int, *, any_left_out: bool
 ) -> None:
-    size, row = len(found.place), found.stack.row
-    last = torch.full((size,), torch.iinfo(torch.int64).max)
-    along = {
-        f"{name}{k + 1}": rounded(column)
-        for k in range(found.place.shape[1])
-        for name, column in (("motion", found.place[:, k]), ("sd", found.sd[:, k]))
-    }
-    out = torch.bincount(found.particle[found.left_out], minlength=size)
+    out = torch.bincount(found.particle[found.left_out], minlength=len(found.place))
+    columns = particle_columns(
+        found.stack,
+        found.particle,
+        gain=found.gain,
+        outlier=found.outlier,
+        place=found.place,
+        sd=found.sd,
+        first=first,
+    )
     table.append(
         {
-            "particle": range(first, first + size),
-            "first_row": last.scatter_reduce(0, found.particle, row, "amin").tolist(),
-            "rows": torch.bincount(found.particle, minlength=size).tolist(),
-            "log_likelihood_gain": rounded(found.gain),
-            "outlier_score": rounded(found.outlier),
-            **along,
+            **columns,
             "state": (found.state_probability.argmax(1) + 1).tolist(),
             **state_columns(found.state_probability),
             "signal": rounded(found.signal),
@@ -131,6 +128,47 @@ def _append_particles(
             **({"images_left_out": out.tolist()} if any_left_out else {}),
         }
     )
+
+
+def particle_columns(
+    stack: ParticleStack,
+    particle: Int[Tensor, "image"],
+    *,
+    gain: Float[Tensor, "particle"],
+    outlier: Float[Tensor, "particle"],
+    place: Float[Tensor, "particle k"],
+    sd: Float[Tensor, "particle k"],
+    first: int = 0,
+) -> dict[str, Sequence]:
+    """The first columns of particles.csv: which particle, how it is explained, and where it is.
+
+    Parameters
+    ----------
+    stack : ParticleStack
+        The images.
+    particle : (image,)
+        Whose each is, from 0.
+    gain, outlier : (particle,)
+        Log-likelihood gained over the base, and how odd the rest is.
+    place, sd : (particle, k)
+        Along each motion, and its standard deviation.
+    first : int
+        Number of the first of these particles.
+    """
+    last = torch.full((len(gain),), torch.iinfo(torch.int64).max)
+    along = {
+        f"{name}{k + 1}": rounded(column)
+        for k in range(place.shape[1])
+        for name, column in (("motion", place[:, k]), ("sd", sd[:, k]))
+    }
+    return {
+        "particle": range(first, first + len(gain)),
+        "first_row": last.scatter_reduce(0, particle, stack.row, "amin").tolist(),
+        "rows": torch.bincount(particle, minlength=len(gain)).tolist(),
+        "log_likelihood_gain": rounded(gain),
+        "outlier_score": rounded(outlier),
+        **along,
+    }
 
 
 def _append_poses(table: RowTable, found: ParticleResults, first: int) -> None:
